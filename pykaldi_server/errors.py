@@ -1,0 +1,53 @@
+"""Every exception this package raises on purpose.
+
+    PykaldiServerError
+    ├── ModelFormatError (ValueError)   a model file is damaged or is not what was expected
+    ├── ConfigError (ValueError)        an option or a configuration file is wrong
+    ├── AudioError (ValueError)         the audio cannot be read or makes no sense
+    ├── AdaptationStateError (ValueError)  an adaptation state does not fit the model
+    ├── DecoderError (RuntimeError)     a decoder was used in a way that it does not allow
+    └── ProtocolError (ValueError)      a peer sent something that the protocol does not know
+
+A file that does not exist is Python's own FileNotFoundError.
+"""
+
+import os
+
+
+class PykaldiServerError(Exception):
+    """The base of all errors of this package."""
+
+
+class ModelFormatError(PykaldiServerError, ValueError):
+    """A model file is damaged, or is of another kind than expected.
+
+    The text has the form ``path: at byte 123: expected <X>, found <Y>``.
+    """
+
+    @classmethod
+    def at(
+        cls, path: str | os.PathLike[str], offset: int | None, *, expected: str, found: str
+    ) -> "ModelFormatError":
+        """Builds the error with the place, the expectation and the finding in its text."""
+        place = "" if offset is None else f"at byte {offset}: "
+        return cls(f"{os.fspath(path)}: {place}expected {expected}, found {found}")
+
+
+class ConfigError(PykaldiServerError, ValueError):
+    """An option or a configuration file is wrong; the text names the file and the field."""
+
+
+class AudioError(PykaldiServerError, ValueError):
+    """The audio cannot be decoded, or its description makes no sense."""
+
+
+class AdaptationStateError(PykaldiServerError, ValueError):
+    """An adaptation state is damaged or belongs to another model."""
+
+
+class DecoderError(PykaldiServerError, RuntimeError):
+    """A decoder was used in an order, or from several threads, in a way that it does not allow."""
+
+
+class ProtocolError(PykaldiServerError, ValueError):
+    """A peer sent a message that the protocol does not know."""

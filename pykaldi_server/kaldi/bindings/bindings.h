@@ -1,0 +1,13 @@
+// One function for each file of this folder; module.cc calls them in the order of their dependencies.
+#ifndef PYKALDI_SERVER_BINDINGS_BINDINGS_H_
+#define PYKALDI_SERVER_BINDINGS_BINDINGS_H_
+
+#include <pybind11/pybind11.h>
+
+namespace pykaldi {
+
+void BindErrors(pybind11::module_ &m);
+
+}  // namespace pykaldi
+
+#endif  // PYKALDI_SERVER_BINDINGS_BINDINGS_H_

@@ -1,0 +1,8 @@
+// The extension module pykaldi_server.kaldi._core. Python code imports it only from the packages that
+// re-export its classes under PyKaldi's names.
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ core of the Kaldi runtime.";
+  pykaldi::BindErrors(m);
+}

@@ -1,0 +1,36 @@
+// Errors that the core throws; bindings/errors.cc turns each into the Python class of the same name.
+#ifndef PYKALDI_SERVER_BASE_ERROR_H_
+#define PYKALDI_SERVER_BASE_ERROR_H_
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace pykaldi {
+
+// A file or a buffer is damaged, or of another kind than expected.
+class ModelFormatError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+
+  ModelFormatError(const std::string &path, int64_t offset, const std::string &expected,
+                   const std::string &found)
+      : std::runtime_error(path + ": at byte " + std::to_string(offset) + ": expected " + expected +
+                           ", found " + found) {}
+};
+
+// An object was used in an order, or from several threads at once, in a way that it does not allow.
+class DecoderError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// An option has a value that makes no sense.
+class ConfigError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace pykaldi
+
+#endif  // PYKALDI_SERVER_BASE_ERROR_H_

@@ -1,0 +1,3 @@
+"""Files, tables and options (``kaldi.util``)."""
+
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter

@@ -1,0 +1,519 @@
+"""Kaldi's basic input and output, binary and text (``base/io-funcs.cc``, ``matrix/kaldi-matrix.cc``).
+
+A Kaldi file is binary when it starts with the two bytes ``\\0B``, otherwise text. Both forms are a
+sequence of the same items:
+
+==============  ==============================================  =====================
+item            binary                                          text
+==============  ==============================================  =====================
+token           the word, then one space                        the same
+integer, float  one byte with the size, then little endian      decimal, then a space
+bool            ``T`` or ``F``                                  the same, then a space
+integer vector  element size, int32 count, elements             ``[ 1 2 3 ]``
+vector          ``FV``/``DV``, count, elements                  ``[ 1.0 2.0 ]``
+matrix          ``FM``/``DM``, rows, columns, row-major         ``[ 1 2\\n 3 4 ]``
+packed matrix   ``FP``/``DP``, rows, lower triangle by rows     lower triangle, a row a line
+compressed      ``CM``, ``CM2``, ``CM3``: see `_compressed`     (always binary)
+==============  ==============================================  =====================
+
+Whatever is wrong with a file is a `ModelFormatError` with the path, the byte and the expectation. No
+count in a file is believed before it is compared with the bytes that are left.
+"""
+
+import math
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ModelFormatError
+
+BINARY_MARK = b"\0B"
+_MAX_TOKEN_BYTES = 1024
+_WHITE = b" \t\n\r\v\f"
+_SKIP_WHITE = re.compile(rb"\s*")
+_WORD = re.compile(rb"[^\s]{1,%d}" % (_MAX_TOKEN_BYTES + 1))
+_SPECIAL_FLOATS = re.compile(rb"(?i)[+-]?(nan|inf(inity)?)\Z")
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def load_bytes(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
+    """Maps a file into memory, read only (an empty file gives empty bytes).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFormatError: the path is a directory or something else that cannot be mapped.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ModelFormatError(f"{path}: expected a file, found a directory")
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return b""
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ModelFormatError(f"{path}: expected a regular file, found {error}") from error
+
+
+class KaldiReader:
+    """Reads the items of one Kaldi file, or of one entry of an archive, from a buffer.
+
+    Attributes:
+        path: the name that errors give.
+        offset: where the next item starts, in bytes.
+        binary: whether the items are in binary form.
+    """
+
+    def __init__(
+        self,
+        data: bytes | mmap.mmap,
+        path: str | os.PathLike[str] = "<memory>",
+        offset: int = 0,
+        binary: bool | None = None,
+    ):
+        """Starts at ``offset``; ``binary=None`` looks for the binary mark there and skips it."""
+        self._data = data
+        self.path = os.fspath(path)
+        self.offset = offset
+        if binary is None:
+            binary = data[offset : offset + 2] == BINARY_MARK
+            if binary:
+                self.offset += len(BINARY_MARK)
+        self.binary = binary
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "KaldiReader":
+        """Maps a file and starts at its first item. See `load_bytes` for the errors."""
+        return cls(load_bytes(path), path)
+
+    @property
+    def remaining(self) -> int:
+        """Bytes from the next item to the end of the buffer."""
+        return len(self._data) - self.offset
+
+    def error(self, expected: str, found: str, offset: int | None = None) -> ModelFormatError:
+        """Builds the error for this place; the caller raises it."""
+        place = self.offset if offset is None else offset
+        return ModelFormatError.at(self.path, place, expected=expected, found=found)
+
+    def at_end(self) -> bool:
+        """True when nothing but white space follows."""
+        self._skip_white()
+        return self.remaining == 0
+
+    def expect_end(self) -> None:
+        """Raises `ModelFormatError` unless nothing but white space follows."""
+        if not self.at_end():
+            raise self.error("the end of the file", f"{self.remaining} more bytes")
+
+    # Tokens
+
+    def peek_token(self) -> str:
+        """Returns the next token without moving past it ('' at the end)."""
+        start = self.offset
+        try:
+            self._skip_white()
+            return "" if self.remaining == 0 else self.read_token()
+        finally:
+            self.offset = start
+
+    def read_token(self) -> str:
+        """Reads a word that ends with white space, and in binary form exactly one byte of that."""
+        self._skip_white()
+        match = _WORD.match(self._data, self.offset)
+        if match is None:
+            raise self.error("a token", "the end of the file")
+        word = match.group()
+        if len(word) > _MAX_TOKEN_BYTES:
+            raise self.error("a token", f"more than {_MAX_TOKEN_BYTES} bytes without white space")
+        try:
+            token = word.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.error("a token", f"the bytes {word[:16]!r}") from None
+        self.offset = min(match.end() + 1, len(self._data))
+        return token
+
+    def expect_token(self, *tokens: str) -> str:
+        """Reads a token that must be one of ``tokens``, and returns it."""
+        start = self.offset
+        token = self.read_token()
+        if token not in tokens:
+            raise self.error(" or ".join(map(repr, tokens)), repr(token), start)
+        return token
+
+    def accept_token(self, token: str) -> bool:
+        """Reads the next token if it is ``token``; tells whether it was."""
+        if self.peek_token() != token:
+            return False
+        self.read_token()
+        return True
+
+    # Numbers
+
+    def read_int(self) -> int:
+        """Reads an integer of any size that Kaldi writes."""
+        if not self.binary:
+            start, word = self._text_word("an integer")
+            try:
+                return int(word)
+            except ValueError:
+                raise self.error("an integer", repr(word.decode(errors="replace")), start) from None
+        size = int.from_bytes(self._take(1, "the size of an integer"), "little", signed=True)
+        if abs(size) not in (1, 2, 4, 8):
+            raise self.error("an integer of 1, 2, 4 or 8 bytes", f"size {size}", self.offset - 1)
+        return int.from_bytes(self._take(abs(size), "an integer"), "little", signed=size > 0)
+
+    def read_count(self, what: str, at_most: int | None = None) -> int:
+        """Reads an integer that counts something: refuses negative ones and those above ``at_most``."""
+        start = self.offset
+        count = self.read_int()
+        if count < 0 or (at_most is not None and count > at_most):
+            bound = "" if at_most is None else f" of at most {at_most}"
+            raise self.error(f"a count of {what}{bound}", str(count), start)
+        return count
+
+    def read_float(self) -> float:
+        """Reads a float or double."""
+        if not self.binary:
+            start, word = self._text_word("a number")
+            return self._parse_float(word, start)
+        size = self._take(1, "the size of a number")[0]
+        if size not in (4, 8):
+            raise self.error("a number of 4 or 8 bytes", f"size {size}", self.offset - 1)
+        raw = self._take(size, "a number")
+        return float(np.frombuffer(raw, "<f4" if size == 4 else "<f8")[0])
+
+    def read_bool(self) -> bool:
+        """Reads ``T`` or ``F``."""
+        start = self.offset
+        letter = self._take(1, "T or F") if self.binary else self._text_word("T or F")[1]
+        if letter not in (b"T", b"F"):
+            raise self.error("T or F", repr(letter), start)
+        return letter == b"T"
+
+    # Arrays
+
+    def read_int_vector(self) -> NDArray[np.int32]:
+        """Reads a vector of integers (``std::vector<int32>``); shape (n,), int32."""
+        if not self.binary:
+            values = self._text_numbers("a vector of integers")
+            whole = values.astype(np.int32)
+            if not np.array_equal(whole, values):
+                raise self.error("a vector of integers", "fractions or numbers beyond 32 bits")
+            return whole
+        size = self._take(1, "the size of an integer")[0]
+        if size not in (1, 2, 4):
+            raise self.error("integers of 1, 2 or 4 bytes", f"size {size}", self.offset - 1)
+        count = self._raw_count("integers", size)
+        return self._take_array(np.dtype(f"<i{size}"), count).astype(np.int32, copy=False)
+
+    def read_int_pairs(self) -> NDArray[np.int32]:
+        """Reads ``std::vector<std::pair<int32, int32>>``; shape (n, 2), int32."""
+        if not self.binary:
+            raise self.error("pairs of integers in binary form", "text form")
+        size = self._take(1, "the size of an integer")[0]
+        if size != 4:
+            raise self.error("integers of 4 bytes", f"size {size}", self.offset - 1)
+        count = self._raw_count("pairs", 8)
+        return self._take_array(np.dtype("<i4"), 2 * count).reshape(count, 2)
+
+    def read_vector(self) -> FloatArray:
+        """Reads a vector; shape (n,), float32 or, where the file is in doubles or text, as below.
+
+        Returns:
+            ``FV`` gives float32 and ``DV`` float64 (a view of the mapped file when it is aligned, else a
+            copy; read only in both cases); text gives float64.
+        """
+        if not self.binary:
+            return self._text_numbers("a vector")
+        start = self.offset
+        kind = self.expect_token("FV", "DV")
+        dtype = np.dtype("<f4" if kind == "FV" else "<f8")
+        count = self.read_int()
+        if not 0 <= count <= self.remaining // dtype.itemsize:
+            raise self.error("a vector", f"{count} elements with {self.remaining} bytes left", start)
+        return self._take_array(dtype, count)
+
+    def read_matrix(self) -> FloatArray:
+        """Reads a matrix, compressed or not; shape (rows, columns), dtype as `read_vector` gives it."""
+        if not self.binary:
+            return self._text_matrix()
+        start = self.offset
+        kind = self.expect_token("FM", "DM", "CM", "CM2", "CM3")
+        if kind.startswith("CM"):
+            return self._compressed(kind)
+        dtype = np.dtype("<f4" if kind == "FM" else "<f8")
+        rows, columns = self.read_int(), self.read_int()
+        self._check_shape(rows, columns, dtype.itemsize, start)
+        return self._take_array(dtype, rows * columns).reshape(rows, columns)
+
+    def read_packed(self) -> FloatArray:
+        """Reads a symmetric or triangular matrix; returns its lower triangle as (n (n + 1) / 2,)."""
+        if not self.binary:
+            values = self._text_numbers("a packed matrix")
+            if _packed_rows(len(values)) is None:
+                raise self.error("a lower triangle", f"{len(values)} numbers")
+            return values
+        start = self.offset
+        dtype = np.dtype("<f4" if self.expect_token("FP", "DP") == "FP" else "<f8")
+        rows = self.read_int()
+        count = rows * (rows + 1) // 2
+        if rows < 0 or count * dtype.itemsize > self.remaining:
+            raise self.error("a packed matrix", f"{rows} rows with {self.remaining} bytes left", start)
+        return self._take_array(dtype, count)
+
+    def read_symmetric(self) -> FloatArray:
+        """Reads a packed symmetric matrix and returns it in full, shape (n, n)."""
+        return unpack_symmetric(self.read_packed())
+
+    # Inside
+
+    def _skip_white(self) -> None:
+        match = _SKIP_WHITE.match(self._data, self.offset)
+        assert match is not None
+        self.offset = match.end()
+
+    def _take(self, size: int, what: str) -> bytes:
+        if size > self.remaining:
+            raise self.error(what, f"the end of the file ({self.remaining} bytes left)")
+        start, self.offset = self.offset, self.offset + size
+        return self._data[start : self.offset]
+
+    def _take_array(self, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+        if count == 0:
+            return np.zeros(0, dtype)
+        array: NDArray[Any] = np.frombuffer(self._data, dtype, count, self.offset)
+        self.offset += array.nbytes
+        if not array.flags.aligned:
+            array = array.copy()
+            array.flags.writeable = False
+        return array
+
+    def _raw_count(self, what: str, item_bytes: int) -> int:
+        start = self.offset
+        count = int.from_bytes(self._take(4, f"the number of {what}"), "little", signed=True)
+        if not 0 <= count <= self.remaining // item_bytes:
+            raise self.error(
+                f"a number of {what}", f"{count} with {self.remaining} bytes left in the file", start
+            )
+        return count
+
+    def _check_shape(self, rows: int, columns: int, item_bytes: int, start: int) -> None:
+        if rows < 0 or columns < 0 or rows * columns * item_bytes > self.remaining:
+            raise self.error("a matrix", f"{rows} x {columns} with {self.remaining} bytes left", start)
+        if (rows == 0) != (columns == 0):
+            raise self.error("a matrix", f"the shape {rows} x {columns}", start)
+
+    def _text_word(self, what: str) -> tuple[int, bytes]:
+        self._skip_white()
+        start = self.offset
+        match = _WORD.match(self._data, self.offset)
+        if match is None:
+            raise self.error(what, "the end of the file")
+        self.offset = min(match.end() + 1, len(self._data))
+        return start, match.group()
+
+    def _parse_float(self, word: bytes, start: int) -> float:
+        try:
+            return float(word)
+        except ValueError:
+            raise self.error("a number", repr(word.decode(errors="replace")), start) from None
+
+    def _text_brackets(self, what: str) -> tuple[int, bytes]:
+        self._skip_white()
+        start = self.offset
+        if self._data[start : start + 1] != b"[":
+            raise self.error(what, repr(self._data[start : start + 16]))
+        end = self._data.find(b"]", start)
+        if end < 0:
+            raise self.error(f"{what} that ends with ]", "the end of the file")
+        self.offset = end + 1
+        return start, self._data[start + 1 : end]
+
+    def _numbers(self, words: list[bytes], what: str, start: int) -> FloatArray:
+        try:
+            values = np.array(words, dtype="S").astype(np.float64) if words else np.zeros(0)
+        except ValueError:
+            bad = next(word for word in words if not _is_number(word))
+            raise self.error(what, repr(bad.decode(errors="replace")), start) from None
+        return values
+
+    def _text_numbers(self, what: str) -> FloatArray:
+        start, body = self._text_brackets(what)
+        return self._numbers(body.split(), what, start)
+
+    def _text_matrix(self) -> FloatArray:
+        start, body = self._text_brackets("a matrix")
+        rows = [line.split() for line in body.splitlines()]
+        rows = [row for row in rows if row]
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise self.error("a matrix", "rows of different lengths", start)
+        numbers = self._numbers([word for row in rows for word in row], "a matrix", start)
+        return numbers.reshape(len(rows), len(rows[0]) if rows else 0)
+
+    def _compressed(self, kind: str) -> FloatArray:
+        """Reads what follows ``CM``: least value, range, shape, then the data (``compressed-matrix.cc``).
+
+        ``CM2`` has one uint16 and ``CM3`` one uint8 an element, linear between least and greatest value.
+        ``CM`` stores the columns one after the other, one uint8 an element, piecewise linear between
+        four percentiles (0, 25, 75, 100) that precede the data as uint16.
+        """
+        start = self.offset
+        least, span = (float(x) for x in np.frombuffer(self._take(8, "a matrix header"), "<f4"))
+        rows, columns = (int(x) for x in np.frombuffer(self._take(8, "a matrix header"), "<i4"))
+        self._check_shape(rows, columns, 2 if kind == "CM2" else 1, start)
+        if not (math.isfinite(least) and math.isfinite(span)):
+            raise self.error("a finite range of values", f"{least}, {span}", start)
+        if kind == "CM2":
+            linear = self._take_array(np.dtype("<u2"), rows * columns).reshape(rows, columns)
+            return (least + linear * (span / 65535)).astype(np.float32)
+        if kind == "CM3":
+            linear = self._take_array(np.dtype("u1"), rows * columns).reshape(rows, columns)
+            return (least + linear * (span / 255)).astype(np.float32)
+        if columns * (8 + rows) > self.remaining:
+            raise self.error("a matrix", f"{rows} x {columns} with {self.remaining} bytes left", start)
+        header = self._take_array(np.dtype("<u2"), columns * 4).reshape(columns, 4)
+        knots = least + header * (span / 65535)
+        steps = self._take_array(np.dtype("u1"), rows * columns).reshape(columns, rows)
+        matrix = np.empty((rows, columns), np.float32)
+        for column in range(columns):
+            matrix[:, column] = np.interp(steps[column], [0, 64, 192, 255], knots[column])
+        return matrix
+
+
+class KaldiWriter:
+    """Writes the items of one Kaldi file; the counterpart of `KaldiReader`."""
+
+    def __init__(self, file: IO[bytes], binary: bool = True, mark: bool = True):
+        """Writes to ``file``; ``mark`` puts the binary mark first (not inside an archive entry's body)."""
+        self._file = file
+        self.binary = binary
+        if binary and mark:
+            file.write(BINARY_MARK)
+
+    def write_token(self, token: str) -> None:
+        """Writes a word without white space in it."""
+        if not token or any(letter.isspace() for letter in token):
+            raise ValueError(f"expected a token without white space, found {token!r}")
+        self._file.write(token.encode() + b" ")
+
+    def newline(self) -> None:
+        """Ends a line in text form; writes nothing in binary form."""
+        if not self.binary:
+            self._file.write(b"\n")
+
+    def write_int(self, value: int) -> None:
+        """Writes an int32."""
+        if self.binary:
+            self._file.write(b"\x04" + int(value).to_bytes(4, "little", signed=True))
+        else:
+            self._file.write(b"%d " % value)
+
+    def write_float(self, value: float, double: bool = False) -> None:
+        """Writes a float, or a double."""
+        if not self.binary:
+            self._file.write(_text_float(value, double) + b" ")
+        elif double:
+            self._file.write(b"\x08" + np.float64(value).tobytes())
+        else:
+            self._file.write(b"\x04" + np.float32(value).tobytes())
+
+    def write_bool(self, value: bool) -> None:
+        """Writes ``T`` or ``F``."""
+        self._file.write((b"T" if value else b"F") + (b"" if self.binary else b" "))
+
+    def write_int_vector(self, values: NDArray[Any]) -> None:
+        """Writes a vector of int32."""
+        values = np.ascontiguousarray(values, "<i4")
+        if self.binary:
+            self._file.write(b"\x04" + len(values).to_bytes(4, "little") + values.tobytes())
+        else:
+            self._file.write(b"[ " + b"".join(b"%d " % v for v in values) + b"]\n")
+
+    def write_vector(self, values: FloatArray) -> None:
+        """Writes a vector in its own precision (float64 as ``DV``, all else as ``FV``)."""
+        values, kind = _as_float(values)
+        if self.binary:
+            self.write_token(f"{kind}V")
+            self.write_int(len(values))
+            self._file.write(values.tobytes())
+        else:
+            self._file.write(b" [ " + self._text_row(values) + b"]\n")
+
+    def write_matrix(self, values: FloatArray) -> None:
+        """Writes a matrix in its own precision (float64 as ``DM``, all else as ``FM``)."""
+        values, kind = _as_float(values)
+        if self.binary:
+            self.write_token(f"{kind}M")
+            self.write_int(values.shape[0])
+            self.write_int(values.shape[1])
+            self._file.write(values.tobytes())
+        elif values.size == 0:
+            self._file.write(b" [ ]\n")
+        else:
+            rows = (b"\n  " + self._text_row(row) for row in values)
+            self._file.write(b" [" + b"".join(rows) + b"]\n")
+
+    def write_packed(self, triangle: FloatArray) -> None:
+        """Writes the lower triangle of a symmetric matrix, as `KaldiReader.read_packed` returns it."""
+        triangle, kind = _as_float(triangle)
+        rows = _packed_rows(len(triangle))
+        if rows is None:
+            raise ValueError(f"expected a lower triangle, found {len(triangle)} numbers")
+        if self.binary:
+            self.write_token(f"{kind}P")
+            self.write_int(rows)
+            self._file.write(triangle.tobytes())
+        else:
+            lines = (triangle[r * (r + 1) // 2 : (r + 1) * (r + 2) // 2] for r in range(rows))
+            self._file.write(b" [" + b"".join(b"\n" + self._text_row(line) for line in lines) + b"]\n")
+
+    def _text_row(self, values: FloatArray) -> bytes:
+        double = values.dtype == np.float64
+        return b"".join(_text_float(value, double) + b" " for value in values)
+
+
+def pack_symmetric(matrix: FloatArray) -> FloatArray:
+    """Returns the lower triangle of (n, n) by rows, shape (n (n + 1) / 2,)."""
+    return matrix[np.tril_indices(len(matrix))]
+
+
+def unpack_symmetric(triangle: FloatArray) -> FloatArray:
+    """Returns the symmetric matrix (n, n) of a lower triangle by rows, (n (n + 1) / 2,)."""
+    rows = _packed_rows(len(triangle))
+    if rows is None:
+        raise ValueError(f"expected a lower triangle, found {len(triangle)} numbers")
+    matrix = np.zeros((rows, rows), triangle.dtype)
+    lower = np.tril_indices(rows)
+    matrix[lower] = triangle
+    matrix.T[lower] = triangle
+    return matrix
+
+
+def _packed_rows(count: int) -> int | None:
+    rows = (math.isqrt(8 * count + 1) - 1) // 2
+    return rows if rows * (rows + 1) // 2 == count else None
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return bool(_SPECIAL_FLOATS.match(word))
+    return True
+
+
+def _as_float(values: FloatArray) -> tuple[FloatArray, str]:
+    double = values.dtype == np.float64
+    return np.ascontiguousarray(values, "<f8" if double else "<f4"), "D" if double else "F"
+
+
+def _text_float(value: float, double: bool) -> bytes:
+    # The fewest digits that read back as the same number, where Kaldi's own text form keeps 7.
+    return str(np.float64(value) if double else np.float32(value)).encode()
