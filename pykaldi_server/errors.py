@@ -6,6 +6,7 @@
     ├── AudioError (ValueError)         the audio cannot be read or makes no sense
     ├── AdaptationStateError (ValueError)  an adaptation state does not fit the model
     ├── DecoderError (RuntimeError)     a decoder was used in a way that it does not allow
+    ├── LatticeError (ValueError)       a lattice is not what an operation needs
     └── ProtocolError (ValueError)      a peer sent something that the protocol does not know
 
 A file that does not exist is Python's own FileNotFoundError.
@@ -47,6 +48,10 @@ class AdaptationStateError(PykaldiServerError, ValueError):
 
 class DecoderError(PykaldiServerError, RuntimeError):
     """A decoder was used in an order, or from several threads, in a way that it does not allow."""
+
+
+class LatticeError(PykaldiServerError, ValueError):
+    """A lattice is not what an operation needs: cyclic, empty, or made with another model."""
 
 
 class ProtocolError(PykaldiServerError, ValueError):

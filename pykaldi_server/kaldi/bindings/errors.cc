@@ -23,6 +23,8 @@ void BindErrors(py::module_ &) {
       Raise("ModelFormatError", e);
     } catch (const DecoderError &e) {
       Raise("DecoderError", e);
+    } catch (const LatticeError &e) {
+      Raise("LatticeError", e);
     } catch (const ConfigError &e) {
       Raise("ConfigError", e);
     }

@@ -25,6 +25,12 @@ class DecoderError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A lattice is not what an operation needs: cyclic, empty, or made with another model.
+class LatticeError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // An option has a value that makes no sense.
 class ConfigError : public std::runtime_error {
  public:
