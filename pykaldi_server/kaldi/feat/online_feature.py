@@ -1,0 +1,264 @@
+"""Features that come as a stream of frames (``itf/online-feature-itf.h``, ``feat/online-feature.cc``).
+
+Features are pulled: each object knows how many of its frames can be computed by now, and computes blocks
+of them when it is asked. Frames are numbered from 0 at the start of the stream. Objects that store
+frames keep a bounded history, so that a stream may last for hours.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatFrames = NDArray[np.float32]
+
+# Frames that stay available behind the newest one. Silence weighting revises up to 100 decoder frames
+# (300 input frames at the usual subsampling of 3), and cepstral mean normalisation looks back 600.
+HISTORY_FRAMES = 1000
+
+
+class OnlineFeatureInterface(ABC):
+    """A stream of feature vectors."""
+
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension of a frame."""
+
+    @abstractmethod
+    def num_frames_ready(self) -> int:
+        """Number of frames that can be had by now, counted from the start of the stream."""
+
+    @abstractmethod
+    def is_last_frame(self, frame: int) -> bool:
+        """True when the input has finished and ``frame`` is the last one (-1: there is none)."""
+
+    @abstractmethod
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        """Returns the frames from ``begin`` up to, not including, ``end``: (end - begin, dim), float32.
+
+        Raises:
+            IndexError: frames that are not ready, or that are no longer kept.
+        """
+
+    def get_frame(self, frame: int) -> FloatFrames:
+        """Returns one frame, (dim,), float32."""
+        vector: FloatFrames = self.get_frames(frame, frame + 1)[0]
+        return vector
+
+    def frame_shift_in_seconds(self) -> float:
+        """Time from one frame to the next."""
+        return 0.01
+
+
+class OnlineBaseFeature(OnlineFeatureInterface):
+    """Features that are computed from samples."""
+
+    @abstractmethod
+    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
+        """Takes samples.
+
+        Args:
+            samp_freq: their rate in Hz.
+            waveform: (samples,), float32, in the range of 16-bit integers.
+
+        Raises:
+            AudioError: the rate is not the feature's and may not be converted, or samples are not finite.
+            DecoderError: the input was said to be finished.
+        """
+
+    @abstractmethod
+    def input_finished(self) -> None:
+        """Says that no more samples come; the last frames become ready."""
+
+
+class FrameBuffer:
+    """The newest frames of a stream: at least ``history`` of them, at most about twice as many."""
+
+    def __init__(self, dim: int, history: int = HISTORY_FRAMES):
+        self._rows = np.empty((min(2 * history, 64), dim), np.float32)
+        self._history = history
+        self._first = 0  # number of the oldest frame that is kept
+        self._size = 0  # frames that are kept
+
+    @property
+    def end(self) -> int:
+        """Number of frames that ever came in."""
+        return self._first + self._size
+
+    def append(self, frames: FloatFrames) -> None:
+        """Adds frames, (n, dim), at the end."""
+        needed = self._size + len(frames)
+        if needed > len(self._rows):
+            dropped = max(0, self._size - self._history)
+            kept = self._rows[dropped : self._size]
+            if len(kept) + len(frames) > len(self._rows):
+                self._rows = np.empty((2 * (len(kept) + len(frames)), kept.shape[1]), np.float32)
+            self._rows[: len(kept)] = kept
+            self._first += dropped
+            self._size = len(kept)
+        self._rows[self._size : self._size + len(frames)] = frames
+        self._size += len(frames)
+
+    def get(self, begin: int, end: int) -> FloatFrames:
+        """Returns a copy of frames ``begin`` to ``end``, (end - begin, dim)."""
+        self._check(begin, end)
+        return self._rows[begin - self._first : end - self._first].copy()
+
+    def take(self, frames: NDArray[np.intp]) -> FloatFrames:
+        """Returns the frames with the given numbers, (len(frames), dim)."""
+        if len(frames):
+            self._check(int(frames.min()), int(frames.max()) + 1)
+        return self._rows[frames - self._first]
+
+    def _check(self, begin: int, end: int) -> None:
+        if not self._first <= begin <= end <= self.end:
+            raise IndexError(f"frames {begin} to {end} were asked for; {self._first} to {self.end} are kept")
+
+
+class OnlineMatrixFeature(OnlineFeatureInterface):
+    """A whole matrix of features as a stream: all frames are ready from the start."""
+
+    def __init__(self, matrix: FloatFrames):
+        """``matrix``: (frames, dim), float32."""
+        self._matrix = np.ascontiguousarray(matrix, np.float32)
+
+    def dim(self) -> int:
+        return self._matrix.shape[1]
+
+    def num_frames_ready(self) -> int:
+        return len(self._matrix)
+
+    def is_last_frame(self, frame: int) -> bool:
+        return frame == len(self._matrix) - 1
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        if not 0 <= begin <= end <= len(self._matrix):
+            raise IndexError(f"frames {begin} to {end} were asked for; there are {len(self._matrix)}")
+        return self._matrix[begin:end]
+
+
+class OnlineCacheFeature(OnlineFeatureInterface):
+    """Keeps the frames of another stream, so that each is computed once."""
+
+    def __init__(self, src: OnlineFeatureInterface, history: int = HISTORY_FRAMES):
+        self._src = src
+        self._cache = FrameBuffer(src.dim(), history)
+
+    def dim(self) -> int:
+        return self._src.dim()
+
+    def num_frames_ready(self) -> int:
+        return self._src.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        self._fill(end)
+        return self._cache.get(begin, end)
+
+    def take_frames(self, frames: NDArray[np.intp]) -> FloatFrames:
+        """Returns the frames with the given numbers, in the given order: (len(frames), dim)."""
+        if len(frames):
+            self._fill(int(frames.max()) + 1)
+        return self._cache.take(frames)
+
+    def _fill(self, end: int) -> None:
+        if end > self._cache.end:
+            self._cache.append(self._src.get_frames(self._cache.end, end))
+
+
+class OnlineSpliceFrames(OnlineFeatureInterface):
+    """Joins each frame with its neighbours; at both ends of the stream the outermost frame repeats."""
+
+    def __init__(self, src: OnlineFeatureInterface, left_context: int, right_context: int):
+        self._src = src
+        self._left = left_context
+        self._right = right_context
+
+    def dim(self) -> int:
+        return self._src.dim() * (self._left + 1 + self._right)
+
+    def num_frames_ready(self) -> int:
+        ready = self._src.num_frames_ready()
+        if ready > 0 and self._src.is_last_frame(ready - 1):
+            return ready
+        return max(0, ready - self._right)
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        if not 0 <= begin <= end <= self.num_frames_ready():
+            raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+        first = max(0, begin - self._left)
+        last = min(self._src.num_frames_ready(), end + self._right)
+        frames = self._src.get_frames(first, last)
+        span = np.arange(begin - self._left, end + self._right)
+        padded = frames[np.clip(span, first, last - 1) - first]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self._left + 1 + self._right, axis=0)
+        return np.ascontiguousarray(windows.transpose(0, 2, 1)).reshape(end - begin, self.dim())
+
+
+class OnlineTransform(OnlineFeatureInterface):
+    """Multiplies each frame by a matrix such as LDA; a further column of the matrix is an offset."""
+
+    def __init__(self, transform: NDArray[np.floating], src: OnlineFeatureInterface):
+        """Takes a matrix of shape (dim_out, dim_in) or (dim_out, dim_in + 1).
+
+        Raises:
+            ValueError: the matrix does not fit the dimension of ``src``.
+        """
+        columns, dim = transform.shape[1], src.dim()
+        if columns not in (dim, dim + 1):
+            raise ValueError(f"expected a transform with {dim} or {dim + 1} columns, found {columns}")
+        self._src = src
+        self._linear = np.ascontiguousarray(transform[:, :dim].T, np.float32)
+        self._offset = transform[:, dim].astype(np.float32) if columns == dim + 1 else None
+
+    def dim(self) -> int:
+        return self._linear.shape[1]
+
+    def num_frames_ready(self) -> int:
+        return self._src.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        frames: FloatFrames = self._src.get_frames(begin, end) @ self._linear
+        if self._offset is not None:
+            frames += self._offset
+        return frames
+
+
+class OnlineAppendFeature(OnlineFeatureInterface):
+    """Joins the frames of two streams; a frame is ready when both have it."""
+
+    def __init__(self, src1: OnlineFeatureInterface, src2: OnlineFeatureInterface):
+        self._src1 = src1
+        self._src2 = src2
+
+    def dim(self) -> int:
+        return self._src1.dim() + self._src2.dim()
+
+    def num_frames_ready(self) -> int:
+        return min(self._src1.num_frames_ready(), self._src2.num_frames_ready())
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src1.is_last_frame(frame) or self._src2.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src1.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return np.hstack([self._src1.get_frames(begin, end), self._src2.get_frames(begin, end)])
