@@ -213,6 +213,22 @@ class KaldiReader:
         count = self._raw_count("integers", size)
         return self._take_array(np.dtype(f"<i{size}"), count).astype(np.int32, copy=False)
 
+    def read_int_table(self, rows: int, columns: int) -> NDArray[np.int32]:
+        """Reads ``rows * columns`` integers that were written one by one; shape (rows, columns), int32."""
+        if not self.binary:
+            self._check_shape(rows, columns, 1, self.offset)
+            words = [self._read_int32() for _ in range(rows * columns)]
+            return np.array(words, np.int32).reshape(rows, columns)
+        start = self.offset
+        self._check_shape(rows, columns, 5, start)
+        items = np.frombuffer(
+            self._take(5 * rows * columns, "integers"), np.dtype([("size", "i1"), ("value", "<i4")])
+        )
+        if not (items["size"] == 4).all():
+            wrong = int(np.argmax(items["size"] != 4))
+            raise self.error("an integer of 4 bytes", f"size {items['size'][wrong]}", start + 5 * wrong)
+        return items["value"].reshape(rows, columns)
+
     def read_int_pairs(self) -> NDArray[np.int32]:
         """Reads ``std::vector<std::pair<int32, int32>>``; shape (n, 2), int32."""
         if not self.binary:
@@ -273,6 +289,13 @@ class KaldiReader:
         return unpack_symmetric(self.read_packed())
 
     # Inside
+
+    def _read_int32(self) -> int:
+        start = self.offset
+        value = self.read_int()
+        if not -(2**31) <= value < 2**31:
+            raise self.error("an integer of 32 bits", str(value), start)
+        return value
 
     def _skip_white(self) -> None:
         match = _SKIP_WHITE.match(self._data, self.offset)

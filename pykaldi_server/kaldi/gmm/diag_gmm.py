@@ -1,0 +1,186 @@
+"""Gaussian mixtures with diagonal covariances (``gmm/diag-gmm.cc``).
+
+The weighted log-likelihood of Gaussian g with weight w, mean m and variances v for a frame x is linear in
+(x, x²):
+
+    log w N(x; m, v) = c + sum_d (m_d / v_d) x_d - 0.5 sum_d (1 / v_d) x_d²
+    c = log w - 0.5 sum_d (log 2π - log(1 / v_d) + (m_d / v_d)² / (1 / v_d))
+
+so that a block of frames against any number of Gaussians is one matrix product. Files hold m / v
+(``means_invvars``), 1 / v (``inv_vars``) and w; c (``gconst``) is computed afresh, as Kaldi does.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+
+FloatMatrix = NDArray[np.float32]
+
+
+class DiagGmm:
+    """A mixture of diagonal Gaussians. Immutable, shared by all sessions.
+
+    Attributes:
+        weights: (num_gauss,) float32.
+        means_invvars: means divided by variances, (num_gauss, dim) float32.
+        inv_vars: reciprocals of the variances, (num_gauss, dim) float32.
+        gconsts: constant parts of the log-likelihoods, (num_gauss,) float32; -inf switches a Gaussian off.
+    """
+
+    def __init__(self, weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix):
+        """Takes parameters that fit together.
+
+        Raises:
+            ValueError: the shapes do not fit, or a parameter makes no sense.
+        """
+        self.weights = np.asarray(weights, np.float32)
+        self.means_invvars = np.asarray(means_invvars, np.float32)
+        self.inv_vars = np.asarray(inv_vars, np.float32)
+        num_gauss, dim = self.means_invvars.shape
+        if num_gauss == 0 or self.weights.shape != (num_gauss,) or self.inv_vars.shape != (num_gauss, dim):
+            raise ValueError(
+                "expected one weight, mean and variance for each Gaussian, found the shapes "
+                f"{self.weights.shape}, {self.means_invvars.shape}, {self.inv_vars.shape}"
+            )
+        self.gconsts = _compute_gconsts(self.weights, self.means_invvars, self.inv_vars)
+        self._scorer = GaussianScorer(self.gconsts, self.means_invvars, self.inv_vars)
+
+    def num_gauss(self) -> int:
+        """Returns the number of Gaussians."""
+        return len(self.weights)
+
+    def dim(self) -> int:
+        """Returns the dimension of the frames."""
+        return self.means_invvars.shape[1]
+
+    def log_likelihoods(self, features: FloatMatrix) -> FloatMatrix:
+        """Scores each frame with each Gaussian, weights included.
+
+        Args:
+            features: (frames, dim) float32.
+
+        Returns:
+            (frames, num_gauss) float32, natural logarithms.
+        """
+        return self._scorer.score(features)
+
+    def log_likelihood(self, features: FloatMatrix) -> FloatMatrix:
+        """Scores each frame with the whole mixture; (frames, dim) gives (frames,) float32."""
+        return log_sum_exp(self.log_likelihoods(features))
+
+    def component_posteriors(self, features: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+        """Shares each frame out among the Gaussians.
+
+        Returns:
+            The log-likelihoods of the frames, (frames,) float32, and the posteriors of the Gaussians,
+            (frames, num_gauss) float32, each row with sum 1.
+        """
+        log_likelihoods = self.log_likelihoods(features)
+        total = log_sum_exp(log_likelihoods)
+        return total, np.exp(log_likelihoods - total[:, np.newaxis])
+
+    def gaussian_selection(
+        self, features: FloatMatrix, num_gselect: int
+    ) -> tuple[FloatMatrix, NDArray[np.intp]]:
+        """Finds the best Gaussians for each frame.
+
+        Args:
+            features: (frames, dim) float32.
+            num_gselect: how many to keep; no more than there are.
+
+        Returns:
+            The log-likelihood of each frame under the Gaussians kept, (frames,) float32, and these,
+            the best first, (frames, min(num_gselect, num_gauss)).
+        """
+        log_likelihoods = self.log_likelihoods(features)
+        kept = min(num_gselect, self.num_gauss())
+        chosen = np.argpartition(-log_likelihoods, kept - 1, axis=1)[:, :kept]
+        scores = np.take_along_axis(log_likelihoods, chosen, axis=1)
+        order = np.lexsort((-chosen, -scores), axis=1)  # equal scores: the later Gaussian first, as Kaldi
+        return log_sum_exp(scores), np.take_along_axis(chosen, order, axis=1)
+
+    @classmethod
+    def read(cls, reader: KaldiReader) -> "DiagGmm":
+        """Reads a mixture.
+
+        Raises:
+            ModelFormatError: the bytes are not a mixture of diagonal Gaussians.
+        """
+        start = reader.offset
+        reader.expect_token("<DiagGMM>", "<DiagGMMBegin>")
+        if reader.expect_token("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
+            reader.read_vector()
+            reader.expect_token("<WEIGHTS>")
+        weights = reader.read_vector()
+        reader.expect_token("<MEANS_INVVARS>")
+        means_invvars = reader.read_matrix()
+        reader.expect_token("<INV_VARS>")
+        inv_vars = reader.read_matrix()
+        reader.expect_token("</DiagGMM>", "<DiagGMMEnd>")
+        try:
+            return cls(weights, means_invvars, inv_vars)
+        except ValueError as error:
+            raise reader.error("a mixture of diagonal Gaussians", str(error), start) from error
+
+    def write(self, writer: KaldiWriter) -> None:
+        """Writes the mixture in the writer's form."""
+        writer.write_token("<DiagGMM>")
+        writer.newline()
+        writer.write_token("<GCONSTS>")
+        writer.write_vector(self.gconsts)
+        writer.write_token("<WEIGHTS>")
+        writer.write_vector(self.weights)
+        writer.write_token("<MEANS_INVVARS>")
+        writer.write_matrix(self.means_invvars)
+        writer.write_token("<INV_VARS>")
+        writer.write_matrix(self.inv_vars)
+        writer.write_token("</DiagGMM>")
+        writer.newline()
+
+
+class GaussianScorer:
+    """Diagonal Gaussians laid out for one matrix product with (x, x²)."""
+
+    def __init__(self, gconsts: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix):
+        """Takes (n,), (n, dim) and (n, dim) float32 parameters; keeps a copy of 2 * dim * n numbers."""
+        self._gconsts = gconsts
+        self._dim = means_invvars.shape[1]
+        self._linear_and_square = np.ascontiguousarray(np.hstack([means_invvars, -0.5 * inv_vars]).T)
+
+    def score(self, features: FloatMatrix) -> FloatMatrix:
+        """Scores (frames, dim) float32 frames; (frames, n) float32.
+
+        Raises:
+            ValueError: the frames have another dimension.
+        """
+        features = np.asarray(features, np.float32)
+        if features.ndim != 2 or features.shape[1] != self._dim:
+            raise ValueError(f"expected frames of dimension {self._dim}, found the shape {features.shape}")
+        scores = np.hstack([features, np.square(features)]) @ self._linear_and_square
+        scores += self._gconsts
+        return scores
+
+
+def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
+    """Adds probabilities given as logarithms, row by row; (rows, n) gives (rows,)."""
+    highest = scores.max(axis=1)
+    shift = np.where(np.isfinite(highest), highest, 0)
+    with np.errstate(divide="ignore"):
+        return shift + np.log(np.exp(scores - shift[:, np.newaxis]).sum(axis=1))
+
+
+def _compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix) -> FloatMatrix:
+    if not (weights >= 0).all():
+        raise ValueError("a negative weight")
+    means_invvars, inv_vars = means_invvars.astype(np.float64), inv_vars.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        gconsts = (
+            np.log(weights.astype(np.float64))
+            - 0.5 * np.log(2 * np.pi) * means_invvars.shape[1]
+            + 0.5 * (np.log(inv_vars) - np.square(means_invvars) / inv_vars).sum(axis=1)
+        ).astype(np.float32)
+    if np.isnan(gconsts).any() or not np.isfinite(means_invvars).all() or not np.isfinite(inv_vars).all():
+        raise ValueError("a parameter that is not a number, or a negative variance")
+    # A variance of zero or infinity switches the Gaussian off, whatever the sign that came out.
+    return np.where(np.isinf(gconsts), -np.inf, gconsts).astype(np.float32)
