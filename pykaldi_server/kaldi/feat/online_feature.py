@@ -2,7 +2,7 @@
 
 Features are pulled: each object knows how many of its frames can be computed by now, and computes blocks
 of them when it is asked. Frames are numbered from 0 at the start of the stream. Objects that store
-frames keep a bounded history, so that a stream may last for hours.
+frames can be told to keep a bounded history, so that a stream may last for hours.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 FloatFrames = NDArray[np.float32]
 
-# Frames that stay available behind the newest one. Silence weighting revises up to 100 decoder frames
-# (300 input frames at the usual subsampling of 3), and cepstral mean normalisation looks back 600.
+# Enough history for a stream of any length: silence weighting revises up to 100 decoder frames (300 input
+# frames at the usual subsampling of 3), and cepstral mean normalisation looks back 600.
 HISTORY_FRAMES = 1000
 
 
@@ -72,10 +72,10 @@ class OnlineBaseFeature(OnlineFeatureInterface):
 
 
 class FrameBuffer:
-    """The newest frames of a stream: at least ``history`` of them, at most about twice as many."""
+    """The newest frames of a stream: at least ``history`` of them (all with None), at most about twice."""
 
-    def __init__(self, dim: int, history: int = HISTORY_FRAMES):
-        self._rows = np.empty((min(2 * history, 64), dim), np.float32)
+    def __init__(self, dim: int, history: int | None = None):
+        self._rows = np.empty((64, dim), np.float32)
         self._history = history
         self._first = 0  # number of the oldest frame that is kept
         self._size = 0  # frames that are kept
@@ -89,7 +89,7 @@ class FrameBuffer:
         """Adds frames, (n, dim), at the end."""
         needed = self._size + len(frames)
         if needed > len(self._rows):
-            dropped = max(0, self._size - self._history)
+            dropped = 0 if self._history is None else max(0, self._size - self._history)
             kept = self._rows[dropped : self._size]
             if len(kept) + len(frames) > len(self._rows):
                 self._rows = np.empty((2 * (len(kept) + len(frames)), kept.shape[1]), np.float32)
@@ -140,7 +140,8 @@ class OnlineMatrixFeature(OnlineFeatureInterface):
 class OnlineCacheFeature(OnlineFeatureInterface):
     """Keeps the frames of another stream, so that each is computed once."""
 
-    def __init__(self, src: OnlineFeatureInterface, history: int = HISTORY_FRAMES):
+    def __init__(self, src: OnlineFeatureInterface, history: int | None = None):
+        """Keeps at least ``history`` frames behind the newest one, all with None."""
         self._src = src
         self._cache = FrameBuffer(src.dim(), history)
 

@@ -100,11 +100,13 @@ class ParseOptions:
         """``usage`` is a text for people; it is not parsed."""
         self.usage = usage
         self._known: dict[str, RegisteredOption] = {}
+        self._registered: list[Any] = []
         self._ignored: set[str] = set()
         self.given: set[str] = set()
 
     def register(self, options: Any, prefix: str = "") -> None:
         """Makes the options of a dataclass instance known; parsing changes that instance."""
+        self._registered.append(options)
         for entry in registered_options(options, prefix):
             self._known[entry.name] = entry
 
@@ -158,10 +160,10 @@ class ParseOptions:
             self.set(name, value, place, base)
 
     def validate(self) -> None:
-        """Calls ``validate()`` of every options instance that has one."""
-        for owner in {id(entry.owner): entry.owner for entry in self._known.values()}.values():
-            if hasattr(owner, "validate"):
-                owner.validate()
+        """Calls ``validate()`` of every registered instance that has one."""
+        for options in self._registered:
+            if hasattr(options, "validate"):
+                options.validate()
 
 
 def read_options(

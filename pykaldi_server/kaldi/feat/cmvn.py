@@ -1,0 +1,254 @@
+"""Online cepstral mean and variance normalisation (``feat/online-feature.cc``, ``transform/cmvn.cc``).
+
+Frame t is normalised with the statistics of the last ``cmn_window`` frames up to and including t. While
+the window is not full, they are topped up with statistics of earlier utterances of the speaker (at most
+``speaker_frames`` frames) and then of everybody (at most ``global_frames``). Statistics are kept in
+double precision as a (2, dim + 1) matrix: sums and the count, sums of squares and an unused 0.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineFeatureInterface
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.options import option, parse_int_list
+
+Stats = NDArray[np.float64]
+
+_VARIANCE_FLOOR = 1e-20
+
+
+@dataclass
+class OnlineCmvnOptions:
+    """Options of `OnlineCmvn`; the names are those of ``apply-cmvn-online``."""
+
+    cmn_window: int = option(600, "Number of frames of the sliding window for the mean and the variance.")
+    speaker_frames: int = option(600, "Frames of the speaker's earlier utterances to use, at most.")
+    global_frames: int = option(200, "Frames of the global statistics to use, at most.")
+    normalize_mean: bool = option(True, "Normalise the mean.", name="norm-means")
+    normalize_variance: bool = option(False, "Normalise the variance, too.", name="norm-vars")
+    skip_dims: str = option("", "Dimensions that are left as they are, between colons.")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if self.cmn_window < 1:
+            raise ConfigError(f"cmn-window: expected at least 1 frame, found {self.cmn_window}")
+        if self.speaker_frames < 0 or self.global_frames < 0:
+            raise ConfigError("speaker-frames and global-frames: expected no negative number of frames")
+        if self.speaker_frames > self.cmn_window or self.global_frames > self.speaker_frames:
+            raise ConfigError(
+                "expected global-frames <= speaker-frames <= cmn-window, found "
+                f"{self.global_frames}, {self.speaker_frames}, {self.cmn_window}"
+            )
+        if self.normalize_variance and not self.normalize_mean:
+            raise ConfigError("norm-vars: the variance can be normalised only together with the mean")
+        parse_int_list(self.skip_dims, "skip-dims")
+
+
+def _no_stats() -> Stats:
+    return np.zeros((0, 0))
+
+
+@dataclass
+class OnlineCmvnState:
+    """What normalisation knows of a speaker; each matrix is (2, dim + 1), float64, or empty (0, 0).
+
+    Attributes:
+        speaker_cmvn_stats: sums over all frames of the speaker so far.
+        global_cmvn_stats: sums over many speakers.
+        frozen_state: smoothed statistics that replace the sliding window, if it was frozen.
+    """
+
+    speaker_cmvn_stats: Stats = field(default_factory=_no_stats)
+    global_cmvn_stats: Stats = field(default_factory=_no_stats)
+    frozen_state: Stats = field(default_factory=_no_stats)
+
+    @classmethod
+    def read(cls, reader: KaldiReader) -> "OnlineCmvnState":
+        """Reads the form that Kaldi writes, binary or text."""
+        reader.expect_token("<OnlineCmvnState>")
+        stats = []
+        for token in ("<SpeakerCmvnStats>", "<GlobalCmvnStats>", "<FrozenState>"):
+            reader.expect_token(token)
+            stats.append(read_cmvn_stats(reader, empty_allowed=True))
+        reader.expect_token("</OnlineCmvnState>")
+        return cls(*stats)
+
+    def write(self, writer: KaldiWriter) -> None:
+        """Writes Kaldi's form."""
+        writer.write_token("<OnlineCmvnState>")
+        writer.write_token("<SpeakerCmvnStats>")
+        writer.write_matrix(self.speaker_cmvn_stats)
+        writer.write_token("<GlobalCmvnStats>")
+        writer.write_matrix(self.global_cmvn_stats)
+        writer.write_token("<FrozenState>")
+        writer.write_matrix(self.frozen_state)
+        writer.write_token("</OnlineCmvnState>")
+
+
+def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
+    """Reads a matrix of statistics, (2, dim + 1), float64.
+
+    Raises:
+        ModelFormatError: the shape is another one, a value is not finite, or a count is negative.
+    """
+    start = reader.offset
+    stats = reader.read_matrix().astype(np.float64)
+    if stats.size == 0 and empty_allowed:
+        return _no_stats()
+    if stats.shape[0] != 2 or stats.shape[1] < 2:
+        raise reader.error("statistics of 2 rows", f"a matrix of {stats.shape}", start)
+    if not np.isfinite(stats).all() or stats[0, -1] < 0:
+        raise reader.error("finite statistics with a count of 0 or more", "others", start)
+    return stats
+
+
+class OnlineCmvn(OnlineFeatureInterface):
+    """Normalises a stream of frames."""
+
+    def __init__(
+        self,
+        opts: OnlineCmvnOptions,
+        state: OnlineCmvnState,
+        src: OnlineFeatureInterface,
+        history: int | None = None,
+    ):
+        """Starts with what ``state`` knows; keeps ``history`` normalised frames (all with None).
+
+        ``src`` must keep ``cmn_window`` frames behind the newest one that was asked for here.
+
+        Raises:
+            ConfigError: the statistics are of another dimension than ``src``, or there are none.
+        """
+        opts.validate()
+        dim = src.dim()
+        self._opts = opts
+        self._src = src
+        self._state = state
+        self._skip = parse_int_list(opts.skip_dims, "skip-dims")
+        for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
+            if stats.size and stats.shape != (2, dim + 1):
+                raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
+        if not state.global_cmvn_stats.size or state.global_cmvn_stats[0, dim] <= 0:
+            raise ConfigError("CMVN statistics: expected global ones with a count above 0, found none")
+        if any(not 0 <= skipped < dim for skipped in self._skip):
+            raise ConfigError(f"skip-dims: expected dimensions below {dim}, found {opts.skip_dims}")
+        self._frozen = state.frozen_state
+        self._normalized = FrameBuffer(dim, history)
+        # Sums over the window that ends with the newest normalised frame, and over the whole stream.
+        self._window_sums = np.zeros((2, dim))
+        self._total = np.zeros((2, dim + 1))
+        self._total_end = 0
+
+    def dim(self) -> int:
+        return self._src.dim()
+
+    def num_frames_ready(self) -> int:
+        return self._src.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        if self._frozen.size:
+            frames = self._src.get_frames(begin, end)
+            return self._apply(frames, np.broadcast_to(self._frozen, (len(frames), *self._frozen.shape)))
+        first = self._normalized.end
+        if end > first:
+            frames = self._src.get_frames(first, end)
+            self._normalized.append(self._apply(frames, self._smoothed_stats(frames, first)))
+        return self._normalized.get(begin, end)
+
+    def get_state(self, cur_frame: int) -> OnlineCmvnState:
+        """Returns the state after frame ``cur_frame`` (-1: before any), for the speaker's next utterance.
+
+        The speaker's statistics include every frame since the start of the stream, not only the window.
+        """
+        if cur_frame >= self._total_end:
+            frames = self._src.get_frames(self._total_end, cur_frame + 1)
+            self._add_to_total(frames)
+        speaker = self._total.copy()
+        if self._state.speaker_cmvn_stats.size:
+            speaker += self._state.speaker_cmvn_stats
+        return OnlineCmvnState(speaker, self._state.global_cmvn_stats, self._frozen)
+
+    def freeze(self, cur_frame: int) -> None:
+        """Uses the statistics at ``cur_frame`` for all frames that are asked for from now on."""
+        window = min(cur_frame + 1, self._opts.cmn_window)
+        frames = self._src.get_frames(cur_frame + 1 - window, cur_frame + 1)
+        sums = _powers(frames, self._opts.normalize_variance).sum(axis=0, keepdims=True)
+        self._frozen = self._smooth(sums, np.array([float(window)]))[0]
+
+    def _add_to_total(self, frames: FloatFrames) -> None:
+        doubles = frames.astype(np.float64)
+        self._total[0, :-1] += doubles.sum(0)
+        self._total[1, :-1] += np.square(doubles).sum(0)
+        self._total[0, -1] += len(frames)
+        self._total_end += len(frames)
+
+    def _smoothed_stats(self, frames: FloatFrames, first: int) -> Stats:
+        """Statistics for each of the given frames, of which the first has number ``first``."""
+        end = first + len(frames)
+        self._add_to_total(frames[self._total_end - first :])
+        change = _powers(frames, self._opts.normalize_variance)
+        window = self._opts.cmn_window
+        leaving = max(first, window)
+        if leaving < end:
+            left = self._src.get_frames(leaving - window, end - window)
+            change[leaving - first :] -= _powers(left, self._opts.normalize_variance)
+        np.cumsum(change, axis=0, out=change)
+        change += self._window_sums
+        self._window_sums = change[-1].copy()
+        counts = np.minimum(np.arange(first + 1, end + 1, dtype=np.float64), window)
+        return self._smooth(change, counts)
+
+    def _smooth(self, sums: Stats, counts: NDArray[np.float64]) -> Stats:
+        """Tops up (n, 2, dim) sums of ``counts`` frames; returns (n, 2, dim + 1) with the counts."""
+        stats = np.zeros((len(sums), 2, sums.shape[2] + 1))
+        stats[:, :, :-1] = sums
+        stats[:, 0, -1] = counts
+        # Kaldi leaves the squares alone where it does not need them and knows the speaker.
+        rows = 2 if self._opts.normalize_variance or not self._state.speaker_cmvn_stats.size else 1
+        for prior, limit in (
+            (self._state.speaker_cmvn_stats, self._opts.speaker_frames),
+            (self._state.global_cmvn_stats, self._opts.global_frames),
+        ):
+            if not prior.size or prior[0, -1] <= 0:
+                continue
+            wanted = np.minimum(self._opts.cmn_window - stats[:, 0, -1], limit)
+            if prior is self._state.speaker_cmvn_stats:
+                wanted = np.minimum(wanted, prior[0, -1])
+            scale = np.maximum(wanted, 0.0) / prior[0, -1]
+            stats[:, :rows] += scale[:, np.newaxis, np.newaxis] * prior[:rows]
+        return stats
+
+    def _apply(self, frames: FloatFrames, stats: Stats) -> FloatFrames:
+        """Normalises (n, dim) frames with (n, 2, dim + 1) statistics."""
+        if not self._opts.normalize_mean:
+            return frames
+        counts = stats[:, 0, -1:]
+        mean = stats[:, 0, :-1] / counts
+        if self._skip:
+            mean[:, self._skip] = 0.0
+        if not self._opts.normalize_variance:
+            return frames - mean.astype(np.float32)
+        variance = np.maximum(stats[:, 1, :-1] / counts - np.square(mean), _VARIANCE_FLOOR)
+        if self._skip:
+            variance[:, self._skip] = 1.0
+        scale = 1.0 / np.sqrt(variance)
+        return frames * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+
+
+def _powers(frames: FloatFrames, squares: bool) -> Stats:
+    """(n, dim) frames -> (n, 2, dim): the values and, where they are needed, their squares, else 0."""
+    powers = np.zeros((len(frames), 2, frames.shape[1]))
+    powers[:, 0] = frames
+    if squares:
+        np.square(powers[:, 0], out=powers[:, 1])
+    return powers
