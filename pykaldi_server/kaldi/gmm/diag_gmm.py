@@ -37,14 +37,7 @@ class DiagGmm:
         self.weights = np.asarray(weights, np.float32)
         self.means_invvars = np.asarray(means_invvars, np.float32)
         self.inv_vars = np.asarray(inv_vars, np.float32)
-        num_gauss, dim = self.means_invvars.shape
-        if num_gauss == 0 or self.weights.shape != (num_gauss,) or self.inv_vars.shape != (num_gauss, dim):
-            raise ValueError(
-                "expected one weight, mean and variance for each Gaussian, found the shapes "
-                f"{self.weights.shape}, {self.means_invvars.shape}, {self.inv_vars.shape}"
-            )
-        self.gconsts = _compute_gconsts(self.weights, self.means_invvars, self.inv_vars)
-        self._scorer = GaussianScorer(self.gconsts, self.means_invvars, self.inv_vars)
+        self.gconsts = compute_gconsts(self.weights, self.means_invvars, self.inv_vars)
 
     def num_gauss(self) -> int:
         """Returns the number of Gaussians."""
@@ -63,7 +56,10 @@ class DiagGmm:
         Returns:
             (frames, num_gauss) float32, natural logarithms.
         """
-        return self._scorer.score(features)
+        features = as_frames(features, self.dim())
+        scores = features @ self.means_invvars.T - 0.5 * (np.square(features) @ self.inv_vars.T)
+        scores += self.gconsts
+        return scores
 
     def log_likelihood(self, features: FloatMatrix) -> FloatMatrix:
         """Scores each frame with the whole mixture; (frames, dim) gives (frames,) float32."""
@@ -108,18 +104,9 @@ class DiagGmm:
             ModelFormatError: the bytes are not a mixture of diagonal Gaussians.
         """
         start = reader.offset
-        reader.expect_token("<DiagGMM>", "<DiagGMMBegin>")
-        if reader.expect_token("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
-            reader.read_vector()
-            reader.expect_token("<WEIGHTS>")
-        weights = reader.read_vector()
-        reader.expect_token("<MEANS_INVVARS>")
-        means_invvars = reader.read_matrix()
-        reader.expect_token("<INV_VARS>")
-        inv_vars = reader.read_matrix()
-        reader.expect_token("</DiagGMM>", "<DiagGMMEnd>")
+        parameters = read_parameters(reader)
         try:
-            return cls(weights, means_invvars, inv_vars)
+            return cls(*parameters)
         except ValueError as error:
             raise reader.error("a mixture of diagonal Gaussians", str(error), start) from error
 
@@ -139,27 +126,16 @@ class DiagGmm:
         writer.newline()
 
 
-class GaussianScorer:
-    """Diagonal Gaussians laid out for one matrix product with (x, x²)."""
+def as_frames(features: FloatMatrix, dim: int) -> FloatMatrix:
+    """Returns the frames as float32.
 
-    def __init__(self, gconsts: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix):
-        """Takes (n,), (n, dim) and (n, dim) float32 parameters; keeps a copy of 2 * dim * n numbers."""
-        self._gconsts = gconsts
-        self._dim = means_invvars.shape[1]
-        self._linear_and_square = np.ascontiguousarray(np.hstack([means_invvars, -0.5 * inv_vars]).T)
-
-    def score(self, features: FloatMatrix) -> FloatMatrix:
-        """Scores (frames, dim) float32 frames; (frames, n) float32.
-
-        Raises:
-            ValueError: the frames have another dimension.
-        """
-        features = np.asarray(features, np.float32)
-        if features.ndim != 2 or features.shape[1] != self._dim:
-            raise ValueError(f"expected frames of dimension {self._dim}, found the shape {features.shape}")
-        scores = np.hstack([features, np.square(features)]) @ self._linear_and_square
-        scores += self._gconsts
-        return scores
+    Raises:
+        ValueError: their shape is not (frames, dim).
+    """
+    features = np.asarray(features, np.float32)
+    if features.ndim != 2 or features.shape[1] != dim:
+        raise ValueError(f"expected frames of dimension {dim}, found the shape {features.shape}")
+    return features
 
 
 def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
@@ -170,17 +146,43 @@ def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
         return shift + np.log(np.exp(scores - shift[:, np.newaxis]).sum(axis=1))
 
 
-def _compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix) -> FloatMatrix:
+def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
+    """Reads the weights, means_invvars and inv_vars of a mixture; does not check that they fit together."""
+    reader.expect_token("<DiagGMM>", "<DiagGMMBegin>")
+    if reader.expect_token("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
+        reader.read_vector()
+        reader.expect_token("<WEIGHTS>")
+    weights = np.asarray(reader.read_vector(), np.float32)
+    reader.expect_token("<MEANS_INVVARS>")
+    means_invvars = np.asarray(reader.read_matrix(), np.float32)
+    reader.expect_token("<INV_VARS>")
+    inv_vars = np.asarray(reader.read_matrix(), np.float32)
+    reader.expect_token("</DiagGMM>", "<DiagGMMEnd>")
+    return weights, means_invvars, inv_vars
+
+
+def compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix) -> FloatMatrix:
+    """Computes the constant parts of the log-likelihoods, (num_gauss,) float32.
+
+    Raises:
+        ValueError: the parameters do not fit together or make no sense.
+    """
+    num_gauss, dim = means_invvars.shape
+    if num_gauss == 0 or weights.shape != (num_gauss,) or inv_vars.shape != (num_gauss, dim):
+        raise ValueError(
+            f"weights, means and variances of the shapes {weights.shape}, {means_invvars.shape}, "
+            f"{inv_vars.shape}"
+        )
     if not (weights >= 0).all():
         raise ValueError("a negative weight")
+    if not (np.isfinite(means_invvars).all() and np.isfinite(inv_vars).all() and (inv_vars >= 0).all()):
+        raise ValueError("a parameter that is not a finite number, or a negative variance")
     means_invvars, inv_vars = means_invvars.astype(np.float64), inv_vars.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         gconsts = (
             np.log(weights.astype(np.float64))
-            - 0.5 * np.log(2 * np.pi) * means_invvars.shape[1]
+            - 0.5 * np.log(2 * np.pi) * dim
             + 0.5 * (np.log(inv_vars) - np.square(means_invvars) / inv_vars).sum(axis=1)
         ).astype(np.float32)
-    if np.isnan(gconsts).any() or not np.isfinite(means_invvars).all() or not np.isfinite(inv_vars).all():
-        raise ValueError("a parameter that is not a number, or a negative variance")
-    # A variance of zero or infinity switches the Gaussian off, whatever the sign that came out.
-    return np.where(np.isinf(gconsts), -np.inf, gconsts).astype(np.float32)
+    # A weight of zero or an infinite variance switches the Gaussian off, whatever came out.
+    return np.where(np.isfinite(gconsts), gconsts, np.float32(-np.inf))

@@ -104,7 +104,7 @@ def test_frames_of_another_dimension_are_refused(background: DiagGmm) -> None:
         ("0.5 0.5 0.5", "1 1\n 1 1", "the shapes"),
         ("0.5 -0.5", "1 1\n 1 1", "a negative weight"),
         ("0.5 0.5", "1 1\n 1 -1", "a negative variance"),
-        ("0.5 0.5", "1 1\n 1 nan", "not a number"),
+        ("0.5 0.5", "1 1\n 1 nan", "not a finite number"),
         ("0.5 0.5", "1 1 1\n 1 1 1", "the shapes"),
     ],
 )

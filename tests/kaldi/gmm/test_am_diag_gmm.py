@@ -1,0 +1,85 @@
+"""Acoustic models of diagonal Gaussian mixtures against gmm-compute-likes."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pykaldi_server.errors import ModelFormatError
+from pykaldi_server.kaldi.gmm import AmDiagGmm
+from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+
+
+def read_model(path: Path) -> AmDiagGmm:
+    reader = KaldiReader.open(path)
+    TransitionModel.read(reader)
+    model = AmDiagGmm.read(reader)
+    reader.expect_end()
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> AmDiagGmm:
+    return read_model(models / "english-gmm/final.mdl")
+
+
+@pytest.mark.parametrize("name", ["final.mdl", "final.oalimdl"])
+def test_log_likelihoods_are_kaldis(models: Path, shared_golden: Path, name: str) -> None:
+    am = read_model(models / "english-gmm" / name)
+    features = np.load(shared_golden / "gmm/lda_features.npz")
+    with np.load(shared_golden / f"gmm/likes_{name}.npz") as expected:
+        for recording in expected.files:
+            found = am.log_likelihoods(features[recording])
+            # The golden numbers have seven digits; sums of 80 products differ by rounding.
+            np.testing.assert_allclose(found, expected[recording], rtol=1e-5)
+
+
+def test_each_pdf_scores_as_its_own_mixture(model: AmDiagGmm) -> None:
+    frames = np.random.default_rng(0).normal(scale=3, size=(70, model.dim())).astype(np.float32)
+    together = model.log_likelihoods(frames)
+    assert together.shape == (70, model.num_pdfs())
+    for pdf in (0, 1, 300, model.num_pdfs() - 1):
+        mixture = model.get_pdf(pdf)
+        assert mixture.num_gauss() == model.num_gauss_in_pdf(pdf)
+        np.testing.assert_allclose(together[:, pdf], mixture.log_likelihood(frames), rtol=1e-5)
+
+
+def test_no_frames_give_no_scores(model: AmDiagGmm) -> None:
+    assert model.log_likelihoods(np.zeros((0, model.dim()), np.float32)).shape == (0, model.num_pdfs())
+
+
+def test_a_pdf_whose_gaussians_are_all_switched_off_scores_minus_infinity() -> None:
+    am = AmDiagGmm(np.array([1, 0], np.float32), np.zeros((2, 1)), np.ones((2, 1)), np.array([1, 1]))
+    scores = am.log_likelihoods(np.zeros((1, 1), np.float32))
+    np.testing.assert_allclose(scores, [[-0.5 * np.log(2 * np.pi), -np.inf]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_what_is_written_reads_back(model: AmDiagGmm, binary: bool) -> None:
+    file = io.BytesIO()
+    model.write(KaldiWriter(file, binary))
+    again = AmDiagGmm.read(KaldiReader(file.getvalue()))
+    frames = np.ones((1, model.dim()), np.float32)
+    np.testing.assert_array_equal(again.log_likelihoods(frames), model.log_likelihoods(frames))
+
+
+MIXTURE = "<DiagGMM> <WEIGHTS> [ 1 ] <MEANS_INVVARS> [ 0 1 ]\n<INV_VARS> [ 1 1 ]\n</DiagGMM> "
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<DIMENSION> 2 <NUMPDFS> 0 ", "expected pdfs, found none"),
+        ("<DIMENSION> 2 <NUMPDFS> 2000000000 " + MIXTURE, "expected a count of pdfs of at most"),
+        ("<DIMENSION> 2 <NUMPDFS> 2 " + MIXTURE, "expected a token, found the end of the file"),
+        ("<DIMENSION> 3 <NUMPDFS> 1 " + MIXTURE, "of the shape (1, 3) for pdf 0, found (1, 2) and (1, 2)"),
+        ("<DIMENSION> 2 <NUMPDFS> 1 " + MIXTURE.replace("[ 1 ]", "[ -1 ]"), "found a negative weight"),
+        ("<DIMENSION> 0 <NUMPDFS> 1 " + MIXTURE.replace("[ 1 ]", "[ ]"), "of the shape (0, 0) for pdf 0"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_the_place(text: str, message: str) -> None:
+    with pytest.raises(ModelFormatError, match=r"am: at byte \d+: ") as raised:
+        AmDiagGmm.read(KaldiReader(text.encode(), "am"))
+    assert message in str(raised.value)
