@@ -1,0 +1,5 @@
+"""i-vectors: what is known of a speaker, as one short vector (``src/ivector``)."""
+
+from pykaldi_server.kaldi.ivector.extractor import IvectorExtractor, OnlineIvectorEstimationStats
+
+__all__ = ["IvectorExtractor", "OnlineIvectorEstimationStats"]

@@ -25,7 +25,7 @@ import mmap
 import os
 import re
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ _WORD = re.compile(rb"[^\s]{1,%d}" % (_MAX_TOKEN_BYTES + 1))
 _SPECIAL_FLOATS = re.compile(rb"(?i)[+-]?(nan|inf(inity)?)\Z")
 
 FloatArray = NDArray[np.floating[Any]]
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 
 def load_bytes(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
@@ -502,12 +503,12 @@ class KaldiWriter:
         return b"".join(_text_float(value, double) + b" " for value in values)
 
 
-def pack_symmetric(matrix: FloatArray) -> FloatArray:
+def pack_symmetric(matrix: NDArray[FloatT]) -> NDArray[FloatT]:
     """Returns the lower triangle of (n, n) by rows, shape (n (n + 1) / 2,)."""
     return matrix[np.tril_indices(len(matrix))]
 
 
-def unpack_symmetric(triangle: FloatArray) -> FloatArray:
+def unpack_symmetric(triangle: NDArray[FloatT]) -> NDArray[FloatT]:
     """Returns the symmetric matrix (n, n) of a lower triangle by rows, (n (n + 1) / 2,)."""
     rows = _packed_rows(len(triangle))
     if rows is None:

@@ -1,0 +1,413 @@
+"""Online i-vectors (``online2/online-ivector-feature.cc``).
+
+Two chains of features lead to an i-vector: CMVN -> splice -> LDA chooses the Gaussians (posteriors), and
+splice -> LDA without CMVN is what the statistics are made of, so that the i-vector learns the offset
+that CMVN would remove. Frames count with the weights that silence weighting gives them, and are taken
+back when it changes its mind (negative weights).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import AdaptationStateError, ConfigError, DecoderError
+from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi.feat.online_feature import (
+    FloatFrames,
+    OnlineCacheFeature,
+    OnlineFeatureInterface,
+    OnlineSpliceFrames,
+    OnlineTransform,
+)
+from pykaldi_server.kaldi.gmm import DiagGmm
+from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.options import option, read_options
+
+_MAX_MIN_POST = 0.99
+
+
+@dataclass
+class OnlineSpliceOptions:
+    """How many neighbours a frame is joined with."""
+
+    left_context: int = option(4, "Frames before.")
+    right_context: int = option(4, "Frames after.")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if not (0 <= self.left_context <= 1000 and 0 <= self.right_context <= 1000):
+            raise ConfigError(
+                "left-context and right-context: expected 0 to 1000 frames, found "
+                f"{self.left_context} and {self.right_context}"
+            )
+
+
+@dataclass
+class OnlineIvectorExtractionConfig:
+    """Options of i-vector extraction, as in a model's ``ivector_extractor.conf``."""
+
+    lda_mat_rxfilename: str = option("", "LDA matrix.", name="lda-matrix", path=True)
+    global_cmvn_stats_rxfilename: str = option(
+        "", "Global CMVN statistics.", name="global-cmvn-stats", path=True
+    )
+    splice_config_rxfilename: str = option("", "Configuration of splicing.", name="splice-config", path=True)
+    cmvn_config_rxfilename: str = option("", "Configuration of CMVN.", name="cmvn-config", path=True)
+    online_cmvn_iextractor: bool = option(False, "Use CMVN for the statistics, too.")
+    diag_ubm_rxfilename: str = option("", "Diagonal Gaussians.", name="diag-ubm", path=True)
+    ivector_extractor_rxfilename: str = option("", "The extractor.", name="ivector-extractor", path=True)
+    ivector_period: int = option(10, "Frames from one estimate to the next.")
+    num_gselect: int = option(5, "Gaussians to keep a frame, at most.")
+    min_post: float = option(0.025, "Smaller posteriors are dropped.")
+    posterior_scale: float = option(0.1, "Scale of the posteriors.")
+    max_count: float = option(0.0, "Scaled frames from which on the prior grows; 0 for never.")
+    num_cg_iters: int = option(15, "Steps of conjugate gradient an estimate.")
+    use_most_recent_ivector: bool = option(True, "Give the newest estimate, not that of the frame.")
+    greedy_ivector_extractor: bool = option(False, "Use all frames that are ready, not only older ones.")
+    max_remembered_frames: float = option(1000.0, "Frames that a speaker's next stream starts with, at most.")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if self.ivector_period < 1 or self.num_gselect < 1 or self.num_cg_iters < 1:
+            raise ConfigError(
+                "ivector-period, num-gselect and num-cg-iters: expected at least 1, found "
+                f"{self.ivector_period}, {self.num_gselect}, {self.num_cg_iters}"
+            )
+        if not 0.0 <= self.min_post < 0.5:
+            raise ConfigError(f"min-post: expected 0 to 0.5, found {self.min_post}")
+        if not 0.0 < self.posterior_scale <= 1.0:
+            raise ConfigError(f"posterior-scale: expected above 0 up to 1, found {self.posterior_scale}")
+        if self.max_count < 0.0 or self.max_remembered_frames < 0.0:
+            raise ConfigError("max-count and max-remembered-frames: expected no negative number")
+
+
+@dataclass
+class OnlineIvectorExtractionInfo:
+    """What all streams share: options, transforms and models; immutable.
+
+    Attributes:
+        lda_mat: (dim, spliced dim) or with an offset column, (dim, spliced dim + 1).
+        global_cmvn_stats: (2, feat_dim + 1), float64.
+    """
+
+    opts: OnlineIvectorExtractionConfig
+    lda_mat: NDArray[np.floating]
+    global_cmvn_stats: NDArray[np.float64]
+    diag_ubm: DiagGmm
+    extractor: IvectorExtractor
+    cmvn_opts: OnlineCmvnOptions = field(default_factory=OnlineCmvnOptions)
+    splice_opts: OnlineSpliceOptions = field(default_factory=OnlineSpliceOptions)
+
+    def __post_init__(self) -> None:
+        self.opts.validate()
+        self.check()
+
+    @classmethod
+    def from_config(
+        cls, config: OnlineIvectorExtractionConfig, model_dir: Path | None = None
+    ) -> "OnlineIvectorExtractionInfo":
+        """Loads the files that a configuration names.
+
+        Raises:
+            ConfigError: a file is not named, or the parts do not fit together.
+            FileNotFoundError: a file does not exist.
+            ModelFormatError: a file is damaged.
+        """
+        for name in ("lda_mat", "global_cmvn_stats", "splice_config", "cmvn_config"):
+            if not getattr(config, f"{name}_rxfilename"):
+                raise ConfigError(f"i-vector extraction: the option for {name} is not set")
+        for name in ("diag_ubm", "ivector_extractor"):
+            if not getattr(config, f"{name}_rxfilename"):
+                raise ConfigError(f"i-vector extraction: the option for {name} is not set")
+        return cls(
+            opts=config,
+            lda_mat=KaldiReader.open(config.lda_mat_rxfilename).read_matrix(),
+            global_cmvn_stats=read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename)),
+            diag_ubm=DiagGmm.read(KaldiReader.open(config.diag_ubm_rxfilename)),
+            extractor=IvectorExtractor.read(KaldiReader.open(config.ivector_extractor_rxfilename)),
+            cmvn_opts=read_options(OnlineCmvnOptions, config.cmvn_config_rxfilename, model_dir),
+            splice_opts=read_options(OnlineSpliceOptions, config.splice_config_rxfilename, model_dir),
+        )
+
+    def expected_feature_dim(self) -> int:
+        """Dimension of the features that extraction starts from."""
+        return self.global_cmvn_stats.shape[1] - 1
+
+    def check(self) -> None:
+        """Raises `ConfigError` where the parts do not fit together."""
+        window = self.splice_opts.left_context + 1 + self.splice_opts.right_context
+        spliced = self.expected_feature_dim() * window
+        if self.lda_mat.shape[1] not in (spliced, spliced + 1):
+            raise ConfigError(
+                f"i-vector extraction: expected an LDA matrix with {spliced} or {spliced + 1} columns "
+                f"({window} frames of {self.expected_feature_dim()}), found {self.lda_mat.shape[1]}"
+            )
+        dims = self.lda_mat.shape[0], self.diag_ubm.dim(), self.extractor.feat_dim()
+        if len(set(dims)) > 1:
+            raise ConfigError(
+                "i-vector extraction: expected one dimension of LDA matrix, Gaussians and extractor, "
+                f"found {dims[0]}, {dims[1]}, {dims[2]}"
+            )
+        if self.diag_ubm.num_gauss() != self.extractor.num_gauss():
+            raise ConfigError(
+                f"i-vector extraction: the extractor has {self.extractor.num_gauss()} Gaussians, "
+                f"the diagonal ones are {self.diag_ubm.num_gauss()}"
+            )
+
+
+@dataclass
+class OnlineIvectorExtractorAdaptationState:
+    """What is known of a speaker at the end of a stream, for the next one."""
+
+    cmvn_state: OnlineCmvnState
+    ivector_stats: OnlineIvectorEstimationStats
+
+    @classmethod
+    def from_info(cls, info: OnlineIvectorExtractionInfo) -> "OnlineIvectorExtractorAdaptationState":
+        """The state of a speaker of whom nothing is known."""
+        stats = OnlineIvectorEstimationStats.from_prior(
+            info.extractor.ivector_dim(), info.extractor.prior_offset(), info.opts.max_count
+        )
+        return cls(OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats), stats)
+
+    def limit_frames(self, max_remembered_frames: float, posterior_scale: float) -> None:
+        """Scales the statistics down to at most ``max_remembered_frames`` frames."""
+        speaker = self.cmvn_state.speaker_cmvn_stats
+        if speaker.size and speaker[0, -1] > max_remembered_frames:
+            self.cmvn_state.speaker_cmvn_stats = speaker * (max_remembered_frames / speaker[0, -1])
+        limit = max_remembered_frames * posterior_scale
+        if self.ivector_stats.num_frames > limit:
+            self.ivector_stats.scale(limit / self.ivector_stats.num_frames)
+
+    def check(self, info: OnlineIvectorExtractionInfo) -> None:
+        """Raises `AdaptationStateError` if the state belongs to another extractor."""
+        expected = info.extractor.ivector_dim()
+        found = self.ivector_stats.ivector_dim()
+        if found != expected:
+            raise AdaptationStateError(f"adaptation state: expected i-vectors of {expected}, found {found}")
+        offset = info.extractor.prior_offset()
+        if abs(self.ivector_stats.prior_offset - offset) > 1e-3 * max(1.0, abs(offset)):
+            raise AdaptationStateError(
+                "adaptation state: it was made with another extractor (expected the prior offset "
+                f"{offset:g}, found {self.ivector_stats.prior_offset:g})"
+            )
+        columns = info.expected_feature_dim() + 1
+        stats = (self.cmvn_state.speaker_cmvn_stats, self.cmvn_state.global_cmvn_stats)
+        for matrix in (*stats, self.cmvn_state.frozen_state):
+            if matrix.size and matrix.shape != (2, columns):
+                raise AdaptationStateError(
+                    f"adaptation state: expected CMVN statistics (2, {columns}), found {matrix.shape}"
+                )
+
+    @classmethod
+    def read(cls, reader: KaldiReader) -> "OnlineIvectorExtractorAdaptationState":
+        """Reads Kaldi's form, binary or text.
+
+        Raises:
+            ModelFormatError: the state is damaged.
+        """
+        reader.expect_token("<OnlineIvectorExtractorAdaptationState>")
+        reader.expect_token("<CmvnState>")
+        cmvn_state = OnlineCmvnState.read(reader)
+        reader.expect_token("<IvectorStats>")
+        ivector_stats = OnlineIvectorEstimationStats.read(reader)
+        reader.expect_token("</OnlineIvectorExtractorAdaptationState>")
+        return cls(cmvn_state, ivector_stats)
+
+    def write(self, writer: KaldiWriter) -> None:
+        """Writes Kaldi's form."""
+        writer.write_token("<OnlineIvectorExtractorAdaptationState>")
+        writer.write_token("<CmvnState>")
+        self.cmvn_state.write(writer)
+        writer.write_token("<IvectorStats>")
+        self.ivector_stats.write(writer)
+        writer.write_token("</OnlineIvectorExtractorAdaptationState>")
+
+
+class OnlineIvectorFeature(OnlineFeatureInterface):
+    """The i-vectors of one stream."""
+
+    def __init__(
+        self,
+        info: OnlineIvectorExtractionInfo,
+        base_feature: OnlineFeatureInterface,
+        history: int | None = None,
+    ):
+        """Keeps ``history`` frames of intermediate features behind the newest one (all with None)."""
+        self._info = info
+        self._base = base_feature
+        self._history = history
+        self._lda = self._lda_of(base_feature)
+        self._set_cmvn(OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats))
+        self._stats = OnlineIvectorExtractorAdaptationState.from_info(info).ivector_stats
+        self._current = np.zeros(info.extractor.ivector_dim())
+        self._current[0] = info.extractor.prior_offset()
+        self._by_period: list[FloatFrames] = []
+        self._num_frames_stats = 0
+        # Differences of weights that have not been used: frame numbers and weights, in pieces.
+        self._pending: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        self._weighted = False
+
+    def dim(self) -> int:
+        return self._info.extractor.ivector_dim()
+
+    def num_frames_ready(self) -> int:
+        return self._lda.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._base.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._base.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        """Returns i-vectors for input frames, (end - begin, dim), float32, the prior's mean subtracted."""
+        return np.stack([self.get_frame(frame) for frame in range(begin, end)])
+
+    def get_frame(self, frame: int) -> FloatFrames:
+        """Returns the i-vector for an input frame, (dim,), float32, the prior's mean subtracted.
+
+        The statistics advance to this frame: frames should be asked for in order.
+        """
+        opts = self._info.opts
+        self._advance(self.num_frames_ready() - 1 if opts.greedy_ivector_extractor else frame)
+        if opts.use_most_recent_ivector or opts.greedy_ivector_extractor:
+            return self._as_feature()
+        return self._by_period[frame // opts.ivector_period]
+
+    def update_frame_weights(self, frames: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
+        """Takes differences of frame weights, as `OnlineSilenceWeighting.get_delta_weights` gives them.
+
+        It has to be called before the first i-vector is asked for, and again after each block of audio,
+        or never.
+
+        Raises:
+            DecoderError: i-vectors without weights have been given out already.
+        """
+        if not self._weighted and self._num_frames_stats:
+            raise DecoderError("frame weights came after i-vectors had been estimated without weights")
+        self._weighted = True
+        if len(frames):
+            self._pending.append((frames, weights))
+
+    def set_adaptation_state(self, state: OnlineIvectorExtractorAdaptationState) -> None:
+        """Starts with what is known of the speaker.
+
+        Raises:
+            AdaptationStateError: the state belongs to another extractor.
+            DecoderError: frames have been used already.
+        """
+        if self._num_frames_stats:
+            raise DecoderError("an adaptation state came after frames had been used")
+        state.check(self._info)
+        self._stats = state.ivector_stats.copy()
+        cmvn_state = state.cmvn_state
+        if not cmvn_state.global_cmvn_stats.size:
+            cmvn_state = OnlineCmvnState(cmvn_state.speaker_cmvn_stats, self._info.global_cmvn_stats)
+        self._set_cmvn(cmvn_state)
+
+    def get_adaptation_state(self) -> OnlineIvectorExtractorAdaptationState:
+        """Returns what is known of the speaker by now, limited to ``max_remembered_frames``."""
+        state = OnlineIvectorExtractorAdaptationState(
+            self._cmvn.get_state(self._cmvn.num_frames_ready() - 1), self._stats.copy()
+        )
+        state.limit_frames(self._info.opts.max_remembered_frames, self._info.opts.posterior_scale)
+        return state
+
+    def _lda_of(self, src: OnlineFeatureInterface) -> OnlineCacheFeature:
+        splice = self._info.splice_opts
+        spliced = OnlineSpliceFrames(src, splice.left_context, splice.right_context)
+        return OnlineCacheFeature(OnlineTransform(self._info.lda_mat, spliced), self._history)
+
+    def _set_cmvn(self, state: OnlineCmvnState) -> None:
+        self._cmvn = OnlineCmvn(self._info.cmvn_opts, state, self._base, self._history)
+        self._lda_normalized = self._lda_of(self._cmvn)
+
+    def _as_feature(self) -> FloatFrames:
+        ivector = self._current.astype(np.float32)
+        ivector[0] -= np.float32(self._info.extractor.prior_offset())
+        return ivector
+
+    def _advance(self, last: int) -> None:
+        """Uses all frames up to ``last``."""
+        if last >= self.num_frames_ready():
+            raise IndexError(
+                f"the i-vector of frame {last} was asked for; {self.num_frames_ready()} are ready"
+            )
+        if self._num_frames_stats > last:
+            return
+        opts = self._info.opts
+        if opts.use_most_recent_ivector or opts.greedy_ivector_extractor:
+            self._update_stats(last + 1)
+            self._current = self._stats.get_ivector(opts.num_cg_iters, self._current)
+            return
+        for frame in range(len(self._by_period) * opts.ivector_period, last + 1, opts.ivector_period):
+            self._update_stats(frame + 1)
+            self._current = self._stats.get_ivector(opts.num_cg_iters, self._current)
+            self._by_period.append(self._as_feature())
+        self._update_stats(last + 1)
+
+    def _update_stats(self, end: int) -> None:
+        """Adds the frames before ``end`` to the statistics, with their weights."""
+        frames, weights = self._take_weights(end)
+        self._num_frames_stats = end
+        if not len(frames):
+            return
+        opts = self._info.opts
+        normalized = self._lda_normalized.take_frames(frames)
+        posteriors = pruned_posteriors(
+            self._info.diag_ubm.log_likelihoods(normalized),
+            opts.num_gselect,
+            np.minimum(opts.min_post / np.abs(weights), _MAX_MIN_POST),
+        )
+        posteriors *= (np.float32(opts.posterior_scale) * weights)[:, np.newaxis]
+        features = normalized if opts.online_cmvn_iextractor else self._lda.take_frames(frames)
+        self._stats.acc_stats(
+            self._info.extractor, features.astype(np.float64), posteriors.astype(np.float64)
+        )
+
+    def _take_weights(self, end: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Returns frames before ``end`` and what is to be added to their weights (never 0)."""
+        if not self._weighted:
+            frames = np.arange(self._num_frames_stats, end)
+            return frames, np.ones(len(frames), np.float32)
+        if not self._pending:
+            return np.zeros(0, np.intp), np.zeros(0, np.float32)
+        frames = np.concatenate([piece[0] for piece in self._pending])
+        weights = np.concatenate([piece[1] for piece in self._pending])
+        later = frames >= end
+        self._pending = [(frames[later], weights[later])] if later.any() else []
+        frames, weights = frames[~later], weights[~later]
+        unique, inverse = np.unique(frames, return_inverse=True)
+        sums = np.bincount(inverse, weights, len(unique)).astype(np.float32)
+        nonzero = sums != 0.0
+        return unique[nonzero], sums[nonzero]
+
+
+def pruned_posteriors(log_likes: FloatFrames, num_gselect: int, min_post: NDArray[np.float32]) -> FloatFrames:
+    """Posteriors of the best Gaussians (``VectorToPosteriorEntry``, ``hmm/posterior.cc``).
+
+    Args:
+        log_likes: (frames, gaussians), float32.
+        num_gselect: how many to keep a frame, at most.
+        min_post: (frames,), posteriors below it are dropped (never the best one).
+
+    Returns:
+        (frames, gaussians), float32; each row sums to 1.
+    """
+    num_gauss = log_likes.shape[1]
+    kept = min(num_gselect, num_gauss)
+    best = np.argpartition(log_likes, num_gauss - kept, axis=1)[:, num_gauss - kept :]
+    scores = np.take_along_axis(log_likes, best, axis=1)
+    floor = min_post[:, np.newaxis]
+    values = np.exp(scores - scores.max(axis=1, keepdims=True))
+    values[values <= floor] = 0.0
+    total = values.sum(axis=1, keepdims=True)
+    # The best one has the value 1 and so survives where the floor times the total stays below that.
+    values[values < np.minimum(floor * total, 1.0)] = 0.0
+    values /= values.sum(axis=1, keepdims=True)
+    posteriors = np.zeros_like(log_likes)
+    np.put_along_axis(posteriors, best, values, axis=1)
+    return posteriors
