@@ -13,7 +13,7 @@ so that a block of frames against any number of Gaussians is one matrix product.
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
 
 FloatMatrix = NDArray[np.float32]
 
@@ -152,11 +152,11 @@ def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, Floa
     if reader.expect_token("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
         reader.read_vector()
         reader.expect_token("<WEIGHTS>")
-    weights = np.asarray(reader.read_vector(), np.float32)
+    weights = as_float32(reader.read_vector())
     reader.expect_token("<MEANS_INVVARS>")
-    means_invvars = np.asarray(reader.read_matrix(), np.float32)
+    means_invvars = as_float32(reader.read_matrix())
     reader.expect_token("<INV_VARS>")
-    inv_vars = np.asarray(reader.read_matrix(), np.float32)
+    inv_vars = as_float32(reader.read_matrix())
     reader.expect_token("</DiagGMM>", "<DiagGMMEnd>")
     return weights, means_invvars, inv_vars
 

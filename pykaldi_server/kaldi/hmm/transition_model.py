@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.hmm.hmm_topology import HmmTopology
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
 
 
 class TransitionModel:
@@ -123,7 +123,7 @@ class TransitionModel:
         reader.expect_token(kind.replace("<", "</"))
         reader.expect_token("<LogProbs>")
         start = reader.offset
-        log_probs = np.asarray(reader.read_vector(), np.float32)
+        log_probs = as_float32(reader.read_vector())
         model = cls(topology, tuples, log_probs)
         if len(log_probs) != model.num_transition_ids() + 1:
             raise reader.error(

@@ -503,6 +503,12 @@ class KaldiWriter:
         return b"".join(_text_float(value, double) + b" " for value in values)
 
 
+def as_float32(values: FloatArray) -> NDArray[np.float32]:
+    """Returns the numbers in single precision; those beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)
+
+
 def pack_symmetric(matrix: NDArray[FloatT]) -> NDArray[FloatT]:
     """Returns the lower triangle of (n, n) by rows, shape (n (n + 1) / 2,)."""
     return matrix[np.tril_indices(len(matrix))]

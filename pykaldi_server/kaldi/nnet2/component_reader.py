@@ -1,0 +1,98 @@
+"""Reads a layer of an nnet2 network.
+
+A file holds a layer as its type's name in angle brackets, fields (a name in angle brackets, then a value),
+and the name with a slash. Which fields there are depends on the type and on Kaldi's version; those that only
+matter in training are read and forgotten.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.nnet2.component import MAX_DIM, Component
+from pykaldi_server.kaldi.nnet2.component_types import BUILDERS, Fields
+from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+
+_FIELD_KINDS = {
+    "float": "LearningRate Alpha MaxChange MaxChangePerSample NumSamplesHistory Count AvgInputCount Scale "
+    "Power P DropoutScale DropoutProportion Stddev L2Penalty",
+    "int": "Dim InputDim OutputDim LeftContext RightContext ConstComponentDim NumBlocks DctDim DctKeepDim "
+    "Rank RankIn RankOut UpdatePeriod PatchDim PatchStep PatchStride PoolSize PoolStride",
+    "bool": "IsGradient AppendedConv",
+    "vector": "ValueSum DerivSum Counts BiasParams Scales Bias AvgInput",
+    "matrix": "LinearParams CuMatrix FilterParams",
+    "int_vector": "Context Sizes",
+}
+_KIND_OF_FIELD = {name: kind for kind, names in _FIELD_KINDS.items() for name in names.split()}
+
+
+def read_component(reader: KaldiReader) -> Component:
+    """Reads one layer.
+
+    Raises:
+        ModelFormatError: the bytes are not a layer of a known type with parameters that fit together.
+    """
+    start = reader.offset
+    token = reader.read_token()
+    type_name = token[1:-1]
+    if token != f"<{type_name}>" or type_name not in BUILDERS:
+        raise reader.error("a type of nnet2 components", repr(token), start)
+    fields = _read_fields(reader, type_name)
+    try:
+        component = BUILDERS[type_name](type_name, fields)
+    except KeyError as error:
+        raise reader.error(f"<{error.args[0]}> in <{type_name}>", "no such field", start) from None
+    except ValueError as error:
+        raise reader.error(f"a {type_name} that makes sense", str(error), start) from None
+    for side, dim in (("input", component.input_dim), ("output", component.output_dim)):
+        if not 0 < dim <= MAX_DIM:
+            raise reader.error(f"an {side} dimension from 1 to {MAX_DIM} in <{type_name}>", str(dim), start)
+    return component
+
+
+def _read_fields(reader: KaldiReader, type_name: str) -> Fields:
+    fields: Fields = {}
+    # Old versions of Kaldi wrote <SumGroupComponent> at the end, too.
+    ends = (f"</{type_name}>", "<SumGroupComponent>")
+    while (token := reader.read_token()) not in ends:
+        name = token[1:-1]
+        if name == "Reorder":
+            kind = "bool" if type_name == "DctComponent" else "int_vector"
+        elif type_name == "MixtureProbComponent" and name == "Params":
+            count = reader.read_count("matrices", at_most=reader.remaining)
+            fields[name] = [_read_matrix(reader) for _ in range(count)]
+            continue
+        elif name in _KIND_OF_FIELD:
+            kind = _KIND_OF_FIELD[name]
+        else:
+            raise reader.error(f"a field of a {type_name}", repr(token))
+        fields[name] = _READ[kind](reader)
+    return fields
+
+
+def _read_vector(reader: KaldiReader) -> NDArray[np.float32]:
+    start = reader.offset
+    return _finite(reader, as_float32(reader.read_vector()), start)
+
+
+def _read_matrix(reader: KaldiReader) -> NDArray[np.float32]:
+    start = reader.offset
+    return _finite(reader, as_float32(reader.read_matrix()), start)
+
+
+def _finite(reader: KaldiReader, values: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise reader.error("finite numbers", "others", start)
+    return values
+
+
+_READ: dict[str, Callable[[KaldiReader], Any]] = {
+    "float": KaldiReader.read_float,
+    "int": KaldiReader.read_int,
+    "bool": KaldiReader.read_bool,
+    "vector": _read_vector,
+    "matrix": _read_matrix,
+    "int_vector": KaldiReader.read_int_vector,
+}
