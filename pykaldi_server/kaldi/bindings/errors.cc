@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <exception>
 
 #include "bindings/bindings.h"
@@ -21,6 +22,9 @@ void BindErrors(py::module_ &) {
       if (p) std::rethrow_exception(p);
     } catch (const ModelFormatError &e) {
       Raise("ModelFormatError", e);
+    } catch (const FileError &e) {
+      errno = e.Code();
+      PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.Path().c_str());
     } catch (const DecoderError &e) {
       Raise("DecoderError", e);
     } catch (const LatticeError &e) {

@@ -5,4 +5,5 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of the Kaldi runtime.";
   pykaldi::BindErrors(m);
+  pykaldi::BindFst(m);
 }

@@ -19,6 +19,21 @@ class ModelFormatError : public std::runtime_error {
                            ", found " + found) {}
 };
 
+// A file cannot be opened or written; becomes Python's OSError (FileNotFoundError, PermissionError, ...).
+class FileError : public std::runtime_error {
+ public:
+  // `code` is the errno of the call that failed.
+  FileError(const std::string &path, int code)
+      : std::runtime_error(path + ": error " + std::to_string(code)), path_(path), code_(code) {}
+
+  const std::string &Path() const { return path_; }
+  int Code() const { return code_; }
+
+ private:
+  std::string path_;
+  int code_;
+};
+
 // An object was used in an order, or from several threads at once, in a way that it does not allow.
 class DecoderError : public std::runtime_error {
  public:

@@ -1,0 +1,237 @@
+// Bindings of csrc/fst: StdArc, StdConstFst, StdVectorFst, SymbolTable.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "csrc/base/error.h"
+#include "csrc/fst/const-fst.h"
+#include "csrc/fst/fst-io.h"
+#include "csrc/fst/symbol-table.h"
+#include "csrc/fst/vector-fst.h"
+
+namespace py = pybind11;
+
+namespace pykaldi {
+namespace {
+
+using ConstFstClass = py::class_<ConstFst, std::shared_ptr<ConstFst>>;
+using VectorFstClass = py::class_<VectorFst>;
+using Release = py::call_guard<py::gil_scoped_release>;
+
+template <class Fst>
+void CheckState(const Fst &fst, int32_t state) {
+  if (state < 0 || state >= fst.NumStates()) {
+    throw py::index_error("expected a state below " + std::to_string(fst.NumStates()) + ", found " +
+                          std::to_string(state));
+  }
+}
+
+// Symbols of old models need not be UTF-8; those bytes become U+FFFD.
+py::str ToStr(std::string_view text) {
+  PyObject *decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
+template <class Method>
+void WriteTable(const SymbolTable &table, const std::string &path, Method method) {
+  std::ofstream out(path, std::ios::binary);
+  if (out) (table.*method)(out);
+  out.close();
+  if (!out) throw FileError(path, errno);
+}
+
+void BindArc(py::module_ &m) {
+  py::class_<StdArc>(m, "StdArc", "An arc: ``ilabel``, ``olabel`` (0: epsilon), ``weight`` (a cost), ``nextstate``.")
+      .def(py::init([](int32_t ilabel, int32_t olabel, float weight, int32_t nextstate) {
+             return StdArc{ilabel, olabel, weight, nextstate};
+           }),
+           py::arg("ilabel"), py::arg("olabel"), py::arg("weight"), py::arg("nextstate"))
+      .def_property_readonly("ilabel", [](const StdArc &arc) { return int32_t{arc.ilabel}; })
+      .def_property_readonly("olabel", [](const StdArc &arc) { return int32_t{arc.olabel}; })
+      .def_property_readonly("weight", [](const StdArc &arc) { return float{arc.weight}; })
+      .def_property_readonly("nextstate", [](const StdArc &arc) { return int32_t{arc.nextstate}; })
+      .def("__repr__", [](const StdArc &arc) {
+        return "StdArc(" + std::to_string(arc.ilabel) + ", " + std::to_string(arc.olabel) + ", " +
+               std::to_string(arc.weight) + ", " + std::to_string(arc.nextstate) + ")";
+      });
+}
+
+void DefineConstFst(ConstFstClass *fst_class) {
+  fst_class->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
+           "Copies an FST; raises ModelFormatError when a state, label or weight in it is none.")
+      .def_static("read", py::overload_cast<const std::string &>(&ReadFst), py::arg("path"), Release(),
+                  "Reads an OpenFst file of type const or vector, with its symbol tables.\n\n"
+                  "Raises:\n    FileNotFoundError: there is no such file.\n"
+                  "    ModelFormatError: the file is damaged or of another kind; names the byte.")
+      .def("write", &WriteFst, py::arg("path"), py::arg("format") = FstFormat::kConst, Release(),
+           "Writes an OpenFst file.")
+      .def("start", &ConstFst::Start, "The start state; -1 when the FST is empty.")
+      .def("num_states", &ConstFst::NumStates)
+      .def("num_arcs", &ConstFst::NumArcs, "The number of all arcs.")
+      .def(
+          "num_arcs",
+          [](const ConstFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.Arcs(state).size();
+          },
+          py::arg("state"), "The number of arcs that leave a state.")
+      .def(
+          "num_input_epsilons",
+          [](const ConstFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.NumInputEpsilons(state);
+          },
+          py::arg("state"))
+      .def(
+          "final",
+          [](const ConstFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.Final(state);
+          },
+          py::arg("state"), "The final cost of a state; infinity when it is not final.")
+      .def(
+          "arcs",
+          [](const ConstFst &fst, int32_t state) {
+            CheckState(fst, state);
+            const ArcSpan arcs = fst.Arcs(state);
+            return std::vector<StdArc>(arcs.begin(), arcs.end());
+          },
+          py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.")
+      .def("max_input_label", &ConstFst::MaxInputLabel)
+      .def("max_output_label", &ConstFst::MaxOutputLabel)
+      .def(
+          "input_symbols",
+          &ConstFst::InputSymbols,
+          "The embedded table of input symbols, or None.")
+      .def(
+          "output_symbols",
+          &ConstFst::OutputSymbols,
+          "The embedded table of output symbols, or None.")
+      .def("set_input_symbols",
+&ConstFst::SetInputSymbols, py::arg("table"))
+      .def("set_output_symbols",
+&ConstFst::SetOutputSymbols, py::arg("table"));
+}
+
+void DefineVectorFst(VectorFstClass *fst_class) {
+  fst_class->def(py::init<>(), "Makes an empty FST.")
+      .def(py::init<const ConstFst &>(), py::arg("fst"), "Copies an FST.")
+      .def("start", &VectorFst::Start)
+      .def("num_states", &VectorFst::NumStates)
+      .def("add_state", &VectorFst::AddState, "Adds a state and returns its number.")
+      .def(
+          "set_start",
+          [](VectorFst &fst, int32_t state) {
+            CheckState(fst, state);
+            fst.SetStart(state);
+          },
+          py::arg("state"))
+      .def(
+          "final",
+          [](const VectorFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.Final(state);
+          },
+          py::arg("state"))
+      .def(
+          "set_final",
+          [](VectorFst &fst, int32_t state, float weight) {
+            CheckState(fst, state);
+            fst.SetFinal(state, weight);
+          },
+          py::arg("state"), py::arg("weight") = 0.0f, "Makes a state final at a cost.")
+      .def(
+          "add_arc",
+          [](VectorFst &fst, int32_t state, const StdArc &arc) {
+            CheckState(fst, state);
+            fst.AddArc(state, arc);
+          },
+          py::arg("state"), py::arg("arc"), "Adds an arc; its next state may come to exist later.")
+      .def(
+          "arcs",
+          [](const VectorFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.Arcs(state);
+          },
+          py::arg("state"));
+}
+
+void BindSymbolTable(py::module_ &m) {
+  py::class_<SymbolTable, std::shared_ptr<SymbolTable>>(
+      m, "SymbolTable", "Symbols (words, phones) and their integer keys; OpenFst's text and binary forms.")
+      .def(py::init<std::string>(), py::arg("name") = "")
+      .def_static("read_text", &SymbolTable::ReadText, py::arg("path"), Release(),
+                  "Reads a text file: a symbol and its key a line.\n\n"
+                  "Raises:\n    FileNotFoundError: there is no such file.\n"
+                  "    ModelFormatError: a line is something else; names the byte.")
+      .def_static("read", py::overload_cast<const std::string &>(&SymbolTable::Read), py::arg("path"), Release(),
+                  "Reads OpenFst's binary form; raises as `read_text`.")
+      .def("write_text",
+           [](const SymbolTable &table, const std::string &path) {
+             WriteTable(table, path, &SymbolTable::WriteText);
+           })
+      .def("write",
+           [](const SymbolTable &table, const std::string &path) { WriteTable(table, path, &SymbolTable::Write); })
+      .def("add_symbol", py::overload_cast<std::string_view>(&SymbolTable::AddSymbol), py::arg("symbol"),
+           "Adds a symbol with the next free key, and returns its key.")
+      .def(
+          "add_pair",
+          [](SymbolTable &table, std::string_view symbol, int64_t key) {
+            if (key < 0) throw py::value_error("expected a key of 0 or more, found " + std::to_string(key));
+            return table.AddSymbol(symbol, key);
+          },
+          py::arg("symbol"), py::arg("key"), "Adds a symbol, and returns the key that it has.")
+      .def(
+          "find_symbol", [](const SymbolTable &table, int64_t key) { return ToStr(table.FindSymbol(key)); },
+          py::arg("key"), "The symbol of a key; '' when there is none.")
+      .def("find_index", &SymbolTable::FindKey, py::arg("symbol"), "The key of a symbol; -1 when there is none.")
+      .def(
+          "member_index",
+          [](const SymbolTable &table, int64_t key) { return table.FindSymbol(key).data() != nullptr; },
+          py::arg("key"))
+      .def(
+          "member_symbol",
+          [](const SymbolTable &table, std::string_view symbol) {
+            return table.FindKey(symbol) != SymbolTable::kNoSymbol;
+          },
+          py::arg("symbol"))
+      .def("name", [](const SymbolTable &table) { return ToStr(table.Name()); })
+      .def("num_symbols", &SymbolTable::NumSymbols)
+      .def("available_key", &SymbolTable::AvailableKey, "The highest key plus one.")
+      .def("__len__", &SymbolTable::NumSymbols)
+      .def("items", [](const SymbolTable &table) {
+        py::list items;
+        for (size_t i = 0; i < table.NumSymbols(); ++i) {
+          items.append(py::make_tuple(table.NthKey(i), ToStr(table.NthSymbol(i))));
+        }
+        return items;
+      }, "All (key, symbol) pairs, as a list, in the order in which they were added.");
+}
+
+}  // namespace
+
+void BindFst(py::module_ &m) {
+  BindArc(m);
+  BindSymbolTable(m);
+  py::enum_<FstFormat>(m, "FstFormat", "How an FST is written: see csrc/fst/fst-io.h.")
+      .value("CONST", FstFormat::kConst)
+      .value("ALIGNED_CONST", FstFormat::kAlignedConst)
+      .value("VECTOR", FstFormat::kVector);
+  // Both classes are made before their methods, whose signatures name the other one.
+  VectorFstClass vector_class(m, "StdVectorFst", "A transducer that is built state by state.");
+  ConstFstClass const_class(
+      m, "StdConstFst",
+      "A read-only transducer of standard arcs; weights are costs. Made from a `StdVectorFst`, or read from an\n"
+      "OpenFst file; a file of type ``const`` is mapped, so that all processes share its pages.");
+  DefineVectorFst(&vector_class);
+  DefineConstFst(&const_class);
+}
+
+}  // namespace pykaldi

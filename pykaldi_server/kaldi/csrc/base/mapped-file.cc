@@ -1,0 +1,45 @@
+#include "csrc/base/mapped-file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "csrc/base/error.h"
+
+namespace pykaldi {
+namespace {
+
+// Closes the descriptor at the end of the scope; a mapping outlives it.
+struct Descriptor {
+  explicit Descriptor(const std::string &path) : value(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (value < 0) throw FileError(path, errno);
+  }
+  ~Descriptor() { close(value); }
+  int value;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string &path) : path_(path) {
+  Descriptor file(path);
+  struct stat status;
+  if (fstat(file.value, &status) != 0) throw FileError(path, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw ModelFormatError(path + ": expected a regular file, found " +
+                           (S_ISDIR(status.st_mode) ? "a directory" : "something else"));
+  }
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) return;
+  void *mapped = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.value, 0);
+  if (mapped == MAP_FAILED) throw FileError(path, errno);
+  data_ = static_cast<char *>(mapped);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+}  // namespace pykaldi

@@ -1,0 +1,51 @@
+#include "csrc/fst/fst-header.h"
+
+#include "csrc/base/byte-writer.h"
+
+namespace pykaldi {
+
+FstHeader FstHeader::Read(ByteReader *reader) {
+  const size_t begin = reader->Offset();
+  if (reader->Remaining() < sizeof(kMagic) || reader->Read<int32_t>("") != kMagic) {
+    reader->Fail(begin, "the header of an OpenFst file", "something else");
+  }
+  FstHeader header;
+  header.fst_type = reader->ReadString("the type of the FST");
+  const size_t arc_type_offset = reader->Offset();
+  header.arc_type = reader->ReadString("the type of the arcs");
+  if (header.arc_type != "standard") {
+    reader->Fail(arc_type_offset, "arcs of type \"standard\"", Printable(header.arc_type));
+  }
+  header.version = reader->Read<int32_t>("the version of the format");
+  header.flags = reader->Read<int32_t>("the flags");
+  header.properties = reader->Read<uint64_t>("the properties");
+  header.start = reader->Read<int64_t>("the start state");
+  header.num_states = reader->Read<int64_t>("the number of states");
+  header.num_arcs = reader->Read<int64_t>("the number of arcs");
+  if (header.flags & kHasInputSymbols) {
+    header.input_symbols = std::make_shared<SymbolTable>(SymbolTable::Read(reader));
+  }
+  if (header.flags & kHasOutputSymbols) {
+    header.output_symbols = std::make_shared<SymbolTable>(SymbolTable::Read(reader));
+  }
+  return header;
+}
+
+void FstHeader::Write(std::ostream &out) const {
+  int32_t all_flags = flags & ~(kHasInputSymbols | kHasOutputSymbols);
+  if (input_symbols) all_flags |= kHasInputSymbols;
+  if (output_symbols) all_flags |= kHasOutputSymbols;
+  WriteBytes(out, kMagic);
+  WriteString(out, fst_type);
+  WriteString(out, arc_type);
+  WriteBytes(out, version);
+  WriteBytes(out, all_flags);
+  WriteBytes(out, properties);
+  WriteBytes(out, start);
+  WriteBytes(out, num_states);
+  WriteBytes(out, num_arcs);
+  if (input_symbols) input_symbols->Write(out);
+  if (output_symbols) output_symbols->Write(out);
+}
+
+}  // namespace pykaldi
