@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineFeatureInterface
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
-from pykaldi_server.kaldi.util.options import option, parse_int_list
+from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 Stats = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _VARIANCE_FLOOR = 1e-20
 
 
 @dataclass
-class OnlineCmvnOptions:
+class OnlineCmvnOptions(Options):
     """Options of `OnlineCmvn`; the names are those of ``apply-cmvn-online``."""
 
     cmn_window: int = option(600, "Number of frames of the sliding window for the mean and the variance.")

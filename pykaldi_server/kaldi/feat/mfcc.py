@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import AudioError, ConfigError, DecoderError
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineBaseFeature
 from pykaldi_server.kaldi.feat.resample import LinearResample
-from pykaldi_server.kaldi.util.options import group, option
+from pykaldi_server.kaldi.util.options import Options, group, option
 
 WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "sine", "blackman")
 MAX_SAMPLE_RATE_HZ = 768000.0
@@ -21,7 +21,7 @@ _RESAMPLE_ZEROS = 6
 
 
 @dataclass
-class FrameExtractionOptions:
+class FrameExtractionOptions(Options):
     """How samples are cut into windows (``feat/feature-window.h``)."""
 
     samp_freq: float = option(16000.0, "Rate of the samples in Hz.", name="sample-frequency")
@@ -67,7 +67,7 @@ class FrameExtractionOptions:
 
 
 @dataclass
-class MelBanksOptions:
+class MelBanksOptions(Options):
     """The mel filter bank (``feat/mel-computations.h``)."""
 
     num_bins: int = option(23, "Number of triangular filters.", name="num-mel-bins")
@@ -91,7 +91,7 @@ class MelBanksOptions:
 
 
 @dataclass
-class MfccOptions:
+class MfccOptions(Options):
     """Mel-frequency cepstral coefficients."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
@@ -116,7 +116,7 @@ class MfccOptions:
 
 
 @dataclass
-class FbankOptions:
+class FbankOptions(Options):
     """Logarithms of the mel filters' outputs."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")

@@ -23,14 +23,15 @@ from pykaldi_server.kaldi.feat.online_feature import (
 )
 from pykaldi_server.kaldi.gmm import DiagGmm
 from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
+from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
-from pykaldi_server.kaldi.util.options import option, read_options
+from pykaldi_server.kaldi.util.options import Options, option, read_options
 
 _MAX_MIN_POST = 0.99
 
 
 @dataclass
-class OnlineSpliceOptions:
+class OnlineSpliceOptions(Options):
     """How many neighbours a frame is joined with."""
 
     left_context: int = option(4, "Frames before.")
@@ -46,7 +47,7 @@ class OnlineSpliceOptions:
 
 
 @dataclass
-class OnlineIvectorExtractionConfig:
+class OnlineIvectorExtractionConfig(Options):
     """Options of i-vector extraction, as in a model's ``ivector_extractor.conf``."""
 
     lda_mat_rxfilename: str = option("", "LDA matrix.", name="lda-matrix", path=True)
@@ -246,8 +247,8 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         self._current[0] = info.extractor.prior_offset()
         self._by_period: list[FloatFrames] = []
         self._num_frames_stats = 0
-        # Differences of weights that have not been used: frame numbers and weights, in pieces.
-        self._pending: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        # Differences of weights that have not been used, in pieces.
+        self._pending: list[DeltaWeights] = []
         self._weighted = False
 
     def dim(self) -> int:
@@ -277,7 +278,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
             return self._as_feature()
         return self._by_period[frame // opts.ivector_period]
 
-    def update_frame_weights(self, frames: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
+    def update_frame_weights(self, delta_weights: DeltaWeights) -> None:
         """Takes differences of frame weights, as `OnlineSilenceWeighting.get_delta_weights` gives them.
 
         It has to be called before the first i-vector is asked for, and again after each block of audio,
@@ -289,8 +290,8 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         if not self._weighted and self._num_frames_stats:
             raise DecoderError("frame weights came after i-vectors had been estimated without weights")
         self._weighted = True
-        if len(frames):
-            self._pending.append((frames, weights))
+        if len(delta_weights):
+            self._pending.append(delta_weights)
 
     def set_adaptation_state(self, state: OnlineIvectorExtractorAdaptationState) -> None:
         """Starts with what is known of the speaker.
@@ -375,10 +376,10 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
             return frames, np.ones(len(frames), np.float32)
         if not self._pending:
             return np.zeros(0, np.intp), np.zeros(0, np.float32)
-        frames = np.concatenate([piece[0] for piece in self._pending])
-        weights = np.concatenate([piece[1] for piece in self._pending])
+        frames = np.concatenate([piece.frames for piece in self._pending])
+        weights = np.concatenate([piece.deltas for piece in self._pending])
         later = frames >= end
-        self._pending = [(frames[later], weights[later])] if later.any() else []
+        self._pending = [DeltaWeights(frames[later], weights[later])] if later.any() else []
         frames, weights = frames[~later], weights[~later]
         unique, inverse = np.unique(frames, return_inverse=True)
         sums = np.bincount(inverse, weights, len(unique)).astype(np.float32)

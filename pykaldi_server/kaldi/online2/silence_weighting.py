@@ -5,6 +5,7 @@ that changed their mind, and of new frames, go to the i-vector estimation as dif
 serves one segment.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.hmm import TransitionModel
-from pykaldi_server.kaldi.util.options import option, parse_int_list
+from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 # Decoder frames before the newest known one whose weights may still be revised.
 _REVISED_FRAMES = 100
@@ -30,8 +31,30 @@ class TracebackDecoder(Protocol):
         """First frame whose transition-id has changed since the last call, and the ids from there on."""
 
 
+@dataclass(frozen=True)
+class DeltaWeights:
+    """Differences of the weights of input frames.
+
+    Attributes:
+        frames: numbers of input frames, (n,).
+        deltas: what is to be added to their weights, (n,), float32.
+    """
+
+    frames: NDArray[np.intp]
+    deltas: NDArray[np.float32]
+
+    @classmethod
+    def from_pairs(cls, pairs: Sequence[tuple[int, float]]) -> "DeltaWeights":
+        """Makes them from (frame, delta) pairs."""
+        frames = np.array([frame for frame, _ in pairs], np.intp)
+        return cls(frames, np.array([delta for _, delta in pairs], np.float32))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
 @dataclass
-class OnlineSilenceWeightingConfig:
+class OnlineSilenceWeightingConfig(Options):
     """Options of silence weighting."""
 
     silence_phones_str: str = option(
@@ -81,23 +104,18 @@ class OnlineSilenceWeighting:
         first, transition_ids = decoder.traceback()
         self._transition_ids[first : first + len(transition_ids)] = transition_ids
 
-    def get_delta_weights(
-        self, num_frames_ready: int, first_decoder_frame: int = 0
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    def get_delta_weights(self, num_frames_ready: int, first_decoder_frame: int = 0) -> DeltaWeights:
         """Returns the changes of weights since the last call.
 
         Args:
             num_frames_ready: input frames of the stream that are ready.
             first_decoder_frame: the input frame at which the segment starts.
-
-        Returns:
-            Numbers of input frames, (n,), and the differences of their weights, (n,), float32.
         """
         factor = self._subsampling
         begin = max(0, self._size - _REVISED_FRAMES)
         self._resize(-(-(num_frames_ready - first_decoder_frame) // factor))
         if begin == self._size:
-            return np.zeros(0, np.intp), np.zeros(0, np.float32)
+            return DeltaWeights.from_pairs([])
         new = self._new_weights(begin)
         current = self._weights[begin : self._size]
         changes = new - current
@@ -106,7 +124,7 @@ class OnlineSilenceWeighting:
         changed[-1] = True  # the newest frame that has a weight must be known
         frames = first_decoder_frame + (begin + np.flatnonzero(changed)) * factor
         spread = (frames[:, np.newaxis] + np.arange(factor)).reshape(-1)
-        return spread, np.repeat(changes[changed], factor)
+        return DeltaWeights(spread, np.repeat(changes[changed], factor))
 
     def _new_weights(self, begin: int) -> NDArray[np.float32]:
         """Weights of the frames from ``begin`` on, (frames,), float32."""

@@ -42,6 +42,14 @@ def group(factory: type, prefix: str | None = None) -> Any:
     return dataclasses.field(default_factory=factory, metadata={"prefix": prefix})
 
 
+class Options:
+    """Base of options dataclasses: how PyKaldi's scripts make them known to a parser."""
+
+    def register(self, opts: "ParseOptions") -> None:
+        """Makes these options known to ``opts``."""
+        opts.register(self)
+
+
 @dataclasses.dataclass(frozen=True)
 class RegisteredOption:
     """One option that a parser knows: where its value goes, of what type it is, and its help."""

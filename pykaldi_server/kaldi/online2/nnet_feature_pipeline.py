@@ -1,0 +1,189 @@
+"""From samples to what a neural network reads (``online2/online-nnet2-feature-pipeline.cc``).
+
+samples -> MFCC, PLP or filter bank -> [CMVN] -> [+ pitch] -> network
+                    \\-> i-vector (without pitch) ------------> network
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
+from pykaldi_server.kaldi.feat.online_feature import (
+    FloatFrames,
+    OnlineAppendFeature,
+    OnlineBaseFeature,
+    OnlineFeatureInterface,
+)
+from pykaldi_server.kaldi.online2.ivector_feature import (
+    OnlineIvectorExtractionConfig,
+    OnlineIvectorExtractionInfo,
+    OnlineIvectorExtractorAdaptationState,
+    OnlineIvectorFeature,
+)
+from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights, OnlineSilenceWeightingConfig
+from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.options import Options, group, option, read_options
+
+FEATURE_TYPES = ("mfcc", "plp", "fbank")
+
+
+@dataclass
+class OnlineNnetFeaturePipelineConfig(Options):
+    """Options of the pipeline, as in a model's ``online.conf``."""
+
+    feature_type: str = option("mfcc", f"Base features: {', '.join(FEATURE_TYPES)}.")
+    mfcc_config: str = option("", "Configuration of MFCC.", path=True)
+    plp_config: str = option("", "Configuration of PLP.", path=True)
+    fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
+    cmvn_config: str = option("", "Configuration of CMVN of the network's input; none without it.", path=True)
+    global_cmvn_stats_rxfilename: str = option(
+        "", "Global CMVN statistics of the network's input.", name="global-cmvn-stats", path=True
+    )
+    add_pitch: bool = option(False, "Append pitch features to the base features (not for i-vectors).")
+    online_pitch_config: str = option("", "Configuration of pitch features.", path=True)
+    ivector_extraction_config: str = option("", "Configuration of i-vector extraction.", path=True)
+    silence_weighting_config: OnlineSilenceWeightingConfig = group(
+        OnlineSilenceWeightingConfig, prefix="ivector-silence-weighting."
+    )
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if self.feature_type not in FEATURE_TYPES:
+            raise ConfigError(
+                f"feature-type: expected one of {', '.join(FEATURE_TYPES)}, found {self.feature_type!r}"
+            )
+        if self.cmvn_config and not self.global_cmvn_stats_rxfilename:
+            raise ConfigError("cmvn-config: global-cmvn-stats must be set, too")
+        self.silence_weighting_config.validate()
+
+
+@dataclass
+class OnlineNnetFeaturePipelineInfo:
+    """What all streams share; immutable. Parts that are not used are None."""
+
+    feature_type: str = "mfcc"
+    mfcc_opts: MfccOptions = field(default_factory=MfccOptions)
+    fbank_opts: FbankOptions = field(default_factory=FbankOptions)
+    cmvn_opts: OnlineCmvnOptions | None = None
+    global_cmvn_stats: NDArray[np.float64] | None = None
+    ivector_extractor_info: OnlineIvectorExtractionInfo | None = None
+    silence_weighting_config: OnlineSilenceWeightingConfig = field(
+        default_factory=OnlineSilenceWeightingConfig
+    )
+
+    @classmethod
+    def from_config(
+        cls, config: OnlineNnetFeaturePipelineConfig, model_dir: Path | None = None
+    ) -> "OnlineNnetFeaturePipelineInfo":
+        """Loads the files that a configuration names.
+
+        Raises:
+            ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
+        """
+        config.validate()
+        info = cls(feature_type=config.feature_type, silence_weighting_config=config.silence_weighting_config)
+        if config.mfcc_config:
+            info.mfcc_opts = read_options(MfccOptions, config.mfcc_config, model_dir)
+        if config.fbank_config:
+            info.fbank_opts = read_options(FbankOptions, config.fbank_config, model_dir)
+        if config.cmvn_config:
+            info.cmvn_opts = read_options(OnlineCmvnOptions, config.cmvn_config, model_dir)
+            info.global_cmvn_stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
+        if config.ivector_extraction_config:
+            ivector_config = read_options(
+                OnlineIvectorExtractionConfig, config.ivector_extraction_config, model_dir
+            )
+            info.ivector_extractor_info = OnlineIvectorExtractionInfo.from_config(ivector_config, model_dir)
+        return info
+
+    def base_options(self) -> MfccOptions | FbankOptions:
+        """Options of the base features that are in use."""
+        return self.mfcc_opts if self.feature_type == "mfcc" else self.fbank_opts
+
+    def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
+        """Makes the base features of a new stream."""
+        if self.feature_type == "mfcc":
+            return OnlineMfcc(self.mfcc_opts, dither_seed)
+        return OnlineFbank(self.fbank_opts, dither_seed)
+
+
+class OnlineNnetFeaturePipeline(OnlineFeatureInterface):
+    """The features of one stream."""
+
+    def __init__(self, info: OnlineNnetFeaturePipelineInfo, dither_seed: int = 0):
+        """Keeps as many frames of history as ``max-feature-vectors`` of the base features says."""
+        self._base = info.make_base_feature(dither_seed)
+        kept = info.base_options().frame_opts.max_feature_vectors
+        history = None if kept < 0 else kept
+        self._input: OnlineFeatureInterface = self._base
+        if info.cmvn_opts is not None and info.global_cmvn_stats is not None:
+            state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
+            self._input = OnlineCmvn(info.cmvn_opts, state, self._base, history)
+        self._ivector: OnlineIvectorFeature | None = None
+        self._final: OnlineFeatureInterface = self._input
+        if info.ivector_extractor_info is not None:
+            self._ivector = OnlineIvectorFeature(info.ivector_extractor_info, self._base, history)
+            self._final = OnlineAppendFeature(self._input, self._ivector)
+
+    def dim(self) -> int:
+        return self._final.dim()
+
+    def num_frames_ready(self) -> int:
+        return self._final.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._final.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._base.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return self._final.get_frames(begin, end)
+
+    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
+        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
+        self._base.accept_waveform(samp_freq, waveform)
+
+    def input_finished(self) -> None:
+        """Says that no more samples come."""
+        self._base.input_finished()
+
+    def input_feature(self) -> OnlineFeatureInterface:
+        """What the network reads beside the i-vector."""
+        return self._input
+
+    def ivector_feature(self) -> OnlineIvectorFeature | None:
+        """The i-vectors, if the model uses them."""
+        return self._ivector
+
+    def update_frame_weights(self, delta_weights: DeltaWeights) -> None:
+        """Passes weights on to the i-vectors, if there are any."""
+        if self._ivector is not None:
+            self._ivector.update_frame_weights(delta_weights)
+
+    def set_adaptation_state(self, adaptation_state: OnlineIvectorExtractorAdaptationState) -> None:
+        """Starts with what is known of the speaker (without i-vectors there is nothing to do)."""
+        if self._ivector is not None:
+            self._ivector.set_adaptation_state(adaptation_state)
+
+    def get_adaptation_state(
+        self, adaptation_state: OnlineIvectorExtractorAdaptationState | None = None
+    ) -> OnlineIvectorExtractorAdaptationState | None:
+        """Returns what is known of the speaker by now; None without i-vectors.
+
+        Args:
+            adaptation_state: if given, it takes the new values, as in PyKaldi.
+        """
+        if self._ivector is None:
+            return None
+        state = self._ivector.get_adaptation_state()
+        if adaptation_state is None:
+            return state
+        adaptation_state.cmvn_state = state.cmvn_state
+        adaptation_state.ivector_stats = state.ivector_stats
+        return adaptation_state

@@ -1,0 +1,199 @@
+"""i-vectors against Kaldi's, chunk by chunk, and the life of an adaptation state."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_data import delta_weights, ivector_frames, read_wav
+
+from pykaldi_server.errors import AdaptationStateError, ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi.feat import MfccOptions, OnlineMfcc
+from pykaldi_server.kaldi.online2 import (
+    DeltaWeights,
+    OnlineIvectorExtractionConfig,
+    OnlineIvectorExtractionInfo,
+    OnlineIvectorExtractorAdaptationState,
+    OnlineIvectorFeature,
+)
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.options import read_options
+
+# Relative to the vector's norm. Kaldi computes features and posteriors in single precision, as we do, but in
+# another order; a posterior near the pruning threshold can fall on the other side of it.
+TOLERANCE = 1e-3
+
+
+def extraction_config(models: Path, **changes) -> OnlineIvectorExtractionConfig:
+    folder = models / "english" / "ivector"
+    return OnlineIvectorExtractionConfig(
+        lda_mat_rxfilename=str(folder / "final.mat"),
+        global_cmvn_stats_rxfilename=str(folder / "global_cmvn.stats"),
+        splice_config_rxfilename=str(folder / "splice.conf"),
+        cmvn_config_rxfilename=str(folder / "online_cmvn.conf"),
+        diag_ubm_rxfilename=str(folder / "final.dubm"),
+        ivector_extractor_rxfilename=str(folder / "final.ie"),
+        **{"max_count": 100.0, **changes},
+    )
+
+
+@pytest.fixture(scope="module")
+def info(models: Path) -> OnlineIvectorExtractionInfo:
+    return OnlineIvectorExtractionInfo.from_config(extraction_config(models))
+
+
+@pytest.fixture(scope="module")
+def mfcc_options(models: Path) -> MfccOptions:
+    return read_options(MfccOptions, models / "english" / "conf" / "mfcc.conf")
+
+
+def check_recordings(folder: Path, wav: Path, info, mfcc_options, names=None) -> int:
+    """Replays Kaldi's frame weights and compares every i-vector that its network asked for."""
+    golden, frames = np.load(folder / "ivectors.npz"), ivector_frames(folder / "ivector_frames.txt")
+    weights = delta_weights(folder / "delta_weights.txt.gz")
+    compared = 0
+    for name in golden.files:
+        rate_hz, samples = read_wav(wav / f"{name}.wav")
+        mfcc = OnlineMfcc(mfcc_options)
+        feature = OnlineIvectorFeature(info, mfcc)
+        begin, asked = 0, 0
+        for end, pairs in weights[name]:
+            mfcc.accept_waveform(rate_hz, samples[begin:end])
+            begin = end
+            if end == len(samples):
+                mfcc.input_finished()
+            feature.update_frame_weights(DeltaWeights.from_pairs(pairs))
+            while asked < len(frames[name]) and frames[name][asked] == feature.num_frames_ready() - 1:
+                expected = golden[name][asked]
+                error = np.abs(feature.get_frame(frames[name][asked]) - expected).max()
+                assert error < TOLERANCE * np.linalg.norm(expected), (name, asked)
+                asked += 1
+        assert asked == len(frames[name]), name
+        compared += asked
+    return compared
+
+
+@pytest.mark.parametrize("folder", ["digits", "digits-005", "general"])
+def test_golden_ivectors(golden, info, mfcc_options, folder):
+    assert check_recordings(golden / folder, golden / "wav", info, mfcc_options) > 50
+
+
+@pytest.mark.parametrize("folder", ["digits", "digits-005", "general"])
+def test_all_golden_ivectors(shared_golden, info, mfcc_options, folder):
+    assert check_recordings(shared_golden / folder, shared_golden / "wav", info, mfcc_options) > 50
+
+
+def feature_of(info, mfcc_options, samples) -> tuple[OnlineIvectorFeature, OnlineMfcc]:
+    mfcc = OnlineMfcc(mfcc_options)
+    feature = OnlineIvectorFeature(info, mfcc)
+    mfcc.accept_waveform(16000, samples)
+    mfcc.input_finished()
+    return feature, mfcc
+
+
+@pytest.fixture(scope="module")
+def samples(golden) -> np.ndarray:
+    return read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
+
+
+def test_one_ivector_a_period(models, mfcc_options, samples):
+    config = extraction_config(models, use_most_recent_ivector=False)
+    feature, _ = feature_of(OnlineIvectorExtractionInfo.from_config(config), mfcc_options, samples)
+    vectors = feature.get_frames(0, feature.num_frames_ready())
+    changes = np.flatnonzero(np.abs(np.diff(vectors, axis=0)).max(axis=1)) + 1
+    assert changes.tolist() == list(range(10, len(vectors), 10))
+
+
+def test_greedy_uses_all_that_is_ready(models, mfcc_options, samples):
+    greedy = OnlineIvectorExtractionInfo.from_config(extraction_config(models, greedy_ivector_extractor=True))
+    usual = OnlineIvectorExtractionInfo.from_config(extraction_config(models))
+    first, _ = feature_of(greedy, mfcc_options, samples)
+    last, _ = feature_of(usual, mfcc_options, samples)
+    assert np.array_equal(first.get_frame(0), last.get_frame(last.num_frames_ready() - 1))
+
+
+def test_taking_weights_back_takes_frames_back(info, mfcc_options, samples):
+    feature, _ = feature_of(info, mfcc_options, samples)
+    ready = feature.num_frames_ready()
+    feature.update_frame_weights(DeltaWeights(np.arange(ready), np.ones(ready, np.float32)))
+    feature.update_frame_weights(DeltaWeights(np.arange(ready), np.full(ready, -1.0, np.float32)))
+    assert np.allclose(feature.get_frame(ready - 1), 0.0, atol=1e-5)
+
+
+def test_state_goes_through_files_and_helps(info, mfcc_options, samples):
+    feature, _ = feature_of(info, mfcc_options, samples)
+    last = feature.num_frames_ready() - 1
+    vector = feature.get_frame(last)
+    state = feature.get_adaptation_state()
+    assert state.cmvn_state.speaker_cmvn_stats[0, -1] == last + 1
+    for binary in (True, False):
+        file = io.BytesIO()
+        state.write(KaldiWriter(file, binary))
+        loaded = OnlineIvectorExtractorAdaptationState.read(KaldiReader(file.getvalue()))
+        again, _ = feature_of(info, mfcc_options, samples)
+        again.set_adaptation_state(loaded)
+        # The same speaker, known from the start: the first i-vector is already close to the last one.
+        assert np.linalg.norm(again.get_frame(0) - vector) < 0.1 * np.linalg.norm(vector)
+
+
+def test_limit_frames(info, mfcc_options, samples):
+    feature, _ = feature_of(info, mfcc_options, samples)
+    feature.get_frame(feature.num_frames_ready() - 1)
+    state = feature.get_adaptation_state()
+    state.limit_frames(50, 0.1)
+    assert state.cmvn_state.speaker_cmvn_stats[0, -1] == pytest.approx(50)
+    assert state.ivector_stats.num_frames == pytest.approx(5)
+
+
+def test_states_that_kaldi_wrote_load(golden, info):
+    paths = sorted((golden / "segments").glob("*.adaptation.txt"))
+    for path in paths:
+        OnlineIvectorExtractorAdaptationState.read(KaldiReader.open(path)).check(info)
+    assert len(paths) > 5
+
+
+def test_foreign_states_are_refused(info, mfcc_options, samples):
+    feature, _ = feature_of(info, mfcc_options, samples)
+    state = OnlineIvectorExtractorAdaptationState.from_info(info)
+    state.ivector_stats.linear_term = np.zeros(30)
+    with pytest.raises(AdaptationStateError, match="expected i-vectors of 40, found 30"):
+        feature.set_adaptation_state(state)
+    state = OnlineIvectorExtractorAdaptationState.from_info(info)
+    state.ivector_stats.prior_offset += 1.0
+    with pytest.raises(AdaptationStateError, match="another extractor"):
+        feature.set_adaptation_state(state)
+    state = OnlineIvectorExtractorAdaptationState.from_info(info)
+    state.cmvn_state.speaker_cmvn_stats = np.ones((2, 14))
+    with pytest.raises(AdaptationStateError, match=r"expected CMVN statistics \(2, 41\)"):
+        feature.set_adaptation_state(state)
+
+
+def test_state_with_nan_is_refused(golden):
+    text = next((golden / "segments").glob("*.adaptation.txt")).read_bytes()
+    broken = text.replace(b"<LinearTerm>  [ ", b"<LinearTerm>  [ nan ", 1)
+    assert broken != text
+    with pytest.raises(ModelFormatError):
+        OnlineIvectorExtractorAdaptationState.read(KaldiReader(broken))
+
+
+def test_wrong_order_of_calls_is_refused(info, mfcc_options, samples):
+    feature, _ = feature_of(info, mfcc_options, samples)
+    with pytest.raises(IndexError, match="are ready"):
+        feature.get_frame(10**6)
+    feature.get_frame(0)
+    with pytest.raises(DecoderError, match="weights"):
+        feature.update_frame_weights(DeltaWeights.from_pairs([(0, 1.0)]))
+    with pytest.raises(DecoderError, match="adaptation state"):
+        feature.set_adaptation_state(OnlineIvectorExtractorAdaptationState.from_info(info))
+
+
+def test_parts_that_do_not_fit_are_refused(models, tmp_path):
+    splice = tmp_path / "splice.conf"
+    splice.write_text("--left-context=2\n--right-context=2\n")
+    config = extraction_config(models)
+    config.splice_config_rxfilename = str(splice)
+    with pytest.raises(ConfigError, match="LDA matrix with 200 or 201 columns"):
+        OnlineIvectorExtractionInfo.from_config(config)
+    config.lda_mat_rxfilename = ""
+    with pytest.raises(ConfigError, match="lda_mat is not set"):
+        OnlineIvectorExtractionInfo.from_config(config)

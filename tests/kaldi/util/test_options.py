@@ -1,0 +1,130 @@
+"""Configuration files fill dataclasses; mistakes are named with file and line."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.util.options import (
+    Options,
+    ParseOptions,
+    PathBase,
+    group,
+    option,
+    parse_int_list,
+    read_options,
+    resolve_path,
+)
+
+
+@dataclass
+class Inner(Options):
+    max_size: int = option(3, "A size.")
+
+
+@dataclass
+class Outer(Options):
+    beam: float = option(16.0, "A beam.")
+    use_energy: bool = option(True, "A flag.")
+    window: str = option("povey", "A word.", name="window-type")
+    file: str = option("", "A file.", path=True)
+    flat: Inner = group(Inner, prefix="")
+    rule1: Inner = group(Inner)
+
+    def validate(self) -> None:
+        if self.beam <= 0:
+            raise ConfigError(f"beam: expected more than 0, found {self.beam}")
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "test.conf"
+    path.write_text(text)
+    return path
+
+
+def test_all_forms_of_lines(tmp_path):
+    text = """
+    # a comment
+    --beam=13   # another
+    --use_energy=false
+    --window-type=hamming
+    --max-size=7
+    --rule1.max-size=9
+    """
+    options = read_options(Outer, written(tmp_path, text))
+    assert (options.beam, options.use_energy, options.window) == (13.0, False, "hamming")
+    assert (options.flat.max_size, options.rule1.max_size) == (7, 9)
+
+
+def test_boolean_without_value_is_true(tmp_path):
+    assert read_options(Outer, written(tmp_path, "--use-energy=false\n--use-energy")).use_energy is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--beem=3", "test.conf:1: unknown option --beem; the nearest known one is --beam"),
+        ("\n--beam=x", "test.conf:2: --beam: expected a number, found 'x'"),
+        ("--max-size=1.5", "expected an integer, found '1.5'"),
+        ("--use-energy=maybe", "expected true or false, found 'maybe'"),
+        ("beam=3", "expected --name=value, found 'beam=3'"),
+        ("--beam=nan", "expected a number"),
+        ("--beam=-1", "test.conf: beam: expected more than 0"),
+        ("--file=nowhere.mat", "there is no such file"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, expected):
+    with pytest.raises(ConfigError) as caught:
+        read_options(Outer, written(tmp_path, text))
+    assert expected in str(caught.value)
+
+
+def test_ignored_options_are_accepted(tmp_path):
+    assert read_options(Outer, written(tmp_path, "--old-name=3"), ignore=["old_name"]).beam == 16.0
+
+
+def test_options_register_themselves_as_in_pykaldi(tmp_path):
+    options, parser = Outer(), ParseOptions("usage")
+    options.register(parser)
+    parser.read_config_file(written(tmp_path, "--beam=11"))
+    assert options.beam == 11.0
+    assert parser.given == {"beam"}
+
+
+def test_file_beside_the_configuration_is_found(tmp_path):
+    (tmp_path / "a.mat").touch()
+    options = read_options(Outer, written(tmp_path, "--file=a.mat"))
+    assert Path(options.file) == tmp_path / "a.mat"
+
+
+def test_file_of_another_machine_is_found_by_name(tmp_path, caplog):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "final.mat").touch()
+    (tmp_path / "conf").mkdir()
+    config = written(tmp_path / "conf", "--file=/home/someone/exp/final.mat")
+    with caplog.at_level(logging.WARNING):
+        options = read_options(Outer, config, model_dir=tmp_path)
+    assert Path(options.file) == tmp_path / "deep" / "final.mat"
+    assert "/home/someone/exp/final.mat" in caplog.text
+
+
+def test_the_shallowest_file_of_a_name_wins(tmp_path):
+    for folder in (tmp_path / "a" / "b", tmp_path / "z"):
+        folder.mkdir(parents=True)
+        (folder / "x.conf").touch()
+    found = resolve_path("/gone/x.conf", PathBase(tmp_path / "conf", tmp_path), "here")
+    assert found == tmp_path / "z" / "x.conf"
+
+
+def test_directory_in_place_of_a_configuration(tmp_path):
+    with pytest.raises(ConfigError, match="found a directory"):
+        read_options(Outer, tmp_path)
+
+
+def test_lists_of_integers():
+    assert parse_int_list("1:2,3", "x") == [1, 2, 3]
+    assert parse_int_list("", "x") == []
+    with pytest.raises(ConfigError, match="x: expected integers"):
+        parse_int_list("1:b", "x")
