@@ -1,0 +1,28 @@
+"""What the handlers of one master share."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pykaldi_server.server.options import MasterOptions
+from pykaldi_server.server.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from pykaldi_server.server.live_socket import LiveSocket
+    from pykaldi_server.server.worker_socket import WorkerSocket
+
+
+@dataclass
+class Hub:
+    """State of a master. It lives as long as the master and is touched by its event loop only.
+
+    Attributes:
+        options: settings.
+        pool: connected workers.
+        accepting: False once the master is shutting down; then clients are refused.
+        sockets: every open WebSocket, to be closed at shutdown.
+    """
+
+    options: MasterOptions
+    pool: "WorkerPool[WorkerSocket]" = field(default_factory=WorkerPool)
+    accepting: bool = True
+    sockets: "set[LiveSocket]" = field(default_factory=set)

@@ -1,0 +1,66 @@
+"""Noticing that the other end of a connection is gone although nobody closed it.
+
+A ping goes out every `interval_s`. *Any* frame that comes back is a sign of life, not only the pong: the
+pong of a client that uploads a long file waits behind all its audio. A peer that has been silent for
+`timeout_s` is lost, except while we ourselves do not read from it (`not_reading`, back-pressure): then its
+silence proves nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Liveness:
+    """Watches one connection, from construction until `stop`.
+
+    Args:
+        ping: sends something that the peer answers; None where the transport has no such thing.
+        lost: called once, when the peer has been silent for too long.
+        interval_s: seconds between pings.
+        timeout_s: seconds of silence after which the peer counts as lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        ping: Callable[[], None] | None,
+        lost: Callable[[], None],
+        interval_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._ping = ping
+        self._lost = lost
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._last_heard_s = self._loop.time()
+        self._pauses = 0
+        self._timer = self._loop.call_later(interval_s, self._tick)
+
+    def heard(self) -> None:
+        """The peer has given a sign of life."""
+        self._last_heard_s = self._loop.time()
+
+    @contextmanager
+    def not_reading(self) -> Iterator[None]:
+        """While inside, the peer cannot be heard, and afterwards it has the full time again."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self.heard()
+
+    def stop(self) -> None:
+        """Ends the watch. May be called again."""
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        silence_s = self._loop.time() - self._last_heard_s
+        if silence_s >= self._timeout_s and not self._pauses:
+            self._lost()
+            return
+        self._timer = self._loop.call_later(self._interval_s, self._tick)
+        if self._ping is not None:
+            self._ping()

@@ -1,0 +1,116 @@
+"""When a peer counts as lost, on a clock of our own."""
+
+import asyncio
+import selectors
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pykaldi_server.server.liveness import Liveness
+
+
+class ImpatientSelector(selectors.DefaultSelector):
+    """Instead of waiting, puts its clock forward by the time that it should have waited."""
+
+    now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.now_s += timeout or 0.0
+        return super().select(0)
+
+
+class FakeTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in which time passes only when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        self._impatient = ImpatientSelector()
+        super().__init__(self._impatient)
+
+    def time(self) -> float:
+        return self._impatient.now_s
+
+
+class Peer:
+    """Counts what a Liveness does to its peer."""
+
+    def __init__(self) -> None:
+        self.pings: list[float] = []
+        self.lost: list[float] = []
+
+    def watch(self, **changes: Any) -> Liveness:
+        now = asyncio.get_running_loop().time
+        settings: dict[str, Any] = {
+            "ping": lambda: self.pings.append(now()),
+            "lost": lambda: self.lost.append(now()),
+            "interval_s": 10,
+            "timeout_s": 30,
+        }
+        return Liveness(**{**settings, **changes})
+
+
+@pytest.fixture
+def run() -> Any:
+    def run_in_fake_time(scenario: Callable[[Peer], Any]) -> Peer:
+        peer = Peer()
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            runner.run(scenario(peer))
+        return peer
+
+    return run_in_fake_time
+
+
+def test_a_silent_peer_is_pinged_then_lost_once(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        peer.watch()
+        await asyncio.sleep(200)
+
+    peer = run(scenario)
+    assert peer.pings == [10, 20]
+    assert peer.lost == [30]
+
+
+def test_any_sign_of_life_counts(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        liveness = peer.watch()
+        for _ in range(10):
+            await asyncio.sleep(25)
+            liveness.heard()
+        liveness.stop()
+
+    peer = run(scenario)
+    assert len(peer.pings) == 25
+    assert peer.lost == []
+
+
+def test_silence_proves_nothing_while_we_do_not_read(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        liveness = peer.watch()
+        with liveness.not_reading():
+            await asyncio.sleep(500)
+        await asyncio.sleep(25)
+        assert peer.lost == []
+        await asyncio.sleep(25)
+
+    assert run(scenario).lost == [530]
+
+
+def test_stop_ends_it(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        liveness = peer.watch()
+        await asyncio.sleep(15)
+        liveness.stop()
+        liveness.stop()
+        await asyncio.sleep(100)
+
+    peer = run(scenario)
+    assert (peer.pings, peer.lost) == ([10], [])
+
+
+def test_a_transport_without_pings_is_only_watched(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        peer.watch(ping=None)
+        await asyncio.sleep(100)
+
+    peer = run(scenario)
+    assert (peer.pings, peer.lost) == ([], [30])

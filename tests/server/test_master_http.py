@@ -1,0 +1,286 @@
+"""The master's HTTP side on real sockets; the workers follow a script."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+RECOGNIZE = "/client/dynamic/recognize"
+REFERENCE = "/client/dynamic/reference"
+
+
+def final(transcript: str) -> dict[str, Any]:
+    return {"status": 0, "result": {"hypotheses": [{"transcript": transcript}], "final": True}}
+
+
+async def read_until_eos(worker: Any) -> bytes:
+    audio = b""
+    while (message := await worker.read()) != "EOS":
+        audio += message
+    return audio
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_upload(harness: Any, method: str) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            headers = {"Content-Type": "audio/x-raw-int; rate=8000", "device-id": "phone", "content-id": "42"}
+            body = bytes(range(256)) * 1000
+            fetching = asyncio.ensure_future(
+                harness.fetch(master, RECOGNIZE, method=method, headers=headers, body=body)
+            )
+            init = await worker.read_json()
+            assert init == {
+                "id": init["id"],
+                "content_type": "audio/x-raw, layout=interleaved, rate=8000, format=S16LE, channels=1",
+                "user_id": "phone",
+                "content_id": "42",
+            }
+            assert await read_until_eos(worker) == body
+            await worker.send(final("one two"))
+            await worker.send(final("three"))
+            await worker.send({"status": 0, "adaptation_state": {"value": "abc"}})
+            worker.close()
+            response = await fetching
+            assert response.code == 200
+            assert response.headers["Content-Type"].startswith("application/json")
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            answer = {"status": 0, "id": init["id"], "hypotheses": [{"utterance": "one two three"}]}
+            assert json.loads(response.body) == answer
+
+    harness.run(scenario)
+
+
+def test_chunked_upload_is_passed_on_as_it_comes(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            reader, writer = await connect(master)
+            writer.write(
+                b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            await worker.read_json()
+            for piece in (b"first", b"second"):
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                assert await worker.read() == piece  # before the next is sent
+            writer.write(b"0\r\n\r\n")
+            assert await worker.read() == "EOS"
+            await worker.send(final("one"))
+            worker.close()
+            assert b"200 OK" in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+
+    harness.run(scenario)
+
+
+async def connect(master: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", master.port)
+
+
+def test_form_type_of_curl_counts_as_none(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            fetching = asyncio.ensure_future(
+                harness.fetch(master, RECOGNIZE, method="POST", headers=headers, body=b"RIFF")
+            )
+            assert (await worker.read_json())["content_type"] is None
+            assert await read_until_eos(worker) == b"RIFF"
+            worker.close()
+            assert json.loads((await fetching).body)["hypotheses"] == [{"utterance": ""}]
+
+    harness.run(scenario)
+
+
+def test_without_a_free_worker_the_answer_is_503(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            response = await harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio")
+            assert (response.code, response.body) == (503, b"No workers available")
+
+    harness.run(scenario)
+
+
+def test_errors_of_recognition_are_answers(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            fetching = asyncio.ensure_future(harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio"))
+            init = await worker.read_json()
+            await worker.send({"status": 3, "message": "not audio"})
+            worker.close()
+            response = await fetching
+            assert response.code == 200
+            assert json.loads(response.body) == {"status": 3, "id": init["id"], "message": "not audio"}
+
+    harness.run(scenario)
+
+
+def test_a_worker_that_dies_is_an_error_of_recognition(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            fetching = asyncio.ensure_future(harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio"))
+            await worker.read_json()
+            worker.vanish()
+            response = await fetching
+            assert response.code == 200
+            assert json.loads(response.body)["status"] == 2
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize("body_complete", [True, False])
+def test_an_uploader_that_vanishes_frees_its_worker(harness: Any, body_complete: bool) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            _, writer = await connect(master)
+            length = 5 if body_complete else 1000
+            writer.write(b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\naudio" % length)
+            await worker.read_json()
+            assert await worker.read() == b"audio"
+            if body_complete:
+                assert await worker.read() == "EOS"
+            writer.transport.abort()
+            assert await worker.read() is None
+            status = await harness.status(master)
+            await status.until(lambda each: each["num_requests_processed"] == 1)
+
+    harness.run(scenario)
+
+
+def test_an_upload_that_stands_still_is_given_up(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(upload_idle_s=0.1) as master:
+            worker = await harness.worker(master)
+            reader, writer = await connect(master)
+            writer.write(b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n")
+            await worker.read_json()
+            assert await worker.read() is None
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    harness.run(scenario)
+
+
+def test_too_large_an_upload_is_refused(harness: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with harness.master(max_upload_bytes=1000) as master:
+            worker = await harness.worker(master)
+            response = await harness.fetch(master, RECOGNIZE, method="PUT", body=bytes(1001))
+            assert response.code == 400
+            await worker.read_json()
+            assert await worker.read() is None
+
+    caplog.set_level(logging.CRITICAL, "tornado.general")
+    harness.run(scenario)
+
+
+def test_uploads_larger_than_memory_limits_of_other_requests_pass(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            body = bytes(3 * 1024 * 1024)
+            fetching = asyncio.ensure_future(harness.fetch(master, RECOGNIZE, method="PUT", body=body))
+            await worker.read_json()
+            assert len(await read_until_eos(worker)) == len(body)
+            worker.close()
+            assert (await fetching).code == 200
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"), [(RECOGNIZE, "POST, PUT, OPTIONS"), (REFERENCE, "POST, OPTIONS")]
+)
+def test_preflight_requests_of_browsers(harness: Any, path: str, methods: str) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            response = await harness.fetch(master, path, method="OPTIONS")
+            assert response.code == 200
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers["Access-Control-Allow-Methods"] == methods
+            assert response.headers["Access-Control-Max-Age"] == "1000"
+            allowed = response.headers["Access-Control-Allow-Headers"]
+            assert {"origin", "content-type", "accept", "User-Id", "Content-Id"} <= set(allowed.split(", "))
+
+    harness.run(scenario)
+
+
+def test_references_are_appended(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for content, user in (("esimene ö\nrida", "anna"), ("teine", "")):
+                headers = {"Content-Id": "42", "User-Id": user}
+                response = await harness.fetch(
+                    master, REFERENCE, method="POST", headers=headers, body=content.encode()
+                )
+                assert (response.code, response.body) == (200, b"")
+                assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+    harness.run(scenario)
+    lines = (harness.directory / "references.jsonl").read_text().splitlines()
+    stored = [json.loads(line) for line in lines]
+    assert [(each["content_id"], each["user_id"], each["content"]) for each in stored] == [
+        ("42", "anna", "esimene ö\nrida"),
+        ("42", "none", "teine"),
+    ]
+    assert all(each["time"] for each in stored)
+
+
+@pytest.mark.parametrize(("headers", "body"), [({}, b"text"), ({"Content-Id": "42"}, b"\xff")])
+def test_references_without_an_id_or_text_are_refused(
+    harness: Any, headers: dict[str, str], body: bytes
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            response = await harness.fetch(master, REFERENCE, method="POST", headers=headers, body=body)
+            assert response.code == 400
+
+    harness.run(scenario)
+    assert not (harness.directory / "references.jsonl").exists()
+
+
+def test_health_readiness_and_metrics(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            assert (await harness.fetch(master, "/healthz")).code == 200
+            assert (await harness.fetch(master, "/readyz")).code == 503
+            await harness.fetch(master, RECOGNIZE, method="PUT", body=b"")
+            worker = await harness.worker(master, "model=english")
+            assert (await harness.fetch(master, "/readyz")).code == 200
+            await harness.client(master)
+            await worker.read_json()
+            ready = json.loads((await harness.fetch(master, "/readyz")).body)  # busy is ready, too
+            assert ready["models"] == {"english": {"available": 0, "busy": 1}}
+            metrics = (await harness.fetch(master, "/metrics")).body.decode()
+            assert 'pykaldi_server_workers_available{model="english"} 0.0' in metrics
+            assert 'pykaldi_server_requests_active{model="english"} 1.0' in metrics
+            assert "pykaldi_server_requests_processed_total 0.0" in metrics
+            assert "pykaldi_server_requests_refused_total 1.0" in metrics
+
+            master.hub.accepting = False
+            assert (await harness.fetch(master, "/readyz")).code == 503
+
+    harness.run(scenario)
+
+
+def test_files_outside_the_web_folder_are_not_served(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for path in (
+                "/client/static/../errors.py",
+                "/client/static/%2e%2e/errors.py",
+                "/client/static//etc/passwd",
+            ):
+                assert (await harness.fetch(master, path)).code in (403, 404)
+
+    harness.run(scenario)

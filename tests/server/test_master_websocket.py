@@ -1,0 +1,340 @@
+"""The master between clients and workers, all on real sockets; the workers follow a script."""
+
+import asyncio
+from typing import Any
+
+FINAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": True}}
+PARTIAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "on"}], "final": False}}
+
+
+def test_a_request_from_end_to_end(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master, "content-type=audio/x-raw,+rate=(int)8000&user-id=anna")
+            init = await worker.read_json()
+            assert init["content_type"] == "audio/x-raw, rate=(int)8000"
+            assert (init["user_id"], init["content_id"]) == ("anna", "none")
+
+            await client.send({"adaptation_state": {"type": "string+gzip+base64", "value": "abc"}})
+            await client.send(b"audio")
+            await client.send("EOS")
+            assert '"abc"' in await worker.read()
+            assert await worker.read() == b"audio"
+            assert await worker.read() == "EOS"
+
+            await worker.send(PARTIAL)
+            await worker.send(FINAL)
+            worker.close()
+            assert await client.read_all() == [{**PARTIAL, "id": init["id"]}, {**FINAL, "id": init["id"]}]
+            assert client.connection.close_code == 1000
+
+    harness.run(scenario)
+
+
+def test_results_arrive_while_audio_is_sent(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            for _ in range(3):
+                await client.send(b"audio")
+                assert await worker.read() == b"audio"
+                await worker.send(PARTIAL)
+                assert (await client.read_json())["result"] == PARTIAL["result"]
+
+    harness.run(scenario)
+
+
+def test_binary_and_text_eos_pass_as_they_are(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for eos in ("EOS", b"EOS"):
+                worker = await harness.worker(master)
+                client = await harness.client(master)
+                await worker.read_json()
+                await client.send(eos)
+                assert await worker.read() == eos
+                worker.close()
+                assert await client.read() is None
+
+    harness.run(scenario)
+
+
+def test_large_messages_reach_the_worker_in_pieces(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            audio = bytes(range(256)) * 1000
+            await client.send(audio)
+            received = b""
+            while len(received) < len(audio):
+                piece = await worker.read()
+                assert len(piece) <= 16 * 1024
+                received += piece
+            assert received == audio
+
+    harness.run(scenario)
+
+
+def test_without_a_free_worker_the_status_is_9(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            client = await harness.client(master)
+            (event,) = await client.read_all()
+            assert event["status"] == 9
+            assert set(event) == {"status", "message", "id"}
+            assert client.connection.close_code == 1000
+
+            await harness.worker(master)
+            await harness.client(master)
+            second = await harness.client(master)
+            assert [each["status"] for each in await second.read_all()] == [9]
+
+    harness.run(scenario)
+
+
+def test_clients_get_the_model_they_name(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(default_model="english") as master:
+            digits = await harness.worker(master, "model=digits&version=0.1")
+            english = await harness.worker(master, "model=english")
+            await harness.client(master, "content-id=by-default")
+            await harness.client(master, "content-id=by-name&model=digits")
+            assert (await english.read_json())["content_id"] == "by-default"
+            assert (await digits.read_json())["content_id"] == "by-name"
+            other = await harness.client(master, "model=../../etc/passwd")
+            assert [each["status"] for each in await other.read_all()] == [9]
+
+    harness.run(scenario)
+
+
+def test_a_client_that_vanishes_frees_its_worker(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for leave in ("close", "vanish"):
+                worker = await harness.worker(master)
+                client = await harness.client(master)
+                await worker.read_json()
+                status = await harness.status(master)
+                await client.send(b"audio")
+                assert await worker.read() == b"audio"
+                getattr(client, leave)()
+                assert await worker.read() is None  # told to cancel
+                await status.until(lambda each: each["num_requests_active"] == 0)
+            assert master.hub.pool.status().processed == 2
+
+    harness.run(scenario)
+
+
+def test_a_worker_that_dies_is_reported_to_its_client(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await worker.send(PARTIAL)
+            await client.read_json()
+            worker.vanish()
+            (event,) = await client.read_all()
+            assert event["status"] == 2
+            assert "lost" in event["message"]
+
+    harness.run(scenario)
+
+
+def test_an_error_of_the_worker_ends_the_request(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            init = await worker.read_json()
+            await worker.send({"status": 1})
+            assert await client.read_all() == [{"status": 1, "id": init["id"]}]
+            assert await worker.read() is None
+
+    harness.run(scenario)
+
+
+def test_nonsense_from_a_worker_is_ignored(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            await worker.send("what?")  # before it has a client
+            client = await harness.client(master)
+            await worker.read_json()
+            for nonsense in ("not JSON", "[]", b"\xff", '{"no": "status"}'):
+                await worker.send(nonsense)
+            await worker.send(FINAL)
+            assert (await client.read_json())["result"] == FINAL["result"]
+
+    harness.run(scenario)
+
+
+def test_a_dead_worker_is_passed_over(harness: Any) -> None:
+    """A worker whose socket is closing, but is still in the pool, must not swallow a client."""
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            await harness.worker(master)
+            (dead,) = master.hub.sockets
+            dead.close()
+            alive = await harness.worker(master)
+            await harness.client(master, "content-id=42")
+            assert (await alive.read_json())["content_id"] == "42"
+
+    harness.run(scenario)
+
+
+def test_a_silent_worker_is_given_up(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(ping_interval_s=0.02, silence_timeout_s=0.1) as master:
+            worker = await harness.worker(master)
+            status = await harness.status(master)
+            await status.until(lambda each: each["num_workers_available"] == 1)
+            client = await harness.client(master)
+            worker.connection.protocol._send_pong = lambda data: None  # it hangs: no answer to pings
+            (event,) = await client.read_all()
+            assert event["status"] == 2
+            await status.until(lambda each: each["num_workers_available"] == 0)
+
+    harness.run(scenario)
+
+
+def test_peers_that_answer_pings_stay(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(ping_interval_s=0.01, silence_timeout_s=0.2) as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            pings = asyncio.Queue()
+            client.connection.on_ping = pings.put_nowait
+            for _ in range(40):  # twice the time after which silence would end it
+                await pings.get()
+            await worker.send(FINAL)
+            assert (await client.read_json())["result"] == FINAL["result"]
+
+    harness.run(scenario)
+
+
+def test_a_client_that_does_not_read_is_dropped(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(write_timeout_s=0.1) as master:
+            worker = await harness.worker(master)
+            await harness.client(master)  # reads nothing
+            await worker.read_json()
+            long = {**PARTIAL, "result": {"hypotheses": [{"transcript": "x" * 100_000}], "final": False}}
+            sending = asyncio.create_task(flood(worker, long))
+            assert await worker.read() is None
+            await asyncio.gather(sending, return_exceptions=True)
+            assert master.hub.pool.status().busy == 0
+
+    harness.run(scenario)
+
+
+async def flood(worker: Any, message: Any) -> None:
+    while True:
+        await worker.send(message)
+
+
+def test_a_fast_client_is_held_back_by_a_slow_worker(harness: Any) -> None:
+    """The worker takes nothing, so the client can only fill buffers of fixed size, on the way to it."""
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            sent = 0
+            piece = bytes(64 * 1024)
+            try:
+                while sent < 64 * 1024 * 1024:
+                    await asyncio.wait_for(client.send(piece), 0.5)
+                    sent += len(piece)
+            except TimeoutError:
+                pass
+            assert sent < 16 * 1024 * 1024
+
+            received = len(await worker.read())  # it wakes up: everything arrives
+            while received < sent:
+                received += len(await worker.read())
+
+    harness.run(scenario)
+
+
+def test_too_large_messages_end_the_request(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(max_message_bytes=1000) as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await client.send(bytes(1001))
+            assert await client.read() is None
+            assert await worker.read() is None
+
+    harness.run(scenario)
+
+
+def test_status_tells_every_change(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            status = await harness.status(master)
+            first = await status.read_json()
+            assert (first["num_workers_available"], first["num_requests_processed"]) == (0, 0)
+            worker = await harness.worker(master, "model=english")
+            assert (await status.read_json())["models"] == {"english": {"available": 1, "busy": 0}}
+            client = await harness.client(master)
+            assert (await status.read_json())["num_workers_available"] == 0
+            await worker.read_json()
+            worker.close()
+            assert await client.read() is None
+            last = await status.read_json()
+            assert (last["num_workers_available"], last["num_requests_processed"]) == (0, 1)
+
+    harness.run(scenario)
+
+
+def test_pages_from_anywhere_may_connect(harness: Any) -> None:
+    async def scenario() -> None:
+        from tornado.httpclient import HTTPRequest
+
+        async with harness.master() as master:
+            url = master.url.replace("http", "ws") + "/client/ws/status"
+            listener = await harness.connect(HTTPRequest(url, headers={"Origin": "https://example.org"}))
+            assert (await listener.read_json())["num_workers_available"] == 0
+
+    harness.run(scenario)
+
+
+def test_stop_waits_for_running_requests(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            stopping = asyncio.create_task(master.stop(drain_s=20))
+            await client.send("EOS")
+            assert await worker.read() == "EOS"
+            await worker.send(FINAL)
+            worker.close()
+            assert [each["status"] for each in await client.read_all()] == [0]
+            await stopping
+
+    harness.run(scenario)
+
+
+def test_stop_without_patience_closes_everything(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await master.stop(drain_s=0.05)
+            assert await client.read() is None
+            assert await worker.read() is None
+            assert client.connection.close_code == 1001
+
+    harness.run(scenario)
