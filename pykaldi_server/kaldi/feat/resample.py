@@ -61,9 +61,9 @@ class LinearResample:
         # Kaldi keeps the cutoff and the filter values in single precision; only the tap positions are double.
         self._filter_cutoff_hz = float(np.float32(filter_cutoff_hz))
         self._num_zeros = num_zeros
-        samples_per_tick = math.gcd(samp_rate_in_hz, samp_rate_out_hz)
-        self._input_samples_in_unit = samp_rate_in_hz // samples_per_tick
-        self._output_samples_in_unit = samp_rate_out_hz // samples_per_tick
+        units_per_s = math.gcd(samp_rate_in_hz, samp_rate_out_hz)
+        self._input_samples_in_unit = samp_rate_in_hz // units_per_s
+        self._output_samples_in_unit = samp_rate_out_hz // units_per_s
         self._first_index, self._weights = self._compute_taps()
         self.reset()
 

@@ -1,0 +1,154 @@
+"""Bytes as a client sends them, to samples as a model wants them."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.audio.caps import parse_content_type
+from pykaldi_server.audio.containers import ENOUGH_BYTES, WAV, Container, Verdict, find_container
+from pykaldi_server.audio.pcm import Audio, RawFormat, RawSource
+from pykaldi_server.audio.rate import RateConverter
+from pykaldi_server.audio.streaming import SpooledContainer, StreamingContainer
+from pykaldi_server.audio.wav import WavSource, parse_wav_header
+from pykaldi_server.errors import DecoderError
+
+
+class Source(Protocol):
+    """Something that turns bytes into mono audio at its own rate."""
+
+    @property
+    def description(self) -> str: ...
+
+    def feed(self, data: bytes) -> Iterator[Audio]: ...
+
+    def finish(self) -> Iterator[Audio]: ...
+
+    def close(self) -> None: ...
+
+
+class AudioDecoder:
+    """Turns a stream of bytes, raw or in a container, into samples at one rate, while the bytes arrive.
+
+    Decoded audio does not depend on how the bytes are cut. Damaged or truncated audio gives what can be
+    decoded; empty input gives no samples. One thread at a time may use the object; use it as a context
+    manager, or call `close`, where it may be left before its end.
+
+    Args:
+        content_type: GStreamer caps or a MIME type, see `caps.parse_content_type`. Without one, the first
+            bytes tell the container; where they do not, the stream is raw, 16 kHz, mono, S16LE.
+        sample_rate_hz: rate of the samples that come out.
+
+    Raises:
+        AudioError: the content type is not audio or makes no sense.
+    """
+
+    def __init__(self, content_type: str | None, sample_rate_hz: int) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.source_rate_hz: int | None = None
+        self._content_type = parse_content_type(content_type)
+        self._converter = RateConverter(sample_rate_hz)
+        self._head = b""
+        self._source: Source | None = None
+        self._finished = False
+        if self._content_type.raw is not None:
+            self._source = RawSource(self._content_type.raw)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def description(self) -> str:
+        """What is being decoded, for people: ``Ogg, opus, 48000 Hz, mono``."""
+        return self._source.description if self._source else "unknown audio"
+
+    def push(self, data: bytes) -> NDArray[np.float32]:
+        """Takes the next bytes and returns the samples that they complete.
+
+        A small compressed file may hold hours of audio: prefer `decode` for large pieces.
+
+        Returns:
+            float32, shape (n,), possibly empty, range [-32768, 32767], at `sample_rate_hz`.
+
+        Raises:
+            AudioError: nothing of the audio can be decoded.
+            DecoderError: the stream was finished or closed.
+        """
+        return _join(self.decode(data))
+
+    def finish(self) -> NDArray[np.float32]:
+        """Says that all bytes have come, and returns the rest of the samples, as `push` does."""
+        return _join(self.decode_rest())
+
+    def decode(self, data: bytes) -> Iterator[NDArray[np.float32]]:
+        """Does the same as `push`, but gives the samples in pieces, so that memory stays bounded.
+
+        The iterator must be used to its end before the next call.
+        """
+        self._refuse_if_finished()
+        yield from self._feed(data, is_all=False)
+
+    def decode_rest(self) -> Iterator[NDArray[np.float32]]:
+        """Does the same as `finish`, but gives the samples in pieces."""
+        self._refuse_if_finished()
+        yield from self._feed(b"", is_all=True)
+        self._finished = True
+        if self._source is not None:
+            yield from map(self._convert, self._source.finish())
+            self._source.close()
+        yield self._converter.finish()
+
+    def close(self) -> None:
+        """Frees everything, at any time; the stream cannot go on."""
+        self._finished = True
+        if self._source is not None:
+            self._source.close()
+
+    def _feed(self, data: bytes, is_all: bool) -> Iterator[NDArray[np.float32]]:
+        if self._source is None:
+            self._head += data
+            self._source = self._open_source(is_all)
+            if self._source is None:
+                return
+            data, self._head = self._head, b""
+        yield from map(self._convert, self._source.feed(data))
+
+    def _open_source(self, is_all: bool) -> Source | None:
+        """Chooses what decodes the stream; None while `_head` is too short to tell."""
+        container = find_container(self._head, is_all)
+        if container is Verdict.MORE_BYTES_NEEDED or not self._head:
+            return None
+        if container is Verdict.NO_CONTAINER:
+            if not self._content_type.media_type:
+                return RawSource(RawFormat())
+            container = Container(self._content_type.media_type, demuxer=None)
+        assert isinstance(container, Container)
+        if container is WAV:
+            header = parse_wav_header(self._head)
+            if header is None and not is_all and len(self._head) < ENOUGH_BYTES:
+                return None
+            if header is not None and header.raw is not None:
+                return WavSource(header.raw, header)
+        return SpooledContainer(container) if container.needs_seeking else StreamingContainer(container)
+
+    def _convert(self, audio: Audio) -> NDArray[np.float32]:
+        self.source_rate_hz = audio.rate_hz
+        return self._converter.convert(audio)
+
+    def _refuse_if_finished(self) -> None:
+        if self._finished:
+            raise DecoderError("the audio decoder was finished or closed; a stream needs one of its own")
+
+
+def _join(pieces: Iterator[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate([np.zeros(0, np.float32), *pieces])

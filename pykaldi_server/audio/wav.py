@@ -1,0 +1,140 @@
+"""WAV files of uncompressed audio, read as a stream.
+
+The commonest format by far has a reader of its own, because a live stream often carries a length in its
+header that was made up before the audio existed (0, 0xFFFFFFFF, the length of the first block), and because
+FFmpeg looks at some seconds of 16-bit audio before it gives any (it may be a disguised digital surround
+stream).
+
+Source: the RIFF/WAVE format as Microsoft and IBM published it (1991), and WAVEFORMATEXTENSIBLE.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pykaldi_server.audio.pcm import Audio, RawFormat, RawSource
+from pykaldi_server.errors import AudioError
+
+_PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_SAMPLE_FORMATS = {
+    (_PCM, 8): "U8",
+    (_PCM, 16): "S16LE",
+    (_PCM, 24): "S24LE",
+    (_PCM, 32): "S32LE",
+    (_FLOAT, 32): "F32LE",
+    (_FLOAT, 64): "F64LE",
+    (_A_LAW, 8): "ALAW",
+    (_MU_LAW, 8): "MULAW",
+}
+_CHUNK_ID = re.compile(rb"[A-Za-z0-9_ ]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class WavHeader:
+    """What stands before the samples.
+
+    Attributes:
+        raw: layout of the samples; None where they are compressed.
+        data_offset: where the samples start.
+        data_bytes: how many bytes of samples the header promises; it may be wrong.
+    """
+
+    raw: RawFormat | None
+    data_offset: int
+    data_bytes: int
+
+
+def parse_wav_header(head: bytes) -> WavHeader | None:
+    """Reads the chunks up to the samples.
+
+    Args:
+        head: the first bytes of the file, which start with ``RIFF....WAVE``.
+
+    Returns:
+        The header, or None when more bytes are needed.
+
+    Raises:
+        AudioError: the header is damaged.
+    """
+    raw: RawFormat | None = None
+    has_format = False
+    offset = 12
+    while len(head) >= offset + 8:
+        chunk_id, size = struct.unpack_from("<4sI", head, offset)
+        body = offset + 8
+        if chunk_id == b"data":
+            if not has_format:
+                raise AudioError("WAV header: expected a 'fmt ' chunk before the 'data' chunk, found none")
+            return WavHeader(raw, body, size)
+        if chunk_id == b"fmt ":
+            if size < 16:
+                raise AudioError(f"WAV header: expected a 'fmt ' chunk of at least 16 bytes, found {size}")
+            if len(head) < body + min(size, 40):
+                return None
+            raw, has_format = _parse_format(head[body : body + size]), True
+        offset = body + size + size % 2
+    return None
+
+
+def _parse_format(chunk: bytes) -> RawFormat | None:
+    codec, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
+    if codec == _EXTENSIBLE and len(chunk) >= 26:
+        (codec,) = struct.unpack_from("<H", chunk, 24)
+    sample_format = _SAMPLE_FORMATS.get((codec, bits))
+    if sample_format is None:
+        return None
+    try:
+        raw = RawFormat(sample_format, rate_hz, channels)
+    except AudioError as error:
+        raise AudioError(f"WAV header: {error}") from None
+    return raw if block_bytes == raw.bytes_per_frame else None
+
+
+class WavSource:
+    """Turns the bytes of an uncompressed WAV file into samples.
+
+    Where the audio should end according to the header, another chunk or the end of the file must follow. If
+    something else does, the header was wrong, and all the rest is audio.
+
+    Args:
+        raw: layout of the samples.
+        header: what `parse_wav_header` found.
+    """
+
+    def __init__(self, raw: RawFormat, header: WavHeader) -> None:
+        self._samples = RawSource(raw)
+        self._header_bytes_left = header.data_offset
+        self._data_bytes_left: int | None = header.data_bytes
+        self._padding_bytes = header.data_bytes % 2
+        self._after_data = b""
+        self._ended = False
+        self.description = f"WAV, {raw}"
+
+    def feed(self, data: bytes) -> Iterator[Audio]:
+        """Yields the samples that `data`, the next bytes of the file, completes."""
+        skipped = min(self._header_bytes_left, len(data))
+        self._header_bytes_left -= skipped
+        data = data[skipped:]
+        if self._data_bytes_left is None:
+            yield from self._samples.feed(data)
+            return
+        yield from self._samples.feed(data[: self._data_bytes_left])
+        if not self._ended:
+            self._after_data += data[self._data_bytes_left :]
+        self._data_bytes_left = max(0, self._data_bytes_left - len(data))
+        next_id = self._after_data[self._padding_bytes :][:4]
+        if not self._ended and len(next_id) == 4:
+            if _CHUNK_ID.fullmatch(next_id):
+                self._ended = True
+            else:
+                self._data_bytes_left = None
+                yield from self._samples.feed(self._after_data)
+            self._after_data = b""
+
+    def finish(self) -> Iterator[Audio]:
+        """Yields nothing: what is too short for a chunk or a sample is dropped."""
+        return iter(())
+
+    def close(self) -> None:
+        """Does nothing; there are no resources."""
