@@ -198,6 +198,8 @@ class OnlineSpliceFrames(OnlineFeatureInterface):
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not 0 <= begin <= end <= self.num_frames_ready():
             raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+        if begin == end:
+            return np.zeros((0, self.dim()), np.float32)
         first = max(0, begin - self._left)
         last = min(self._src.num_frames_ready(), end + self._right)
         frames = self._src.get_frames(first, last)

@@ -18,6 +18,7 @@ from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 # Frames scored at a time, so that the scores of all Gaussians stay in the processor's cache.
 _BLOCK_FRAMES = 32
+_TINY = np.finfo(np.float32).tiny
 
 
 class AmDiagGmm:
@@ -91,22 +92,58 @@ class AmDiagGmm:
         features = as_frames(features, self.dim())
         scores = np.empty((len(features), self.num_pdfs()), np.float32)
         for begin in range(0, len(features), _BLOCK_FRAMES):
-            block = features[begin : begin + _BLOCK_FRAMES]
-            gaussians = np.hstack([block, np.square(block)]) @ self._linear_and_square
-            gaussians += self._gconsts
-            scores[begin : begin + _BLOCK_FRAMES] = self._log_sum_exp_by_pdf(gaussians)
+            block = slice(begin, begin + _BLOCK_FRAMES)
+            _, sums, highest = self._relative_probabilities(features[block])
+            with np.errstate(divide="ignore"):
+                scores[block] = highest + np.log(sums)
         return scores
 
-    def _log_sum_exp_by_pdf(self, gaussians: FloatMatrix) -> FloatMatrix:
-        """Adds the probabilities of each pdf's Gaussians; overwrites its argument."""
+    def gaussian_posteriors(self, features: FloatMatrix, pdf_posteriors: FloatMatrix) -> FloatMatrix:
+        """Shares the posteriors of the pdfs out among their Gaussians.
+
+        Args:
+            features: (frames, dim) float32.
+            pdf_posteriors: (frames, num_pdfs) float32.
+
+        Returns:
+            (frames, num_gauss) float32.
+        """
+        probabilities, sums, _ = self._relative_probabilities(as_frames(features, self.dim()))
+        shares = pdf_posteriors / np.maximum(sums, np.finfo(np.float32).tiny)
+        probabilities *= np.repeat(shares, self._num_gauss_in_pdf, axis=1)
+        return probabilities
+
+    def weighted_parameters(self, gaussian_posteriors: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+        """Sums means_invvars and inv_vars over all Gaussians, weighted by the posteriors of each frame.
+
+        Args:
+            gaussian_posteriors: (frames, num_gauss) float32.
+
+        Returns:
+            Two arrays (frames, dim) float32.
+        """
+        both = gaussian_posteriors @ self._linear_and_square.T
+        return both[:, : self.dim()], -2 * both[:, self.dim() :]
+
+    def has_same_gaussians(self, other: "AmDiagGmm") -> bool:
+        """True when the pdfs of both models have the same numbers of Gaussians and dimensions."""
+        return self.dim() == other.dim() and np.array_equal(self._num_gauss_in_pdf, other._num_gauss_in_pdf)
+
+    def _relative_probabilities(self, features: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
+        """Scores frames with all Gaussians, each relative to the best one of its pdf.
+
+        Returns:
+            The probabilities of the Gaussians divided by that of the best one, (frames, num_gauss); their
+            sums over each pdf; and the logarithm of what they were divided by, both (frames, num_pdfs).
+        """
+        gaussians = np.hstack([features, np.square(features)]) @ self._linear_and_square
+        gaussians += self._gconsts
         highest = np.maximum.reduceat(gaussians, self._first_gauss, axis=1)
-        np.maximum(
-            highest, np.finfo(np.float32).min, out=highest
-        )  # no -inf - -inf where all are switched off
+        # Where all Gaussians of a pdf are switched off: no -inf - -inf.
+        np.maximum(highest, np.finfo(np.float32).min, out=highest)
         gaussians -= np.repeat(highest, self._num_gauss_in_pdf, axis=1)
         np.exp(gaussians, out=gaussians)
-        with np.errstate(divide="ignore"):
-            return highest + np.log(np.add.reduceat(gaussians, self._first_gauss, axis=1))
+        return gaussians, np.add.reduceat(gaussians, self._first_gauss, axis=1), highest
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "AmDiagGmm":

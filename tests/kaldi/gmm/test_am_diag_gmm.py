@@ -83,3 +83,26 @@ def test_a_damaged_model_is_refused_with_the_place(text: str, message: str) -> N
     with pytest.raises(ModelFormatError, match=r"am: at byte \d+: ") as raised:
         AmDiagGmm.read(KaldiReader(text.encode(), "am"))
     assert message in str(raised.value)
+
+
+def test_posteriors_of_gaussians_and_their_parameters_by_definition(model: AmDiagGmm) -> None:
+    frames = np.random.default_rng(5).normal(scale=2, size=(3, model.dim())).astype(np.float32)
+    pdf_posteriors = np.zeros((3, model.num_pdfs()), np.float32)
+    pdf_posteriors[[0, 0, 2], [7, 300, 615]] = [0.5, 0.25, 2.0]
+    posteriors = model.gaussian_posteriors(frames, pdf_posteriors)
+    np.testing.assert_allclose(posteriors.sum(axis=1), [0.75, 0, 2], rtol=1e-5)
+    means_invvars, inv_vars = model.weighted_parameters(posteriors)
+    expected = np.zeros((2, 3, model.dim()))
+    for frame, pdf in np.argwhere(pdf_posteriors):
+        mixture = model.get_pdf(pdf)
+        shares = mixture.component_posteriors(frames[[frame]])[1][0] * pdf_posteriors[frame, pdf]
+        expected[0, frame] += shares @ mixture.means_invvars
+        expected[1, frame] += shares @ mixture.inv_vars
+    np.testing.assert_allclose(means_invvars, expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(inv_vars, expected[1], rtol=1e-4, atol=1e-5)
+
+
+def test_models_with_other_numbers_of_gaussians_are_told_apart(models: Path, model: AmDiagGmm) -> None:
+    assert model.has_same_gaussians(read_model(models / "english-gmm/final.oalimdl"))
+    one = AmDiagGmm(np.ones(1), np.zeros((1, 40)), np.ones((1, 40)), np.array([1]))
+    assert not model.has_same_gaussians(one)

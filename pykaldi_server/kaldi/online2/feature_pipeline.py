@@ -1,0 +1,188 @@
+"""From samples to what a GMM scores (``online2/online-feature-pipeline.cc``).
+
+samples -> MFCC or filter bank -> CMVN -> splice -> LDA -> [fMLLR]
+
+CMVN follows the stream until the first fMLLR transform is estimated; from then on it is frozen, because the
+transform was made for features that do not drift.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
+from pykaldi_server.kaldi.feat.online_feature import (
+    FloatFrames,
+    OnlineBaseFeature,
+    OnlineFeatureInterface,
+    OnlineSpliceFrames,
+    OnlineTransform,
+)
+from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
+from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.options import Options, OptionsT, option, read_options
+
+FEATURE_TYPES = ("mfcc", "fbank")
+
+
+@dataclass
+class OnlineFeaturePipelineConfig(Options):
+    """Options of the pipeline, as in a GMM model's ``online_decoding.conf``."""
+
+    feature_type: str = option("mfcc", f"Base features: {', '.join(FEATURE_TYPES)}.")
+    mfcc_config: str = option("", "Configuration of MFCC.", path=True)
+    fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
+    cmvn_config: str = option("", "Configuration of CMVN.", path=True)
+    global_cmvn_stats_rxfilename: str = option(
+        "", "Global CMVN statistics; required.", name="global-cmvn-stats", path=True
+    )
+    splice_feats: bool = option(False, "Join each frame with its neighbours.")
+    splice_config: str = option("", "Configuration of splicing.", path=True)
+    lda_rxfilename: str = option("", "LDA (or LDA+MLLT) matrix.", name="lda-matrix", path=True)
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if self.feature_type not in FEATURE_TYPES:
+            raise ConfigError(
+                f"feature-type: expected one of {', '.join(FEATURE_TYPES)}, found {self.feature_type!r}"
+            )
+        if not self.global_cmvn_stats_rxfilename:
+            raise ConfigError("global-cmvn-stats: expected a file, found none")
+
+
+@dataclass(frozen=True)
+class OnlineFeaturePipelineInfo:
+    """What all streams share; immutable. Parts that are not used are None."""
+
+    feature_opts: MfccOptions | FbankOptions
+    cmvn_opts: OnlineCmvnOptions
+    global_cmvn_stats: NDArray[np.float64]
+    splice_opts: OnlineSpliceOptions | None = None
+    lda_mat: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_config(
+        cls, config: OnlineFeaturePipelineConfig, model_dir: Path | None = None
+    ) -> "OnlineFeaturePipelineInfo":
+        """Loads the files that a configuration names.
+
+        Raises:
+            ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
+        """
+        config.validate()
+        options: MfccOptions | FbankOptions
+        if config.feature_type == "mfcc":
+            options = _read_or_default(MfccOptions, config.mfcc_config, model_dir)
+        else:
+            options = _read_or_default(FbankOptions, config.fbank_config, model_dir)
+        return cls(
+            options,
+            _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir),
+            read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename)),
+            _read_or_default(OnlineSpliceOptions, config.splice_config, model_dir)
+            if config.splice_feats
+            else None,
+            read_transform(KaldiReader.open(config.lda_rxfilename)) if config.lda_rxfilename else None,
+        )
+
+    def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
+        """Makes the base features of a new stream."""
+        if isinstance(self.feature_opts, MfccOptions):
+            return OnlineMfcc(self.feature_opts, dither_seed)
+        return OnlineFbank(self.feature_opts, dither_seed)
+
+
+def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
+    """Reads a matrix that transforms features.
+
+    Raises:
+        ModelFormatError: it is empty, or not of finite numbers.
+    """
+    start = reader.offset
+    matrix = as_float32(reader.read_matrix())
+    if matrix.size == 0 or not np.isfinite(matrix).all():
+        raise reader.error("a matrix of finite numbers", f"others, or the shape {matrix.shape}", start)
+    return matrix
+
+
+class OnlineFeaturePipeline(OnlineFeatureInterface):
+    """The features of one utterance. All its frames are kept: fMLLR and rescoring go back to the start."""
+
+    def __init__(self, info: OnlineFeaturePipelineInfo, dither_seed: int = 0):
+        """Starts without a transform.
+
+        Raises:
+            ConfigError: CMVN statistics and features are of different dimensions.
+            ModelFormatError: the LDA matrix does not fit the features.
+        """
+        self._base = info.make_base_feature(dither_seed)
+        state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
+        self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
+        self._unadapted: OnlineFeatureInterface = self._cmvn
+        if info.splice_opts is not None:
+            self._unadapted = OnlineSpliceFrames(
+                self._unadapted, info.splice_opts.left_context, info.splice_opts.right_context
+            )
+        if info.lda_mat is not None:
+            try:
+                self._unadapted = OnlineTransform(info.lda_mat, self._unadapted)
+            except ValueError as error:
+                raise ModelFormatError(f"lda-matrix: {error}") from None
+        self._fmllr: OnlineTransform | None = None
+
+    def dim(self) -> int:
+        return self._unadapted.dim()
+
+    def num_frames_ready(self) -> int:
+        return self._unadapted.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._unadapted.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._base.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return (self._fmllr or self._unadapted).get_frames(begin, end)
+
+    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
+        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
+        self._base.accept_waveform(samp_freq, waveform)
+
+    def input_finished(self) -> None:
+        """Says that no more samples come."""
+        self._base.input_finished()
+
+    def set_transform(self, transform: NDArray[np.float32] | None) -> None:
+        """Applies an fMLLR transform, (dim, dim + 1), to all frames that are asked for from now on.
+
+        Args:
+            transform: None for no transform.
+        """
+        self._fmllr = None if transform is None else OnlineTransform(transform, self._unadapted)
+
+    def have_fmllr_transform(self) -> bool:
+        """True when a transform is in use."""
+        return self._fmllr is not None
+
+    def freeze_cmvn(self) -> None:
+        """Keeps the CMVN statistics as they are at the newest frame, for all frames from now on.
+
+        Raises:
+            DecoderError: there are no frames yet.
+        """
+        if self._cmvn.num_frames_ready() == 0:
+            raise DecoderError("CMVN cannot be frozen before the first frame")
+        self._cmvn.freeze(self._cmvn.num_frames_ready() - 1)
+
+    def get_cmvn_state(self) -> OnlineCmvnState:
+        """Returns what CMVN knows after the newest frame."""
+        return self._cmvn.get_state(self._cmvn.num_frames_ready() - 1)
+
+
+def _read_or_default(options_class: type[OptionsT], path: str, model_dir: Path | None) -> OptionsT:
+    return read_options(options_class, path, model_dir) if path else options_class()
