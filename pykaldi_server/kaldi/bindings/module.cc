@@ -5,5 +5,6 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of the Kaldi runtime.";
   pykaldi::BindErrors(m);
+  pykaldi::BindMatrix(m);
   pykaldi::BindFst(m);
 }

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import linear_cgd
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
 
 Doubles = NDArray[np.float64]
 
 _MAX_GAUSSIANS = 1 << 20
-# When the norm of the residual has changed by this factor, it is computed afresh (LinearCgdOptions).
-_RECOMPUTE_FACTOR_SQUARED = 0.01**2
 
 
 class IvectorExtractor:
@@ -159,9 +158,7 @@ class OnlineIvectorEstimationStats:
         start = ivector.copy()
         if start[0] == 0.0:
             start[0] = self.prior_offset
-        return _conjugate_gradient(
-            unpack_symmetric(self.quadratic_term), self.linear_term, start, num_cg_iters
-        )
+        return linear_cgd(self.quadratic_term, self.linear_term, start, num_cg_iters)
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineIvectorEstimationStats":
@@ -226,39 +223,3 @@ class OnlineIvectorEstimationStats:
         self.linear_term[0] += self.prior_offset * factor
         rows = np.arange(1, self.ivector_dim() + 1)
         self.quadratic_term[rows * (rows + 1) // 2 - 1] += factor
-
-
-def _conjugate_gradient(a: Doubles, b: Doubles, x: Doubles, max_iters: int) -> Doubles:
-    """Takes up to ``max_iters`` steps towards A x = b from ``x`` (``LinearCgd``, ``matrix/optimization.cc``).
-
-    Returns ``x`` as it was where rounding has made things worse.
-    """
-    original = x.copy()
-    direction = b - a @ x
-    residual = -direction
-    norm = initial_norm = recomputed_norm = float(residual @ residual)
-    for _ in range(min(max_iters, len(b) + 5)):
-        a_direction = a @ direction
-        curvature = float(direction @ a_direction)
-        if curvature == 0.0:
-            break
-        alpha = -float(direction @ residual) / curvature
-        x += alpha * direction
-        residual += alpha * a_direction
-        next_norm = float(residual @ residual)
-        if not (
-            recomputed_norm * _RECOMPUTE_FACTOR_SQUARED
-            <= next_norm
-            <= recomputed_norm / _RECOMPUTE_FACTOR_SQUARED
-        ):
-            residual = a @ x - b
-            next_norm = recomputed_norm = float(residual @ residual)
-        if next_norm <= np.finfo(np.float64).tiny:
-            norm = next_norm
-            break
-        direction *= next_norm / norm
-        direction -= residual
-        norm = next_norm
-    if norm > initial_norm + 1e-10 * float(b @ b):
-        return original
-    return x

@@ -380,11 +380,10 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         weights = np.concatenate([piece.deltas for piece in self._pending])
         later = frames >= end
         self._pending = [DeltaWeights(frames[later], weights[later])] if later.any() else []
-        frames, weights = frames[~later], weights[~later]
-        unique, inverse = np.unique(frames, return_inverse=True)
-        sums = np.bincount(inverse, weights, len(unique)).astype(np.float32)
-        nonzero = sums != 0.0
-        return unique[nonzero], sums[nonzero]
+        first = int(frames.min())
+        sums = np.bincount(frames[~later] - first, weights[~later]).astype(np.float32)
+        changed = np.flatnonzero(sums)
+        return first + changed, sums[changed]
 
 
 def pruned_posteriors(log_likes: FloatFrames, num_gselect: int, min_post: NDArray[np.float32]) -> FloatFrames:
