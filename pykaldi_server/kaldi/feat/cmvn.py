@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineFeatureInterface
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 Stats = NDArray[np.float64]
@@ -96,7 +96,7 @@ def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
         ModelFormatError: the shape is another one, a value is not finite, or a count is negative.
     """
     start = reader.offset
-    stats = reader.read_matrix().astype(np.float64)
+    stats = as_float64(reader.read_matrix())
     if stats.size == 0 and empty_allowed:
         return _no_stats()
     if stats.shape[0] != 2 or stats.shape[1] < 2:

@@ -51,10 +51,10 @@ class OnlineGmmAdaptationState:
         rows, columns = transform.shape
         if columns != (rows + 1 if rows else 0):
             raise reader.error("a transform with one more column than rows", f"{transform.shape}", start)
-        if rows and not np.isfinite(np.linalg.slogdet(transform[:, :-1].astype(np.float64))[1]):
-            raise reader.error("a transform that can be inverted", "another one", start)
         if not np.isfinite(transform).all():
             raise reader.error("a transform of finite numbers", "others", start)
+        if rows and not np.isfinite(np.linalg.slogdet(transform[:, :-1].astype(np.float64))[1]):
+            raise reader.error("a transform that can be inverted", "another one", start)
         reader.expect_token("<CMVNSTATS>")
         cmvn_state = OnlineCmvnState.read(reader)
         reader.expect_token("<SPKSTATS>")

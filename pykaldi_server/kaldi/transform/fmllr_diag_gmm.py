@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64, pack_symmetric
 
 Doubles = NDArray[np.float64]
 FloatFrames = NDArray[np.float32]
@@ -120,7 +120,7 @@ class FmllrDiagGmmAccs:
         reader.expect_token("<BETA>")
         beta = reader.read_float()
         reader.expect_token("<K>")
-        K = reader.read_matrix().astype(np.float64)
+        K = as_float64(reader.read_matrix())
         if K.shape != ((dim, dim + 1) if dim else (0, 0)):
             raise reader.error(f"a matrix K of {dim} x {dim + 1}", f"{K.shape}", start)
         reader.expect_token("<G>")
@@ -128,13 +128,13 @@ class FmllrDiagGmmAccs:
             raise reader.error(f"{dim} matrices G", "another number", start)
         matrices = []
         for _ in range(dim):
-            matrix = reader.read_symmetric()
+            matrix = as_float64(reader.read_symmetric())
             if len(matrix) != dim + 1:
                 raise reader.error(f"a matrix G of {dim + 1} rows", f"{len(matrix)}", start)
             matrices.append(matrix)
         if not dim:
             return cls.zero(0)
-        accs = cls(beta, K, np.array(matrices, np.float64))
+        accs = cls(beta, K, np.array(matrices))
         if not (np.isfinite(beta) and beta >= 0 and np.isfinite(K).all() and np.isfinite(accs.G).all()):
             raise reader.error("finite statistics with a count of 0 or more", "others", start)
         return accs

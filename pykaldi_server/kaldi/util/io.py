@@ -204,7 +204,8 @@ class KaldiReader:
         """Reads a vector of integers (``std::vector<int32>``); shape (n,), int32."""
         if not self.binary:
             values = self._text_numbers("a vector of integers")
-            whole = values.astype(np.int32)
+            with np.errstate(invalid="ignore"):
+                whole = values.astype(np.int32)
             if not np.array_equal(whole, values):
                 raise self.error("a vector of integers", "fractions or numbers beyond 32 bits")
             return whole
@@ -505,8 +506,14 @@ class KaldiWriter:
 
 def as_float32(values: FloatArray) -> NDArray[np.float32]:
     """Returns the numbers in single precision; those beyond its range become infinite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values, np.float32)
+
+
+def as_float64(values: FloatArray) -> NDArray[np.float64]:
+    """Returns the numbers in double precision, without a warning about those that are none."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values, np.float64)
 
 
 def pack_symmetric(matrix: NDArray[FloatT]) -> NDArray[FloatT]:

@@ -26,10 +26,14 @@ def model(models: Path) -> AmDiagGmm:
 
 
 @pytest.mark.parametrize("name", ["final.mdl", "final.oalimdl"])
-def test_log_likelihoods_are_kaldis(models: Path, shared_golden: Path, name: str) -> None:
+@pytest.mark.parametrize("folder", ["golden", "shared_golden"])
+def test_log_likelihoods_are_kaldis(
+    request: pytest.FixtureRequest, models: Path, folder: str, name: str
+) -> None:
+    golden_gmm = request.getfixturevalue(folder) / "gmm"
     am = read_model(models / "english-gmm" / name)
-    features = np.load(shared_golden / "gmm/lda_features.npz")
-    with np.load(shared_golden / f"gmm/likes_{name}.npz") as expected:
+    features = np.load(golden_gmm / "lda_features.npz")
+    with np.load(golden_gmm / f"likes_{name}.npz") as expected:
         for recording in expected.files:
             found = am.log_likelihoods(features[recording])
             # The golden numbers have seven digits; sums of 80 products differ by rounding.

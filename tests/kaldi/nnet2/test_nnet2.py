@@ -21,9 +21,14 @@ NAMES = ["pnorm", "multisplice", "sigmoid", "conv"]
 MODELS = ["pnorm", "multisplice", "sigmoid"]
 
 
-@pytest.fixture(scope="module")
-def networks(shared_golden: Path) -> Path:
-    return shared_golden / "networks"
+@pytest.fixture
+def networks(request: pytest.FixtureRequest) -> Path:
+    """The folder with the network ``name`` of the test: two are in every clone, all where the rest is."""
+    name = request.node.callspec.params.get("name", "pnorm") if hasattr(request.node, "callspec") else "pnorm"
+    own = request.getfixturevalue("golden") / "networks"
+    if (own / f"nnet2-{name}.raw").exists():
+        return own
+    return request.getfixturevalue("shared_golden") / "networks"
 
 
 def read_features(networks: Path, name: str) -> np.ndarray:

@@ -99,8 +99,8 @@ def test_a_first_transform_is_kaldis(basis: BasisFmllrEstimate, shared_golden: P
     np.testing.assert_allclose(found, expected, atol=3e-5)
 
 
-def test_estimation_raises_the_auxiliary_function(basis: BasisFmllrEstimate, shared_golden: Path) -> None:
-    transform, accs = read_state(shared_golden / "gmm/returning/ps-librivox-0930.adaptation.txt.gz")
+def test_estimation_raises_the_auxiliary_function(basis: BasisFmllrEstimate, golden: Path) -> None:
+    transform, accs = read_state(golden / "gmm/returning/ps-librivox-0930.adaptation.txt.gz")
     start = np.eye(*transform.shape)
     values = [accs.auxiliary_function(start)]
     for num_iters in (1, 5, 10):
