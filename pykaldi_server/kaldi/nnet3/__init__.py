@@ -1,0 +1,20 @@
+"""nnet3 networks: reading them, and computing them in a stream or over whole recordings."""
+
+from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
+from pykaldi_server.kaldi.nnet3.decodable_online_looped import DecodableNnetLoopedOnline
+from pykaldi_server.kaldi.nnet3.looped import (
+    DecodableNnetSimpleLoopedInfo,
+    LoopedStream,
+    NnetSimpleLoopedComputationOptions,
+)
+from pykaldi_server.kaldi.nnet3.nnet import Nnet, read_raw_nnet
+
+__all__ = [
+    "AmNnetSimple",
+    "DecodableNnetLoopedOnline",
+    "DecodableNnetSimpleLoopedInfo",
+    "LoopedStream",
+    "Nnet",
+    "NnetSimpleLoopedComputationOptions",
+    "read_raw_nnet",
+]

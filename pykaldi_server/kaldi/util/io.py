@@ -155,6 +155,18 @@ class KaldiReader:
         self.read_token()
         return True
 
+    def read_line(self, most_bytes: int) -> str:
+        """Reads to the end of the line, which must come within ``most_bytes``; returns it without its end."""
+        start = self.offset
+        end = self._data.find(b"\n", start, start + most_bytes)
+        if end < 0:
+            raise self.error("a line of text", "no end of the line")
+        self.offset = end + 1
+        try:
+            return self._data[start:end].decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.error("a line of text", "bytes that are no UTF-8", start) from None
+
     # Numbers
 
     def read_int(self) -> int:

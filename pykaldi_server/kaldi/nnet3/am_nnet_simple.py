@@ -1,0 +1,57 @@
+"""Acoustic models: a network with features, perhaps i-vectors, and one output
+(``nnet3/am-nnet-simple.cc``)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.nnet3.nnet import Nnet
+from pykaldi_server.kaldi.util.io import KaldiReader
+
+_MAX_CONTEXT = 100_000
+
+
+@dataclass(frozen=True)
+class AmNnetSimple:
+    """A network and what a decoder has to know besides.
+
+    Attributes:
+        nnet: the network.
+        left_context, right_context: input frames that an output frame needs before and after its own.
+        priors: prior probability of each output, (pdfs,) float32; empty for chain models, whose output is
+            not divided by priors.
+    """
+
+    nnet: Nnet
+    left_context: int
+    right_context: int
+    priors: NDArray[np.float32]
+
+    @classmethod
+    def read(cls, reader: KaldiReader) -> "AmNnetSimple":
+        """Reads what follows the transition model in ``final.mdl``.
+
+        Raises:
+            ModelFormatError: the file is damaged, or the network is not of this simple kind.
+        """
+        start = reader.offset
+        nnet = Nnet.read(reader)
+        if not nnet.is_simple():
+            raise reader.error(
+                "a network with the inputs 'input' (and perhaps 'ivector') and the output 'output'",
+                "others",
+                start,
+            )
+        reader.expect_token("<LeftContext>")
+        left = reader.read_count("frames", _MAX_CONTEXT)
+        reader.expect_token("<RightContext>")
+        right = reader.read_count("frames", _MAX_CONTEXT)
+        reader.expect_token("<Priors>")
+        place = reader.offset
+        priors = np.array(reader.read_vector(), np.float32)
+        if len(priors) not in (0, nnet.output_dim("output")):
+            raise reader.error(f"{nnet.output_dim('output')} priors, or none", str(len(priors)), place)
+        if not (priors >= 0).all():
+            raise reader.error("priors that are probabilities", "negative or undefined ones", place)
+        return cls(nnet, left, right, priors)

@@ -1,0 +1,12 @@
+"""The components of nnet3 networks, one file a family. Importing this package registers them all."""
+
+from pykaldi_server.kaldi.nnet3.components import (
+    affine,
+    attention,
+    convolution,
+    elementwise,
+    groups,
+    recurrent,
+    statistics,
+)
+from pykaldi_server.kaldi.nnet3.components.base import Component, Kernel, Window, read_component

@@ -1,0 +1,133 @@
+"""Attention restricted to a window of frames (``nnet3/nnet-attention-component.h``, ``nnet3/attention.h``).
+
+Each head owns a block of the input row: key (K), value (V) and query (K + P), where P is the number of
+positions, ``left + 1 + right``. With keys k_p and values v_p from the times t + stride * (p - left),
+
+    b_p = key_scale * k_p . query[:K] + query[K + p]        c = softmax(b)        output = sum_p c_p v_p
+
+and with ``output_context`` the weights c follow the output. Positions whose input is missing have key and
+value zero and stay in the softmax.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.nnet3.components.base import (
+    BOOL,
+    INTEGER,
+    NUMBER,
+    Array,
+    Call,
+    Component,
+    Fields,
+    Scratch,
+    Window,
+    component,
+)
+from pykaldi_server.kaldi.nnet3.rows import copy_runs
+
+_MAX_POSITIONS = 1000
+_MAX_STRIDE = 10000
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """The numbers of RestrictedAttentionComponent."""
+
+    num_heads: int
+    key_dim: int
+    value_dim: int
+    left: int
+    right: int
+    left_required: int
+    right_required: int
+    stride: int
+    output_context: bool
+    key_scale: float
+
+    @property
+    def positions(self) -> int:
+        """Frames that an output frame looks at."""
+        return self.left + 1 + self.right
+
+
+class RestrictedAttention(Window):
+    """See the head of this file."""
+
+    def __init__(self, shape: AttentionShape):
+        self.shape = shape
+        head_in = 2 * shape.key_dim + shape.value_dim + shape.positions
+        head_out = shape.value_dim + shape.positions * shape.output_context
+        super().__init__(shape.num_heads * head_in, shape.num_heads * head_out)
+
+    def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]]:
+        shape = self.shape
+        steps = range(-shape.left, shape.right + 1)
+        required = [-shape.left_required <= step <= shape.right_required for step in steps]
+        return [t + step * shape.stride for step in steps], required
+
+    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
+        shape = self.shape
+        count, streams = y.shape[:2]
+        heads, key, value = shape.num_heads, shape.key_dim, shape.value_dim
+        blocks = source.reshape(len(source), streams, heads, -1)
+        keys_and_values = scratch(count, streams, heads, shape.positions, key + value)
+        queries = scratch(count, streams, heads, 1, key + shape.positions)
+        scores = scratch(count, streams, heads, 1, shape.positions)
+        column = scratch(count, streams, heads, 1, 1)
+        out = y.reshape(count, streams, heads, 1, -1)
+        calls: list[Call] = []
+        for position in range(shape.positions):
+            calls += copy_runs(
+                keys_and_values[:, :, :, position], blocks[..., : key + value], rows[:, position]
+            )
+        calls += copy_runs(queries[:, :, :, 0], blocks[..., key + value :], rows[:, shape.left])
+        calls += [
+            (np.matmul, (queries[..., :key], keys_and_values[..., :key].swapaxes(-1, -2), scores)),
+            (np.multiply, (scores, np.float32(shape.key_scale), scores)),
+            (np.add, (scores, queries[..., key:], scores)),
+            (np.amax, (scores, 4, column, True)),
+            (np.subtract, (scores, column, scores)),
+            (np.exp, (scores, scores)),
+            (np.sum, (scores, 4, None, column, True)),
+            (np.divide, (scores, column, scores)),
+            (np.matmul, (scores, keys_and_values[..., key:], out[..., :value])),
+        ]
+        if shape.output_context:
+            calls.append((np.copyto, (out[..., value:], scores)))
+        return calls
+
+
+@component(
+    "RestrictedAttentionComponent",
+    NumHeads=INTEGER,
+    KeyDim=INTEGER,
+    ValueDim=INTEGER,
+    NumLeftInputs=INTEGER,
+    NumRightInputs=INTEGER,
+    TimeStride=INTEGER,
+    NumLeftInputsRequired=INTEGER,
+    NumRightInputsRequired=INTEGER,
+    OutputContext=BOOL,
+    KeyScale=NUMBER,
+)
+def _attention(fields: Fields) -> Component:
+    left = fields.integer("NumLeftInputs", least=0, most=_MAX_POSITIONS)
+    right = fields.integer("NumRightInputs", least=0, most=_MAX_POSITIONS)
+    shape = AttentionShape(
+        num_heads=fields.integer("NumHeads", least=1, most=1000),
+        key_dim=fields.integer("KeyDim", least=1, most=10000),
+        value_dim=fields.integer("ValueDim", least=1, most=10000),
+        left=left,
+        right=right,
+        left_required=fields.integer("NumLeftInputsRequired", least=0, most=left),
+        right_required=fields.integer("NumRightInputsRequired", least=0, most=right),
+        stride=fields.integer("TimeStride", least=1, most=_MAX_STRIDE),
+        output_context=bool(fields.require("OutputContext")),
+        key_scale=fields.number("KeyScale"),
+    )
+    window = RestrictedAttention(shape)
+    return Component(fields.type_name, window.input_dim, window.output_dim, window=window)

@@ -1,0 +1,173 @@
+"""Statistics over time: mean and standard deviation of a moving window (``nnet3/nnet-general-component.h``).
+
+StatisticsExtraction gives, for the period of ``output_period`` frames that holds t, (count, sum x, sum x^2)
+over the input frames t_0, t_0 + input_period, ... of the period. StatisticsPooling adds these over the window
+[t - left, t + right] and gives (log counts, mean, standard deviation). Inputs that are missing are left out.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.nnet3.components.base import (
+    BOOL,
+    INTEGER,
+    NUMBER,
+    Array,
+    Call,
+    Component,
+    Fields,
+    Scratch,
+    Window,
+    component,
+    maximum_call,
+)
+from pykaldi_server.kaldi.nnet3.rows import MISSING
+
+_MAX_PERIOD = 10000
+_MAX_INPUTS = 5000
+
+
+def _selection(rows: NDArray[np.intp], source_rows: int) -> Array:
+    """Returns the matrix (n, source rows) whose product with the source adds the rows listed."""
+    matrix = np.zeros((len(rows), source_rows), np.float32)
+    for target, numbers in enumerate(rows):
+        np.add.at(matrix[target], numbers[numbers != MISSING], 1)
+    return matrix
+
+
+class StatisticsExtraction(Window):
+    """Count, sum and (with `include_variance`) sum of squares of a period."""
+
+    any_suffices = True
+
+    def __init__(self, input_dim: int, input_period: int, output_period: int, include_variance: bool):
+        super().__init__(input_dim, 1 + input_dim * (2 if include_variance else 1))
+        self.input_period = input_period
+        self.output_period = output_period
+        self.include_variance = include_variance
+
+    def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]]:
+        start = t - t % self.output_period
+        times = range(start, start + self.output_period, self.input_period)
+        return times, [False] * len(times)
+
+    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
+        first, last = rows[rows != MISSING].min(), rows.max()
+        used = source[first : last + 1]
+        streams, dim = source.shape[1:]
+        selection = _selection(np.where(rows == MISSING, MISSING, rows - first), len(used))
+        sums = scratch(len(rows), streams * dim)
+        counts = np.broadcast_to(selection.sum(1)[:, np.newaxis], (len(rows), streams))
+        calls: list[Call] = [
+            (np.copyto, (y[:, :, 0], counts)),
+            (np.matmul, (selection, used.reshape(len(used), -1), sums)),
+            (np.copyto, (y[:, :, 1 : 1 + dim], sums.reshape(len(rows), streams, dim))),
+        ]
+        if self.include_variance:
+            squares = scratch(len(used), streams * dim)
+            calls += [
+                (np.square, (used.reshape(len(used), -1), squares)),
+                (np.matmul, (selection, squares, sums)),
+                (np.copyto, (y[:, :, 1 + dim :], sums.reshape(len(rows), streams, dim))),
+            ]
+        return calls
+
+
+class StatisticsPooling(Window):
+    """Log counts (`num_log_counts` times the same), mean and (with `output_stddevs`) standard deviation."""
+
+    any_suffices = True
+
+    def __init__(
+        self,
+        input_dim: int,
+        input_period: int,
+        context: tuple[int, int],
+        num_log_counts: int,
+        variance_floor: float | None,
+    ):
+        super().__init__(input_dim, num_log_counts + input_dim - 1)
+        self.input_period = input_period
+        self.context = context
+        self.num_log_counts = num_log_counts
+        self.variance_floor = variance_floor
+
+    def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]] | None:
+        if t % self.input_period:
+            return None
+        times = range(t - self.context[0], t + self.context[1] + 1, self.input_period)
+        return times, [False] * len(times)
+
+    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
+        first, last = rows[rows != MISSING].min(), rows.max()
+        used = source[first : last + 1]
+        streams, dim = source.shape[1:]
+        selection = _selection(np.where(rows == MISSING, MISSING, rows - first), len(used))
+        flat = scratch(len(rows), streams * dim)
+        sums = flat.reshape(len(rows), streams, dim)
+        statistics = y[:, :, self.num_log_counts :]
+        calls: list[Call] = [
+            (np.matmul, (selection, used.reshape(len(used), -1), flat)),
+            (np.divide, (sums[:, :, 1:], sums[:, :, :1], statistics)),
+        ]
+        if self.num_log_counts:
+            calls.append((np.log, (sums[:, :, :1], sums[:, :, :1])))
+            calls.append((np.copyto, (y[:, :, : self.num_log_counts], sums[:, :, :1])))
+        if self.variance_floor is not None:
+            half = (dim - 1) // 2
+            mean, variance = statistics[:, :, :half], statistics[:, :, half:]
+            squares = sums[:, :, 1 : 1 + half]
+            calls += [
+                (np.square, (mean, squares)),
+                (np.subtract, (variance, squares, variance)),
+                maximum_call(variance, np.full((), self.variance_floor, np.float32), variance),
+                (np.sqrt, (variance, variance)),
+            ]
+        return calls
+
+
+# The file spells the last token of StatisticsExtraction without an i.
+@component(
+    "StatisticsExtractionComponent",
+    InputDim=INTEGER,
+    InputPeriod=INTEGER,
+    OutputPeriod=INTEGER,
+    IncludeVarinance=BOOL,
+)
+def _extraction(fields: Fields) -> Component:
+    input_period = fields.integer("InputPeriod", least=1, most=_MAX_PERIOD)
+    output_period = fields.integer("OutputPeriod", least=1, most=_MAX_PERIOD)
+    if output_period % input_period:
+        raise fields.error("an output period of whole input periods", f"{output_period}, {input_period}")
+    include_variance = bool(fields.require("IncludeVarinance"))
+    window = StatisticsExtraction(fields.dim("InputDim"), input_period, output_period, include_variance)
+    return Component(fields.type_name, window.input_dim, window.output_dim, window=window)
+
+
+@component(
+    "StatisticsPoolingComponent",
+    InputDim=INTEGER,
+    InputPeriod=INTEGER,
+    LeftContext=INTEGER,
+    RightContext=INTEGER,
+    NumLogCountFeatures=INTEGER,
+    OutputStddevs=BOOL,
+    VarianceFloor=NUMBER,
+)
+def _pooling(fields: Fields) -> Component:
+    dim, period = fields.dim("InputDim"), fields.integer("InputPeriod", least=1, most=_MAX_PERIOD)
+    most = period * _MAX_INPUTS
+    context = (
+        fields.integer("LeftContext", least=0, most=most),
+        fields.integer("RightContext", least=0, most=most),
+    )
+    stddevs, floor = bool(fields.require("OutputStddevs")), fields.number("VarianceFloor")
+    if context[0] % period or context[1] % period or not 0 < floor < 1 or (stddevs and dim % 2 == 0):
+        raise fields.error("a window of whole periods", f"{context}, {period}, {floor}, {dim}")
+    log_counts = fields.integer("NumLogCountFeatures", least=0, most=1000)
+    window = StatisticsPooling(dim, period, context, log_counts, floor if stddevs else None)
+    if window.output_dim < 1:
+        raise fields.error("statistics besides the count", f"{dim} columns")
+    return Component(fields.type_name, window.input_dim, window.output_dim, window=window)

@@ -1,0 +1,242 @@
+"""Looped computation: a network over an endless stream of frames, chunk by chunk
+(``nnet3/decodable-simple-looped.cc``, ``nnet3/nnet-compile-looped.cc``).
+
+With C frames a chunk and contexts L and R, chunk 0 reads the input frames -L to C + R - 1 and chunk k the
+frames kC + R to (k + 1)C + R - 1; chunk k gives the outputs for kC to (k + 1)C - 1, every S-th (S:
+subsampling factor). C is frames_per_chunk rounded up to a multiple of S and of the network's modulus.
+Nothing is computed twice: what later chunks need is kept.
+
+The i-vector that comes with chunk k serves all times below (k + 1)C + R for which none has come before, in
+steps of C: a layer at time t sees the one of chunk floor(t / C) - ceil(R / C), or of chunk 0.
+
+`DecodableNnetSimpleLoopedInfo` is the plan: immutable, one for a model. `LoopedStream` is one stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
+from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_times
+from pykaldi_server.kaldi.nnet3.components.base import Index
+from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
+from pykaldi_server.kaldi.nnet3.execute import State, WorkspacePool
+from pykaldi_server.kaldi.nnet3.graph import build_graph
+from pykaldi_server.kaldi.nnet3.nnet import Nnet
+from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
+
+_MAX_CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class NnetSimpleLoopedComputationOptions:
+    """Options of looped computation, with Kaldi's names and defaults."""
+
+    extra_left_context_initial: int = field(
+        default=0,
+        metadata={"help": "Extra frames (copies of the first) that the network reads before frame 0."},
+    )
+    frame_subsampling_factor: int = field(
+        default=1,
+        metadata={"help": "The network gives one output for so many input frames (3 for chain models)."},
+    )
+    frames_per_chunk: int = field(
+        default=20,
+        metadata={"help": "Input frames that are computed at a time; rounded up as the network needs."},
+    )
+    acoustic_scale: float = field(
+        default=0.1, metadata={"help": "Factor of the acoustic log-likelihoods (1.0 for chain models)."}
+    )
+    debug_computation: bool = field(default=False, metadata={"help": "Accepted and ignored."})
+
+    def validate(self) -> None:
+        """Raises `ConfigError` unless all options make sense."""
+        for name, least, most in (
+            ("extra_left_context_initial", 0, _MAX_CHUNK),
+            ("frame_subsampling_factor", 1, 100),
+            ("frames_per_chunk", 1, _MAX_CHUNK),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"expected {name} between {least} and {most}, found {value}")
+        if not (np.isfinite(self.acoustic_scale) and self.acoustic_scale > 0):
+            raise ConfigError(f"expected a positive acoustic_scale, found {self.acoustic_scale}")
+
+
+class DecodableNnetSimpleLoopedInfo:
+    """The plan of a model's looped computation; shared by all streams and threads.
+
+    Attributes:
+        opts: the options.
+        frames_per_chunk: input frames a chunk, after rounding.
+        frames_left_context, frames_right_context: L and R.
+        input_dim: columns of the features.
+        ivector_dim: elements of the i-vector, 0 if the network has none.
+        output_dim: columns of the output.
+        log_priors: (output_dim,) float32, subtracted from the output; None if the model has none.
+        output_frames_per_chunk: rows that a chunk gives.
+    """
+
+    def __init__(
+        self, opts: NnetSimpleLoopedComputationOptions, model: AmNnetSimple | Nnet, collapse: bool = True
+    ):
+        """Plans the computation.
+
+        Args:
+            opts: the options.
+            model: the model, or a network without priors.
+            collapse: merge affine components first, as Kaldi's programs do (see `collapse`).
+
+        Raises:
+            ConfigError: options that make no sense.
+            ModelFormatError: the network cannot be computed in a stream, and why.
+        """
+        opts.validate()
+        nnet = model.nnet if isinstance(model, AmNnetSimple) else model
+        self.opts = opts
+        self.log_priors = _log_priors(model)
+        try:
+            self._plan = self._make_plan(nnet, collapse)
+        except ValueError as error:
+            raise ModelFormatError(f"this network cannot be computed in a stream: {error}") from error
+        self._pool = WorkspacePool(self._plan)
+
+    def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:
+        if not nnet.is_simple():
+            raise ValueError("expected the inputs 'input' (and perhaps 'ivector') and the output 'output'")
+        graph = build_graph(nnet)
+        future = backward_recurrence(graph)
+        if future is not None:
+            raise ValueError(
+                f"{future} depends on its own future (a backward recurrence, as in bidirectional LSTMs), "
+                "which a live stream does not have"
+            )
+        left, right = compute_simple_nnet_context(graph, nnet.modulus)
+        step = np.lcm(nnet.modulus, self.opts.frame_subsampling_factor)
+        self.frames_per_chunk = int(-(-self.opts.frames_per_chunk // step) * step)
+        self.frames_left_context = left + self.opts.extra_left_context_initial
+        self.frames_right_context = right
+        self.input_dim = nnet.input_dim("input")
+        self.ivector_dim = nnet.input_dim("ivector")
+        self.output_dim = nnet.output_dim("output")
+        self.output_frames_per_chunk = self.frames_per_chunk // self.opts.frame_subsampling_factor
+        if collapse:
+            nnet = collapse_model(nnet)
+        if self.ivector_dim:
+            nnet = round_ivector_times(nnet, self.frames_per_chunk)
+        return plan_looped(build_graph(nnet), self._request, self.frames_per_chunk)
+
+    def input_frames(self, chunk: int) -> tuple[int, int]:
+        """Returns the first input frame that a chunk reads, and one past the last."""
+        length, right = self.frames_per_chunk, self.frames_right_context
+        begin = chunk * length + right if chunk else -self.frames_left_context
+        return begin, (chunk + 1) * length + right
+
+    def _request(self, chunk: int) -> ChunkRequest:
+        length = self.frames_per_chunk
+        begin, end = self.input_frames(chunk)
+        ivectors = _ivector_times(begin, end, length)
+        if chunk:
+            ivectors -= _ivector_times(-self.frames_left_context, begin, length)
+        output = range(chunk * length, (chunk + 1) * length, self.opts.frame_subsampling_factor)
+        inputs = {"input": _indexes(range(begin, end)), "ivector": _indexes(sorted(ivectors))}
+        return ChunkRequest(inputs, _indexes(output))
+
+    def compute_chunks(
+        self,
+        streams: Sequence["LoopedStream"],
+        features: Sequence[NDArray[np.float32]],
+        ivectors: Sequence[NDArray[np.float32] | None],
+    ) -> list[NDArray[np.float32]]:
+        """Computes the next chunk of several streams.
+
+        Those at the same kind of chunk share one matrix product a layer.
+
+        Args:
+            streams: different streams of this plan; no other thread may use them now.
+            features: for each stream the frames of `input_frames`, (frames, input_dim) float32.
+            ivectors: for each stream its i-vector, (ivector_dim,) float32; None counts as zero.
+
+        Returns:
+            For each stream (output_frames_per_chunk, output_dim) float32: log-likelihoods, priors subtracted,
+            times the acoustic scale.
+        """
+        results: list[NDArray[np.float32] | None] = [None] * len(streams)
+        groups: dict[int, list[int]] = {}
+        for position, stream in enumerate(streams):
+            self._check(stream, features[position], ivectors[position])
+            groups.setdefault(min(stream.chunks, len(self._plan.chunks) - 1), []).append(position)
+        for chunk, positions in groups.items():
+            inputs = [self._inputs(features[n], ivectors[n]) for n in positions]
+            workspace = self._pool.acquire(chunk, len(positions))
+            with np.errstate(all="ignore"):
+                outputs, states = workspace.run([streams[n].state for n in positions], inputs)
+                self._pool.release(workspace)
+                for n, output, state in zip(positions, outputs, states, strict=True):
+                    streams[n].state = state
+                    streams[n].chunks += 1
+                    results[n] = self._scaled(output)
+        return [result for result in results if result is not None]
+
+    def _check(
+        self, stream: "LoopedStream", features: NDArray[np.float32], ivector: NDArray[np.float32] | None
+    ) -> None:
+        begin, end = self.input_frames(stream.chunks)
+        if features.shape != (end - begin, self.input_dim):
+            raise ValueError(f"expected features of {end - begin} x {self.input_dim}, found {features.shape}")
+        if ivector is not None and ivector.shape != (self.ivector_dim,):
+            raise ValueError(f"expected an i-vector of {self.ivector_dim}, found {ivector.shape}")
+
+    def _inputs(
+        self, features: NDArray[np.float32], ivector: NDArray[np.float32] | None
+    ) -> dict[str, NDArray[np.float32]]:
+        if ivector is None:
+            ivector = np.zeros(self.ivector_dim, np.float32)
+        return {"input": features, "ivector": ivector[np.newaxis]}
+
+    def _scaled(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.log_priors is not None:
+            output -= self.log_priors
+        if self.opts.acoustic_scale != 1.0:
+            output *= np.float32(self.opts.acoustic_scale)
+        return output
+
+
+class LoopedStream:
+    """One stream of a looped computation: what it keeps between chunks.
+
+    Attributes:
+        info: the plan.
+        chunks: chunks computed so far.
+        state: kept rows; belongs to the plan's workspaces.
+    """
+
+    def __init__(self, info: DecodableNnetSimpleLoopedInfo):
+        self.info = info
+        self.chunks = 0
+        self.state: State = []
+
+    def compute_chunk(
+        self, features: NDArray[np.float32], ivector: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Computes the next chunk; see `DecodableNnetSimpleLoopedInfo.compute_chunks`."""
+        return self.info.compute_chunks([self], [features], [ivector])[0]
+
+
+def _indexes(times: Sequence[int]) -> list[Index]:
+    return [(t, 0) for t in times]
+
+
+def _ivector_times(begin: int, end: int, period: int) -> set[int]:
+    return {t - t % period for t in range(begin, end)}
+
+
+def _log_priors(model: AmNnetSimple | Nnet) -> NDArray[np.float32] | None:
+    if isinstance(model, Nnet) or len(model.priors) == 0:
+        return None
+    with np.errstate(divide="ignore"):
+        log_priors: NDArray[np.float32] = np.log(model.priors)
+    return log_priors

@@ -1,0 +1,263 @@
+"""Which rows of which values a chunk computes, and from what (``nnet3/nnet-computation-graph.cc``).
+
+Given the rows of the inputs that come with a chunk and the rows of the output that it has to give, `Resolver`
+finds all rows that are needed and do not exist yet. A row *exists* if it came, was computed in an earlier
+chunk, or can be computed: then all rows that it requires exist. Rows that it could use but does not require
+(IfDefined, Failover, optional inputs of a window) are used if they exist by the end of this chunk. A row is
+computed once: what was missing then stays missing, whatever later chunks bring.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pykaldi_server.kaldi.nnet3.components.base import Index
+from pykaldi_server.kaldi.nnet3.graph import Graph, InputValue, RowValue, Value, WindowValue
+from pykaldi_server.kaldi.nnet3.parts import (
+    Cindex,
+    FixTime,
+    Leaf,
+    Shift,
+    Use,
+    all_rows,
+    leaves_of,
+    required_leaves,
+    required_rows,
+    uses_at,
+)
+
+# A search that finds more rows of each value than this for a frame that comes or is wanted never ends.
+_ROWS_PER_FRAME = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RowInputs:
+    """What a row is computed from.
+
+    Attributes:
+        parts: for each part of a row-wise value, the leaves that are added up.
+        window: for a windowed value, the index of the source row at each place, None where it is missing.
+    """
+
+    parts: tuple[tuple[Use, ...], ...] = ()
+    window: tuple[Index | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChunkRows:
+    """What one chunk computes.
+
+    Attributes:
+        rows: rows to compute and their inputs.
+        output: the rows to give, in order.
+        earliest: the earliest time of which a row was looked for, fixed times (ReplaceIndex) left out.
+    """
+
+    rows: dict[Cindex, RowInputs]
+    output: tuple[Cindex, ...]
+    earliest: int
+
+
+class UnresolvableError(ValueError):
+    """The output cannot be computed from the input; the text says why."""
+
+
+@dataclass
+class Resolver:
+    """Finds the rows of one chunk after the other.
+
+    Attributes:
+        graph: the network.
+        existing: rows that came or were computed so far, and the number of the chunk.
+        chunks: number of chunks resolved.
+    """
+
+    graph: Graph
+    existing: dict[Cindex, int] = field(default_factory=dict)
+    chunks: int = 0
+
+    def __post_init__(self) -> None:
+        self._required_inputs = required_inputs(self.graph)
+
+    def next_chunk(self, inputs: dict[str, list[Index]], output: list[Index]) -> ChunkRows:
+        """Resolves the next chunk.
+
+        Args:
+            inputs: indexes of the rows that come, by name of the input.
+            output: indexes of the rows of the output to give.
+
+        Raises:
+            UnresolvableError: an output row cannot be computed.
+        """
+        wanted = [(self.graph.output, index) for index in output]
+        given = self._given(inputs)
+        exists = self._existence(given, wanted)
+        for cindex in wanted:
+            if not exists[cindex]:
+                raise UnresolvableError(f"output frame {cindex[1][0]} needs input that does not come")
+        self.existing.update(dict.fromkeys(given, self.chunks))
+        rows = self._collect(wanted, exists)
+        self.chunks += 1
+        fixed = fixed_times(self.graph)
+        earliest = min(t for number, (t, _) in exists if (number, t) not in fixed)
+        return ChunkRows(rows, tuple(wanted), earliest)
+
+    def computable(self, inputs: dict[str, list[Index]], output: list[Index]) -> list[bool]:
+        """Tells which output rows could be computed in the next chunk."""
+        wanted = [(self.graph.output, index) for index in output]
+        exists = self._existence(self._given(inputs), wanted)
+        return [exists[cindex] for cindex in wanted]
+
+    def _given(self, inputs: dict[str, list[Index]]) -> set[Cindex]:
+        numbers = self.graph.inputs
+        return {(numbers[name], index) for name in inputs if name in numbers for index in inputs[name]}
+
+    def _existence(self, given: set[Cindex], wanted: list[Cindex]) -> dict[Cindex, bool]:
+        """Decides for the wanted rows, and all rows they may read, whether they exist.
+
+        Depth first: a row is decided after what it requires, and, if that exists, after what it may use. What
+        ends the search in a recurrence, which may use its past without end, is that it requires the input of
+        each of its frames: see `required_inputs`.
+        """
+        decided = dict.fromkeys(given, True)
+        open_rows: set[Cindex] = set()
+        most_rows = _ROWS_PER_FRAME * len(self.graph.values) * (len(given) + len(wanted) + 100)
+        stack = list(reversed(wanted))
+        while stack:
+            cindex = stack[-1]
+            if cindex not in decided:
+                verdict = self._decide(cindex, decided)
+                if isinstance(verdict, list):
+                    if not open_rows.isdisjoint(verdict) or cindex in verdict:
+                        raise UnresolvableError(f"{self._name(cindex)} depends on itself without a delay")
+                    if len(decided) + len(open_rows) > most_rows:
+                        raise UnresolvableError(f"{self._name(cindex)} reads the past without end")
+                    open_rows.add(cindex)
+                    stack.extend(verdict)
+                    continue
+                decided[cindex] = verdict
+                open_rows.discard(cindex)
+            stack.pop()
+        return decided
+
+    def _decide(self, cindex: Cindex, decided: dict[Cindex, bool]) -> bool | list[Cindex]:
+        """Tells whether a row exists, or which rows have to be decided before that can be told."""
+        if cindex in self.existing:
+            return True
+        number, index = cindex
+        value = self.graph.values[number]
+        for source, dt in self._required_inputs[number]:
+            row = (source, (index[0] + dt, index[1]))
+            if row not in decided and row not in self.existing:
+                return False
+        if isinstance(value, RowValue):
+            required = [row for part in value.parts for row in required_rows(part, index)]
+            possible = [row for part in value.parts for row in all_rows(part, index)]
+        elif isinstance(value, WindowValue):
+            reads = value.window.input_times(index[0])
+            if reads is None:
+                return False
+            possible = [(value.source, (t, index[1])) for t in reads[0]]
+            required = [row for row, needed in zip(possible, reads[1], strict=True) if needed]
+        else:
+            return False
+        for rows in (required, possible):
+            verdicts = [decided.get(row) for row in rows]
+            if rows is required and False in verdicts:
+                return False
+            if None in verdicts:
+                return [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
+        if isinstance(value, RowValue):
+            return all(uses_at(part, index, decided.__getitem__) is not None for part in value.parts)
+        return not value.window.any_suffices or any(verdicts)
+
+    def _collect(self, wanted: list[Cindex], exists: dict[Cindex, bool]) -> dict[Cindex, RowInputs]:
+        """Finds the rows that the wanted ones really use, and marks them as existing."""
+        rows: dict[Cindex, RowInputs] = {}
+        todo = list(wanted)
+        while todo:
+            cindex = todo.pop()
+            if cindex in self.existing:
+                continue
+            self.existing[cindex] = self.chunks
+            number, index = cindex
+            value = self.graph.values[number]
+            if isinstance(value, RowValue):
+                uses = tuple(uses_at(part, index, exists.__getitem__) or () for part in value.parts)
+                rows[cindex] = RowInputs(parts=uses)
+            elif isinstance(value, WindowValue):
+                times, _ = value.window.input_times(index[0]) or ((), ())
+                places = [(t, index[1]) for t in times]
+                used = tuple(place if exists[value.source, place] else None for place in places)
+                rows[cindex] = RowInputs(window=used)
+            todo.extend(reads_of(value, rows[cindex]))
+        return rows
+
+    def _name(self, cindex: Cindex) -> str:
+        number, (t, _) = cindex
+        return f"{self.graph.values[number].name} at frame {t}"
+
+
+def reads_of(value: Value, inputs: RowInputs) -> Iterator[Cindex]:
+    """Yields the rows that a row is computed from."""
+    if isinstance(value, WindowValue):
+        for place in inputs.window:
+            if place is not None:
+                yield value.source, place
+    for uses in inputs.parts:
+        for leaf, index in uses:
+            if isinstance(leaf, Leaf) and index is not None:
+                yield leaf.source, index
+
+
+def required_inputs(graph: Graph) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Returns for each value the earliest and latest frame of each input that it cannot do without.
+
+    Frames are relative to the value's own; the second number of an index is not changed on the way. Only
+    requirements through constant offsets are followed: there may be others.
+    """
+    bounds: dict[int, dict[int, tuple[int, int]]] = {number: {} for number in graph.values}
+    for component in graph.components:
+        for _ in component:
+            for number in component:
+                _require(graph.values[number], number, bounds)
+    return {
+        number: tuple({(source, dt): None for source, ends in inputs.items() for dt in ends})
+        for number, inputs in bounds.items()
+    }
+
+
+def _require(value: Value, number: int, bounds: dict[int, dict[int, tuple[int, int]]]) -> None:
+    if isinstance(value, InputValue):
+        bounds[number][number] = (0, 0)
+    for source, first, last in _required_offsets(value):
+        for name, (earliest, latest) in bounds[source].items():
+            ends = bounds[number].get(name, (earliest + first, latest + last))
+            bounds[number][name] = (min(ends[0], earliest + first), max(ends[1], latest + last))
+
+
+def _required_offsets(value: Value) -> Iterator[tuple[int, int, int]]:
+    """Yields values that a value requires, with the first and the last of the offsets in time."""
+    if isinstance(value, WindowValue):
+        times, needed = value.window.input_times(0) or ((), ())
+        offsets = [t for t, need in zip(times, needed, strict=True) if need]
+        if offsets and not value.window.any_suffices:
+            yield value.source, min(offsets), max(offsets)
+    elif isinstance(value, RowValue):
+        for leaf in (leaf for part in value.parts for leaf in required_leaves(part)):
+            shifts = [step for step in leaf.maps if isinstance(step, Shift) and step.dx == 0]
+            if len(shifts) == len(leaf.maps):
+                offset = sum(step.dt for step in shifts)
+                yield leaf.source, offset, offset
+
+
+def fixed_times(graph: Graph) -> set[tuple[int, int]]:
+    """Returns the values that are read at a fixed time, and the time."""
+    return {
+        (leaf.source, step.t)
+        for value in graph.values.values()
+        if isinstance(value, RowValue)
+        for part in value.parts
+        for leaf in leaves_of(part)
+        for step in leaf.maps
+        if isinstance(step, FixTime)
+    }

@@ -1,0 +1,58 @@
+"""Copying rows by number, as few large copies.
+
+Which rows go where is known when a plan is bound to its arrays, so a list of row numbers is cut into *runs*:
+stretches in which both numbers grow by a constant step, each one a copy between two slices. Networks over
+time nearly always need one or two runs.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.nnet3.components.base import Array, Call
+
+MISSING = -1
+_ZERO = np.zeros((), np.float32)
+
+
+def row_runs(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[slice, slice | None]]:
+    """Cuts pairs of row numbers into slices.
+
+    Args:
+        targets: rows to write, each once.
+        sources: the row to read for each; `MISSING` for none.
+
+    Yields:
+        Pairs of slices of equal length; a source that repeats gives a slice of one row (which NumPy
+        broadcasts); None where the sources are missing.
+    """
+    start = 0
+    while start < len(targets):
+        end = start + 1
+        if end < len(targets):
+            step = (targets[end] - targets[start], sources[end] - sources[start])
+            if step[0] > 0 and step[1] >= 0 and (sources[start] != MISSING or step[1] == 0):
+                while end < len(targets) and step == (
+                    targets[end] - targets[end - 1],
+                    sources[end] - sources[end - 1],
+                ):
+                    end += 1
+        target = _to_slice(targets[start], targets[end - 1], end - start)
+        missing = sources[start] == MISSING
+        yield target, None if missing else _to_slice(sources[start], sources[end - 1], end - start)
+        start = end
+
+
+def _to_slice(first: int, last: int, count: int) -> slice:
+    step = (last - first) // (count - 1) if count > 1 and last > first else 1
+    return slice(first, last + 1, step)
+
+
+def copy_runs(target: Array, source: Array, rows: NDArray[np.intp]) -> list[Call]:
+    """Returns the calls for ``target[i] = source[rows[i]]``, zero where the row is `MISSING`."""
+    numbers: list[int] = rows.tolist()
+    return [
+        (np.copyto, (target[to], _ZERO if origin is None else source[origin]))
+        for to, origin in row_runs(range(len(numbers)), numbers)
+    ]
