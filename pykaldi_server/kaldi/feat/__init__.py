@@ -1,6 +1,7 @@
 """Features from samples (``kaldi.feat``)."""
 
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState
+from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
 from pykaldi_server.kaldi.feat.mfcc import (
     FbankOptions,
     FrameExtractionOptions,
@@ -21,6 +22,7 @@ from pykaldi_server.kaldi.feat.online_feature import (
 from pykaldi_server.kaldi.feat.resample import LinearResample
 
 __all__ = [
+    "DeltaFeaturesOptions",
     "FbankOptions",
     "FrameExtractionOptions",
     "LinearResample",
@@ -32,6 +34,7 @@ __all__ = [
     "OnlineCmvn",
     "OnlineCmvnOptions",
     "OnlineCmvnState",
+    "OnlineDeltaFeature",
     "OnlineFbank",
     "OnlineFeatureInterface",
     "OnlineMatrixFeature",

@@ -1,6 +1,6 @@
 """From samples to what a GMM scores (``online2/online-feature-pipeline.cc``).
 
-samples -> MFCC or filter bank -> CMVN -> splice -> LDA -> [fMLLR]
+samples -> MFCC or filter bank -> CMVN -> splice or deltas -> LDA -> [fMLLR]
 
 CMVN follows the stream until the first fMLLR transform is estimated; from then on it is frozen, because the
 transform was made for features that do not drift.
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
 from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
@@ -40,6 +41,8 @@ class OnlineFeaturePipelineConfig(Options):
     global_cmvn_stats_rxfilename: str = option(
         "", "Global CMVN statistics; required.", name="global-cmvn-stats", path=True
     )
+    add_deltas: bool = option(False, "Append the time derivatives of the frames.")
+    delta_config: str = option("", "Configuration of the derivatives.", path=True)
     splice_feats: bool = option(False, "Join each frame with its neighbours.")
     splice_config: str = option("", "Configuration of splicing.", path=True)
     lda_rxfilename: str = option("", "LDA (or LDA+MLLT) matrix.", name="lda-matrix", path=True)
@@ -52,6 +55,8 @@ class OnlineFeaturePipelineConfig(Options):
             )
         if not self.global_cmvn_stats_rxfilename:
             raise ConfigError("global-cmvn-stats: expected a file, found none")
+        if self.add_deltas and self.splice_feats:
+            raise ConfigError("add-deltas, splice-feats: expected at most one of them, found both")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class OnlineFeaturePipelineInfo:
     feature_opts: MfccOptions | FbankOptions
     cmvn_opts: OnlineCmvnOptions
     global_cmvn_stats: NDArray[np.float64]
+    delta_opts: DeltaFeaturesOptions | None = None
     splice_opts: OnlineSpliceOptions | None = None
     lda_mat: NDArray[np.float32] | None = None
 
@@ -79,15 +85,16 @@ class OnlineFeaturePipelineInfo:
             options = _read_or_default(MfccOptions, config.mfcc_config, model_dir)
         else:
             options = _read_or_default(FbankOptions, config.fbank_config, model_dir)
-        return cls(
-            options,
-            _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir),
-            read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename)),
-            _read_or_default(OnlineSpliceOptions, config.splice_config, model_dir)
-            if config.splice_feats
-            else None,
-            read_transform(KaldiReader.open(config.lda_rxfilename)) if config.lda_rxfilename else None,
-        )
+        cmvn_opts = _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
+        delta_opts = splice_opts = lda_mat = None
+        if config.add_deltas:
+            delta_opts = _read_or_default(DeltaFeaturesOptions, config.delta_config, model_dir)
+        if config.splice_feats:
+            splice_opts = _read_or_default(OnlineSpliceOptions, config.splice_config, model_dir)
+        if config.lda_rxfilename:
+            lda_mat = read_transform(KaldiReader.open(config.lda_rxfilename))
+        stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
+        return cls(options, cmvn_opts, stats, delta_opts, splice_opts, lda_mat)
 
     def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
         """Makes the base features of a new stream."""
@@ -123,6 +130,8 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
         self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
         self._unadapted: OnlineFeatureInterface = self._cmvn
+        if info.delta_opts is not None:
+            self._unadapted = OnlineDeltaFeature(info.delta_opts, self._unadapted)
         if info.splice_opts is not None:
             self._unadapted = OnlineSpliceFrames(
                 self._unadapted, info.splice_opts.left_context, info.splice_opts.right_context

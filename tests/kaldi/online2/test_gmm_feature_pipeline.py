@@ -1,5 +1,6 @@
 """The features of GMM models against Kaldi's, and what adaptation does to them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,7 @@ def test_cmvn_cannot_be_frozen_before_the_first_frame(info: OnlineFeaturePipelin
 
 
 def test_an_lda_matrix_that_does_not_fit_is_refused(info: OnlineFeaturePipelineInfo) -> None:
-    wrong = OnlineFeaturePipelineInfo(
-        info.feature_opts, info.cmvn_opts, info.global_cmvn_stats, None, info.lda_mat
-    )
+    wrong = dataclasses.replace(info, splice_opts=None)
     with pytest.raises(ModelFormatError, match="lda-matrix: expected a transform with 13 or 14 columns"):
         OnlineFeaturePipeline(wrong)
 
@@ -117,6 +116,17 @@ def test_an_lda_matrix_that_does_not_fit_is_refused(info: OnlineFeaturePipelineI
 def test_a_damaged_transform_is_refused(text: bytes) -> None:
     with pytest.raises(ModelFormatError, match=r"final\.mat: at byte 0: expected a matrix of finite"):
         read_transform(KaldiReader(text, "final.mat"))
+
+
+def test_deltas_take_the_place_of_splicing(config: OnlineFeaturePipelineConfig, samples: np.ndarray) -> None:
+    with_deltas = dataclasses.replace(config, splice_feats=False, lda_rxfilename="", add_deltas=True)
+    pipeline = filled(OnlineFeaturePipelineInfo.from_config(with_deltas), samples)
+    assert pipeline.dim() == 39
+    plain = dataclasses.replace(with_deltas, add_deltas=False)
+    cepstra = filled(OnlineFeaturePipelineInfo.from_config(plain), samples)
+    np.testing.assert_array_equal(pipeline.get_frames(0, 50)[:, :13], cepstra.get_frames(0, 50))
+    with pytest.raises(ConfigError, match="add-deltas, splice-feats"):
+        dataclasses.replace(config, add_deltas=True).validate()
 
 
 def test_options_that_make_no_sense_are_refused() -> None:

@@ -1,0 +1,180 @@
+"""The features and endpoints of the original's GMM plugin (``gst-plugin/gst-online-gmm-decode-faster.cc``).
+
+samples -> MFCC -> sliding-window cepstral mean -> splice -> LDA            (with an LDA matrix)
+                                               \\-> two derivatives          (without one)
+
+The mean that is taken from frame t (``online/online-feat-input.cc``) is that of the ``cmn_window`` frames
+before it, of all frames before it where there are fewer, and for the first ``min_cmn_window`` frames that of
+these frames: the stream begins with a second of latency.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
+from pykaldi_server.kaldi.feat.mfcc import MfccOptions, OnlineMfcc
+from pykaldi_server.kaldi.feat.online_feature import (
+    HISTORY_FRAMES,
+    FloatFrames,
+    FrameBuffer,
+    OnlineFeatureInterface,
+    OnlineSpliceFrames,
+    OnlineTransform,
+)
+from pykaldi_server.kaldi.util.options import Options, option
+
+_MAX_CONTEXT_FRAMES = 1000
+_DELTA_ORDER = 2
+
+
+@dataclass
+class GmmPluginOptions(Options):
+    """Properties of ``onlinegmmdecodefaster`` that are about features and endpoints, with its defaults."""
+
+    acoustic_scale: float = option(1.0 / 13, "Scaling factor for acoustic likelihoods.")
+    left_context: int = option(4, "Number of frames of left context.")
+    right_context: int = option(4, "Number of frames of right context.")
+    cmn_window: int = option(600, "Number of frames that the running mean looks back.")
+    min_cmn_window: int = option(100, "Number of frames to wait for before the first one is normalised.")
+    inter_utt_sil: int = option(50, "Number of frames of silence that end an utterance.")
+    max_utt_length: int = option(1500, "Frames from which on half the silence is enough, and so on.")
+    batch_size: int = option(27, "Number of frames to decode between two tests for the end.")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        if not 0 < self.min_cmn_window <= self.cmn_window:
+            raise ConfigError(
+                "min-cmn-window, cmn-window: expected 0 < min-cmn-window <= cmn-window, found "
+                f"{self.min_cmn_window}, {self.cmn_window}"
+            )
+        if not all(0 <= n <= _MAX_CONTEXT_FRAMES for n in (self.left_context, self.right_context)):
+            raise ConfigError(
+                f"left-context, right-context: expected 0 to {_MAX_CONTEXT_FRAMES}, found "
+                f"{self.left_context}, {self.right_context}"
+            )
+        if self.inter_utt_sil < 1 or self.max_utt_length < 1 or self.batch_size < 1:
+            raise ConfigError(
+                "inter-utt-sil, max-utt-length, batch-size: expected at least 1, found "
+                f"{self.inter_utt_sil}, {self.max_utt_length}, {self.batch_size}"
+            )
+
+    def end_of_utterance(self, num_frames_decoded: int, trailing_silence_frames: int) -> bool:
+        """Tells whether an utterance has ended (``online/online-faster-decoder.cc``).
+
+        Args:
+            num_frames_decoded: length of the utterance so far, in frames.
+            trailing_silence_frames: frames of silence at the end of the best path.
+        """
+        enough = self.inter_utt_sil // (1 + num_frames_decoded // self.max_utt_length)
+        return trailing_silence_frames >= min(enough, num_frames_decoded)
+
+
+class OnlineSlidingCmn(OnlineFeatureInterface):
+    """Takes the running mean from each frame."""
+
+    def __init__(
+        self, src: OnlineFeatureInterface, cmn_window: int, min_window: int, history: int | None = None
+    ):
+        """Keeps ``history`` normalised frames (all with None); ``src`` must keep ``cmn_window``."""
+        self._src = src
+        self._cmn_window = cmn_window
+        self._min_window = min_window
+        self._normalized = FrameBuffer(src.dim(), history)
+        self._sum = np.zeros(src.dim())
+
+    def dim(self) -> int:
+        return self._src.dim()
+
+    def num_frames_ready(self) -> int:
+        ready = self._src.num_frames_ready()
+        if ready >= self._min_window or (ready > 0 and self._src.is_last_frame(ready - 1)):
+            return ready
+        return 0
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._src.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        if end > self.num_frames_ready():
+            raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+        first = self._normalized.end
+        if end > first:
+            frames = self._src.get_frames(first, end)
+            self._normalized.append(frames - self._means(frames, first))
+        return self._normalized.get(begin, end)
+
+    def _means(self, frames: FloatFrames, first: int) -> FloatFrames:
+        """Returns what to take from the next frames, (n, dim), of which the first has number ``first``."""
+        start = min(self._src.num_frames_ready(), self._min_window)
+        if first == 0:
+            self._sum = self._src.get_frames(0, start).sum(axis=0, dtype=np.float64)
+        numbers = np.arange(first, first + len(frames))
+        # What comes into the sum after each frame, and what leaves it.
+        change = np.where(numbers[:, np.newaxis] >= start, frames, 0).astype(np.float64)
+        leaving = numbers[numbers >= self._cmn_window] - self._cmn_window
+        if len(leaving):
+            change[-len(leaving) :] -= self._src.get_frames(leaving[0], leaving[-1] + 1)
+        after = self._sum + np.cumsum(change, axis=0)
+        sums = np.concatenate([self._sum[np.newaxis], after[:-1]])
+        self._sum = after[-1]
+        counts = np.clip(numbers, start, self._cmn_window)
+        means: FloatFrames = (sums / counts[:, np.newaxis]).astype(np.float32)
+        return means
+
+
+class GmmPluginPipeline(OnlineFeatureInterface):
+    """The features of one stream, which may be of any length: history is bounded."""
+
+    def __init__(self, opts: GmmPluginOptions, lda_mat: NDArray[np.float32] | None = None):
+        """Starts a stream.
+
+        Raises:
+            ConfigError: an option makes no sense.
+            ModelFormatError: the LDA matrix does not fit the features.
+        """
+        opts.validate()
+        mfcc_opts = MfccOptions(use_energy=False)
+        # The original adds noise of one unit in the range of 16 bits; without it results repeat.
+        mfcc_opts.frame_opts.dither = 0.0
+        mfcc_opts.frame_opts.max_feature_vectors = opts.cmn_window + HISTORY_FRAMES
+        self._base = OnlineMfcc(mfcc_opts)
+        cmn = OnlineSlidingCmn(self._base, opts.cmn_window, opts.min_cmn_window, HISTORY_FRAMES)
+        self._final: OnlineFeatureInterface
+        if lda_mat is None:
+            # The original derives the window from the left context.
+            self._final = OnlineDeltaFeature(DeltaFeaturesOptions(_DELTA_ORDER, opts.left_context // 2), cmn)
+            return
+        try:
+            spliced = OnlineSpliceFrames(cmn, opts.left_context, opts.right_context)
+            self._final = OnlineTransform(lda_mat, spliced)
+        except ValueError as error:
+            raise ModelFormatError(f"lda-mat: {error}") from None
+
+    def dim(self) -> int:
+        return self._final.dim()
+
+    def num_frames_ready(self) -> int:
+        return self._final.num_frames_ready()
+
+    def is_last_frame(self, frame: int) -> bool:
+        return self._final.is_last_frame(frame)
+
+    def frame_shift_in_seconds(self) -> float:
+        return self._base.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return self._final.get_frames(begin, end)
+
+    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
+        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
+        self._base.accept_waveform(samp_freq, waveform)
+
+    def input_finished(self) -> None:
+        """Says that no more samples come."""
+        self._base.input_finished()
