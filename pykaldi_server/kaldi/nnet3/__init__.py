@@ -8,6 +8,7 @@ from pykaldi_server.kaldi.nnet3.looped import (
     NnetSimpleLoopedComputationOptions,
 )
 from pykaldi_server.kaldi.nnet3.nnet import Nnet, read_raw_nnet
+from pykaldi_server.kaldi.nnet3.offline import NnetComputer, NnetSimpleComputationOptions
 
 __all__ = [
     "AmNnetSimple",
@@ -15,6 +16,8 @@ __all__ = [
     "DecodableNnetSimpleLoopedInfo",
     "LoopedStream",
     "Nnet",
+    "NnetComputer",
+    "NnetSimpleComputationOptions",
     "NnetSimpleLoopedComputationOptions",
     "read_raw_nnet",
 ]

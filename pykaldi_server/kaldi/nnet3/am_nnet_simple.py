@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.nnet3.nnet import Nnet
+from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.util.io import KaldiReader
 
 _MAX_CONTEXT = 100_000
@@ -28,6 +28,15 @@ class AmNnetSimple:
     right_context: int
     priors: NDArray[np.float32]
 
+    @property
+    def log_priors(self) -> NDArray[np.float32] | None:
+        """Logarithms of the priors, (pdfs,) float32, or None if there are none."""
+        if len(self.priors) == 0:
+            return None
+        with np.errstate(divide="ignore"):
+            log_priors: NDArray[np.float32] = np.log(self.priors)
+        return log_priors
+
     @classmethod
     def read(cls, reader: KaldiReader) -> "AmNnetSimple":
         """Reads what follows the transition model in ``final.mdl``.
@@ -38,11 +47,7 @@ class AmNnetSimple:
         start = reader.offset
         nnet = Nnet.read(reader)
         if not nnet.is_simple():
-            raise reader.error(
-                "a network with the inputs 'input' (and perhaps 'ivector') and the output 'output'",
-                "others",
-                start,
-            )
+            raise reader.error(SIMPLE_INTERFACE, "others", start)
         reader.expect_token("<LeftContext>")
         left = reader.read_count("frames", _MAX_CONTEXT)
         reader.expect_token("<RightContext>")

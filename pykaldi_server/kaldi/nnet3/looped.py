@@ -25,7 +25,7 @@ from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
 from pykaldi_server.kaldi.nnet3.execute import State, WorkspacePool
 from pykaldi_server.kaldi.nnet3.graph import build_graph
-from pykaldi_server.kaldi.nnet3.nnet import Nnet
+from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
 
 _MAX_CHUNK = 10_000
@@ -97,7 +97,7 @@ class DecodableNnetSimpleLoopedInfo:
         opts.validate()
         nnet = model.nnet if isinstance(model, AmNnetSimple) else model
         self.opts = opts
-        self.log_priors = _log_priors(model)
+        self.log_priors = model.log_priors if isinstance(model, AmNnetSimple) else None
         try:
             self._plan = self._make_plan(nnet, collapse)
         except ValueError as error:
@@ -106,7 +106,7 @@ class DecodableNnetSimpleLoopedInfo:
 
     def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:
         if not nnet.is_simple():
-            raise ValueError("expected the inputs 'input' (and perhaps 'ivector') and the output 'output'")
+            raise ValueError(f"expected {SIMPLE_INTERFACE}")
         graph = build_graph(nnet)
         future = backward_recurrence(graph)
         if future is not None:
@@ -232,11 +232,3 @@ def _indexes(times: Sequence[int]) -> list[Index]:
 
 def _ivector_times(begin: int, end: int, period: int) -> set[int]:
     return {t - t % period for t in range(begin, end)}
-
-
-def _log_priors(model: AmNnetSimple | Nnet) -> NDArray[np.float32] | None:
-    if isinstance(model, Nnet) or len(model.priors) == 0:
-        return None
-    with np.errstate(divide="ignore"):
-        log_priors: NDArray[np.float32] = np.log(model.priors)
-    return log_priors

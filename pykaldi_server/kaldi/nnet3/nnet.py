@@ -42,6 +42,9 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 _MAX_LINE_BYTES = 1 << 20
 _MAX_NODES = 20000
 _MAX_MODULUS = 1000
+SIMPLE_INTERFACE = "the inputs 'input' (and perhaps 'ivector') and the output 'output'"
+"""What a network must have that `Nnet.is_simple`."""
+
 _KEY = re.compile(r"(?:^|\s)([A-Za-z_][\w-]*)=")
 
 

@@ -215,12 +215,7 @@ class KaldiReader:
     def read_int_vector(self) -> NDArray[np.int32]:
         """Reads a vector of integers (``std::vector<int32>``); shape (n,), int32."""
         if not self.binary:
-            values = self._text_numbers("a vector of integers")
-            with np.errstate(invalid="ignore"):
-                whole = values.astype(np.int32)
-            if not np.array_equal(whole, values):
-                raise self.error("a vector of integers", "fractions or numbers beyond 32 bits")
-            return whole
+            return self._whole(self._text_numbers("a vector of integers"))
         size = self._take(1, "the size of an integer")[0]
         if size not in (1, 2, 4):
             raise self.error("integers of 1, 2 or 4 bytes", f"size {size}", self.offset - 1)
@@ -246,7 +241,12 @@ class KaldiReader:
     def read_int_pairs(self) -> NDArray[np.int32]:
         """Reads ``std::vector<std::pair<int32, int32>>``; shape (n, 2), int32."""
         if not self.binary:
-            raise self.error("pairs of integers in binary form", "text form")
+            start, body = self._text_brackets("pairs of integers")
+            pairs = body.split()
+            if any(pair.count(b",") != 1 for pair in pairs):
+                raise self.error("pairs of integers", repr(body[:32]), start)
+            numbers = [number for pair in pairs for number in pair.split(b",")]
+            return self._whole(self._numbers(numbers, "pairs of integers", start)).reshape(-1, 2)
         size = self._take(1, "the size of an integer")[0]
         if size != 4:
             raise self.error("integers of 4 bytes", f"size {size}", self.offset - 1)
@@ -384,6 +384,11 @@ class KaldiReader:
     def _text_numbers(self, what: str) -> FloatArray:
         start, body = self._text_brackets(what)
         return self._numbers(body.split(), what, start)
+
+    def _whole(self, values: FloatArray) -> NDArray[np.int32]:
+        if not ((values == np.floor(values)) & (np.abs(values) < 2.0**31)).all():
+            raise self.error("integers", "fractions or numbers beyond 32 bits")
+        return values.astype(np.int32)
 
     def _text_matrix(self) -> FloatArray:
         start, body = self._text_brackets("a matrix")

@@ -72,6 +72,25 @@ def test_items_survive_in_sequence(binary, token, integer, number, flag, integer
     assert reader.at_end()
 
 
+def test_pairs_in_both_forms():
+    expected = [[-1, 0], [2, 3]]
+    text = KaldiReader(b"[ -1,0 2,3 ]\n")
+    assert text.read_int_pairs().tolist() == expected
+    binary = KaldiReader(b"\0B\x04\x02\0\0\0" + np.array(expected, "<i4").tobytes())
+    assert binary.read_int_pairs().tolist() == expected
+    with pytest.raises(ModelFormatError, match="pairs of integers"):
+        KaldiReader(b"[ 1 2 ]").read_int_pairs()
+
+
+def test_lines_end_where_they_should():
+    reader = KaldiReader(b"one line\nand half")
+    assert reader.read_line(100) == "one line"
+    with pytest.raises(ModelFormatError, match="a line of text"):
+        reader.read_line(100)
+    with pytest.raises(ModelFormatError, match="a line of text"):
+        KaldiReader(b"too long\n").read_line(5)
+
+
 @forms
 def test_symmetric_matrices_survive(binary):
     matrix = np.arange(9.0).reshape(3, 3)

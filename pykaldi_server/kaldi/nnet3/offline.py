@@ -1,0 +1,171 @@
+"""Computing a network over whole recordings, as ``nnet3-compute`` does
+(``nnet3/nnet-am-decodable-simple.cc``).
+
+The output is computed in chunks that know nothing of each other: each reads its own context again,
+recurrent layers start anew. Times count from the chunk's first output. One i-vector serves a whole chunk:
+the one in force in the middle of its outputs. Backward recurrence is possible here.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
+from pykaldi_server.kaldi.nnet3.context import compute_simple_nnet_context
+from pykaldi_server.kaldi.nnet3.execute import Workspace
+from pykaldi_server.kaldi.nnet3.graph import build_graph
+from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
+from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
+
+_MAX_CHUNK = 100_000
+
+
+@dataclass(frozen=True)
+class NnetSimpleComputationOptions:
+    """Options of offline computation, with Kaldi's names and defaults."""
+
+    extra_left_context: int = field(
+        default=0, metadata={"help": "Frames that each chunk reads before those that it must read."}
+    )
+    extra_right_context: int = field(
+        default=0, metadata={"help": "Frames that each chunk reads after those that it must read."}
+    )
+    extra_left_context_initial: int = field(
+        default=-1, metadata={"help": "The same for the first chunk; -1: as the others."}
+    )
+    extra_right_context_final: int = field(
+        default=-1, metadata={"help": "The same for the last chunk; -1: as the others."}
+    )
+    frame_subsampling_factor: int = field(
+        default=1, metadata={"help": "The network gives one output for so many input frames."}
+    )
+    frames_per_chunk: int = field(
+        default=50, metadata={"help": "Input frames that are computed at a time; rounded up as needed."}
+    )
+    acoustic_scale: float = field(default=0.1, metadata={"help": "Factor of the log-likelihoods."})
+
+    def validate(self) -> None:
+        """Raises `ConfigError` unless all options make sense."""
+        for name, least, most in (
+            ("extra_left_context", 0, _MAX_CHUNK),
+            ("extra_right_context", 0, _MAX_CHUNK),
+            ("extra_left_context_initial", -1, _MAX_CHUNK),
+            ("extra_right_context_final", -1, _MAX_CHUNK),
+            ("frame_subsampling_factor", 1, 100),
+            ("frames_per_chunk", 1, _MAX_CHUNK),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"expected {name} between {least} and {most}, found {value}")
+        if not (np.isfinite(self.acoustic_scale) and self.acoustic_scale > 0):
+            raise ConfigError(f"expected a positive acoustic_scale, found {self.acoustic_scale}")
+
+
+class NnetComputer:
+    """A model ready for whole recordings. Immutable but for its cache of plans; threads may share it.
+
+    Attributes:
+        opts: the options.
+        left_context, right_context: frames that an output requires before and after its own.
+        frames_per_chunk: input frames a chunk, rounded up to a multiple of modulus and subsampling factor.
+    """
+
+    def __init__(self, opts: NnetSimpleComputationOptions, model: AmNnetSimple | Nnet):
+        """Prepares a model, or a network without priors.
+
+        Raises:
+            ConfigError: options that make no sense.
+            ModelFormatError: the network cannot be computed.
+        """
+        opts.validate()
+        nnet = model.nnet if isinstance(model, AmNnetSimple) else model
+        self.opts = opts
+        self._log_priors = model.log_priors if isinstance(model, AmNnetSimple) else None
+        self._ivector_dim = nnet.input_dim("ivector")
+        self._input_dim = nnet.input_dim("input")
+        self._plans: dict[tuple[int, int, int], Plan] = {}
+        self._lock = threading.Lock()
+        try:
+            if not nnet.is_simple():
+                raise ValueError(f"expected {SIMPLE_INTERFACE}")
+            self._graph = build_graph(nnet)
+            context = compute_simple_nnet_context(self._graph, nnet.modulus)
+        except ValueError as error:
+            raise ModelFormatError(f"this network cannot be computed: {error}") from error
+        self.left_context, self.right_context = context
+        step = int(np.lcm(nnet.modulus, opts.frame_subsampling_factor))
+        self.frames_per_chunk = -(-opts.frames_per_chunk // step) * step
+
+    def compute(
+        self,
+        features: NDArray[np.float32],
+        ivectors: NDArray[np.float32] | None = None,
+        ivector_period_frames: int = 10,
+    ) -> NDArray[np.float32]:
+        """Computes a recording.
+
+        Args:
+            features: (frames, input dimension) float32.
+            ivectors: (n, i-vector dimension) float32, row r for the frames from r * ivector_period_frames on;
+                one row serves all frames. None if the network takes none.
+            ivector_period_frames: see above.
+
+        Returns:
+            (ceil(frames / subsampling factor), output dimension) float32: log-likelihoods, priors subtracted,
+            times the acoustic scale.
+
+        Raises:
+            ValueError: an input has the wrong shape, or i-vectors are missing or too many.
+        """
+        self._check(features, ivectors)
+        factor, frames = self.opts.frame_subsampling_factor, len(features)
+        rows_per_chunk = self.frames_per_chunk // factor
+        rows = -(-frames // factor)
+        blocks = [np.zeros((0, self._graph.values[self._graph.output].dim), np.float32)]
+        for start in range(0, rows, rows_per_chunk):
+            count = min(rows_per_chunk, rows - start)
+            first, last = start * factor, (start + count - 1) * factor
+            left, right = self._chunk_context(start == 0, start + count == rows)
+            times = np.clip(np.arange(first - left, last + right + 1), 0, frames - 1)
+            inputs = {"input": features[times]}
+            if ivectors is not None:
+                row = min((first + (last - first) // 2) // ivector_period_frames, len(ivectors) - 1)
+                inputs["ivector"] = ivectors[row : row + 1]
+            workspace = Workspace(self._plan(count, left, right), 0, 1)
+            with np.errstate(all="ignore"):
+                outputs, _ = workspace.run([[]], [inputs])
+            blocks.append(outputs[0])
+        result = np.concatenate(blocks)
+        if self._log_priors is not None:
+            result -= self._log_priors
+        return result * np.float32(self.opts.acoustic_scale)
+
+    def _check(self, features: NDArray[np.float32], ivectors: NDArray[np.float32] | None) -> None:
+        if features.ndim != 2 or features.shape[1] != self._input_dim:
+            raise ValueError(f"expected features of {self._input_dim} columns, found {features.shape}")
+        if (ivectors is None) != (self._ivector_dim == 0):
+            raise ValueError(f"expected {'' if self._ivector_dim else 'no '}i-vectors")
+        if ivectors is not None and (ivectors.shape[1:] != (self._ivector_dim,) or len(ivectors) == 0):
+            raise ValueError(f"expected i-vectors of {self._ivector_dim} columns, found {ivectors.shape}")
+
+    def _chunk_context(self, is_first: bool, is_last: bool) -> tuple[int, int]:
+        left, right = self.opts.extra_left_context, self.opts.extra_right_context
+        if is_first and self.opts.extra_left_context_initial >= 0:
+            left = self.opts.extra_left_context_initial
+        if is_last and self.opts.extra_right_context_final >= 0:
+            right = self.opts.extra_right_context_final
+        return self.left_context + left, self.right_context + right
+
+    def _plan(self, rows: int, left: int, right: int) -> Plan:
+        key = (rows, left, right)
+        with self._lock:
+            if key not in self._plans:
+                factor = self.opts.frame_subsampling_factor
+                output = [(row * factor, 0) for row in range(rows)]
+                inputs = [(t, 0) for t in range(-left, (rows - 1) * factor + right + 1)]
+                request = ChunkRequest({"input": inputs, "ivector": [(0, 0)]}, output)
+                self._plans[key] = plan_single(self._graph, request)
+            return self._plans[key]
