@@ -6,8 +6,9 @@ import logging
 from tornado.websocket import WebSocketClosedError
 
 from pykaldi_server.server.hub import Hub
-from pykaldi_server.server.live_socket import NORMAL_CLOSURE, LiveSocket
+from pykaldi_server.server.live_socket import LiveSocket
 from pykaldi_server.server.protocol import (
+    NORMAL_CLOSURE,
     Message,
     RequestInfo,
     Status,

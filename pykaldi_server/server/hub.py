@@ -18,11 +18,9 @@ class Hub:
     Attributes:
         options: settings.
         pool: connected workers.
-        accepting: False once the master is shutting down; then clients are refused.
         sockets: every open WebSocket, to be closed at shutdown.
     """
 
     options: MasterOptions
     pool: "WorkerPool[WorkerSocket]" = field(default_factory=WorkerPool)
-    accepting: bool = True
     sockets: "set[LiveSocket]" = field(default_factory=set)

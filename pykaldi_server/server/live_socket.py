@@ -8,12 +8,9 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from pykaldi_server.server.hub import Hub
 from pykaldi_server.server.liveness import Liveness
-from pykaldi_server.server.protocol import Message, dumps
+from pykaldi_server.server.protocol import GOING_AWAY, Message, dumps
 
 logger = logging.getLogger(__name__)
-
-GOING_AWAY = 1001
-NORMAL_CLOSURE = 1000
 
 
 class LiveSocket(WebSocketHandler):

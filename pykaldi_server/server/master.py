@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
@@ -12,8 +14,8 @@ from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from pykaldi_server.server.client_socket import ClientSocket
 from pykaldi_server.server.hub import Hub
-from pykaldi_server.server.live_socket import GOING_AWAY
 from pykaldi_server.server.options import MasterOptions
+from pykaldi_server.server.protocol import GOING_AWAY
 from pykaldi_server.server.recognize import RecognizeHandler
 from pykaldi_server.server.references import ReferenceHandler
 from pykaldi_server.server.status import HealthHandler, MetricsHandler, ReadinessHandler, StatusSocket
@@ -22,6 +24,7 @@ from pykaldi_server.server.worker_socket import WorkerSocket
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent.parent / "web"
+EVERYWHERE_OR_HERE = ("", "0.0.0.0", "::", "127.0.0.1", "::1")
 MAX_SMALL_BODY_BYTES = 1024 * 1024
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
 # fraction of a second's work, so that memory stays small and a cancel arrives soon.
@@ -69,7 +72,7 @@ class Master:
         """Where a browser on this machine finds it."""
         host = self.hub.options.host
         scheme = "https" if self.hub.options.certfile else "http"
-        return f"{scheme}://{'localhost' if host in ('', '0.0.0.0', '::') else host}:{self.port}"
+        return f"{scheme}://{'localhost' if host in EVERYWHERE_OR_HERE else host}:{self.port}"
 
     @property
     def worker_url(self) -> str:
@@ -94,46 +97,41 @@ class Master:
         self.port = sockets[0].getsockname()[1]
         logger.info("listening on %s", self.url)
 
-    async def wait_until_idle(self) -> None:
-        """Returns when no request is being served."""
-        idle = asyncio.Event()
-
-        def check() -> None:
-            if self.hub.pool.status().busy == 0:
-                idle.set()
-
-        unlisten = self.hub.pool.listen(check)
-        check()
-        await idle.wait()
-        unlisten()
-
     async def wait_until_ready(self) -> None:
-        """Returns when a worker is free."""
-        ready = asyncio.Event()
+        """Returns when a request could be served."""
+        await self._until(lambda: self.hub.pool.status().can_serve)
 
-        def check() -> None:
-            if self.hub.pool.status().available:
-                ready.set()
-
-        unlisten = self.hub.pool.listen(check)
-        check()
-        await ready.wait()
-        unlisten()
-
-    async def stop(self, drain_s: float = 0.0) -> None:
-        """Refuses new requests, gives running ones `drain_s` seconds to end, then closes everything."""
-        self.hub.accepting = False
+    async def drain(self, patience_s: float) -> None:
+        """Refuses new requests and gives running ones `patience_s` seconds to end."""
+        self.hub.pool.accepting = False
         busy = self.hub.pool.status().busy
-        if busy and drain_s > 0:
-            logger.info("waiting up to %g s for %d running requests", drain_s, busy)
-            try:
-                await asyncio.wait_for(self.wait_until_idle(), drain_s)
-            except TimeoutError:
-                logger.warning("%d requests cut off", self.hub.pool.status().busy)
+        if not busy or patience_s <= 0:
+            return
+        logger.info("waiting up to %g s for %d running requests", patience_s, busy)
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._until(lambda: self.hub.pool.status().busy == 0)
+        except TimeoutError:
+            logger.warning("%d requests cut off", self.hub.pool.status().busy)
+
+    async def stop(self) -> None:
+        """Refuses new requests and closes everything."""
+        self.hub.pool.accepting = False
         if self._server is not None:
             self._server.stop()
             await self._close_sockets()
             await self._server.close_all_connections()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Waits for a state of the pool."""
+        changed = asyncio.Event()
+        unlisten = self.hub.pool.listen(changed.set)
+        try:
+            while not condition():
+                changed.clear()
+                await changed.wait()
+        finally:
+            unlisten()
 
     async def _close_sockets(self) -> None:
         sockets = tuple(self.hub.sockets)
@@ -141,6 +139,22 @@ class Master:
             each.close(GOING_AWAY, "the server is shutting down")
         # Tornado breaks off a connection whose peer does not answer a close within 5 s.
         await asyncio.gather(*(each.closed.wait() for each in sockets))
+
+
+def run_master(options: MasterOptions) -> None:
+    """Runs a master until SIGINT or SIGTERM, in an event loop of its own."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        master = Master(options)
+        master.start()
+        await stop.wait()
+        await master.drain(options.drain_s)
+        await master.stop()
+
+    asyncio.run(run())
 
 
 def _tls(options: MasterOptions) -> ssl.SSLContext | None:

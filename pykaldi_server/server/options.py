@@ -1,6 +1,6 @@
-"""What can be set about a master and a worker. The help texts feed the command line."""
+"""What can be set about master, worker and server. The help texts feed the command line."""
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,13 @@ from pykaldi_server.errors import ConfigError
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field with a help text; with `MISSING` as default the field is required."""
+    """A dataclass field with a help text."""
     return field(default=default, metadata={"help": help})
 
 
-def help_of(options: type, name: str) -> str:
-    """The help text of one field."""
-    return next(str(each.metadata["help"]) for each in fields(options) if each.name == name)
+def field_of(options: type, name: str) -> "Field[Any]":
+    """One field of an options class, with its default and its help text (`metadata["help"]`)."""
+    return next(each for each in fields(options) if each.name == name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class MasterOptions:
     upload_idle_s: float = option(60.0, "seconds that an HTTP upload may stand still")
     max_message_bytes: int = option(10 * 1024**2, "largest WebSocket message")
     max_upload_bytes: int = option(8 * 1024**3, "largest HTTP upload; it is streamed, never kept")
+    drain_s: float = option(10.0, "seconds that running requests may take to end at shutdown")
 
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
@@ -50,13 +51,16 @@ class MasterOptions:
 class WorkerOptions:
     """Settings of a worker process."""
 
-    url: str = option(MISSING, "the master's address for workers, ws://HOST:PORT/worker/ws/speech")
+    url: str = option("ws://localhost:8888/worker/ws/speech", "the master's address for workers")
     sessions: int = option(4, "requests that one process serves at once")
     language: str = option("", "language that the worker announces")
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
     reconnect_max_s: float = option(5.0, "longest pause between attempts to reach a master that is away")
     ping_interval_s: float = option(
         30.0, "seconds between pings to the master, and how long its answer may take"
+    )
+    silence_timeout_s: float | None = option(
+        None, "end a request with status 1 when nothing new is recognised for so many seconds"
     )
     drain_s: float = option(30.0, "seconds that running requests may take to end after SIGTERM")
 
@@ -66,8 +70,33 @@ class WorkerOptions:
             raise ConfigError(f"url: expected ws://... or wss://..., found {self.url!r}")
         for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
             _check_positive(self, name)
+        if self.silence_timeout_s is not None:
+            _check_positive(self, "silence_timeout_s")
         if self.drain_s < 0:
             raise ConfigError(f"drain_s: expected 0 or more, found {self.drain_s}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Settings of a server on one machine."""
+
+    models: tuple[str, ...] = option((), "model directories or configuration files; the first is the default")
+    workers: int = option(1, "worker processes for each model")
+    sessions: int = option(4, "requests that each worker process serves at once")
+    worker_arguments: tuple[str, ...] = option((), "further arguments of the worker command")
+    master: MasterOptions = field(default_factory=MasterOptions)
+
+    def validate(self) -> None:
+        """Raises ConfigError for a value that makes no sense."""
+        self.master.validate()
+        if not self.models:
+            raise ConfigError("models: expected at least one, found none")
+        if len(set(self.models)) < len(self.models):
+            raise ConfigError("models: expected each once; use workers for more processes")
+        for name in ("workers", "sessions"):
+            _check_positive(self, name)
+        if self.master.certfile is not None:
+            raise ConfigError("certfile: expected none: the workers of serve connect without TLS")
 
 
 def _check_positive(options: object, name: str) -> None:

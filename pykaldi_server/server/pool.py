@@ -6,7 +6,7 @@ because one socket serves one request. The pool belongs to the master's event lo
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 W = TypeVar("W")
@@ -21,6 +21,7 @@ class PoolStatus:
         busy: number of requests that are being served.
         processed: number of requests that have ended since the master started.
         refused: number of times that a client found no free worker since the master started.
+        accepting: False while no client gets a worker, at start and at shutdown.
         models: for each model with a connected worker, the number of free workers and of busy ones.
     """
 
@@ -28,7 +29,13 @@ class PoolStatus:
     busy: int
     processed: int
     refused: int
-    models: dict[str, tuple[int, int]] = field(default_factory=dict)
+    accepting: bool
+    models: dict[str, tuple[int, int]]
+
+    @property
+    def can_serve(self) -> bool:
+        """True when a client would get a worker now."""
+        return self.accepting and self.available > 0
 
 
 class WorkerPool(Generic[W]):
@@ -45,7 +52,18 @@ class WorkerPool(Generic[W]):
         self._busy: dict[W, str] = {}
         self._processed = 0
         self._refused = 0
+        self._accepting = True
         self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def accepting(self) -> bool:
+        """Whether clients get workers; at start and at shutdown they do not."""
+        return self._accepting
+
+    @accepting.setter
+    def accepting(self, accepting: bool) -> None:
+        self._accepting = accepting
+        self._changed()
 
     def add(self, worker: W, model: str) -> None:
         """A worker has connected and is free."""
@@ -53,10 +71,10 @@ class WorkerPool(Generic[W]):
         self._changed()
 
     def acquire(self, model: str | None = None) -> W | None:
-        """Takes the free worker of a model (None: the default) that has waited longest; None without any."""
+        """Takes the free worker of a model (None: the default) that has waited longest, if there is one."""
         wanted = model if model is not None else self.default_model
         for worker, its_model in self._free.items():
-            if wanted is None or its_model == wanted:
+            if self._accepting and wanted in (None, its_model):
                 del self._free[worker]
                 self._busy[worker] = its_model
                 self._changed()
@@ -76,7 +94,14 @@ class WorkerPool(Generic[W]):
         """A picture of the present state."""
         free, busy = Counter(self._free.values()), Counter(self._busy.values())
         models = {model: (free[model], busy[model]) for model in sorted({*free, *busy})}
-        return PoolStatus(len(self._free), len(self._busy), self._processed, self._refused, models)
+        return PoolStatus(
+            available=len(self._free),
+            busy=len(self._busy),
+            processed=self._processed,
+            refused=self._refused,
+            accepting=self._accepting,
+            models=models,
+        )
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Has `listener` called after every change; the function that this returns ends it."""

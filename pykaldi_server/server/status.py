@@ -83,7 +83,7 @@ class ReadinessHandler(RequestHandler):
     def get(self) -> None:
         """Says whether requests can be served at all."""
         status = self.hub.pool.status()
-        ready = self.hub.accepting and status.available + status.busy > 0
+        ready = status.accepting and status.available + status.busy > 0
         self.set_status(200 if ready else 503)
         self.write({"ready": ready, **status_message(status)})
 

@@ -7,8 +7,15 @@ from tornado.websocket import WebSocketClosedError
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.server.hub import Hub
-from pykaldi_server.server.live_socket import NORMAL_CLOSURE, LiveSocket
-from pykaldi_server.server.protocol import Message, RequestInfo, WorkerInfo, parse_event, split_audio
+from pykaldi_server.server.live_socket import LiveSocket
+from pykaldi_server.server.protocol import (
+    NORMAL_CLOSURE,
+    Message,
+    RequestInfo,
+    WorkerInfo,
+    parse_event,
+    split_audio,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +92,7 @@ class WorkerSocket(LiveSocket):
 
 def find_worker(hub: Hub, client: Client) -> WorkerSocket | None:
     """Finds a free worker for the client's request and starts the request; None when there is none."""
-    while hub.accepting:
-        worker = hub.pool.acquire(client.info.model)
-        if worker is None:
-            break
+    while (worker := hub.pool.acquire(client.info.model)) is not None:
         if worker.begin(client):
             logger.info("%s: served by %s", client.info.id, worker)
             return worker

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,27 @@ from pykaldi_server.server.master import Master
 from pykaldi_server.server.options import MasterOptions
 
 TIMEOUT_S = 30
+
+
+class ImpatientSelector(selectors.DefaultSelector):
+    """Instead of waiting, puts its clock forward by the time that it should have waited."""
+
+    now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.now_s += timeout or 0.0
+        return super().select(0)
+
+
+class FakeTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in which time passes only when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        self._impatient = ImpatientSelector()
+        super().__init__(self._impatient)
+
+    def time(self) -> float:
+        return self._impatient.now_s
 
 
 class Socket:
@@ -117,3 +139,14 @@ class Harness:
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
     return Harness(tmp_path)
+
+
+@pytest.fixture
+def run_in_fake_time() -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]:
+    """Runs a coroutine function in an event loop in which hours pass in a moment."""
+
+    def run(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            return runner.run(scenario())
+
+    return run

@@ -1,34 +1,12 @@
 """When a peer counts as lost, on a clock of our own."""
 
 import asyncio
-import selectors
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pykaldi_server.server.liveness import Liveness
-
-
-class ImpatientSelector(selectors.DefaultSelector):
-    """Instead of waiting, puts its clock forward by the time that it should have waited."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        self.now_s += timeout or 0.0
-        return super().select(0)
-
-
-class FakeTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop in which time passes only when there is nothing else to do."""
-
-    def __init__(self) -> None:
-        self._impatient = ImpatientSelector()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        return self._impatient.now_s
 
 
 class Peer:
@@ -50,14 +28,13 @@ class Peer:
 
 
 @pytest.fixture
-def run() -> Any:
-    def run_in_fake_time(scenario: Callable[[Peer], Any]) -> Peer:
+def run(run_in_fake_time: Any) -> Any:
+    def run_with_peer(scenario: Callable[[Peer], Any]) -> Peer:
         peer = Peer()
-        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
-            runner.run(scenario(peer))
+        run_in_fake_time(lambda: scenario(peer))
         return peer
 
-    return run_in_fake_time
+    return run_with_peer
 
 
 def test_a_silent_peer_is_pinged_then_lost_once(run: Any) -> None:

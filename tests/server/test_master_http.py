@@ -267,7 +267,7 @@ def test_health_readiness_and_metrics(harness: Any) -> None:
             assert "pykaldi_server_requests_processed_total 0.0" in metrics
             assert "pykaldi_server_requests_refused_total 1.0" in metrics
 
-            master.hub.accepting = False
+            master.hub.pool.accepting = False
             assert (await harness.fetch(master, "/readyz")).code == 503
 
     harness.run(scenario)

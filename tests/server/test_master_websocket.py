@@ -309,30 +309,31 @@ def test_pages_from_anywhere_may_connect(harness: Any) -> None:
     harness.run(scenario)
 
 
-def test_stop_waits_for_running_requests(harness: Any) -> None:
+def test_drain_waits_for_running_requests(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             worker = await harness.worker(master)
             client = await harness.client(master)
             await worker.read_json()
-            stopping = asyncio.create_task(master.stop(drain_s=20))
+            draining = asyncio.create_task(master.drain(20))
             await client.send("EOS")
             assert await worker.read() == "EOS"
             await worker.send(FINAL)
             worker.close()
             assert [each["status"] for each in await client.read_all()] == [0]
-            await stopping
+            await draining
 
     harness.run(scenario)
 
 
-def test_stop_without_patience_closes_everything(harness: Any) -> None:
+def test_after_the_patience_everything_is_closed(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             worker = await harness.worker(master)
             client = await harness.client(master)
             await worker.read_json()
-            await master.stop(drain_s=0.05)
+            await master.drain(0.05)
+            await master.stop()
             assert await client.read() is None
             assert await worker.read() is None
             assert client.connection.close_code == 1001

@@ -53,6 +53,17 @@ def test_counts() -> None:
     assert status.models == {"english": (1, 0)}
 
 
+def test_nobody_gets_a_worker_while_the_pool_does_not_accept() -> None:
+    pool: WorkerPool[str] = WorkerPool()
+    pool.add("a", "")
+    pool.accepting = False
+    assert pool.acquire() is None
+    assert not pool.status().can_serve
+    pool.accepting = True
+    assert pool.status().can_serve
+    assert pool.acquire() == "a"
+
+
 def test_removing_twice_counts_once() -> None:
     pool: WorkerPool[str] = WorkerPool()
     pool.add("a", "")

@@ -5,7 +5,6 @@ import json
 import math
 import zlib
 from base64 import b64decode, b64encode
-from datetime import datetime
 from urllib.parse import quote_plus
 
 import pytest
@@ -25,14 +24,6 @@ from pykaldi_server.server.protocol import (
     SetAdaptationState,
     Status,
     WorkerInfo,
-)
-from pykaldi_server.session.events import (
-    AdaptationState,
-    AlignedPhone,
-    AlignedWord,
-    Final,
-    Hypothesis,
-    Partial,
 )
 
 CAPS = "audio/x-raw, layout=(string)interleaved, rate=(int)16000, format=(string)S16LE, channels=(int)1"
@@ -260,64 +251,6 @@ def test_damaged_adaptation_state_is_refused(properties: dict[str, object]) -> N
 # Events
 
 
-def test_partial_result() -> None:
-    assert protocol.event_message(Partial(segment=2, transcript="one two"), "some-id") == {
-        "status": 0,
-        "segment": 2,
-        "id": "some-id",
-        "result": {"hypotheses": [{"transcript": "one two"}], "final": False},
-    }
-
-
-def test_final_result() -> None:
-    best = Hypothesis(
-        transcript="one",
-        likelihood=123.5,
-        confidence=0.75,
-        words=(AlignedWord("one", 0.30000000000000004, 0.5, 0.75),),
-        phones=(AlignedPhone("W_B", 0.3, 0.06, 1.0),),
-    )
-    second = Hypothesis(transcript="won", likelihood=120.0)
-    event = Final(segment=0, start_s=1.0, length_s=1.2, total_length_s=2.2, hypotheses=(best, second))
-    assert protocol.event_message(event, "some-id") == {
-        "status": 0,
-        "segment": 0,
-        "id": "some-id",
-        "segment-start": 1.0,
-        "segment-length": 1.2,
-        "total-length": 2.2,
-        "result": {
-            "final": True,
-            "hypotheses": [
-                {
-                    "transcript": "one",
-                    "likelihood": 123.5,
-                    "confidence": 0.75,
-                    "word-alignment": [{"word": "one", "start": 0.3, "length": 0.5, "confidence": 0.75}],
-                    "phone-alignment": [{"phone": "W_B", "start": 0.3, "length": 0.06, "confidence": 1.0}],
-                },
-                {"transcript": "won", "likelihood": 120.0},
-            ],
-        },
-    }
-
-
-def test_adaptation_state_event() -> None:
-    now = datetime(2014, 11, 14, 11, 8, 49)
-    message = protocol.event_message(AdaptationState("<OnlineIvectorAdaptationState>"), "some-id", now)
-    state = message["adaptation_state"]
-    assert message == {"status": 0, "id": "some-id", "adaptation_state": state}
-    assert (state["id"], state["type"], state["time"]) == (
-        "some-id",
-        "string+gzip+base64",
-        "2014-11-14T11:08:49",
-    )
-    # What the server sends is what a client sends back.
-    sent_back = protocol.parse_client_message(json.dumps({"adaptation_state": state}))
-    assert isinstance(sent_back, SetAdaptationState)
-    assert protocol.decode_adaptation_state(sent_back.properties) == "<OnlineIvectorAdaptationState>"
-
-
 def test_error() -> None:
     assert protocol.error_message(Status.NOT_AVAILABLE, "all busy", "some-id") == {
         "status": 9,
@@ -327,9 +260,9 @@ def test_error() -> None:
 
 
 def test_messages_are_ascii_and_strict_json() -> None:
-    text = protocol.dumps(protocol.event_message(Partial(0, "öö tere"), "some-id"))
+    text = protocol.dumps({"transcript": "öö tere"})
     assert text.isascii()
-    assert json.loads(text)["result"]["hypotheses"][0]["transcript"] == "öö tere"
+    assert json.loads(text) == {"transcript": "öö tere"}
     with pytest.raises(ValueError, match="not JSON compliant"):
         protocol.dumps({"likelihood": math.inf})
 
