@@ -9,6 +9,7 @@ namespace pykaldi {
 void BindErrors(pybind11::module_ &m);
 void BindMatrix(pybind11::module_ &m);
 void BindFst(pybind11::module_ &m);
+void BindDecoder(pybind11::module_ &m);
 
 }  // namespace pykaldi
 

@@ -48,7 +48,8 @@ void WriteTable(const SymbolTable &table, const std::string &path, Method method
 }
 
 void BindArc(py::module_ &m) {
-  py::class_<StdArc>(m, "StdArc", "An arc: ``ilabel``, ``olabel`` (0: epsilon), ``weight`` (a cost), ``nextstate``.")
+  py::class_<StdArc>(m, "StdArc",
+                     "An arc: ``ilabel``, ``olabel`` (0: epsilon), ``weight`` (a cost), ``nextstate``.")
       .def(py::init([](int32_t ilabel, int32_t olabel, float weight, int32_t nextstate) {
              return StdArc{ilabel, olabel, weight, nextstate};
            }),
@@ -64,8 +65,9 @@ void BindArc(py::module_ &m) {
 }
 
 void DefineConstFst(ConstFstClass *fst_class) {
-  fst_class->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
-           "Copies an FST; raises ModelFormatError when a state, label or weight in it is none.")
+  fst_class
+      ->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
+            "Copies an FST; raises ModelFormatError when a state, label or weight in it is none.")
       .def_static("read", py::overload_cast<const std::string &>(&ReadFst), py::arg("path"), Release(),
                   "Reads an OpenFst file of type const or vector, with its symbol tables.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
@@ -106,18 +108,10 @@ void DefineConstFst(ConstFstClass *fst_class) {
           py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.")
       .def("max_input_label", &ConstFst::MaxInputLabel)
       .def("max_output_label", &ConstFst::MaxOutputLabel)
-      .def(
-          "input_symbols",
-          &ConstFst::InputSymbols,
-          "The embedded table of input symbols, or None.")
-      .def(
-          "output_symbols",
-          &ConstFst::OutputSymbols,
-          "The embedded table of output symbols, or None.")
-      .def("set_input_symbols",
-&ConstFst::SetInputSymbols, py::arg("table"))
-      .def("set_output_symbols",
-&ConstFst::SetOutputSymbols, py::arg("table"));
+      .def("input_symbols", &ConstFst::InputSymbols, "The embedded table of input symbols, or None.")
+      .def("output_symbols", &ConstFst::OutputSymbols, "The embedded table of output symbols, or None.")
+      .def("set_input_symbols", &ConstFst::SetInputSymbols, py::arg("table"))
+      .def("set_output_symbols", &ConstFst::SetOutputSymbols, py::arg("table"));
 }
 
 void DefineVectorFst(VectorFstClass *fst_class) {
@@ -171,14 +165,12 @@ void BindSymbolTable(py::module_ &m) {
                   "Reads a text file: a symbol and its key a line.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
                   "    ModelFormatError: a line is something else; names the byte.")
-      .def_static("read", py::overload_cast<const std::string &>(&SymbolTable::Read), py::arg("path"), Release(),
-                  "Reads OpenFst's binary form; raises as `read_text`.")
-      .def("write_text",
-           [](const SymbolTable &table, const std::string &path) {
-             WriteTable(table, path, &SymbolTable::WriteText);
-           })
-      .def("write",
-           [](const SymbolTable &table, const std::string &path) { WriteTable(table, path, &SymbolTable::Write); })
+      .def_static("read", py::overload_cast<const std::string &>(&SymbolTable::Read), py::arg("path"),
+                  Release(), "Reads OpenFst's binary form; raises as `read_text`.")
+      .def("write_text", [](const SymbolTable &table,
+                            const std::string &path) { WriteTable(table, path, &SymbolTable::WriteText); })
+      .def("write", [](const SymbolTable &table,
+                       const std::string &path) { WriteTable(table, path, &SymbolTable::Write); })
       .def("add_symbol", py::overload_cast<std::string_view>(&SymbolTable::AddSymbol), py::arg("symbol"),
            "Adds a symbol with the next free key, and returns its key.")
       .def(
@@ -191,7 +183,8 @@ void BindSymbolTable(py::module_ &m) {
       .def(
           "find_symbol", [](const SymbolTable &table, int64_t key) { return ToStr(table.FindSymbol(key)); },
           py::arg("key"), "The symbol of a key; '' when there is none.")
-      .def("find_index", &SymbolTable::FindKey, py::arg("symbol"), "The key of a symbol; -1 when there is none.")
+      .def("find_index", &SymbolTable::FindKey, py::arg("symbol"),
+           "The key of a symbol; -1 when there is none.")
       .def(
           "member_index",
           [](const SymbolTable &table, int64_t key) { return table.FindSymbol(key).data() != nullptr; },
@@ -206,13 +199,16 @@ void BindSymbolTable(py::module_ &m) {
       .def("num_symbols", &SymbolTable::NumSymbols)
       .def("available_key", &SymbolTable::AvailableKey, "The highest key plus one.")
       .def("__len__", &SymbolTable::NumSymbols)
-      .def("items", [](const SymbolTable &table) {
-        py::list items;
-        for (size_t i = 0; i < table.NumSymbols(); ++i) {
-          items.append(py::make_tuple(table.NthKey(i), ToStr(table.NthSymbol(i))));
-        }
-        return items;
-      }, "All (key, symbol) pairs, as a list, in the order in which they were added.");
+      .def(
+          "items",
+          [](const SymbolTable &table) {
+            py::list items;
+            for (size_t i = 0; i < table.NumSymbols(); ++i) {
+              items.append(py::make_tuple(table.NthKey(i), ToStr(table.NthSymbol(i))));
+            }
+            return items;
+          },
+          "All (key, symbol) pairs, as a list, in the order in which they were added.");
 }
 
 }  // namespace
@@ -228,7 +224,8 @@ void BindFst(py::module_ &m) {
   VectorFstClass vector_class(m, "StdVectorFst", "A transducer that is built state by state.");
   ConstFstClass const_class(
       m, "StdConstFst",
-      "A read-only transducer of standard arcs; weights are costs. Made from a `StdVectorFst`, or read from an\n"
+      "A read-only transducer of standard arcs; weights are costs. Made from a `StdVectorFst`, or read from "
+      "an\n"
       "OpenFst file; a file of type ``const`` is mapped, so that all processes share its pages.");
   DefineVectorFst(&vector_class);
   DefineConstFst(&const_class);

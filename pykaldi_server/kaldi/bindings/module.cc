@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindErrors(m);
   pykaldi::BindMatrix(m);
   pykaldi::BindFst(m);
+  pykaldi::BindDecoder(m);
 }

@@ -1,0 +1,7 @@
+"""Search in decoding graphs (PyKaldi's ``kaldi.decoder``)."""
+
+from pykaldi_server.kaldi._core import BestPath, SearchStatistics
+from pykaldi_server.kaldi.decoder.lattice_faster_online_decoder import (
+    LatticeFasterDecoderOptions,
+    LatticeFasterOnlineDecoder,
+)

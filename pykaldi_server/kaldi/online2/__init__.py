@@ -1,5 +1,12 @@
 """Online recognition: features, i-vectors, endpoints, decoding (``kaldi.online2``)."""
 
+from pykaldi_server.kaldi.online2.endpoint import (
+    EndpointDetector,
+    OnlineEndpointConfig,
+    OnlineEndpointRule,
+    decoding_endpoint_detected,
+    endpoint_detected,
+)
 from pykaldi_server.kaldi.online2.ivector_feature import (
     OnlineIvectorExtractionConfig,
     OnlineIvectorExtractionInfo,
@@ -20,6 +27,9 @@ from pykaldi_server.kaldi.online2.silence_weighting import (
 
 __all__ = [
     "DeltaWeights",
+    "EndpointDetector",
+    "OnlineEndpointConfig",
+    "OnlineEndpointRule",
     "OnlineIvectorExtractionConfig",
     "OnlineIvectorExtractionInfo",
     "OnlineIvectorExtractorAdaptationState",
@@ -30,4 +40,6 @@ __all__ = [
     "OnlineSilenceWeighting",
     "OnlineSilenceWeightingConfig",
     "OnlineSpliceOptions",
+    "decoding_endpoint_detected",
+    "endpoint_detected",
 ]

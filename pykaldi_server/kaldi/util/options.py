@@ -14,7 +14,7 @@ import difflib
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -37,7 +37,7 @@ def option(default: Any, help: str, *, name: str | None = None, path: bool = Fal
     return dataclasses.field(default=default, metadata={"help": help, "name": name, "path": path})
 
 
-def group(factory: type, prefix: str | None = None) -> Any:
+def group(factory: Callable[[], Any], prefix: str | None = None) -> Any:
     """Declares a nested options dataclass; ``prefix=None`` uses the field's name and a dot, '' none."""
     return dataclasses.field(default_factory=factory, metadata={"prefix": prefix})
 

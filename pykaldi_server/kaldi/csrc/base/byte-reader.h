@@ -49,8 +49,8 @@ class ByteReader {
   std::string_view ReadString(const char *what) {
     const int32_t size = Read<int32_t>(what);
     if (size < 0 || static_cast<size_t>(size) > Remaining()) {
-      Fail(offset_ - sizeof(size), what, std::to_string(size) + " bytes with " +
-                                             std::to_string(Remaining()) + " left");
+      Fail(offset_ - sizeof(size), what,
+           std::to_string(size) + " bytes with " + std::to_string(Remaining()) + " left");
     }
     return {Take(size, what), static_cast<size_t>(size)};
   }

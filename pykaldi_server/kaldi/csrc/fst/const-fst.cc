@@ -17,7 +17,8 @@ constexpr int64_t kMaxArcs = std::numeric_limits<uint32_t>::max();
 bool IsCost(float weight) { return weight > -std::numeric_limits<float>::infinity(); }
 
 // A count of the header, which must fit into the rest of the file.
-int64_t CheckCount(int64_t count, size_t element_size, int64_t most, const char *what, const ByteReader &reader) {
+int64_t CheckCount(int64_t count, size_t element_size, int64_t most, const char *what,
+                   const ByteReader &reader) {
   if (count < 0 || count > most || static_cast<size_t>(count) > reader.Remaining() / element_size) {
     reader.Fail(reader.Offset(), what,
                 "a count of " + std::to_string(count) + " with " + std::to_string(reader.Remaining()) +
@@ -54,7 +55,8 @@ std::string Describe(int32_t i, const ConstState &state) {
 
 ConstFst::ConstFst(int32_t start, std::vector<ConstState> states, std::vector<StdArc> arcs)
     : own_states_(std::move(states)), own_arcs_(std::move(arcs)) {
-  if (static_cast<int64_t>(own_states_.size()) > kMaxStates || static_cast<int64_t>(own_arcs_.size()) > kMaxArcs) {
+  if (static_cast<int64_t>(own_states_.size()) > kMaxStates ||
+      static_cast<int64_t>(own_arcs_.size()) > kMaxArcs) {
     throw ModelFormatError("an FST of " + std::to_string(own_states_.size()) + " states and " +
                            std::to_string(own_arcs_.size()) + " arcs is too large");
   }
@@ -72,7 +74,8 @@ ConstFst::ConstFst(const FstHeader &header, ByteReader *reader, std::shared_ptr<
   const size_t states_offset = reader->Offset();
   num_states_ = static_cast<int32_t>(
       CheckCount(header.num_states, sizeof(ConstState), kMaxStates, "the states of an FST", *reader));
-  states_ = reinterpret_cast<const ConstState *>(reader->Take(sizeof(ConstState) * num_states_, "the states"));
+  states_ =
+      reinterpret_cast<const ConstState *>(reader->Take(sizeof(ConstState) * num_states_, "the states"));
   if (aligned) reader->Align(kAlignment);
   const size_t arcs_offset = reader->Offset();
   num_arcs_ = CheckCount(header.num_arcs, sizeof(StdArc), kMaxArcs, "the arcs of an FST", *reader);
@@ -107,7 +110,8 @@ void ConstFst::Check(int64_t start, const ByteReader *reader, size_t states_offs
     }
     if (input_epsilons != state.num_input_epsilons || output_epsilons != state.num_output_epsilons) {
       Fail(reader, states_offset + sizeof(ConstState) * i,
-           std::to_string(input_epsilons) + " input and " + std::to_string(output_epsilons) + " output epsilons",
+           std::to_string(input_epsilons) + " input and " + std::to_string(output_epsilons) +
+               " output epsilons",
            Describe(i, state));
     }
     next_arc += state.num_arcs;

@@ -61,7 +61,8 @@ std::shared_ptr<ConstFst> ReadVectorFst(const FstHeader &header, ByteReader *rea
     reader->Fail(0, "a start state below " + std::to_string(states.size()), std::to_string(header.start));
   }
   try {
-    auto fst = std::make_shared<ConstFst>(static_cast<int32_t>(header.start), std::move(states), std::move(arcs));
+    auto fst =
+        std::make_shared<ConstFst>(static_cast<int32_t>(header.start), std::move(states), std::move(arcs));
     fst->SetInputSymbols(header.input_symbols);
     fst->SetOutputSymbols(header.output_symbols);
     return fst;

@@ -1,8 +1,8 @@
 // A table of symbols (words, phones) and their integer keys, as OpenFst has it.
 //
-// Text form (words.txt): a symbol, spaces or tabs, and the key, a line each. Binary form, also embedded in FST
-// files: int32 magic number, string name, int64 next free key, int64 number of symbols, then a string and an
-// int64 key for each.
+// Text form (words.txt): a symbol, spaces or tabs, and the key, a line each. Binary form, also embedded in
+// FST files: int32 magic number, string name, int64 next free key, int64 number of symbols, then a string and
+// an int64 key for each.
 //
 // A symbol that comes twice keeps its first key, and a key its first symbol (symbol-table.cc in OpenFst).
 // The symbols stand one after the other in one buffer, so half a million of them take about 20 MB.

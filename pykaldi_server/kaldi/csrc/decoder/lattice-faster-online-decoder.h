@@ -1,0 +1,137 @@
+// Beam search for the best paths through a decoding graph, which keeps a lattice and can be asked for its
+// best path at any time.
+//
+// Token passing, a frame at a time: every token within the beam takes all emitting arcs of its state to the
+// next boundary (ProcessEmitting), then epsilon arcs are followed there (ProcessNonemitting). Of the tokens
+// that meet in a state the best one stays, and all links are kept for the lattice. The beam, max_active and
+// min_active bound the tokens that are expanded; the cutoff for new tokens tightens while a frame's arcs are
+// visited, so tokens at the very edge of the beam depend on the order of the visits, here as in Kaldi.
+//
+// The graph is a template parameter with these members, so that a graph that is composed while it is searched
+// is decoded by the same code:
+//
+//   int32_t Start()                      the start state, kNoStateId when there is none
+//   float Final(state)                   the final cost, +infinity when the state is not final
+//   ArcSpan Arcs(state)                  its arcs; valid until Arcs is called again
+//   uint32_t NumInputEpsilons(state)     how many of them have no input label
+//   int32_t MaxInputLabel()              no input label is higher
+//   void PrefetchState/PrefetchArcs(state)   hints that Arcs will be called
+//
+// Sources: decoder/lattice-faster-decoder.cc, decoder/lattice-faster-online-decoder.cc, and "Generating exact
+// lattices in the WFST framework", Povey et al., ICASSP 2012.
+#ifndef PYKALDI_SERVER_DECODER_LATTICE_FASTER_ONLINE_DECODER_H_
+#define PYKALDI_SERVER_DECODER_LATTICE_FASTER_ONLINE_DECODER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "csrc/decoder/best-path.h"
+#include "csrc/decoder/lattice-faster-decoder-config.h"
+#include "csrc/decoder/state-token-map.h"
+#include "csrc/decoder/token-lattice.h"
+#include "csrc/fst/const-fst.h"
+#include "csrc/lat/lattice.h"
+
+namespace pykaldi {
+
+// Log-likelihoods of a block of frames, row-major, already multiplied by the acoustic scale.
+struct LoglikeBlock {
+  const float *data;
+  int64_t num_frames;
+  int64_t num_pdfs;
+
+  const float *Row(int64_t frame) const { return data + frame * num_pdfs; }
+};
+
+// What the search has done since InitDecoding.
+struct SearchStatistics {
+  int64_t num_tokens = 0;  // created
+  int64_t num_arcs = 0;    // visited
+  int64_t num_links = 0;   // created
+};
+
+template <class Graph>
+class LatticeFasterOnlineDecoder {
+ public:
+  // `id2pdf` gives the pdf of each transition-id; element 0 is not used. Throws ConfigError when an option
+  // makes no sense, or when the graph has transition-ids that `id2pdf` does not have.
+  LatticeFasterOnlineDecoder(std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
+                             const std::vector<int32_t> &id2pdf);
+
+  // Starts a new utterance; the constructor has done so already.
+  void InitDecoding();
+  // Decodes a block of frames. Throws DecoderError when a log-likelihood is NaN or +infinity, when pdfs are
+  // missing, when no token survives a frame (that frame then does not count), or after FinalizeDecoding.
+  void AdvanceDecoding(const LoglikeBlock &loglikes);
+  // Prunes the lattice with final costs, when no more frames come.
+  void FinalizeDecoding();
+
+  int32_t NumFramesDecoded() const { return lattice_.NumFrames(); }
+  // How much worse than the best token the best final one is, with its final cost; infinity when no final
+  // state is active.
+  float FinalRelativeCost() const;
+
+  // With `use_final_costs`, and when a final state is active, paths end in final states, and their final
+  // costs count. After FinalizeDecoding final costs must be used.
+  BestPath GetBestPath(bool use_final_costs) const;
+  Lattice GetRawLattice(bool use_final_costs) const;
+
+  // The best path so far, without final costs. Not after FinalizeDecoding.
+  CurrentBestPath &UpdateBestPath();
+
+  int32_t MaxTransitionId() const { return static_cast<int32_t>(pdf_of_label_.size()) - 1; }
+  const SearchStatistics &Statistics() const { return statistics_; }
+
+ private:
+  struct Cutoff {
+    float cost;           // tokens up to this cost are expanded
+    float adaptive_beam;  // the beam that this cost means
+  };
+  struct FinalCosts {
+    std::vector<float> costs;  // of each newest token; infinity: not final
+    float best_cost;
+    float best_cost_with_final;  // infinity when no token is final
+  };
+
+  void CheckUsable() const;
+  void CheckBlock(const LoglikeBlock &loglikes) const;
+  void SetFrameCosts(const float *loglikes);
+  Cutoff GetCutoff(const std::vector<Token> &tokens, float best_cost);
+  float FirstNextCutoff(const Token &best, float cost_offset, float adaptive_beam) const;
+  float ProcessEmitting();
+  void ProcessNonemitting(float cutoff);
+  void ExpandEpsilons(int32_t token, float cutoff);
+  // Finds or creates the token of a state; gives it a lower cost when this is one. Returns whether it did.
+  bool Relax(int32_t state, float tot_cost, int32_t link, std::vector<Token> *tokens, int32_t *token);
+  FinalCosts ComputeFinalCosts() const;
+  // Final costs as paths are to be ended by, according to the caller's wish and to what is active.
+  std::vector<float> EndCosts(bool use_final_costs) const;
+  int32_t BestToken(const std::vector<float> &end_costs) const;
+
+  const std::shared_ptr<Graph> graph_;
+  const LatticeFasterDecoderConfig config_;
+  const int32_t num_pdfs_;
+  std::vector<int32_t> pdf_of_label_;  // epsilon: num_pdfs_, whose cost is infinite
+
+  TokenLattice lattice_;
+  CurrentBestPath best_path_;
+  bool is_usable_ = false;  // false once an exception left a frame unfinished
+  bool is_finalized_ = false;
+  float final_relative_cost_ = 0;  // once finalized
+  SearchStatistics statistics_;
+
+  // Of the frame that is being decoded.
+  std::vector<float> frame_costs_;      // acoustic costs by pdf
+  std::vector<float> offset_costs_;     // the same with the frame's cost offset
+  StateTokenMap map_;                   // of the newest boundary
+  std::vector<int32_t> active_;         // tokens to expand
+  std::vector<int32_t> queue_;          // tokens whose epsilon arcs wait
+  std::vector<int32_t> epsilon_begin_;  // the first epsilon link of each newest token, or kNotExpanded
+  std::vector<float> sorted_costs_;     // scratch memory of GetCutoff
+};
+
+}  // namespace pykaldi
+
+#endif  // PYKALDI_SERVER_DECODER_LATTICE_FASTER_ONLINE_DECODER_H_

@@ -1,0 +1,202 @@
+#include "csrc/decoder/token-lattice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "csrc/base/error.h"
+
+namespace pykaldi {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int32_t kPruned = -1;
+
+// The cost of the path that reaches a link's target over the link. The order of the additions is that of the
+// search, so the best link into a token gives exactly the token's total cost.
+float CostThrough(const Token &source, const Link &link, float cost_offset) {
+  return source.tot_cost + (cost_offset + link.acoustic_cost) + link.graph_cost;
+}
+
+float CostThrough(const Token &source, const Link &epsilon_link) {
+  return source.tot_cost + epsilon_link.graph_cost;
+}
+
+}  // namespace
+
+void TokenLattice::Clear() {
+  for (TokenFrame &frame : frames_) {
+    if (frame.is_large) Recycle(std::move(frame));
+  }
+  frames_.clear();
+}
+
+void TokenLattice::AddFrame() {
+  if (spare_.empty()) {
+    frames_.emplace_back();
+    return;
+  }
+  frames_.push_back(std::move(spare_.back()));
+  spare_.pop_back();
+}
+
+void TokenLattice::RemoveFrame() {
+  Recycle(std::move(frames_.back()));
+  frames_.pop_back();
+  if (!frames_.empty()) frames_.back().emitting_links.clear();
+}
+
+void TokenLattice::PruneActive(float delta) {
+  for (int32_t f = NumFrames() - 1; f >= 0; --f) {
+    if (frames_[f].must_prune_links) {
+      const PruneResult result = PruneLinks(f, delta);
+      if (result.extra_costs_changed && f > 0) frames_[f - 1].must_prune_links = true;
+      if (result.links_pruned) frames_[f].must_prune_tokens = true;
+      frames_[f].must_prune_links = false;
+    }
+    if (f + 1 < NumFrames() && frames_[f + 1].must_prune_tokens) {
+      PruneTokens(f + 1);
+      frames_[f + 1].must_prune_tokens = false;
+    }
+  }
+}
+
+void TokenLattice::PruneFinal(const std::vector<float> &final_costs, float best_cost) {
+  const int32_t last = NumFrames();
+  TokenFrame &frame = frames_[last];
+  extra_.resize(frame.tokens.size());
+  for (size_t i = 0; i < frame.tokens.size(); ++i) {
+    extra_[i] = frame.tokens[i].tot_cost + final_costs[i] - best_cost;
+  }
+  PruneEpsilonLinks(&frame);
+  for (size_t i = 0; i < frame.tokens.size(); ++i) {
+    frame.tokens[i].extra_cost = extra_[i] > lattice_beam_ ? kInfinity : extra_[i];
+  }
+  for (int32_t f = last - 1; f >= 0; --f) {
+    PruneLinks(f, 0);
+    PruneTokens(f + 1);
+  }
+  PruneTokens(0);
+}
+
+TokenLattice::PruneResult TokenLattice::PruneLinks(int32_t boundary, float delta) {
+  TokenFrame &frame = frames_[boundary];
+  const size_t num_links = frame.emitting_links.size() + frame.epsilon_links.size();
+  PruneEmittingLinks(boundary);
+  PruneEpsilonLinks(&frame);
+  PruneResult result{false, frame.emitting_links.size() + frame.epsilon_links.size() < num_links};
+  for (size_t i = 0; i < frame.tokens.size(); ++i) {
+    Token &token = frame.tokens[i];
+    // Infinity minus infinity is no number, and no change: the comparison is false.
+    if (std::fabs(extra_[i] - token.extra_cost) > delta) result.extra_costs_changed = true;
+    token.extra_cost = extra_[i];
+  }
+  return result;
+}
+
+void TokenLattice::PruneEmittingLinks(int32_t boundary) {
+  TokenFrame &frame = frames_[boundary];
+  std::vector<Token> &targets = frames_[boundary + 1].tokens;
+  std::vector<Link> &links = frame.emitting_links;
+  extra_.assign(frame.tokens.size(), kInfinity);
+  size_t num_kept = 0;
+  for (size_t i = 0; i < links.size(); ++i) {
+    const Link &link = links[i];
+    Token &target = targets[link.target];
+    const float through = CostThrough(frame.tokens[link.source], link, frame.cost_offset);
+    const float extra = target.extra_cost + (through - target.tot_cost);
+    if (!(extra <= lattice_beam_)) continue;
+    extra_[link.source] = std::min(extra_[link.source], std::max(extra, 0.0f));
+    if (target.best_link == static_cast<int32_t>(i)) target.best_link = static_cast<int32_t>(num_kept);
+    links[num_kept++] = link;
+  }
+  links.resize(num_kept);
+}
+
+void TokenLattice::PruneEpsilonLinks(TokenFrame *frame) {
+  std::vector<Token> &tokens = frame->tokens;
+  std::vector<Link> &links = frame->epsilon_links;
+  const auto extra_through = [&](const Link &link) {
+    return extra_[link.target] + (CostThrough(tokens[link.source], link) - tokens[link.target].tot_cost);
+  };
+  // The links were made more or less in topological order: backwards, one pass and one to see that nothing
+  // changes are nearly always enough. Without cycles there cannot be more passes than links.
+  bool changed = true;
+  for (size_t pass = 0; changed && pass < links.size(); ++pass) {
+    changed = false;
+    for (size_t i = links.size(); i-- > 0;) {
+      const float extra = std::max(extra_through(links[i]), 0.0f);
+      if (extra <= lattice_beam_ && extra < extra_[links[i].source]) {
+        extra_[links[i].source] = extra;
+        changed = true;
+      }
+    }
+  }
+  size_t num_kept = 0;
+  for (size_t i = 0; i < links.size(); ++i) {
+    if (!(extra_through(links[i]) <= lattice_beam_)) continue;
+    Token &target = tokens[links[i].target];
+    if (target.best_link == ~static_cast<int32_t>(i)) target.best_link = ~static_cast<int32_t>(num_kept);
+    links[num_kept++] = links[i];
+  }
+  links.resize(num_kept);
+}
+
+void TokenLattice::PruneTokens(int32_t boundary) {
+  TokenFrame &frame = frames_[boundary];
+  std::vector<Token> &tokens = frame.tokens;
+  new_position_.resize(tokens.size());
+  int32_t num_kept = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const bool is_kept = tokens[i].extra_cost != kInfinity;
+    new_position_[i] = is_kept ? num_kept : kPruned;
+    if (is_kept) tokens[num_kept++] = tokens[i];
+  }
+  if (static_cast<size_t>(num_kept) < tokens.size()) {
+    tokens.resize(num_kept);
+    for (Link &link : frame.emitting_links) link.source = new_position_[link.source];
+    for (Link &link : frame.epsilon_links) {
+      link.source = new_position_[link.source];
+      link.target = new_position_[link.target];
+    }
+    if (boundary > 0) {
+      for (Link &link : frames_[boundary - 1].emitting_links) link.target = new_position_[link.target];
+    }
+  }
+  if (frame.is_large) MoveToSmallArrays(&frame);
+}
+
+void TokenLattice::MoveToSmallArrays(TokenFrame *frame) {
+  TokenFrame small = *frame;  // a copy takes no more memory than it needs
+  small.is_large = false;
+  std::swap(small, *frame);
+  Recycle(std::move(small));
+}
+
+void TokenLattice::Recycle(TokenFrame large) {
+  large.tokens.clear();
+  large.epsilon_links.clear();
+  large.emitting_links.clear();
+  large.must_prune_links = large.must_prune_tokens = true;
+  spare_.push_back(std::move(large));
+}
+
+const Link *BackwardWalk::Next() {
+  const TokenFrame &frame = lattice_.Frame(boundary_);
+  const int32_t position = frame.tokens[token_].best_link;
+  if (position == Token::kNoLink) return nullptr;
+  const Link *link;
+  if (position < 0) {
+    link = &frame.epsilon_links[~position];
+    if (++num_epsilons_ > frame.tokens.size()) {
+      throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
+    }
+  } else {
+    link = &lattice_.Frame(--boundary_).emitting_links[position];
+    num_epsilons_ = 0;
+  }
+  token_ = link->source;
+  return link;
+}
+
+}  // namespace pykaldi

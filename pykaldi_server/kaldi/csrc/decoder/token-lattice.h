@@ -1,0 +1,134 @@
+// The tokens of a search and the links between them: the state-level lattice while it grows.
+//
+// A token is a state of the graph that is alive on a frame boundary; boundary 0 stands before the first
+// frame, and boundary f + 1 behind frame f. A link is an arc that was taken: an epsilon link stays on its
+// boundary, an emitting link crosses one frame. Cost of a path = graph costs + acoustic costs.
+//
+//   tot_cost    cost of the best path from the start to the token
+//   extra_cost  by how much the best path through the token is worse than the best path there is, if the
+//               tokens of the newest boundary were all equally good. It only grows as frames are added, so
+//               what exceeds the lattice beam once can be dropped at once:
+//                 extra(t) = min over links t -> u of extra(u) + tot(t) + cost(link) - tot(u)
+//
+// On each frame an offset (minus the best total cost) is added to the acoustic costs, which keeps the totals
+// near zero however long the utterance is. Links store acoustic costs without it, exactly as they came in.
+//
+// Tokens and links of a boundary stand in three arrays and name each other by position. Those of the newest
+// boundaries are large; once pruned, what is left moves to arrays of the right size and the large ones are
+// used again.
+//
+// Source: decoder/lattice-faster-decoder.cc (PruneForwardLinks, PruneTokensForFrame, PruneActiveTokens).
+#ifndef PYKALDI_SERVER_DECODER_TOKEN_LATTICE_H_
+#define PYKALDI_SERVER_DECODER_TOKEN_LATTICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace pykaldi {
+
+struct Link {
+  int32_t source;  // a token of this boundary
+  int32_t target;  // a token of this boundary (epsilon link) or of the next one (emitting link)
+  int32_t ilabel;
+  int32_t olabel;
+  float graph_cost;
+  float acoustic_cost;
+};
+
+struct Token {
+  // The start token, which no link enters.
+  static constexpr int32_t kNoLink = std::numeric_limits<int32_t>::max();
+
+  float tot_cost;
+  float extra_cost;
+  // The link of the best path into the token: a position among the emitting links of the boundary before, or
+  // the complement (~) of a position among the epsilon links of this one.
+  int32_t best_link;
+  int32_t state;
+};
+
+struct TokenFrame {
+  std::vector<Token> tokens;
+  std::vector<Link> epsilon_links;
+  std::vector<Link> emitting_links;  // grouped by source
+  float cost_offset = 0;             // of the frame that the emitting links cross
+  bool must_prune_links = true;
+  bool must_prune_tokens = true;
+  bool is_large = true;  // the arrays have room for unpruned tokens
+};
+
+class TokenLattice {
+ public:
+  explicit TokenLattice(float lattice_beam) : lattice_beam_(lattice_beam) {}
+
+  // The number of frames between the first boundary and the newest one.
+  int32_t NumFrames() const { return static_cast<int32_t>(frames_.size()) - 1; }
+  TokenFrame &Frame(int32_t boundary) { return frames_[boundary]; }
+  const TokenFrame &Frame(int32_t boundary) const { return frames_[boundary]; }
+  const TokenFrame &Newest() const { return frames_.back(); }
+
+  void Clear();
+  // Adds an empty boundary. References to boundaries become invalid.
+  void AddFrame();
+  // Takes the newest boundary back, and the links to it.
+  void RemoveFrame();
+
+  // Prunes all boundaries but the newest, from the newest to the oldest, as far as extra costs change by more
+  // than `delta`.
+  void PruneActive(float delta);
+  // Prunes all boundaries exactly, when no more frames come. `final_costs` are those of the newest tokens
+  // (infinity: not final), and `best_cost` is the least sum of total and final cost.
+  void PruneFinal(const std::vector<float> &final_costs, float best_cost);
+
+ private:
+  struct PruneResult {
+    bool extra_costs_changed;
+    bool links_pruned;
+  };
+
+  // Recomputes the extra costs of a boundary and drops links beyond the lattice beam.
+  PruneResult PruneLinks(int32_t boundary, float delta);
+  // Sets extra_ of each token to the least that its emitting links give.
+  void PruneEmittingLinks(int32_t boundary);
+  // Lowers extra_ through the epsilon links until nothing changes.
+  void PruneEpsilonLinks(TokenFrame *frame);
+  // Drops tokens that no path within the lattice beam uses. Their links are gone already.
+  void PruneTokens(int32_t boundary);
+  void MoveToSmallArrays(TokenFrame *frame);
+  // Empties large arrays and keeps them for a new boundary.
+  void Recycle(TokenFrame large);
+
+  float lattice_beam_;
+  std::vector<TokenFrame> frames_;
+  std::vector<TokenFrame> spare_;  // emptied large arrays
+  // Scratch memory of pruning, one element a token.
+  std::vector<float> extra_;
+  std::vector<int32_t> new_position_;
+};
+
+// Walks the best path backwards, from a token of the newest boundary to the start.
+class BackwardWalk {
+ public:
+  BackwardWalk(const TokenLattice &lattice, int32_t token)
+      : lattice_(lattice), boundary_(lattice.NumFrames()), token_(token) {}
+
+  // Takes the link by which the best path enters the present token, and moves to its source; null at the
+  // start. Throws DecoderError when epsilon links form a cycle.
+  const Link *Next();
+
+  // Where the source of the last link stands.
+  int32_t Boundary() const { return boundary_; }
+  const Token &SourceToken() const { return lattice_.Frame(boundary_).tokens[token_]; }
+
+ private:
+  const TokenLattice &lattice_;
+  int32_t boundary_;
+  int32_t token_;
+  size_t num_epsilons_ = 0;  // taken on this boundary
+};
+
+}  // namespace pykaldi
+
+#endif  // PYKALDI_SERVER_DECODER_TOKEN_LATTICE_H_

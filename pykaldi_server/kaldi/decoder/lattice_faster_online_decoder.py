@@ -1,0 +1,170 @@
+"""The lattice-generating beam search (``decoder/lattice-faster-online-decoder.cc``).
+
+One decoder serves one stream: it is cheap beside the graph, which all decoders share. The search itself is in
+the core (``csrc/decoder``), where its header explains it; calls release the GIL.
+
+Example:
+    >>> options = LatticeFasterDecoderOptions(beam=13.0)
+    >>> decoder = LatticeFasterOnlineDecoder(graph, options, trans_model.id2pdf)
+    >>> for block in blocks_of_loglikes:
+    ...     decoder.advance_decoding(block)
+    ...     print(decoder.partial_words())
+    >>> decoder.finalize_decoding()
+    >>> lattice = decoder.get_raw_lattice()
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi import _core
+from pykaldi_server.kaldi._core import BestPath, SearchStatistics, StdConstFst
+from pykaldi_server.kaldi.util.options import Options, option
+
+_INT32_MAX = 2**31 - 1
+_CORE_FIELDS = [
+    *("beam", "max_active", "min_active", "lattice_beam", "prune_interval"),
+    *("beam_delta", "hash_ratio", "prune_scale"),
+]
+
+
+@dataclass
+class LatticeFasterDecoderOptions(Options):
+    """Options of the search; costs are negative natural logarithms."""
+
+    beam: float = option(16.0, "Drop hypotheses that are worse than the best one by more than this cost.")
+    max_active: int = option(_INT32_MAX, "Expand at most so many states a frame.")
+    min_active: int = option(200, "Expand at least so many states a frame, beyond the beam if need be.")
+    lattice_beam: float = option(10.0, "Keep in the lattice what is within this cost of the best path.")
+    prune_interval: int = option(25, "Prune the tokens of earlier frames every so many frames.")
+    determinize_lattice: bool = option(
+        True, "Determinize lattices, so that each word sequence is in them once; the decoder itself does not."
+    )
+    beam_delta: float = option(0.5, "Widen the beam that max-active or min-active implies by this cost.")
+    hash_ratio: float = option(2.0, "Keep at least so many places in the hash table for each active state.")
+    prune_scale: float = option(
+        0.1,
+        "Prune further back while costs change by more than this times the lattice beam.",
+    )
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        self.core_config().check()
+
+    def core_config(self) -> Any:
+        """The options as the core takes them."""
+        config = _core.LatticeFasterDecoderConfig()
+        for name in _CORE_FIELDS:
+            setattr(config, name, getattr(self, name))
+        return config
+
+
+class LatticeFasterOnlineDecoder:
+    """Searches a graph frame by frame, keeps a lattice, and has the best path so far at any time.
+
+    Every method raises `DecoderError` when another thread is inside the decoder.
+    """
+
+    def __init__(self, fst: StdConstFst, opts: LatticeFasterDecoderOptions, id2pdf: NDArray[np.int32]):
+        """Starts the first utterance.
+
+        Args:
+            fst: the decoding graph, HCLG.
+            opts: options of the search.
+            id2pdf: pdf of each transition-id, (transition-ids + 1,), int32; element 0 is not used
+                (`TransitionModel.id2pdf`).
+
+        Raises:
+            ConfigError: an option makes no sense, or the graph has transition-ids that the model has not.
+        """
+        self._options = opts
+        self._core = _core.LatticeFasterOnlineDecoder(fst, opts.core_config(), id2pdf)
+
+    def get_options(self) -> LatticeFasterDecoderOptions:
+        """The options of the search."""
+        return self._options
+
+    def init_decoding(self) -> None:
+        """Starts a new utterance; what is known of the last one is gone."""
+        self._core.init_decoding()
+
+    def advance_decoding(self, loglikes: NDArray[np.float32]) -> None:
+        """Decodes a block of frames.
+
+        Args:
+            loglikes: log-likelihoods times the acoustic scale, (frames, pdfs), float32; -inf is impossible.
+
+        Raises:
+            DecoderError: a log-likelihood is NaN or +inf; there are fewer pdfs than the model has; no path
+                survives a frame (those before it stay decoded); or decoding was finalized.
+        """
+        self._core.advance_decoding(loglikes)
+
+    def finalize_decoding(self) -> None:
+        """Prunes the lattice exactly and with final costs; no frames can be decoded after it."""
+        self._core.finalize_decoding()
+
+    def num_frames_decoded(self) -> int:
+        """Frames decoded since the utterance began."""
+        return self._core.num_frames_decoded()
+
+    def get_best_path(self, use_final_probs: bool = True) -> BestPath:
+        """Traces back the best path, as far as frames are decoded.
+
+        Args:
+            use_final_probs: let the path end in a final state and count its final cost, if a final state is
+                active. Must be true once decoding is finalized.
+
+        Returns:
+            ``words`` and ``alignment`` (one transition-id a frame), int32; ``graph_cost``, ``acoustic_cost``.
+        """
+        return self._core.get_best_path(use_final_probs)
+
+    def get_raw_lattice(self, use_final_probs: bool = True) -> Any:
+        """The state-level lattice, topologically sorted; costs as they came in, not divided by a scale.
+
+        Args:
+            use_final_probs: as for `get_best_path`.
+        """
+        return self._core.get_raw_lattice(use_final_probs)
+
+    def traceback(self) -> tuple[int, NDArray[np.int32]]:
+        """The part of the best path, without final costs, that is new since the last call.
+
+        Walks back only to the first token that the path had before. As in Kaldi's silence weighting, a
+        frame counts as unchanged if the path still leaves the same token there, though by another link.
+
+        Returns:
+            The first changed frame, and the transition-ids from there to the newest frame, int32.
+
+        Raises:
+            DecoderError: decoding was finalized.
+        """
+        return self._core.traceback()
+
+    def partial_words(self) -> NDArray[np.int32]:
+        """The words of the best path so far, without final costs, int32; costs no full traceback."""
+        return self._core.partial_words()
+
+    def trailing_silence_length(self, is_silence: NDArray[np.uint8]) -> int:
+        """Counts the frames of silence at the end of the best path, without final costs.
+
+        Args:
+            is_silence: not 0 for the transition-ids of silence phones, (transition-ids + 1,), uint8.
+        """
+        return self._core.trailing_silence_length(is_silence)
+
+    def final_relative_cost(self) -> float:
+        """How much worse the best final token is than the best token; inf when no final state is active."""
+        return self._core.final_relative_cost()
+
+    def reached_final(self) -> bool:
+        """Whether a final state is active."""
+        return self.final_relative_cost() != math.inf
+
+    def statistics(self) -> SearchStatistics:
+        """Counts of what the search has done since the utterance began."""
+        return self._core.statistics()

@@ -1,0 +1,215 @@
+"""The search with a wide open beam against a slow exact one, on random small graphs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
+
+# Sums of up to 20 float32 numbers below 20, added in different orders.
+TOLERANCE = 1e-4
+WIDE = 1e5
+NUM_LABELS = 4
+
+Arc = tuple[int, int, float, int]
+
+
+@dataclass
+class Graph:
+    """Arcs (ilabel, olabel, cost, next state) and final costs by state; the start is 0."""
+
+    arcs: list[list[Arc]]
+    finals: list[float]
+
+    def fst(self) -> StdConstFst:
+        fst = StdVectorFst()
+        for _ in self.arcs:
+            fst.add_state()
+        for state, (arcs, final) in enumerate(zip(self.arcs, self.finals, strict=True)):
+            fst.set_final(state, final)
+            for arc in arcs:
+                fst.add_arc(state, StdArc(*arc))
+        fst.set_start(0)
+        return StdConstFst(fst)
+
+
+@dataclass(frozen=True)
+class Path:
+    words: tuple[int, ...]
+    alignment: tuple[int, ...]
+    graph_cost: float
+    acoustic_cost: float
+    state: int
+
+    @property
+    def cost(self) -> float:
+        return self.graph_cost + self.acoustic_cost
+
+
+def all_paths(graph: Graph, loglikes: NDArray[np.float32]) -> list[Path]:
+    """Every path that consumes all frames, without final costs. Epsilon arcs lead to higher states only."""
+    found, waiting = [], [Path((), (), 0.0, 0.0, 0)]
+    while waiting:
+        path = waiting.pop()
+        frame = len(path.alignment)
+        if frame == len(loglikes):
+            found.append(path)
+        for ilabel, olabel, cost, state in graph.arcs[path.state]:
+            if ilabel != 0 and frame == len(loglikes):
+                continue
+            waiting.append(
+                Path(
+                    path.words + (olabel,) * (olabel != 0),
+                    path.alignment + (ilabel,) * (ilabel != 0),
+                    path.graph_cost + cost,
+                    path.acoustic_cost - (float(loglikes[frame, ilabel - 1]) if ilabel else 0.0),
+                    state,
+                )
+            )
+    return found
+
+
+def end_costs(graph: Graph, paths: list[Path], use_final_probs: bool) -> list[float]:
+    """What each path costs in the end: with its final cost, if these are to be used and one is finite."""
+    finals = [graph.finals[path.state] for path in paths]
+    if not use_final_probs or all(final == math.inf for final in finals):
+        finals = [0.0] * len(paths)
+    return [path.cost + final for path, final in zip(paths, finals, strict=True)]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    count = draw(st.integers(1, 4))
+    costs = st.integers(-8, 40).map(lambda x: x / 8)
+    arcs = []
+    for state in range(count):
+        emitting = st.tuples(st.integers(1, NUM_LABELS), st.integers(0, 3), costs, st.integers(0, count - 1))
+        arcs.append(draw(st.lists(emitting, min_size=0, max_size=3)))
+        if state + 1 < count:
+            epsilon = st.tuples(st.just(0), st.integers(0, 3), costs, st.integers(state + 1, count - 1))
+            arcs[-1] = draw(st.permutations(arcs[-1] + draw(st.lists(epsilon, max_size=2))))
+    # A way out of the start, so that few graphs lead nowhere at once.
+    arcs[0].append((1, 1, 0.5, draw(st.integers(0, count - 1))))
+    finals = draw(st.lists(costs | st.just(math.inf), min_size=count, max_size=count))
+    return Graph(arcs, finals)
+
+
+def loglike_blocks() -> st.SearchStrategy[NDArray[np.float32]]:
+    rows = st.lists(st.integers(-60, 10).map(lambda x: x / 4), min_size=NUM_LABELS, max_size=NUM_LABELS)
+    return st.lists(rows, min_size=1, max_size=4).map(lambda block: np.array(block, np.float32))
+
+
+def wide_open_decoder(graph: Graph, **changes: float) -> LatticeFasterOnlineDecoder:
+    options = LatticeFasterDecoderOptions(beam=WIDE, lattice_beam=WIDE, prune_interval=2, min_active=0)
+    for name, value in changes.items():
+        setattr(options, name, value)
+    return LatticeFasterOnlineDecoder(graph.fst(), options, np.arange(-1, NUM_LABELS, dtype=np.int32))
+
+
+def check_best_path(graph: Graph, loglikes: NDArray[np.float32], use_final_probs: bool) -> None:
+    decoder = wide_open_decoder(graph)
+    for frame in range(1, len(loglikes) + 1):
+        paths = all_paths(graph, loglikes[:frame])
+        if not paths:
+            break
+        decoder.advance_decoding(loglikes[frame - 1 : frame])
+        costs = end_costs(graph, paths, use_final_probs)
+        best = decoder.get_best_path(use_final_probs)
+        assert best.graph_cost + best.acoustic_cost == pytest.approx(min(costs), abs=TOLERANCE)
+        # The path that it names exists, and costs what it says.
+        same = [
+            cost
+            for path, cost in zip(paths, costs, strict=True)
+            if path.words == tuple(best.words) and path.alignment == tuple(best.alignment)
+        ]
+        assert min(same) == pytest.approx(min(costs), abs=TOLERANCE)
+        plain = min(path.cost for path in paths)
+        final = min(path.cost + graph.finals[path.state] for path in paths)
+        assert decoder.final_relative_cost() == pytest.approx(final - plain, abs=TOLERANCE)
+        assert decoder.reached_final() == (final != math.inf)
+
+
+def check_incremental_traceback(graph: Graph, loglikes: NDArray[np.float32]) -> None:
+    decoder = wide_open_decoder(graph, lattice_beam=2.0)
+    known: list[int] = []
+    perhaps_stale: set[int] = set()
+    is_silence = np.array([0, 1, 0, 1, 0], np.uint8)
+    for frame in range(1, len(loglikes) + 1):
+        if not all_paths(graph, loglikes[:frame]):
+            break
+        decoder.advance_decoding(loglikes[frame - 1 : frame])
+        best = decoder.get_best_path(use_final_probs=False)
+        alignment = best.alignment.tolist()
+        assert decoder.partial_words().tolist() == best.words.tolist()
+        first, changes = decoder.traceback()
+        known[first:] = changes.tolist()
+        # In the frame before the changes the path may leave the same token by another link.
+        perhaps_stale = {f for f in perhaps_stale if f < first} | {first - 1}
+        assert len(known) == frame
+        assert all(known[f] == alignment[f] for f in range(frame) if f not in perhaps_stale)
+        last_sound = max((f for f in range(frame) if not is_silence[alignment[f]]), default=-1)
+        assert decoder.trailing_silence_length(is_silence) == frame - 1 - last_sound
+        assert decoder.traceback()[0] == frame
+
+
+def check_finalizing(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: float) -> None:
+    if not all_paths(graph, loglikes):
+        return
+    decoder = wide_open_decoder(graph, lattice_beam=lattice_beam)
+    decoder.advance_decoding(loglikes)
+    before, cost = decoder.get_best_path(), decoder.final_relative_cost()
+    decoder.finalize_decoding()
+    after = decoder.get_best_path()
+    assert after.words.tolist() == before.words.tolist()
+    assert after.alignment.tolist() == before.alignment.tolist()
+    assert decoder.final_relative_cost() == cost
+
+
+FEW = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=500, deadline=None)
+LATTICE_BEAMS = st.sampled_from([0.5, 2.0, 100.0])
+
+
+@given(graphs(), loglike_blocks(), st.booleans())
+@FEW
+def test_best_path_is_exact(graph, loglikes, use_final_probs):
+    check_best_path(graph, loglikes, use_final_probs)
+
+
+@pytest.mark.slow
+@given(graphs(), loglike_blocks(), st.booleans())
+@MANY
+def test_best_path_is_exact_500(graph, loglikes, use_final_probs):
+    check_best_path(graph, loglikes, use_final_probs)
+
+
+@given(graphs(), loglike_blocks())
+@FEW
+def test_incremental_traceback_follows_the_best_path(graph, loglikes):
+    check_incremental_traceback(graph, loglikes)
+
+
+@pytest.mark.slow
+@given(graphs(), loglike_blocks())
+@MANY
+def test_incremental_traceback_follows_the_best_path_500(graph, loglikes):
+    check_incremental_traceback(graph, loglikes)
+
+
+@given(graphs(), loglike_blocks(), LATTICE_BEAMS)
+@FEW
+def test_finalizing_keeps_the_best_path(graph, loglikes, lattice_beam):
+    check_finalizing(graph, loglikes, lattice_beam)
+
+
+@pytest.mark.slow
+@given(graphs(), loglike_blocks(), LATTICE_BEAMS)
+@MANY
+def test_finalizing_keeps_the_best_path_500(graph, loglikes, lattice_beam):
+    check_finalizing(graph, loglikes, lattice_beam)
