@@ -1,6 +1,6 @@
 """From samples to what a GMM scores (``online2/online-feature-pipeline.cc``).
 
-samples -> MFCC or filter bank -> CMVN -> splice or deltas -> LDA -> [fMLLR]
+samples -> MFCC, PLP or filter bank -> CMVN -> splice or deltas -> LDA -> [fMLLR]
 
 CMVN follows the stream until the first fMLLR transform is estimated; from then on it is frozen, because the
 transform was made for features that do not drift.
@@ -23,19 +23,27 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineSpliceFrames,
     OnlineTransform,
 )
+from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
 from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
 from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
 from pykaldi_server.kaldi.util.options import Options, OptionsT, option, read_options
 
-FEATURE_TYPES = ("mfcc", "fbank")
+BaseOptions = MfccOptions | PlpOptions | FbankOptions
+
+_OPTIONS_OF_TYPE: dict[str, type[BaseOptions]] = {
+    "mfcc": MfccOptions,
+    "plp": PlpOptions,
+    "fbank": FbankOptions,
+}
 
 
 @dataclass
 class OnlineFeaturePipelineConfig(Options):
     """Options of the pipeline, as in a GMM model's ``online_decoding.conf``."""
 
-    feature_type: str = option("mfcc", f"Base features: {', '.join(FEATURE_TYPES)}.")
+    feature_type: str = option("mfcc", f"Base features: {', '.join(_OPTIONS_OF_TYPE)}.")
     mfcc_config: str = option("", "Configuration of MFCC.", path=True)
+    plp_config: str = option("", "Configuration of PLP.", path=True)
     fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
     cmvn_config: str = option("", "Configuration of CMVN.", path=True)
     global_cmvn_stats_rxfilename: str = option(
@@ -49,9 +57,9 @@ class OnlineFeaturePipelineConfig(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
-        if self.feature_type not in FEATURE_TYPES:
+        if self.feature_type not in _OPTIONS_OF_TYPE:
             raise ConfigError(
-                f"feature-type: expected one of {', '.join(FEATURE_TYPES)}, found {self.feature_type!r}"
+                f"feature-type: expected one of {', '.join(_OPTIONS_OF_TYPE)}, found {self.feature_type!r}"
             )
         if not self.global_cmvn_stats_rxfilename:
             raise ConfigError("global-cmvn-stats: expected a file, found none")
@@ -63,7 +71,7 @@ class OnlineFeaturePipelineConfig(Options):
 class OnlineFeaturePipelineInfo:
     """What all streams share; immutable. Parts that are not used are None."""
 
-    feature_opts: MfccOptions | FbankOptions
+    feature_opts: BaseOptions
     cmvn_opts: OnlineCmvnOptions
     global_cmvn_stats: NDArray[np.float64]
     delta_opts: DeltaFeaturesOptions | None = None
@@ -80,11 +88,8 @@ class OnlineFeaturePipelineInfo:
             ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
         """
         config.validate()
-        options: MfccOptions | FbankOptions
-        if config.feature_type == "mfcc":
-            options = _read_or_default(MfccOptions, config.mfcc_config, model_dir)
-        else:
-            options = _read_or_default(FbankOptions, config.fbank_config, model_dir)
+        base_config = getattr(config, f"{config.feature_type}_config")
+        feature_opts = _read_or_default(_OPTIONS_OF_TYPE[config.feature_type], base_config, model_dir)
         cmvn_opts = _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
         delta_opts = splice_opts = lda_mat = None
         if config.add_deltas:
@@ -94,12 +99,14 @@ class OnlineFeaturePipelineInfo:
         if config.lda_rxfilename:
             lda_mat = read_transform(KaldiReader.open(config.lda_rxfilename))
         stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
-        return cls(options, cmvn_opts, stats, delta_opts, splice_opts, lda_mat)
+        return cls(feature_opts, cmvn_opts, stats, delta_opts, splice_opts, lda_mat)
 
     def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
         """Makes the base features of a new stream."""
         if isinstance(self.feature_opts, MfccOptions):
             return OnlineMfcc(self.feature_opts, dither_seed)
+        if isinstance(self.feature_opts, PlpOptions):
+            return OnlinePlp(self.feature_opts, dither_seed)
         return OnlineFbank(self.feature_opts, dither_seed)
 
 
@@ -126,6 +133,8 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
             ConfigError: CMVN statistics and features are of different dimensions.
             ModelFormatError: the LDA matrix does not fit the features.
         """
+        self._info = info
+        self._dither_seed = dither_seed
         self._base = info.make_base_feature(dither_seed)
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
         self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
@@ -142,6 +151,10 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
             except ValueError as error:
                 raise ModelFormatError(f"lda-matrix: {error}") from None
         self._fmllr: OnlineTransform | None = None
+
+    def new(self) -> "OnlineFeaturePipeline":
+        """Makes a pipeline of the same kind for another utterance."""
+        return OnlineFeaturePipeline(self._info, self._dither_seed)
 
     def dim(self) -> int:
         return self._unadapted.dim()

@@ -14,7 +14,7 @@ from pykaldi_server.kaldi.online2.feature_pipeline import (
     OnlineFeaturePipelineInfo,
     read_transform,
 )
-from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,23 @@ def test_deltas_take_the_place_of_splicing(config: OnlineFeaturePipelineConfig, 
         dataclasses.replace(config, add_deltas=True).validate()
 
 
+@pytest.mark.parametrize(("feature_type", "dim"), [("plp", 13), ("fbank", 23)])
+def test_other_base_features(
+    info: OnlineFeaturePipelineInfo, samples: np.ndarray, tmp_path: Path, feature_type: str, dim: int
+) -> None:
+    stats = np.vstack([np.zeros(dim + 1), np.ones(dim + 1)])
+    stats[0, -1] = 100
+    with (tmp_path / "stats").open("wb") as file:
+        KaldiWriter(file).write_matrix(stats)
+    config = OnlineFeaturePipelineConfig(feature_type, global_cmvn_stats_rxfilename=str(tmp_path / "stats"))
+    pipeline = filled(OnlineFeaturePipelineInfo.from_config(config), samples)
+    frames = pipeline.get_frames(0, pipeline.num_frames_ready())
+    assert frames.shape == (238, dim)
+    assert np.isfinite(frames).all()
+
+
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="global-cmvn-stats: expected a file, found none"):
         OnlineFeaturePipelineConfig().validate()
-    with pytest.raises(ConfigError, match="feature-type: expected one of mfcc, fbank, found 'spectrum'"):
+    with pytest.raises(ConfigError, match="feature-type: expected one of mfcc, plp, fbank, found 'spectrum'"):
         OnlineFeaturePipelineConfig(feature_type="spectrum").validate()
