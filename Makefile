@@ -32,7 +32,7 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
-	$(BIN)/python scripts/bench/first_light.py
+	$(BIN)/python scripts/bench/whole_path.py
 
 docs: setup
 	$(BIN)/python scripts/check_docs.py

@@ -1,0 +1,28 @@
+"""One stream of audio to text: a heavy immutable `Model` and cheap `Session` objects."""
+
+from pykaldi_server.session.events import (
+    AdaptationState,
+    AlignedPhone,
+    AlignedWord,
+    Event,
+    Final,
+    Hypothesis,
+    Partial,
+)
+from pykaldi_server.session.model import Model
+from pykaldi_server.session.options import RecognizerOptions, SessionOptions
+from pykaldi_server.session.session import Session
+
+__all__ = [
+    "AdaptationState",
+    "AlignedPhone",
+    "AlignedWord",
+    "Event",
+    "Final",
+    "Hypothesis",
+    "Model",
+    "Partial",
+    "RecognizerOptions",
+    "Session",
+    "SessionOptions",
+]

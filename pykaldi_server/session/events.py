@@ -58,7 +58,7 @@ class Final:
     """The result of a segment that has ended.
 
     Attributes:
-        segment: number of the segment, from 0; segments without words have no result but are counted.
+        segment: number of the segment, from 0; segments without words have no result and are not counted.
         start_s: where the segment starts in the stream.
         length_s: how long it is.
         total_length_s: length of the stream up to the end of this segment.

@@ -13,7 +13,7 @@ steps of C: a layer at time t sees the one of chunk floor(t / C) - ceil(R / C), 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,30 +27,26 @@ from pykaldi_server.kaldi.nnet3.execute import State, WorkspacePool
 from pykaldi_server.kaldi.nnet3.graph import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
+from pykaldi_server.kaldi.util.options import Options, option
 
 _MAX_CHUNK = 10_000
 
 
-@dataclass(frozen=True)
-class NnetSimpleLoopedComputationOptions:
+@dataclass
+class NnetSimpleLoopedComputationOptions(Options):
     """Options of looped computation, with Kaldi's names and defaults."""
 
-    extra_left_context_initial: int = field(
-        default=0,
-        metadata={"help": "Extra frames (copies of the first) that the network reads before frame 0."},
+    extra_left_context_initial: int = option(
+        0, "Extra frames (copies of the first) that the network reads before frame 0."
     )
-    frame_subsampling_factor: int = field(
-        default=1,
-        metadata={"help": "The network gives one output for so many input frames (3 for chain models)."},
+    frame_subsampling_factor: int = option(
+        1, "The network gives one output for so many input frames (3 for chain models)."
     )
-    frames_per_chunk: int = field(
-        default=20,
-        metadata={"help": "Input frames that are computed at a time; rounded up as the network needs."},
+    frames_per_chunk: int = option(
+        20, "Input frames that are computed at a time; rounded up as the network needs."
     )
-    acoustic_scale: float = field(
-        default=0.1, metadata={"help": "Factor of the acoustic log-likelihoods (1.0 for chain models)."}
-    )
-    debug_computation: bool = field(default=False, metadata={"help": "Accepted and ignored."})
+    acoustic_scale: float = option(0.1, "Factor of the acoustic log-likelihoods (1.0 for chain models).")
+    debug_computation: bool = option(False, "Accepted and ignored.")
 
     def validate(self) -> None:
         """Raises `ConfigError` unless all options make sense."""

@@ -1,0 +1,154 @@
+"""A session: one stream of audio in, events out. No input or output of its own."""
+
+import io
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
+from pykaldi_server.session.model import Model
+from pykaldi_server.session.nnet3_stream import Nnet3Stream
+from pykaldi_server.session.results import final_hypotheses, transcript
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """Recognises one stream of one speaker; cheap to make; used by one thread at a time.
+
+    Audio is re-blocked into quanta of ``chunk-length-in-secs``, so that results do not depend on how it
+    arrives, on the load, or on other sessions.
+    """
+
+    def __init__(self, model: Model, adaptation_state: str | None = None):
+        """See `Model.session`."""
+        self._model = model
+        self._options = model.options.session
+        self._stream, self._state = _start_stream(model, adaptation_state)
+        self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * model.sample_rate_hz))
+        self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
+        self._waiting_samples = 0
+        self._segment = 0
+        self._partial = ""
+        self._partial_frame = 0  # frames of the segment at the last partial result
+        self._finished = False
+
+    def accept(self, samples: NDArray[np.float32]) -> list[Event]:
+        """Takes audio.
+
+        Args:
+            samples: (n,), float32, mono, in the range of 16-bit integers, at the model's rate.
+
+        Returns:
+            What became known, in order.
+
+        Raises:
+            AudioError: samples are not finite numbers.
+            DecoderError: the session is finished.
+        """
+        if self._finished:
+            raise DecoderError("audio came after the session was finished")
+        samples = np.ascontiguousarray(samples, np.float32)
+        if not np.isfinite(samples).all():
+            raise AudioError("expected finite samples, found NaN or infinity")
+        events: list[Event] = []
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= self._quantum_samples:
+            joined = np.concatenate(self._waiting)
+            whole = len(joined) - len(joined) % self._quantum_samples
+            for begin in range(0, whole, self._quantum_samples):
+                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
+            self._waiting = [joined[whole:]]
+            self._waiting_samples = len(joined) - whole
+        return events
+
+    def finalize_segment(self) -> list[Event]:
+        """Ends the present segment now, as if an endpoint had been found."""
+        events: list[Event] = []
+        if not self._finished:
+            self._end_segment(events)
+        return events
+
+    def finish(self) -> list[Event]:
+        """Ends the stream.
+
+        Returns:
+            The last results, then the adaptation state if the model adapts to speakers.
+        """
+        if self._finished:
+            return []
+        self._finished = True
+        events: list[Event] = []
+        self._stream.finish(np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32))
+        self._end_segment(events)
+        if self._state is not None:
+            events.append(AdaptationState(_write_state(self._state)))
+        return events
+
+    def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
+        if not self._stream.accept(samples):
+            return
+        if self._segment_is_over():
+            self._end_segment(events)
+        else:
+            self._tell_partial(events)
+
+    def _segment_is_over(self) -> bool:
+        if self._stream.endpoint_detected():
+            return True
+        length_s = self._stream.num_frames_decoded() * self._model.frame_shift_s
+        return length_s >= self._options.max_segment_length_in_secs
+
+    def _tell_partial(self, events: list[Event]) -> None:
+        frames = self._stream.num_frames_decoded()
+        since_s = (frames - self._partial_frame) * self._model.frame_shift_s
+        if since_s < self._options.traceback_period_in_secs:
+            return
+        self._partial_frame = frames
+        text = transcript(self._model, self._stream.decoder.partial_words())
+        if text != self._partial:
+            self._partial = text
+            events.append(Partial(self._segment, text))
+
+    def _end_segment(self, events: list[Event]) -> None:
+        stream = self._stream
+        if stream.num_frames_decoded() > 0:
+            stream.decoder.finalize_decoding()
+            hypotheses = final_hypotheses(self._model, stream)
+            if hypotheses and hypotheses[0].transcript:
+                frame_shift_s = self._model.frame_shift_s
+                start_s = stream.first_frame * frame_shift_s
+                length_s = stream.num_frames_decoded() * frame_shift_s
+                events.append(Final(self._segment, start_s, length_s, start_s + length_s, hypotheses))
+                self._segment += 1
+                if len(hypotheses[0].transcript.split()) >= self._options.min_words_for_ivector:
+                    self._state = stream.adaptation_state()
+            stream.next_segment()
+        self._partial = ""
+        self._partial_frame = 0
+
+
+def _start_stream(
+    model: Model, adaptation_state: str | None
+) -> tuple[Nnet3Stream, OnlineIvectorExtractorAdaptationState | None]:
+    """Starts a stream with a speaker's state, or without one where the state does not fit."""
+    if adaptation_state is not None:
+        try:
+            reader = KaldiReader(adaptation_state.encode(), "adaptation state")
+            state = OnlineIvectorExtractorAdaptationState.read(reader)
+            return Nnet3Stream(model, state), state
+        except (AdaptationStateError, ModelFormatError) as error:
+            logger.warning("starting without the speaker's adaptation state: %s", error)
+    stream = Nnet3Stream(model)
+    return stream, stream.adaptation_state()
+
+
+def _write_state(state: OnlineIvectorExtractorAdaptationState) -> str:
+    file = io.BytesIO()
+    state.write(KaldiWriter(file, binary=False))
+    return file.getvalue().decode()

@@ -1,0 +1,175 @@
+"""Models in Vosk's directory layout, and its older flat one::
+
+    am/final.mdl                          final.mdl
+    conf/mfcc.conf, conf/model.conf       mfcc.conf
+    graph/HCLG.fst, graph/words.txt       HCLG.fst, words.txt
+    graph/phones/word_boundary.int        word_boundary.int
+    ivector/final.ie, ...                 ivector/final.ie, ...
+
+A model may have several graphs, in folders whose names start with ``graph``. What Vosk sets for every model
+and the directory does not say is set here, too: the silence weight and the ``max-count`` of i-vectors and,
+for the flat layout, all options.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi.feat import FbankOptions, MfccOptions, OnlineCmvnOptions
+from pykaldi_server.kaldi.feat.cmvn import read_cmvn_stats
+from pykaldi_server.kaldi.gmm import DiagGmm
+from pykaldi_server.kaldi.ivector import IvectorExtractor
+from pykaldi_server.kaldi.online2 import (
+    OnlineIvectorExtractionConfig,
+    OnlineIvectorExtractionInfo,
+    OnlineNnetFeaturePipelineInfo,
+    OnlineSilenceWeightingConfig,
+    OnlineSpliceOptions,
+)
+from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
+from pykaldi_server.session.model_source import ModelSource
+from pykaldi_server.session.options import RecognizerOptions
+
+DEFAULT_GRAPH = "graph"
+
+_SILENCE_WEIGHT = 1e-3
+_MAX_COUNT = 100.0
+_FLAT_LAYOUT_OPTIONS = {
+    "min-active": "200",
+    "max-active": "3000",
+    "beam": "10.0",
+    "lattice-beam": "2.0",
+    "acoustic-scale": "1.0",
+    "frame-subsampling-factor": "3",
+    "endpoint.silence-phones": "1:2:3:4:5:6:7:8:9:10",
+    "endpoint.rule2.min-trailing-silence": "0.5",
+    "endpoint.rule3.min-trailing-silence": "1.0",
+    "endpoint.rule4.min-trailing-silence": "2.0",
+}
+
+
+def split_model_name(name: str | Path) -> tuple[Path, str | None]:
+    """Splits ``DIRECTORY:GRAPH`` into the directory and the name of the graph's folder."""
+    text = str(name)
+    directory, colon, graph = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Path(text), None
+    return Path(directory), graph
+
+
+def read_vosk_layout(
+    directory: Path, graph: str | None = None, overrides: Mapping[str, str] | None = None
+) -> ModelSource:
+    """Finds the parts of a model, and reads its options and feature models.
+
+    Args:
+        directory: the model's directory.
+        graph: name of the graph's folder; the default is ``graph``, or the only one that there is.
+        overrides: options that win over those of the model.
+
+    Raises:
+        FileNotFoundError: there is no such directory, or a part of the i-vector extractor is missing.
+        ConfigError: there is no acoustic model or no such graph, or an option is wrong.
+        ModelFormatError: a file is damaged.
+    """
+    if not directory.exists():
+        raise FileNotFoundError(f"{directory}: there is no such model directory")
+    if not directory.is_dir():
+        raise ModelFormatError(f"{directory}: expected a model directory, found a file")
+    acoustic_model = _first(directory, "an acoustic model", "am/final.mdl", "final.mdl")
+    graph_dir = _graph_dir(directory, graph)
+    options, given = _read_options(directory, overrides or {})
+    return ModelSource(
+        name=_model_name(directory, graph_dir),
+        acoustic_model=acoustic_model,
+        graph=_first(graph_dir, "a graph", "HCLG.fst"),
+        words=_first(graph_dir, "a table of words", "words.txt"),
+        phones=_optional(graph_dir / "phones.txt", directory / "phones.txt"),
+        word_boundary=_optional(
+            graph_dir / "phones" / "word_boundary.int",
+            directory / "graph" / "phones" / "word_boundary.int",
+            directory / "word_boundary.int",
+        ),
+        features=_read_features(directory, options),
+        options=options,
+        given=given,
+    )
+
+
+def _model_name(directory: Path, graph_dir: Path) -> str:
+    suffix = graph_dir.name.removeprefix(DEFAULT_GRAPH).strip("-_") if graph_dir != directory else ""
+    name = directory.resolve().name
+    return f"{name}-{suffix}" if suffix else name
+
+
+def _graph_dir(directory: Path, graph: str | None) -> Path:
+    names = sorted(path.name for path in directory.glob(f"{DEFAULT_GRAPH}*") if path.is_dir())
+    if graph is not None:
+        if not (directory / graph).is_dir():
+            there = ", ".join(names) or "none"
+            raise ConfigError(f"{directory}: there is no graph {graph!r}; those that there are: {there}")
+        return directory / graph
+    if DEFAULT_GRAPH in names:
+        return directory / DEFAULT_GRAPH
+    return directory / names[0] if len(names) == 1 else directory
+
+
+def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[RecognizerOptions, frozenset[str]]:
+    options = RecognizerOptions()
+    parser = ParseOptions()
+    parser.register(options)
+    config = directory / "conf" / "model.conf"
+    if config.exists():
+        parser.read_config_file(config, directory)
+    else:
+        for name, value in _FLAT_LAYOUT_OPTIONS.items():
+            parser.set(name, value, str(directory))
+    for name, value in overrides.items():
+        parser.set(name, value, f"{directory}: override")
+    parser.validate()
+    return options, frozenset(parser.given)
+
+
+def _read_features(directory: Path, options: RecognizerOptions) -> OnlineNnetFeaturePipelineInfo:
+    mfcc = _optional(directory / "conf" / "mfcc.conf", directory / "mfcc.conf")
+    fbank = _optional(directory / "conf" / "fbank.conf", directory / "fbank.conf")
+    if mfcc is not None:
+        info = OnlineNnetFeaturePipelineInfo("mfcc", mfcc_opts=read_options(MfccOptions, mfcc, directory))
+    elif fbank is not None:
+        info = OnlineNnetFeaturePipelineInfo("fbank", fbank_opts=read_options(FbankOptions, fbank, directory))
+    else:
+        raise ConfigError(f"{directory}: expected conf/mfcc.conf or conf/fbank.conf, found neither")
+    if (directory / "ivector").is_dir():
+        info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
+        info.silence_weighting_config = OnlineSilenceWeightingConfig(
+            silence_phones_str=options.endpoint.silence_phones, silence_weight=_SILENCE_WEIGHT
+        )
+    return info
+
+
+def _read_ivector_extractor(folder: Path) -> OnlineIvectorExtractionInfo:
+    return OnlineIvectorExtractionInfo(
+        opts=OnlineIvectorExtractionConfig(max_count=_MAX_COUNT),
+        lda_mat=KaldiReader.open(folder / "final.mat").read_matrix(),
+        global_cmvn_stats=read_cmvn_stats(KaldiReader.open(folder / "global_cmvn.stats")),
+        diag_ubm=DiagGmm.read(KaldiReader.open(folder / "final.dubm")),
+        extractor=IvectorExtractor.read(KaldiReader.open(folder / "final.ie")),
+        cmvn_opts=_options_or_default(OnlineCmvnOptions, folder / "online_cmvn.conf"),
+        splice_opts=_options_or_default(OnlineSpliceOptions, folder / "splice.conf"),
+    )
+
+
+def _options_or_default(options_class: type[OptionsT], path: Path) -> OptionsT:
+    return read_options(options_class, path) if path.exists() else options_class()
+
+
+def _first(directory: Path, what: str, *names: str) -> Path:
+    found = _optional(*(directory / name for name in names))
+    if found is None:
+        raise ConfigError(f"{directory}: expected {what} ({' or '.join(names)}), found none")
+    return found
+
+
+def _optional(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.exists()), None)

@@ -1,0 +1,171 @@
+"""Models load from directories and YAML files; what is wrong with one is said by name."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.session import Model
+
+
+@pytest.fixture
+def copy(models: Path, tmp_path: Path) -> Path:
+    """A copy of the digits model that a test may damage."""
+    target = tmp_path / "mine"
+    for source in (models / "english").rglob("*"):
+        inside = source.relative_to(models / "english")
+        if source.is_dir() or inside.parts[0] in ("graph", "rescore"):
+            continue
+        (target / inside).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target / inside)
+    return target
+
+
+YAML = """
+use-nnet2: True
+decoder:
+    nnet-mode: 3
+    model : final.mdl
+    fst : graph-digits/HCLG.fst
+    word-syms : graph-digits/words.txt
+    mfcc-config : conf/mfcc.conf
+    ivector-extraction-config : conf/ivector_extractor.conf
+    max-active: 5000
+    beam: 11.0
+    lattice-beam: 6.0
+    do-endpointing : true
+    endpoint-silence-phones : "1:2:3:4:5:6:7:8:9:10"
+    endpoint_rule2_min_trailing_silence: 0.75
+    silence-phones: "1:2:3:4:5:6:7:8:9:10"
+    silence-weight: 0.001
+    chunk-length-in-secs: 0.1
+    use-threaded-decoder: true
+out-dir: tmp
+silence-timeout: 15
+"""
+IVECTOR_CONF = """
+--splice-config=/elsewhere/exp/ivector/splice.conf
+--cmvn-config=/elsewhere/exp/ivector/online_cmvn.conf
+--lda-matrix=/elsewhere/exp/ivector/final.mat
+--global-cmvn-stats=/elsewhere/exp/ivector/global_cmvn.stats
+--diag-ubm=/elsewhere/exp/ivector/final.dubm
+--ivector-extractor=/elsewhere/exp/ivector/final.ie
+--max-count=100
+"""
+
+
+@pytest.fixture
+def yaml_model(copy: Path) -> Path:
+    """A YAML file beside a model whose configuration has paths of another machine."""
+    (copy / "conf" / "ivector_extractor.conf").write_text(IVECTOR_CONF)
+    # Lost files are looked for by name inside the directory of the acoustic model.
+    shutil.move(copy / "am" / "final.mdl", copy / "final.mdl")
+    path = copy / "digits.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def test_vosk_layout(models):
+    model = Model.load(models / "english:graph-digits")
+    assert model.name == "english-digits"
+    assert model.sample_rate_hz == 16000
+    assert model.options.decoder.beam == 13.0
+    assert model.features.ivector_extractor_info.opts.max_count == 100.0
+    assert model.features.silence_weighting_config.silence_weight == 0.001
+
+
+def test_overrides_win(models):
+    model = Model.load(models / "english:graph-digits", beam=9, num_nbest=3, do_endpointing=False)
+    assert (model.options.decoder.beam, model.options.session.num_nbest) == (9.0, 3)
+    with pytest.raises(ConfigError, match=r"override: unknown option --beem"):
+        Model.load(models / "english:graph-digits", beem=9)
+
+
+def test_the_only_graph_is_the_default(copy):
+    assert Model.load(copy).name == "mine-digits"
+
+
+def test_gstreamer_yaml(yaml_model, caplog):
+    with caplog.at_level(logging.INFO):
+        model = Model.load(yaml_model)
+    options = model.options
+    assert model.name == "digits"
+    assert (options.decoder.beam, options.decoder.max_active, options.decoder.min_active) == (11.0, 5000, 200)
+    assert options.session.do_endpointing is True
+    assert options.session.chunk_length_in_secs == 0.1
+    assert options.session.traceback_period_in_secs == 0.5
+    assert options.endpoint.rule2.min_trailing_silence == 0.75
+    assert model.features.silence_weighting_config.silence_weight == 0.001
+    assert model.features.ivector_extractor_info.opts.max_count == 100.0
+    assert "use-threaded-decoder has no effect" in caplog.text
+    assert "there is no /elsewhere/exp/ivector/final.ie" in caplog.text
+
+
+def test_chain_models_get_their_scale_and_factor(yaml_model):
+    decodable = Model.load(yaml_model).options.decodable
+    assert (decodable.acoustic_scale, decodable.frame_subsampling_factor) == (1.0, 3)
+
+
+def test_scales_that_cannot_be_right_are_kept_with_a_warning(yaml_model, caplog):
+    yaml_model.write_text(yaml_model.read_text().replace("beam: 11.0", "beam: 11.0\n    acoustic-scale: 0.1"))
+    assert Model.load(yaml_model).options.decodable.acoustic_scale == pytest.approx(0.1)
+    assert "chain model, which needs --acoustic-scale=1.0" in caplog.text
+
+
+def test_unknown_properties_are_named_with_the_nearest(yaml_model, caplog):
+    text = yaml_model.read_text().replace("    beam: 11.0", "    baem: 11.0\n    beam: 11.0")
+    yaml_model.write_text(text + "silence-timout: 3\n")
+    Model.load(yaml_model)
+    assert "decoder: baem: unknown property; the nearest known one is 'beam'" in caplog.text
+    assert "unknown key 'silence-timout'; the nearest known one is 'silence-timeout'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("beam: 11.0", "beam: wide", "decoder: beam: --beam: expected a number, found 'wide'"),
+        ("nnet-mode: 3", "nnet-mode: 2", "nnet-mode: expected 3, found 2"),
+        ("fst : graph-digits/HCLG.fst", "", "fst is not set"),
+        ("conf/mfcc.conf", "conf/nothing.conf", "there is no such file"),
+    ],
+)
+def test_wrong_yaml_is_refused(yaml_model, old, new, expected):
+    yaml_model.write_text(yaml_model.read_text().replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        Model.load(yaml_model)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "decoder: 3"])
+def test_what_is_no_description_is_refused(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        Model.load(tmp_path / "x.yaml")
+
+
+def test_missing_parts_are_named(copy, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such model directory"):
+        Model.load(tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="no graph 'graph-x'; those that there are: graph-digits"):
+        Model.load(f"{copy}:graph-x")
+    (copy / "am" / "final.mdl").unlink()
+    with pytest.raises(ConfigError, match="expected an acoustic model"):
+        Model.load(copy)
+
+
+def test_models_of_another_kind_are_refused(copy, models):
+    shutil.copyfile(models / "english-gmm" / "final.mdl", copy / "am" / "final.mdl")
+    with pytest.raises(ModelFormatError, match=r"final\.mdl: at byte"):
+        Model.load(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["am/final.mdl", "graph-digits/HCLG.fst", "ivector/final.ie", "ivector/final.dubm"]
+)
+def test_truncated_files_are_named(copy, name):
+    path = copy / name
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelFormatError, match=path.name.replace(".", r"\.")):
+        Model.load(copy)

@@ -1,0 +1,182 @@
+"""Sessions on the English digits model: golden words, any cut of the audio, segments, adaptation."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_data import best_paths, read_wav
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pykaldi_server.errors import AudioError, DecoderError
+from pykaldi_server.session import AdaptationState, Final, Model, Partial
+from pykaldi_server.session.nnet3_stream import Nnet3Stream
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> Model:
+    return Model.load(models / "english:graph-digits")
+
+
+def samples_of(golden: Path, name: str) -> np.ndarray:
+    return read_wav(golden / "wav" / f"{name}.wav")[1]
+
+
+def recognise(model: Model, samples: np.ndarray, step: int = 4000) -> list:
+    session = model.session()
+    events = []
+    for begin in range(0, len(samples), step):
+        events += session.accept(samples[begin : begin + step])
+    return events + session.finish()
+
+
+def words_of(events: list) -> list[str]:
+    finals = [event for event in events if isinstance(event, Final)]
+    return " ".join(final.hypotheses[0].transcript for final in finals).split()
+
+
+def test_golden_words(golden, model):
+    for name, best in best_paths(golden / "digits-005" / "best_path.txt").items():
+        events = recognise(model, samples_of(golden, name))
+        assert words_of(events) == best.words, name
+        assert isinstance(events[-1], AdaptationState)
+
+
+def test_likelihood_is_the_negated_cost(golden, model):
+    best = best_paths(golden / "digits-005" / "best_path.txt")["ps-cards-001"]
+    events = recognise(model, samples_of(golden, "ps-cards-001"))
+    final = next(event for event in events if isinstance(event, Final))
+    expected = -(best.graph_cost + best.acoustic_cost)
+    assert final.hypotheses[0].likelihood == pytest.approx(expected, rel=1e-3)
+
+
+def test_partials_come_while_audio_comes(golden, model):
+    events = recognise(model, samples_of(golden, "ps-tidigits-2934z"))
+    partials = [event.transcript for event in events if isinstance(event, Partial)]
+    assert len(partials) >= 3
+    assert all(earlier != later for earlier, later in itertools.pairwise(partials))
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, 20000), max_size=20))
+def test_the_cut_of_the_audio_does_not_matter(golden, model, cuts):
+    samples = samples_of(golden, "ps-cards-002")
+    expected = recognise(model, samples, len(samples))
+    session, events = model.session(), []
+    for piece in np.split(samples, sorted(min(cut, len(samples)) for cut in cuts)):
+        events += session.accept(piece)
+    assert events + session.finish() == expected
+
+
+def test_sessions_do_not_disturb_each_other(golden, model):
+    names = ["ps-cards-001", "ps-cards-002", "ps-tidigits-2934z"]
+    recordings = [samples_of(golden, name) for name in names]
+    alone = [recognise(model, samples, 800) for samples in recordings]
+    sessions = [model.session() for _ in names]
+    together: list[list] = [[] for _ in names]
+    for begin in range(0, max(map(len, recordings)), 800):
+        for index, samples in enumerate(recordings):
+            together[index] += sessions[index].accept(samples[begin : begin + 800])
+    assert [events + s.finish() for events, s in zip(together, sessions, strict=True)] == alone
+
+
+def test_segments_follow_each_other(golden, model):
+    _, samples = read_wav(golden / "long" / "long.wav")
+    finals = [event for event in recognise(model, samples) if isinstance(event, Final)]
+    assert len(finals) > 5
+    assert [final.segment for final in finals] == list(range(len(finals)))
+    for earlier, later in itertools.pairwise(finals):
+        assert later.start_s >= earlier.total_length_s - 1e-6
+    for final in finals:
+        assert final.total_length_s == pytest.approx(final.start_s + final.length_s)
+
+
+def test_every_frame_is_in_exactly_one_segment(golden, model):
+    _, samples = read_wav(golden / "long" / "long.wav")
+    stream = Nnet3Stream(model)
+    segments = []
+
+    def end_segment() -> None:
+        segments.append((stream.first_frame, stream.num_frames_decoded()))
+        stream.decoder.finalize_decoding()
+        assert len(stream.decoder.get_best_path().alignment) == stream.num_frames_decoded()
+        stream.next_segment()
+
+    for begin in range(0, len(samples), 800):
+        if stream.accept(samples[begin : begin + 800]) and stream.endpoint_detected():
+            end_segment()
+    stream.finish(np.zeros(0, np.float32))
+    end_segment()
+    starts = [first for first, _ in segments]
+    assert starts == np.cumsum([0] + [frames for _, frames in segments[:-1]]).tolist()
+    # 25 ms windows every 10 ms, a decoder frame for every three of them
+    input_frames = (len(samples) - 400) // 160 + 1
+    assert sum(frames for _, frames in segments) == -(-input_frames // 3)
+
+
+def test_segment_can_be_ended_by_the_client(golden, model):
+    samples = samples_of(golden, "ps-tidigits-2934z")
+    session = model.session()
+    events = session.accept(samples)
+    ended = session.finalize_segment()
+    assert [type(event) for event in ended] == [Final]
+    assert session.finalize_segment() == []
+    assert words_of(events + ended + session.finish())[:2] == ["two", "nine"]
+
+
+def test_longest_segment(golden, models):
+    model = Model.load(models / "english:graph-digits", max_segment_length_in_secs=1.0)
+    events = recognise(model, samples_of(golden, "ps-tidigits-2934z"))
+    finals = [event for event in events if isinstance(event, Final)]
+    assert len(finals) >= 2
+    assert all(final.length_s < 1.3 for final in finals)
+
+
+def test_adaptation_state_is_carried_on(golden, model):
+    samples = samples_of(golden, "ps-tidigits-2934z")
+    state = recognise(model, samples)[-1].value
+    session = model.session(state)
+    events = session.accept(samples) + session.finish()
+    assert events[-1].value != state
+    assert words_of(events)
+
+
+def test_without_enough_words_the_state_stays(golden, model):
+    state = recognise(model, samples_of(golden, "ps-tidigits-2934z"))[-1].value
+    session = model.session(state)
+    events = session.accept(np.zeros(16000, np.float32)) + session.finish()
+    assert events == [AdaptationState(state)]
+
+
+@pytest.mark.parametrize("state", ["", "nonsense", "<OnlineIvectorExtractorAdaptationState> <CmvnState> "])
+def test_damaged_state_is_logged_and_the_session_starts_afresh(golden, model, caplog, state):
+    session = model.session(state)
+    assert "without the speaker's adaptation state" in caplog.text
+    events = session.accept(samples_of(golden, "ps-cards-001")) + session.finish()
+    assert words_of(events)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 399, 800, 1600])
+def test_almost_no_audio(model, count):
+    events = recognise(model, np.zeros(count, np.float32))
+    assert [type(event) for event in events] == [AdaptationState]
+
+
+def test_digital_silence_has_no_words(model):
+    assert words_of(recognise(model, np.zeros(20 * 16000, np.float32), 16000)) == []
+
+
+def test_full_scale_noise_does_no_harm(model):
+    noise = np.where(np.random.default_rng(0).random(32000) < 0.5, -32768, 32767).astype(np.float32)
+    assert isinstance(recognise(model, noise)[-1], AdaptationState)
+
+
+def test_misuse_is_refused(model):
+    session = model.session()
+    with pytest.raises(AudioError, match="NaN"):
+        session.accept(np.array([np.nan], np.float32))
+    session.finish()
+    assert session.finish() == []
+    with pytest.raises(DecoderError, match="finished"):
+        session.accept(np.zeros(10, np.float32))
