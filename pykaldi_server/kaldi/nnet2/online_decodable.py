@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.feat.online_feature import OnlineFeatureInterface
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet2.am_nnet import AmNnet
 from pykaldi_server.kaldi.nnet2.component import PROBABILITY_FLOOR, FloatFrames
 from pykaldi_server.kaldi.nnet2.nnet import NnetOnlineComputer
-from pykaldi_server.kaldi.util.options import option
+from pykaldi_server.kaldi.util.options import Options, option
 
 
 @dataclass
-class DecodableNnet2OnlineOptions:
+class DecodableNnet2OnlineOptions(Options):
     """Options of `DecodableNnet2Online`, with Kaldi's defaults."""
 
     acoustic_scale: float = option(0.1, "Scaling factor for acoustic likelihoods.")
@@ -92,29 +92,17 @@ class DecodableNnet2Online:
             return self._features.is_last_frame(frame)
         return self._features.is_last_frame(frame + self._left + self._right)
 
-    def log_likelihoods(self, begin: int, end: int) -> FloatFrames:
-        """Scores the next frames.
-
-        Args:
-            begin: the first frame; the one after those of the last call.
-            end: one past the last frame, at most `num_frames_ready`.
+    def advance(self) -> FloatFrames:
+        """Scores the frames that became ready since the last call.
 
         Returns:
-            (end - begin, num_pdfs) float32, scaled.
-
-        Raises:
-            DecoderError: other frames were asked for.
+            (frames, num_pdfs) float32, scaled; no frames when nothing new is ready.
         """
-        if begin != self._num_computed or not begin <= end <= self.num_frames_ready():
-            raise DecoderError(
-                f"expected frames from {self._num_computed} to at most {self.num_frames_ready()}, "
-                f"found {begin} to {end}"
-            )
-        compute = self._advance if self._computer else self._compute_afresh
+        begin, end = self._num_computed, self.num_frames_ready()
+        compute = self._compute_on if self._computer else self._compute_afresh
         blocks = [self._pending[:0]]
         for first in range(begin, end, self._opts.max_nnet_batch_size):
-            last = min(end, first + self._opts.max_nnet_batch_size)
-            blocks.append(compute(first, last))
+            blocks.append(compute(first, min(end, first + self._opts.max_nnet_batch_size)))
         self._num_computed = end
         log_likelihoods = np.log(np.maximum(np.concatenate(blocks), np.float32(PROBABILITY_FLOOR)))
         log_likelihoods -= self._log_priors
@@ -130,7 +118,7 @@ class DecodableNnet2Online:
         padding = (max(0, -first), max(0, last - ready))
         return self._nnet.compute(np.pad(frames, (padding, (0, 0)), mode="edge"), pad_input=False)
 
-    def _advance(self, begin: int, end: int) -> FloatFrames:
+    def _compute_on(self, begin: int, end: int) -> FloatFrames:
         """Computes a block with a computer that keeps earlier activations."""
         assert self._computer is not None
         needed = end + self._right + (0 if self._opts.pad_input else self._left)

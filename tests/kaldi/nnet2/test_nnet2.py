@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pykaldi_server.errors import DecoderError, ModelFormatError
+from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.feat.online_feature import FrameBuffer, OnlineFeatureInterface, OnlineMatrixFeature
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet2 import (
@@ -24,7 +24,8 @@ MODELS = ["pnorm", "multisplice", "sigmoid"]
 @pytest.fixture
 def networks(request: pytest.FixtureRequest) -> Path:
     """The folder with the network ``name`` of the test: two are in every clone, all where the rest is."""
-    name = request.node.callspec.params.get("name", "pnorm") if hasattr(request.node, "callspec") else "pnorm"
+    callspec = getattr(request.node, "callspec", None)
+    name = callspec.params.get("name", "pnorm") if callspec else "pnorm"
     own = request.getfixturevalue("golden") / "networks"
     if (own / f"nnet2-{name}.raw").exists():
         return own
@@ -140,24 +141,40 @@ def test_the_decodable_scores_each_frame_as_soon_as_it_can(
     options = DecodableNnet2OnlineOptions(acoustic_scale=0.5, pad_input=pad_input, max_nnet_batch_size=3)
     stream = GrowingFeature(features.shape[1])
     decodable = DecodableNnet2Online(model, trans_model, options, stream)
-    blocks, scored = [], 0
+    blocks = []
     for begin in range(0, len(features), 11):
         stream.accept(features[begin : begin + 11], finished=begin + 11 >= len(features))
-        ready = decodable.num_frames_ready()
-        blocks.append(decodable.log_likelihoods(scored, ready))
-        scored = ready
-    assert decodable.is_last_frame(scored - 1)
+        blocks.append(decodable.advance())
+        assert sum(map(len, blocks)) == decodable.num_frames_ready()
+        assert decodable.advance().shape == (0, 30)
+    assert decodable.is_last_frame(sum(map(len, blocks)) - 1)
     expected = np.log(model.nnet.compute(features, pad_input)) - np.log(model.priors)
     np.testing.assert_allclose(np.concatenate(blocks), 0.5 * expected, atol=2e-5, rtol=0)
 
 
-def test_the_decodable_refuses_frames_out_of_order(networks: Path) -> None:
-    trans_model, model = read_model(networks / "nnet2-pnorm.mdl")
-    stream = OnlineMatrixFeature(read_features(networks, "pnorm"))
+class ChangingIvectors(GrowingFeature):
+    """Gives the newest i-vector with every frame that is asked for, as a server's pipeline does."""
+
+    def get_frames(self, begin: int, end: int) -> np.ndarray:
+        frames = super().get_frames(begin, end)
+        frames[:, 40:] = super().get_frames(self.num_frames_ready() - 1, self.num_frames_ready())[:, 40:]
+        return frames
+
+
+def test_a_block_is_computed_with_the_ivector_of_its_time(networks: Path) -> None:
+    trans_model, model = read_model(networks / "nnet2-multisplice.mdl")
+    features = read_features(networks, "multisplice")
+    stream = ChangingIvectors(features.shape[1])
     decodable = DecodableNnet2Online(model, trans_model, DecodableNnet2OnlineOptions(), stream)
-    decodable.log_likelihoods(0, 5)
-    with pytest.raises(DecoderError, match="expected frames from 5 to at most 203, found 0 to 5"):
-        decodable.log_likelihoods(0, 5)
+    stream.accept(features[:50], finished=False)
+    first = decodable.advance()
+    stream.accept(features[50:90], finished=False)
+    second = decodable.advance()
+    for block, begin, ready in ((first, 0, 50), (second, 44, 90)):
+        seen = features[:ready].copy()
+        seen[:, 40:] = features[ready - 1, 40:]
+        expected = np.log(model.nnet.compute(seen))[begin : ready - 6] - np.log(model.priors)
+        np.testing.assert_allclose(block, 0.1 * expected, atol=2e-6)
 
 
 def test_parts_that_do_not_fit_are_refused(networks: Path) -> None:
