@@ -1,6 +1,5 @@
 """A session: one stream of audio in, events out. No input or output of its own."""
 
-import io
 import logging
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.session.adaptation import state_from_text, state_to_text
 from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.nnet3_stream import Nnet3Stream
@@ -87,7 +86,7 @@ class Session:
         self._stream.finish(np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32))
         self._end_segment(events)
         if self._state is not None:
-            events.append(AdaptationState(_write_state(self._state)))
+            events.append(AdaptationState(state_to_text(self._state)))
         return events
 
     def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
@@ -139,16 +138,9 @@ def _start_stream(
     """Starts a stream with a speaker's state, or without one where the state does not fit."""
     if adaptation_state is not None:
         try:
-            reader = KaldiReader(adaptation_state.encode(), "adaptation state")
-            state = OnlineIvectorExtractorAdaptationState.read(reader)
+            state = state_from_text(adaptation_state)
             return Nnet3Stream(model, state), state
         except (AdaptationStateError, ModelFormatError) as error:
             logger.warning("starting without the speaker's adaptation state: %s", error)
     stream = Nnet3Stream(model)
     return stream, stream.adaptation_state()
-
-
-def _write_state(state: OnlineIvectorExtractorAdaptationState) -> str:
-    file = io.BytesIO()
-    state.write(KaldiWriter(file, binary=False))
-    return file.getvalue().decode()

@@ -386,7 +386,7 @@ class KaldiReader:
         return self._numbers(body.split(), what, start)
 
     def _whole(self, values: FloatArray) -> NDArray[np.int32]:
-        if not ((values == np.floor(values)) & (-(2.0**31) <= values) & (values < 2.0**31)).all():
+        if not ((values == np.floor(values)) & (values >= -(2.0**31)) & (values < 2.0**31)).all():
             raise self.error("integers", "fractions or numbers beyond 32 bits")
         return values.astype(np.int32)
 
