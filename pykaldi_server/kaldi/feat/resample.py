@@ -11,7 +11,9 @@ side inside the Hann window: more are sharper and slower (Kaldi's features use 6
 time that is a whole number of samples at both rates; the filter taps repeat from unit to unit, so there is
 one row of taps for each *phase*, the position of an output sample in its unit.
 
-Source: Kaldi, feat/resample.h and feat/resample.cc (class LinearResample).
+`LinearResample` does this for streams at even times, `ArbitraryResample` for whole signals at any times.
+
+Source: Kaldi, feat/resample.h and feat/resample.cc.
 """
 
 import math
@@ -169,6 +171,42 @@ class LinearResample:
         num_old = min(max(first_needed - self._buffer_start, 0), len(self._buffer))
         self._buffer = self._buffer[num_old:].copy()
         self._buffer_start += num_old
+
+
+class ArbitraryResample:
+    """Reads signals off at given times, which need not be evenly spaced.
+
+    Args:
+        num_samples_in: length of the signals; outside they count as zeros.
+        samp_rate_hz: their rate.
+        filter_cutoff_hz: cutoff of the low-pass filter, at most half the rate.
+        sample_points_s: (m,), times in seconds from the first sample.
+        num_zeros: zero crossings of the sinc on each side, at least 1.
+
+    Raises:
+        ConfigError: if a value makes no sense.
+    """
+
+    def __init__(
+        self,
+        num_samples_in: int,
+        samp_rate_hz: float,
+        filter_cutoff_hz: float,
+        sample_points_s: NDArray[np.float32],
+        num_zeros: int,
+    ) -> None:
+        if num_samples_in < 1 or num_zeros < 1 or not 0 < 2 * filter_cutoff_hz <= samp_rate_hz:
+            raise ConfigError(
+                "resampling: expected at least one sample, one zero crossing and a cutoff of up to half the "
+                f"rate, found {num_samples_in}, {num_zeros}, {filter_cutoff_hz:g} Hz at {samp_rate_hz:g} Hz"
+            )
+        input_times_s = np.arange(num_samples_in, dtype=np.float32) / np.float32(samp_rate_hz)
+        offsets_s = sample_points_s.astype(np.float32)[:, np.newaxis] - input_times_s
+        self.weights = _filter(offsets_s, filter_cutoff_hz, num_zeros) / np.float32(samp_rate_hz)
+
+    def resample(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns (signals, m), float32, from (signals, num_samples_in)."""
+        return signals @ self.weights.T
 
 
 def _filter(offsets_s: NDArray[np.float32], cutoff_hz: float, num_zeros: int) -> NDArray[np.float32]:

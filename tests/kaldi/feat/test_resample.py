@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError
-from pykaldi_server.kaldi.feat.resample import LinearResample
+from pykaldi_server.kaldi.feat.resample import ArbitraryResample, LinearResample
 
 RATES = [
     (8000, 16000),
@@ -133,3 +133,19 @@ def test_refuses_senseless_settings(arguments: tuple[int, int, float, int], text
 def test_refuses_a_matrix() -> None:
     with pytest.raises(AudioError, match=r"\(2, 3\)"):
         make_resampler(8000, 16000).resample(np.zeros((2, 3), np.float32))
+
+
+def test_arbitrary_times_equal_even_ones() -> None:
+    x = np.random.default_rng(5).normal(0, 3000, (3, 200)).astype(np.float32)
+    even = np.array([make_resampler(8000, 16000).resample(row, flush=True) for row in x])
+    times_s = np.arange(400) / 16000
+    result = ArbitraryResample(200, 8000, 4000, times_s.astype(np.float32), 6).resample(x)
+    # Times in single precision are off by up to a nanosecond.
+    np.testing.assert_allclose(result, even, atol=1.0)
+
+
+@pytest.mark.parametrize("arguments", [(0, 8000, 4000, 6), (10, 8000, 4001, 6), (10, 8000, 4000, 0)])
+def test_arbitrary_resampling_refuses_senseless_settings(arguments: tuple[int, int, int, int]) -> None:
+    num_samples, rate_hz, cutoff_hz, num_zeros = arguments
+    with pytest.raises(ConfigError, match="resampling"):
+        ArbitraryResample(num_samples, rate_hz, cutoff_hz, np.zeros(1, np.float32), num_zeros)
