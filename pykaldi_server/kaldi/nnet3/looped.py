@@ -24,7 +24,7 @@ from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_ti
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
 from pykaldi_server.kaldi.nnet3.execute import State, WorkspacePool
-from pykaldi_server.kaldi.nnet3.graph import build_graph
+from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
 from pykaldi_server.kaldi.util.options import Options, option

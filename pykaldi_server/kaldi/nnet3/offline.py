@@ -16,7 +16,7 @@ from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
 from pykaldi_server.kaldi.nnet3.context import compute_simple_nnet_context
 from pykaldi_server.kaldi.nnet3.execute import Workspace
-from pykaldi_server.kaldi.nnet3.graph import build_graph
+from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
 

@@ -1,0 +1,224 @@
+"""Fewer values for the same result.
+
+* A value that passes one other value on is replaced by that, and one that passes several parts to a single
+  reader is put into the reader's parts;
+* a value with a single reader at the same index takes over the reader's kernels (affine, rectifier and batch
+  normalization become one step);
+* scales and offsets are multiplied into the affine kernel before or after them, and affine kernels in
+  sequence into one where that saves work;
+* an affine kernel in a recurrence is split, so that what it does to rows from outside the recurrence is
+  computed for all frames at once, not step by step.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pykaldi_server.kaldi.nnet3.components import Kernel
+from pykaldi_server.kaldi.nnet3.components.affine import Affine
+from pykaldi_server.kaldi.nnet3.components.elementwise import Diagonal
+from pykaldi_server.kaldi.nnet3.graph import (
+    InputValue,
+    RowValue,
+    Value,
+    WindowValue,
+    sources_of,
+    strongly_connected,
+)
+from pykaldi_server.kaldi.nnet3.parts import Constant, Leaf, SumOf, leaves_of, map_leaves, part_dim
+
+
+def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
+    """Returns fewer values that compute the same output.
+
+    Args:
+        values: by number; may be changed.
+        output: number of the value that is the output; it keeps its number.
+    """
+    _simplify_structure(values, output)
+    if _split_recurrent_affines(values, output):
+        _simplify_structure(values, output)
+    for number, value in values.items():
+        if not isinstance(value, InputValue):
+            values[number] = replace(value, kernels=join_kernels(value.kernels))
+    return {number: values[number] for number in _reachable(values, output)}
+
+
+def _simplify_structure(values: dict[int, Value], output: int) -> None:
+    changed = True
+    while changed:
+        changed = False
+        for step in (_skip_passing_values, _inline_gathered_parts, _join_chains):
+            changed |= step(values, output)
+
+
+def _reachable(values: dict[int, Value], output: int) -> list[int]:
+    found, todo = {output}, [output]
+    while todo:
+        for source in sources_of(values[todo.pop()]):
+            if source not in found:
+                found.add(source)
+                todo.append(source)
+    return sorted(found)
+
+
+def _reader_counts(values: dict[int, Value], output: int) -> Counter[int]:
+    counts = Counter([output])
+    for number in _reachable(values, output):
+        counts.update(sources_of(values[number]))
+    return counts
+
+
+def _skip_passing_values(values: dict[int, Value], output: int) -> bool:
+    """Lets the readers of a value that is another one (or a constant) read that instead."""
+    changed = False
+    for number, value in list(values.items()):
+        if not isinstance(value, RowValue) or value.kernels or len(value.parts) != 1 or number == output:
+            continue
+        (part,) = value.parts
+        if isinstance(part, Leaf) and part.plain and part.source != number:
+            changed |= _replace_source(values, number, part, values[part.source].dim)
+        elif isinstance(part, Constant):
+            changed |= _replace_by_constant(values, number, part.value)
+    return changed
+
+
+def _replace_source(values: dict[int, Value], number: int, by: Leaf, source_dim: int) -> bool:
+    changed = False
+
+    def change(leaf: Leaf) -> Leaf:
+        if leaf.source != number:
+            return leaf
+        return replace(leaf, source=by.source, column=by.column + leaf.column)
+
+    for reader, value in values.items():
+        if number not in sources_of(value):
+            continue
+        if isinstance(value, RowValue):
+            values[reader] = replace(value, parts=tuple(map_leaves(part, change) for part in value.parts))
+            changed = True
+        elif isinstance(value, WindowValue) and by.column == 0 and by.dim == source_dim:
+            values[reader] = replace(value, source=by.source)
+            changed = True
+    return changed
+
+
+def _replace_by_constant(values: dict[int, Value], number: int, constant: float) -> bool:
+    changed = False
+    for reader, value in values.items():
+        if isinstance(value, RowValue):
+            parts = tuple(
+                Constant(part.scale * constant, part.dim)
+                if isinstance(part, Leaf) and part.source == number
+                else part
+                for part in value.parts
+            )
+            if parts != value.parts:
+                values[reader] = replace(value, parts=parts)
+                changed = True
+    return changed
+
+
+def _inline_gathered_parts(values: dict[int, Value], output: int) -> bool:
+    """Puts the parts of a value without kernels into the parts of its only reader."""
+    counts = _reader_counts(values, output)
+    for number, value in list(values.items()):
+        if not isinstance(value, RowValue):
+            continue
+        for position, part in enumerate(value.parts):
+            if not isinstance(part, Leaf) or not part.plain or counts[part.source] != 1:
+                continue
+            source = values[part.source]
+            if isinstance(source, RowValue) and not source.kernels and part.dim == source.dim:
+                parts = (*value.parts[:position], *source.parts, *value.parts[position + 1 :])
+                values[number] = replace(value, parts=parts)
+                return True
+    return False
+
+
+def _join_chains(values: dict[int, Value], output: int) -> bool:
+    """Lets a value take over the kernels of its only reader, when that reads nothing else."""
+    counts = _reader_counts(values, output)
+    changed = False
+    for number in _reachable(values, output):
+        value = values[number]
+        if not isinstance(value, RowValue) or len(value.parts) != 1:
+            continue
+        (part,) = value.parts
+        if not isinstance(part, Leaf) or not part.plain or counts[part.source] != 1 or part.source == number:
+            continue
+        source = values[part.source]
+        if isinstance(source, InputValue) or part.dim != source.dim:
+            continue
+        values[number] = replace(source, dim=value.dim, kernels=source.kernels + value.kernels)
+        values[part.source] = RowValue(source.name, source.dim, (Constant(0.0, source.dim),), ())
+        changed = True
+    return changed
+
+
+def _split_recurrent_affines(values: dict[int, Value], output: int) -> bool:
+    """Takes the columns of affine kernels that see rows from outside the recurrence out of it."""
+    changed = False
+    reachable = {number: values[number] for number in _reachable(values, output)}
+    for component in strongly_connected(reachable):
+        members = set(component)
+        for number in component:
+            value = values[number]
+            if (
+                not isinstance(value, RowValue)
+                or not value.kernels
+                or not isinstance(value.kernels[0], Affine)
+            ):
+                continue
+            inside = [not members.isdisjoint(leaf.source for leaf in leaves_of(part)) for part in value.parts]
+            if any(inside) and not all(inside):
+                _split_affine(values, number, value, inside)
+                changed = True
+    return changed
+
+
+def _split_affine(values: dict[int, Value], number: int, value: RowValue, inside: list[bool]) -> None:
+    affine = value.kernels[0]
+    assert isinstance(affine, Affine)
+    ends = np.cumsum([part_dim(part) for part in value.parts])
+    blocks = np.split(affine.weight, ends[:-1], axis=1)
+    terms = []
+    for is_inside in (True, False):
+        chosen = [place for place, flag in enumerate(inside) if flag == is_inside]
+        weight = np.hstack([blocks[place] for place in chosen])
+        term = max(values) + 1
+        values[term] = RowValue(
+            f"{value.name}/{'inside' if is_inside else 'outside'}",
+            affine.output_dim,
+            tuple(value.parts[place] for place in chosen),
+            (Affine(weight, None if is_inside else affine.bias),),
+        )
+        terms.append(Leaf(term, 0, affine.output_dim))
+    values[number] = replace(value, parts=(SumOf(tuple(terms)),), kernels=value.kernels[1:])
+
+
+def join_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """Joins neighbouring affine and diagonal kernels where that saves work."""
+    joined: list[Kernel] = []
+    for kernel in kernels:
+        if joined and (both := _joined(joined[-1], kernel)) is not None:
+            joined[-1] = both
+        else:
+            joined.append(kernel)
+    return tuple(joined)
+
+
+def _joined(first: Kernel, second: Kernel) -> Kernel | None:
+    match first, second:
+        case Diagonal(), Diagonal():
+            return second.after(first)
+        case Affine(), Diagonal():
+            return first.scaled_after(second.scale, second.offset)
+        case Diagonal(), Affine():
+            return second.scaled_before(first.scale, first.offset)
+        case Affine(), Affine():
+            if first.input_dim * second.output_dim <= first.weight.size + second.weight.size:
+                return second.after(first)
+    return None
