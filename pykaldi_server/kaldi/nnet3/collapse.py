@@ -44,7 +44,7 @@ def collapse_model(nnet: Nnet) -> Nnet:
                 changed |= _merge_input(node, nodes, components)
         if not changed:
             break
-    return Nnet(nodes, components)
+    return replace(nnet, nodes=nodes, components=components)
 
 
 def _merge_input(node: ComponentNode, nodes: dict[str, Node], components: dict[str, Component]) -> bool:
@@ -102,7 +102,7 @@ def round_ivector_times(nnet: Nnet, period: int) -> Nnet:
         name: _with_rounded_input(node, period) if isinstance(node, ComponentNode) else node
         for name, node in nnet.nodes.items()
     }
-    return Nnet(nodes, nnet.components)
+    return replace(nnet, nodes=nodes)
 
 
 def _with_rounded_input(node: ComponentNode, period: int) -> ComponentNode:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 _MAX_DEPTH = 40
+_MAX_CONST_DIM = 1 << 18
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
 
 
@@ -237,14 +238,14 @@ class _Parser:
         if found != token:
             raise ValueError(f"expected {token!r} in a descriptor, found {found!r}")
 
-    def _integer(self, least: int | None = None) -> int:
+    def _integer(self, least: int = -(2**31), most: int = 2**31 - 1) -> int:
         word = self._take("an integer")
         try:
             value = int(word)
         except ValueError:
             raise ValueError(f"expected an integer in a descriptor, found {word!r}") from None
-        if abs(value) >= 2**31 or (least is not None and value < least):
-            raise ValueError(f"expected an integer in a descriptor, found {word!r}")
+        if not least <= value <= most:
+            raise ValueError(f"expected an integer from {least} to {most} in a descriptor, found {word!r}")
         return value
 
     def _float(self) -> float:
@@ -288,7 +289,7 @@ class _Parser:
         if word == "Const":
             value = self._float()
             self._expect(",")
-            return Const(value, self._integer(1))
+            return Const(value, self._integer(1, _MAX_CONST_DIM))
         source = self._descriptor(depth)
         if word == "IfDefined":
             return IfDefined(source)

@@ -97,7 +97,8 @@ class DecodableNnetSimpleLoopedInfo:
         try:
             self._plan = self._make_plan(nnet, collapse)
         except ValueError as error:
-            raise ModelFormatError(f"this network cannot be computed in a stream: {error}") from error
+            text = f"{nnet.path}: this network cannot be computed in a stream: {error}"
+            raise ModelFormatError(text) from error
         self._pool = WorkspacePool(self._plan)
 
     def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:

@@ -41,7 +41,7 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 
 _MAX_LINE_BYTES = 1 << 20
 _MAX_NODES = 20000
-_MAX_MODULUS = 1000
+_MAX_MODULUS = 120
 SIMPLE_INTERFACE = "the inputs 'input' (and perhaps 'ivector') and the output 'output'"
 """What a network must have that `Nnet.is_simple`."""
 
@@ -104,10 +104,11 @@ Node = InputNode | ComponentNode | DimRangeNode | OutputNode
 
 @dataclass(frozen=True)
 class Nnet:
-    """A network: nodes in the order of the file, and components by name."""
+    """A network: nodes in the order of the file, and components by name; `path` is for errors."""
 
     nodes: dict[str, Node]
     components: dict[str, Component]
+    path: str = "<memory>"
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "Nnet":
@@ -128,7 +129,7 @@ class Nnet:
                 raise reader.error("components with different names", f"two named {name!r}")
             components[name] = read_component(reader)
         reader.expect_token("</Nnet3>")
-        nnet = cls(nodes, components)
+        nnet = cls(nodes, components, reader.path)
         try:
             nnet.validate()
         except ValueError as error:

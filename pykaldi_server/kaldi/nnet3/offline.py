@@ -94,7 +94,7 @@ class NnetComputer:
             self._graph = build_graph(nnet)
             context = compute_simple_nnet_context(self._graph, nnet.modulus)
         except ValueError as error:
-            raise ModelFormatError(f"this network cannot be computed: {error}") from error
+            raise ModelFormatError(f"{nnet.path}: this network cannot be computed: {error}") from error
         self.left_context, self.right_context = context
         step = int(np.lcm(nnet.modulus, opts.frame_subsampling_factor))
         self.frames_per_chunk = -(-opts.frames_per_chunk // step) * step

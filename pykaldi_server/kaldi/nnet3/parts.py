@@ -210,30 +210,20 @@ def shifted(part: Part, dt: int) -> Part:
 
 
 def required_leaves(part: Part) -> Iterator[Leaf]:
-    """Yields the leaves without which the part never exists."""
+    """Yields the leaves without which the part does not exist where their maps pass the index."""
     match part:
         case Leaf():
             yield part
         case SumOf(terms):
             for term in terms:
                 yield from required_leaves(term)
+        case OneOf(leaves):
+            yield from leaves
 
 
-def required_rows(part: Part, index: Index) -> Iterator[Cindex]:
-    """Yields the rows without which the part does not exist at an index."""
-    return _rows(part.leaves if isinstance(part, OneOf) else required_leaves(part), index)
-
-
-def all_rows(part: Part, index: Index) -> Iterator[Cindex]:
-    """Yields the rows that the part may read at an index."""
-    return _rows(leaves_of(part), index)
-
-
-def _rows(leaves: Iterable[Leaf], index: Index) -> Iterator[Cindex]:
-    for leaf in leaves:
-        mapped = leaf.index(index)
-        if mapped is not None:
-            yield leaf.source, mapped
+def rows_at(leaves: Iterable[Leaf], index: Index) -> list[Cindex]:
+    """Returns the rows that leaves read at an index."""
+    return [(leaf.source, mapped) for leaf in leaves if (mapped := leaf.index(index)) is not None]
 
 
 def uses_at(part: Part, index: Index, exists: Callable[[Cindex], bool]) -> tuple[Use, ...] | None:

@@ -18,10 +18,9 @@ from pykaldi_server.kaldi.nnet3.parts import (
     Leaf,
     Shift,
     Use,
-    all_rows,
     leaves_of,
     required_leaves,
-    required_rows,
+    rows_at,
     uses_at,
 )
 
@@ -77,6 +76,13 @@ class Resolver:
 
     def __post_init__(self) -> None:
         self._required_inputs = required_inputs(self.graph)
+        self._leaves = {
+            number: tuple(
+                [leaf for part in value.parts for leaf in kind(part)] for kind in (required_leaves, leaves_of)
+            )
+            for number, value in self.graph.values.items()
+            if isinstance(value, RowValue)
+        }
 
     def next_chunk(self, inputs: dict[str, list[Index]], output: list[Index]) -> ChunkRows:
         """Resolves the next chunk.
@@ -144,31 +150,38 @@ class Resolver:
         if cindex in self.existing:
             return True
         number, index = cindex
-        value = self.graph.values[number]
         for source, dt in self._required_inputs[number]:
             row = (source, (index[0] + dt, index[1]))
             if row not in decided and row not in self.existing:
                 return False
-        if isinstance(value, RowValue):
-            required = [row for part in value.parts for row in required_rows(part, index)]
-            possible = [row for part in value.parts for row in all_rows(part, index)]
-        elif isinstance(value, WindowValue):
-            reads = value.window.input_times(index[0])
-            if reads is None:
-                return False
-            possible = [(value.source, (t, index[1])) for t in reads[0]]
-            required = [row for row, needed in zip(possible, reads[1], strict=True) if needed]
-        else:
+        reads = self._reads(number, index)
+        if reads is None:
             return False
-        for rows in (required, possible):
-            verdicts = [decided.get(row) for row in rows]
-            if rows is required and False in verdicts:
-                return False
-            if None in verdicts:
-                return [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
-        if isinstance(value, RowValue):
+        required, possible = reads
+        verdicts = [decided.get(row) for row in required]
+        if False in verdicts:
+            return False
+        undecided = [row for row in (required if None in verdicts else possible) if row not in decided]
+        if undecided:
+            return undecided
+        value = self.graph.values[number]
+        if isinstance(value, WindowValue):
+            return not value.window.any_suffices or any(decided[row] for row in possible)
+        if isinstance(value, RowValue) and len(possible) > len(required):
             return all(uses_at(part, index, decided.__getitem__) is not None for part in value.parts)
-        return not value.window.any_suffices or any(verdicts)
+        return True
+
+    def _reads(self, number: int, index: Index) -> tuple[list[Cindex], list[Cindex]] | None:
+        """Returns the rows that a row requires, and all that it may read; None: there is no such row."""
+        value = self.graph.values[number]
+        if isinstance(value, RowValue):
+            required_leaves, leaves = self._leaves[number]
+            required = rows_at(required_leaves, index)
+            return required, required if len(required_leaves) == len(leaves) else rows_at(leaves, index)
+        if isinstance(value, WindowValue) and (reads := value.window.input_times(index[0])) is not None:
+            rows = [(value.source, (t, index[1])) for t in reads[0]]
+            return [row for row, needed in zip(rows, reads[1], strict=True) if needed], rows
+        return None
 
     def _collect(self, wanted: list[Cindex], exists: dict[Cindex, bool]) -> dict[Cindex, RowInputs]:
         """Finds the rows that the wanted ones really use, and marks them as existing."""

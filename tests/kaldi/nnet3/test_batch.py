@@ -22,8 +22,8 @@ FloatArray = NDArray[np.float32]
 # One network of each kind of layer.
 NAMES = (
     "tdnnf tdnn-relu-renorm lstm fast-lstmp fast-lstmp-dropout lstmb cnn-tdnn gru pgru opgru fast-opgru "
-    "attention attention-batchnorm stats stats-count res-block res2-block hand-components hand- "
-    "descriptors hand-conv hand-distribute hand-conv-optional"
+    "attention attention-batchnorm stats stats-count res-block res2-block hand-components "
+    "hand-descriptors hand-conv hand-distribute hand-conv-optional"
 )
 NUM_CHUNKS = 6
 

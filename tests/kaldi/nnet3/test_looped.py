@@ -20,10 +20,10 @@ FloatArray = NDArray[np.float32]
 # networks.json of the golden data says which there are; a clone has some of them, the full set is beside it.
 NAMES = (
     "tdnn-relu-batchnorm tdnn-relu-renorm tdnnf lstm lstmp fast-lstm fast-lstmp fast-lstmp-dropout lstmb "
-    "cnn-tdnn gru pgru norm-pgru opgru norm-opgru fast-gru fast-pgru fast-norm-pgru fast-opgru fast-norm- "
-    "opgru attention attention-batchnorm stats stats-count res-block res2-block misc-layers tdnn-collapse "
-    "tdnn-collapse3 hand-components hand-dropout hand-descriptors hand-conv hand-distribute hand-conv- "
-    "optional"
+    "cnn-tdnn gru pgru norm-pgru opgru norm-opgru fast-gru fast-pgru fast-norm-pgru fast-opgru "
+    "fast-norm-opgru attention attention-batchnorm stats stats-count res-block res2-block misc-layers "
+    "tdnn-collapse tdnn-collapse3 hand-components hand-dropout hand-descriptors hand-conv hand-distribute "
+    "hand-conv-optional"
 )
 
 # Rounding in single precision; with statistics, a difference of two near-equal numbers.

@@ -33,7 +33,7 @@ def maximum_call(x: Array, floor: Array, y: Array) -> Call:
     return partial(np.maximum, out=y), (x, floor)
 
 
-MAX_DIM = 1 << 20
+MAX_DIM = 1 << 18
 """The largest number of columns that a reader believes."""
 
 

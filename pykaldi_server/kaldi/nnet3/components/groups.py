@@ -14,6 +14,7 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
     INTEGERS,
+    MAX_DIM,
     NUMBER,
     Array,
     Call,
@@ -172,7 +173,7 @@ def _sum_block(fields: Fields) -> Component:
 @component("SumGroupComponent", Sizes=INTEGERS)
 def _sum_group(fields: Fields) -> Component:
     sizes = fields.require("Sizes")
-    if len(sizes) == 0 or sizes.min() < 1 or sizes.sum(dtype=np.int64) > 1 << 20:
+    if len(sizes) == 0 or sizes.min() < 1 or sizes.sum(dtype=np.int64) > MAX_DIM:
         raise fields.error("positive group sizes", str(sizes[:8].tolist()))
     return Component.row_wise(fields.type_name, SumGroup(sizes))
 
