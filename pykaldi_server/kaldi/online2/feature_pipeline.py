@@ -1,6 +1,6 @@
 """From samples to what a GMM scores (``online2/online-feature-pipeline.cc``).
 
-samples -> MFCC, PLP or filter bank -> CMVN -> splice or deltas -> LDA -> [fMLLR]
+samples -> MFCC, PLP or filter bank -> CMVN -> [+ pitch] -> splice or deltas -> LDA -> [fMLLR]
 
 CMVN follows the stream until the first fMLLR transform is estimated; from then on it is frozen, because the
 transform was made for features that do not drift.
@@ -18,10 +18,17 @@ from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFea
 from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
+    OnlineAppendFeature,
     OnlineBaseFeature,
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
+)
+from pykaldi_server.kaldi.feat.pitch import (
+    OnlinePitchFeature,
+    OnlineProcessPitch,
+    PitchExtractionOptions,
+    ProcessPitchOptions,
 )
 from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
 from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
@@ -45,6 +52,9 @@ class OnlineFeaturePipelineConfig(Options):
     mfcc_config: str = option("", "Configuration of MFCC.", path=True)
     plp_config: str = option("", "Configuration of PLP.", path=True)
     fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
+    add_pitch: bool = option(False, "Append pitch features, after CMVN.")
+    pitch_config: str = option("", "Configuration of the extraction of pitch.", path=True)
+    pitch_process_config: str = option("", "Configuration of the features made of pitch.", path=True)
     cmvn_config: str = option("", "Configuration of CMVN.", path=True)
     global_cmvn_stats_rxfilename: str = option(
         "", "Global CMVN statistics; required.", name="global-cmvn-stats", path=True
@@ -74,6 +84,7 @@ class OnlineFeaturePipelineInfo:
     feature_opts: BaseOptions
     cmvn_opts: OnlineCmvnOptions
     global_cmvn_stats: NDArray[np.float64]
+    pitch_opts: tuple[PitchExtractionOptions, ProcessPitchOptions] | None = None
     delta_opts: DeltaFeaturesOptions | None = None
     splice_opts: OnlineSpliceOptions | None = None
     lda_mat: NDArray[np.float32] | None = None
@@ -91,7 +102,12 @@ class OnlineFeaturePipelineInfo:
         base_config = getattr(config, f"{config.feature_type}_config")
         feature_opts = _read_or_default(_OPTIONS_OF_TYPE[config.feature_type], base_config, model_dir)
         cmvn_opts = _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
-        delta_opts = splice_opts = lda_mat = None
+        pitch_opts = delta_opts = splice_opts = lda_mat = None
+        if config.add_pitch:
+            pitch_opts = (
+                _read_or_default(PitchExtractionOptions, config.pitch_config, model_dir),
+                _read_or_default(ProcessPitchOptions, config.pitch_process_config, model_dir),
+            )
         if config.add_deltas:
             delta_opts = _read_or_default(DeltaFeaturesOptions, config.delta_config, model_dir)
         if config.splice_feats:
@@ -99,7 +115,7 @@ class OnlineFeaturePipelineInfo:
         if config.lda_rxfilename:
             lda_mat = read_transform(KaldiReader.open(config.lda_rxfilename))
         stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
-        return cls(feature_opts, cmvn_opts, stats, delta_opts, splice_opts, lda_mat)
+        return cls(feature_opts, cmvn_opts, stats, pitch_opts, delta_opts, splice_opts, lda_mat)
 
     def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
         """Makes the base features of a new stream."""
@@ -139,6 +155,12 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
         self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
         self._unadapted: OnlineFeatureInterface = self._cmvn
+        self._pitch: OnlinePitchFeature | None = None
+        if info.pitch_opts is not None:
+            extraction, processing = info.pitch_opts
+            self._pitch = OnlinePitchFeature(extraction)
+            pitch = OnlineProcessPitch(processing, self._pitch, dither_seed)
+            self._unadapted = OnlineAppendFeature(self._unadapted, pitch)
         if info.delta_opts is not None:
             self._unadapted = OnlineDeltaFeature(info.delta_opts, self._unadapted)
         if info.splice_opts is not None:
@@ -174,10 +196,14 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
     def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
         """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
         self._base.accept_waveform(samp_freq, waveform)
+        if self._pitch is not None:
+            self._pitch.accept_waveform(samp_freq, waveform)
 
     def input_finished(self) -> None:
         """Says that no more samples come."""
         self._base.input_finished()
+        if self._pitch is not None:
+            self._pitch.input_finished()
 
     def set_transform(self, transform: NDArray[np.float32] | None) -> None:
         """Applies an fMLLR transform, (dim, dim + 1), to all frames that are asked for from now on.

@@ -144,6 +144,19 @@ def test_other_base_features(
     assert np.isfinite(frames).all()
 
 
+def test_pitch_is_appended_after_cmvn(config: OnlineFeaturePipelineConfig, samples: np.ndarray) -> None:
+    with_pitch = dataclasses.replace(config, splice_feats=False, lda_rxfilename="", add_pitch=True)
+    pipeline = filled(OnlineFeaturePipelineInfo.from_config(with_pitch), samples)
+    assert pipeline.dim() == 16
+    plain = dataclasses.replace(with_pitch, add_pitch=False)
+    cepstra = filled(OnlineFeaturePipelineInfo.from_config(plain), samples)
+    frames = pipeline.get_frames(0, pipeline.num_frames_ready())
+    np.testing.assert_array_equal(frames[:, :13], cepstra.get_frames(0, len(frames)))
+    assert np.abs(frames[:, 13:]).max() > 0.5
+    pipeline.freeze_cmvn()
+    assert pipeline.get_cmvn_state().frozen_state.shape == (2, 14)
+
+
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="global-cmvn-stats: expected a file, found none"):
         OnlineFeaturePipelineConfig().validate()
