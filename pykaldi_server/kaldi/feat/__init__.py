@@ -19,9 +19,17 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineSpliceFrames,
     OnlineTransform,
 )
-from pykaldi_server.kaldi.feat.resample import LinearResample
+from pykaldi_server.kaldi.feat.pitch import (
+    OnlinePitchFeature,
+    OnlineProcessPitch,
+    PitchExtractionOptions,
+    ProcessPitchOptions,
+)
+from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
+from pykaldi_server.kaldi.feat.resample import ArbitraryResample, LinearResample
 
 __all__ = [
+    "ArbitraryResample",
     "DeltaFeaturesOptions",
     "FbankOptions",
     "FrameExtractionOptions",
@@ -39,6 +47,12 @@ __all__ = [
     "OnlineFeatureInterface",
     "OnlineMatrixFeature",
     "OnlineMfcc",
+    "OnlinePitchFeature",
+    "OnlinePlp",
+    "OnlineProcessPitch",
     "OnlineSpliceFrames",
     "OnlineTransform",
+    "PitchExtractionOptions",
+    "PlpOptions",
+    "ProcessPitchOptions",
 ]

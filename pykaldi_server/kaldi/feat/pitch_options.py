@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.mfcc import MAX_SAMPLE_RATE_HZ
-from pykaldi_server.kaldi.util.options import option
+from pykaldi_server.kaldi.util.options import Options, option
 
 MAX_LAGS = 16384
 
 
 @dataclass
-class PitchExtractionOptions:
+class PitchExtractionOptions(Options):
     """How the pitch is found."""
 
     samp_freq: float = option(16000.0, "Rate of the samples in Hz.", name="sample-frequency")
@@ -102,7 +102,7 @@ class PitchExtractionOptions:
 
 
 @dataclass
-class ProcessPitchOptions:
+class ProcessPitchOptions(Options):
     """Which features are made of the pitch."""
 
     pitch_scale: float = option(2.0, "Factor on the normalised log pitch.")

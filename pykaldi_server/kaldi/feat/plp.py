@@ -28,7 +28,7 @@ from pykaldi_server.kaldi.feat.mfcc import (
     OnlineWindowedFeature,
 )
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames
-from pykaldi_server.kaldi.util.options import group, option
+from pykaldi_server.kaldi.util.options import Options, group, option
 
 MAX_LPC_ORDER = 1024
 _SMALLEST = np.finfo(np.float32).tiny
@@ -37,7 +37,7 @@ _FBANK_LOG_ENERGY_FLOOR = np.log(np.finfo(np.float32).eps)
 
 
 @dataclass
-class PlpOptions:
+class PlpOptions(Options):
     """Perceptual linear prediction cepstra."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
