@@ -61,7 +61,7 @@ class Model:
     @property
     def sample_rate_hz(self) -> int:
         """Rate of the samples that sessions take."""
-        return int(self.features.base_options().frame_opts.samp_freq)
+        return int(self.features.feature_opts.frame_opts.samp_freq)
 
     @classmethod
     def load(cls, path: str | Path, **overrides: str | float | bool) -> "Model":
@@ -109,7 +109,7 @@ class Model:
         acoustic_model = AmNnetSimple.read(reader)
         _complete_options(source, transition_model)
         # Sessions may last for hours.
-        source.features.base_options().frame_opts.max_feature_vectors = HISTORY_FRAMES
+        source.features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
         model = cls(
             name=source.name,
             options=source.options,
@@ -126,7 +126,7 @@ class Model:
 
 
 def _frame_shift_s(features: OnlineNnetFeaturePipelineInfo, options: RecognizerOptions) -> float:
-    shift_s = features.base_options().frame_opts.frame_shift_ms * 0.001
+    shift_s = features.feature_opts.frame_opts.frame_shift_ms * 0.001
     return shift_s * options.decodable.frame_subsampling_factor
 
 

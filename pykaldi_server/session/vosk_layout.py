@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
-from pykaldi_server.kaldi.feat import FbankOptions, MfccOptions, OnlineCmvnOptions
+from pykaldi_server.kaldi.feat import OnlineCmvnOptions
 from pykaldi_server.kaldi.feat.cmvn import read_cmvn_stats
 from pykaldi_server.kaldi.gmm import DiagGmm
 from pykaldi_server.kaldi.ivector import IvectorExtractor
@@ -26,6 +26,7 @@ from pykaldi_server.kaldi.online2 import (
     OnlineSilenceWeightingConfig,
     OnlineSpliceOptions,
 )
+from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
 from pykaldi_server.session.model_source import ModelSource
@@ -132,20 +133,23 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Recogn
 
 
 def _read_features(directory: Path, options: RecognizerOptions) -> OnlineNnetFeaturePipelineInfo:
-    mfcc = _optional(directory / "conf" / "mfcc.conf", directory / "mfcc.conf")
-    fbank = _optional(directory / "conf" / "fbank.conf", directory / "fbank.conf")
-    if mfcc is not None:
-        info = OnlineNnetFeaturePipelineInfo("mfcc", mfcc_opts=read_options(MfccOptions, mfcc, directory))
-    elif fbank is not None:
-        info = OnlineNnetFeaturePipelineInfo("fbank", fbank_opts=read_options(FbankOptions, fbank, directory))
-    else:
-        raise ConfigError(f"{directory}: expected conf/mfcc.conf or conf/fbank.conf, found neither")
+    info = OnlineNnetFeaturePipelineInfo(_read_base_options(directory))
     if (directory / "ivector").is_dir():
         info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
         info.silence_weighting_config = OnlineSilenceWeightingConfig(
             silence_phones_str=options.endpoint.silence_phones, silence_weight=_SILENCE_WEIGHT
         )
     return info
+
+
+def _read_base_options(directory: Path) -> BaseOptions:
+    for feature_type, options_class in OPTIONS_OF_TYPE.items():
+        name = f"{feature_type}.conf"
+        found = _optional(directory / "conf" / name, directory / name)
+        if found is not None:
+            return read_options(options_class, found, directory)
+    names = ", ".join(f"{feature_type}.conf" for feature_type in OPTIONS_OF_TYPE)
+    raise ConfigError(f"{directory}: expected one of {names} (in conf/ or here), found none")
 
 
 def _read_ivector_extractor(folder: Path) -> OnlineIvectorExtractionInfo:

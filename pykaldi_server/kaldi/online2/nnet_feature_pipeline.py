@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
-from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
-from pykaldi_server.kaldi.feat.online_feature import (
-    FloatFrames,
-    OnlineAppendFeature,
-    OnlineBaseFeature,
-    OnlineFeatureInterface,
+from pykaldi_server.kaldi.feat.mfcc import MfccOptions
+from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineAppendFeature, OnlineFeatureInterface
+from pykaldi_server.kaldi.feat.pitch import (
+    OnlinePitchFeature,
+    OnlineProcessPitch,
+    PitchExtractionOptions,
+    ProcessPitchOptions,
+)
+from pykaldi_server.kaldi.online2.base_feature import (
+    BaseFeatureConfig,
+    BaseOptions,
+    make_base_feature,
+    read_or_default,
 )
 from pykaldi_server.kaldi.online2.ivector_feature import (
     OnlineIvectorExtractionConfig,
@@ -29,17 +36,11 @@ from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights, OnlineS
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, group, option, read_options
 
-FEATURE_TYPES = ("mfcc", "plp", "fbank")
-
 
 @dataclass
-class OnlineNnetFeaturePipelineConfig(Options):
+class OnlineNnetFeaturePipelineConfig(BaseFeatureConfig):
     """Options of the pipeline, as in a model's ``online.conf``."""
 
-    feature_type: str = option("mfcc", f"Base features: {', '.join(FEATURE_TYPES)}.")
-    mfcc_config: str = option("", "Configuration of MFCC.", path=True)
-    plp_config: str = option("", "Configuration of PLP.", path=True)
-    fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
     cmvn_config: str = option("", "Configuration of CMVN of the network's input; none without it.", path=True)
     global_cmvn_stats_rxfilename: str = option(
         "", "Global CMVN statistics of the network's input.", name="global-cmvn-stats", path=True
@@ -53,24 +54,33 @@ class OnlineNnetFeaturePipelineConfig(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
-        if self.feature_type not in FEATURE_TYPES:
-            raise ConfigError(
-                f"feature-type: expected one of {', '.join(FEATURE_TYPES)}, found {self.feature_type!r}"
-            )
+        super().validate()
         if self.cmvn_config and not self.global_cmvn_stats_rxfilename:
             raise ConfigError("cmvn-config: global-cmvn-stats must be set, too")
         self.silence_weighting_config.validate()
 
 
 @dataclass
+class PitchOptions(Options):
+    """Options of pitch features, as in ``online_pitch.conf``."""
+
+    extraction: PitchExtractionOptions = group(PitchExtractionOptions, prefix="")
+    processing: ProcessPitchOptions = group(ProcessPitchOptions, prefix="")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        self.extraction.validate()
+        self.processing.validate()
+
+
+@dataclass
 class OnlineNnetFeaturePipelineInfo:
     """What all streams share; immutable. Parts that are not used are None."""
 
-    feature_type: str = "mfcc"
-    mfcc_opts: MfccOptions = field(default_factory=MfccOptions)
-    fbank_opts: FbankOptions = field(default_factory=FbankOptions)
+    feature_opts: BaseOptions = field(default_factory=MfccOptions)
     cmvn_opts: OnlineCmvnOptions | None = None
     global_cmvn_stats: NDArray[np.float64] | None = None
+    pitch_opts: PitchOptions | None = None
     ivector_extractor_info: OnlineIvectorExtractionInfo | None = None
     silence_weighting_config: OnlineSilenceWeightingConfig = field(
         default_factory=OnlineSilenceWeightingConfig
@@ -86,14 +96,15 @@ class OnlineNnetFeaturePipelineInfo:
             ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
         """
         config.validate()
-        info = cls(feature_type=config.feature_type, silence_weighting_config=config.silence_weighting_config)
-        if config.mfcc_config:
-            info.mfcc_opts = read_options(MfccOptions, config.mfcc_config, model_dir)
-        if config.fbank_config:
-            info.fbank_opts = read_options(FbankOptions, config.fbank_config, model_dir)
+        info = cls(
+            feature_opts=config.read_base_options(model_dir),
+            silence_weighting_config=config.silence_weighting_config,
+        )
         if config.cmvn_config:
             info.cmvn_opts = read_options(OnlineCmvnOptions, config.cmvn_config, model_dir)
             info.global_cmvn_stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
+        if config.add_pitch:
+            info.pitch_opts = read_or_default(PitchOptions, config.online_pitch_config, model_dir)
         if config.ivector_extraction_config:
             ivector_config = read_options(
                 OnlineIvectorExtractionConfig, config.ivector_extraction_config, model_dir
@@ -101,29 +112,24 @@ class OnlineNnetFeaturePipelineInfo:
             info.ivector_extractor_info = OnlineIvectorExtractionInfo.from_config(ivector_config, model_dir)
         return info
 
-    def base_options(self) -> MfccOptions | FbankOptions:
-        """Options of the base features that are in use."""
-        return self.mfcc_opts if self.feature_type == "mfcc" else self.fbank_opts
-
-    def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
-        """Makes the base features of a new stream."""
-        if self.feature_type == "mfcc":
-            return OnlineMfcc(self.mfcc_opts, dither_seed)
-        return OnlineFbank(self.fbank_opts, dither_seed)
-
 
 class OnlineNnetFeaturePipeline(OnlineFeatureInterface):
     """The features of one stream."""
 
     def __init__(self, info: OnlineNnetFeaturePipelineInfo, dither_seed: int = 0):
         """Keeps as many frames of history as ``max-feature-vectors`` of the base features says."""
-        self._base = info.make_base_feature(dither_seed)
-        kept = info.base_options().frame_opts.max_feature_vectors
+        kept = info.feature_opts.frame_opts.max_feature_vectors
         history = None if kept < 0 else kept
+        self._base = make_base_feature(info.feature_opts, dither_seed)
         self._input: OnlineFeatureInterface = self._base
         if info.cmvn_opts is not None and info.global_cmvn_stats is not None:
             state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
             self._input = OnlineCmvn(info.cmvn_opts, state, self._base, history)
+        self._pitch: OnlinePitchFeature | None = None
+        if info.pitch_opts is not None:
+            self._pitch = OnlinePitchFeature(info.pitch_opts.extraction, history)
+            processed = OnlineProcessPitch(info.pitch_opts.processing, self._pitch, dither_seed)
+            self._input = OnlineAppendFeature(self._input, processed)
         self._ivector: OnlineIvectorFeature | None = None
         self._final: OnlineFeatureInterface = self._input
         if info.ivector_extractor_info is not None:
@@ -148,10 +154,14 @@ class OnlineNnetFeaturePipeline(OnlineFeatureInterface):
     def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
         """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
         self._base.accept_waveform(samp_freq, waveform)
+        if self._pitch is not None:
+            self._pitch.accept_waveform(samp_freq, waveform)
 
     def input_finished(self) -> None:
         """Says that no more samples come."""
         self._base.input_finished()
+        if self._pitch is not None:
+            self._pitch.input_finished()
 
     def input_feature(self) -> OnlineFeatureInterface:
         """What the network reads beside the i-vector."""

@@ -80,7 +80,7 @@ def chain(models: Path) -> Chain:
     )
     return Chain(
         features=OnlineNnetFeaturePipelineInfo(
-            mfcc_opts=read_options(MfccOptions, model / "conf" / "mfcc.conf"),
+            feature_opts=read_options(MfccOptions, model / "conf" / "mfcc.conf"),
             ivector_extractor_info=OnlineIvectorExtractionInfo.from_config(config),
             silence_weighting_config=OnlineSilenceWeightingConfig("1:2:3:4:5:6:7:8:9:10", 0.001),
         ),
