@@ -110,8 +110,7 @@ class LinearResample:
         output_begin = self._num_output_samples
         output_end = self._output_samples_available(flush)
         self._buffer = np.concatenate([self._buffer, samples])
-        # The taps of the last output samples may reach past the input: when flushing, and where they are
-        # padding.
+        # The last output samples may have taps past the input: when flushing, and where taps are padding.
         taps_end = self._first_input_of(max(output_end - 1, 0)) + self._weights.shape[1]
         tail = np.zeros(max(0, taps_end - self._num_input_samples), np.float32)
         padded_input = np.concatenate([self._buffer, tail])
@@ -131,8 +130,7 @@ class LinearResample:
         units, phases = np.divmod(np.arange(begin, end), self._output_samples_in_unit)
         first_inputs = self._first_index[phases] + units * self._input_samples_in_unit - self._buffer_start
         windows = np.lib.stride_tricks.sliding_window_view(padded_input, self._weights.shape[1])
-        # Not a matrix product: BLAS sums in an order that depends on the number of rows, einsum sums each row
-        # alike.
+        # Not a matrix product: BLAS may sum in another order when there are more rows; this never does.
         return np.einsum("ij,ij->i", windows[first_inputs], self._weights[phases])
 
     def _compute_taps(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -55,8 +55,7 @@ def all_frames(feature: OnlinePitchFeature) -> NDArray[np.float32]:
     return feature.get_frames(0, feature.num_frames_ready())
 
 
-# An independent implementation of the formulas at the top of pitch_extraction.py: whole recordings, double
-# precision.
+# The formulas at the top of pitch_extraction.py once more, for whole recordings, in double precision.
 
 
 def sinc_weight(t: float, cutoff_hz: float, num_zeros: int) -> float:
@@ -138,8 +137,7 @@ def test_equals_the_definition(speech: NDArray[np.float32], changes: dict) -> No
     best, least_cost = pitch_by_definition(speech, opts)
     assert result.dtype == np.float32
     assert result.shape == best.shape
-    # In silence many paths cost almost the same, and single precision may choose one beside: lags are 0.5 %
-    # apart.
+    # In silence many paths cost almost the same, and rounding may choose one beside: lags are 0.5 % apart.
     np.testing.assert_allclose(result[:, 1], best[:, 1], rtol=0.012)
     on_the_same_path, cost = pitch_by_definition(speech, opts, result[:, 1])
     assert 0 <= cost - least_cost < 1e-6
