@@ -8,5 +8,7 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindMatrix(m);
   pykaldi::BindFeat(m);
   pykaldi::BindFst(m);
+  pykaldi::BindLat(m);
+  pykaldi::BindLatAlign(m);
   pykaldi::BindDecoder(m);
 }

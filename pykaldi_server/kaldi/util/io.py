@@ -94,6 +94,11 @@ class KaldiReader:
         return cls(load_bytes(path), path)
 
     @property
+    def data(self) -> bytes | mmap.mmap:
+        """The whole buffer, for readers in the core."""
+        return self._data
+
+    @property
     def remaining(self) -> int:
         """Bytes from the next item to the end of the buffer."""
         return len(self._data) - self.offset

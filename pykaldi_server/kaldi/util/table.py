@@ -153,7 +153,7 @@ class RandomAccessVectorReader(RandomAccessMatrixReader):
     read = KaldiReader.read_vector
 
 
-class _TableWriter:
+class TableWriter(Generic[T]):
     """Writes (key, object) pairs to an archive and, if asked, a script that points into it."""
 
     def __init__(self, wspecifier: str):
@@ -170,16 +170,16 @@ class _TableWriter:
         self._archive = specifier.archive.open("wb")
         self._script = specifier.script.open("w", encoding="utf-8") if specifier.script else None
 
-    def write(self, key: str, value: NDArray[Any]) -> None:
+    def write(self, key: str, value: T) -> None:
         """Adds an object."""
         if not key or any(letter.isspace() for letter in key):
             raise ConfigError(f"expected a key without white space, found {key!r}")
         self._archive.write(key.encode() + b" ")
         if self._script is not None:
             self._script.write(f"{key} {self._archive_path}:{self._archive.tell()}\n")
-        self._write_object(KaldiWriter(self._archive, self._binary), value)
+        self._write_object(value)
 
-    def __setitem__(self, key: str, value: NDArray[Any]) -> None:
+    def __setitem__(self, key: str, value: T) -> None:
         self.write(key, value)
 
     def close(self) -> None:
@@ -196,22 +196,22 @@ class _TableWriter:
     ) -> None:
         self.close()
 
-    def _write_object(self, writer: KaldiWriter, value: NDArray[Any]) -> None:
+    def _write_object(self, value: T) -> None:
         raise NotImplementedError
 
 
-class MatrixWriter(_TableWriter):
+class MatrixWriter(TableWriter[NDArray[Any]]):
     """Writes a table of matrices."""
 
-    def _write_object(self, writer: KaldiWriter, value: NDArray[Any]) -> None:
-        writer.write_matrix(value)
+    def _write_object(self, value: NDArray[Any]) -> None:
+        KaldiWriter(self._archive, self._binary).write_matrix(value)
 
 
-class VectorWriter(_TableWriter):
+class VectorWriter(TableWriter[NDArray[Any]]):
     """Writes a table of vectors."""
 
-    def _write_object(self, writer: KaldiWriter, value: NDArray[Any]) -> None:
-        writer.write_vector(value)
+    def _write_object(self, value: NDArray[Any]) -> None:
+        KaldiWriter(self._archive, self._binary).write_vector(value)
 
 
 @dataclass(frozen=True)

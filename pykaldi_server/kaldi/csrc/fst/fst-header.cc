@@ -1,10 +1,12 @@
 #include "csrc/fst/fst-header.h"
 
+#include <algorithm>
+
 #include "csrc/base/byte-writer.h"
 
 namespace pykaldi {
 
-FstHeader FstHeader::Read(ByteReader *reader) {
+FstHeader FstHeader::Read(ByteReader *reader, const std::vector<std::string> &arc_types) {
   const size_t begin = reader->Offset();
   if (reader->Remaining() < sizeof(kMagic) || reader->Read<int32_t>("") != kMagic) {
     reader->Fail(begin, "the header of an OpenFst file", "something else");
@@ -13,8 +15,8 @@ FstHeader FstHeader::Read(ByteReader *reader) {
   header.fst_type = reader->ReadString("the type of the FST");
   const size_t arc_type_offset = reader->Offset();
   header.arc_type = reader->ReadString("the type of the arcs");
-  if (header.arc_type != "standard") {
-    reader->Fail(arc_type_offset, "arcs of type \"standard\"", Printable(header.arc_type));
+  if (std::find(arc_types.begin(), arc_types.end(), header.arc_type) == arc_types.end()) {
+    reader->Fail(arc_type_offset, "arcs of type \"" + arc_types.front() + "\"", Printable(header.arc_type));
   }
   header.version = reader->Read<int32_t>("the version of the format");
   header.flags = reader->Read<int32_t>("the flags");

@@ -15,18 +15,16 @@
 //   lattice.SetFinal(t, {final_cost, 0});
 //   for (const LatticeArc &arc : lattice.Arcs(s)) ...
 //
-// Next states may be named before they exist; Check() throws if one of them never came to exist.
+// Next states may be named before they exist. They must exist before anything else uses the lattice.
 // Source: lat/kaldi-lattice.h.
 #ifndef PYKALDI_SERVER_LAT_LATTICE_H_
 #define PYKALDI_SERVER_LAT_LATTICE_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "csrc/base/error.h"
 #include "csrc/lat/lattice-weight.h"
 
 namespace pykaldi {
@@ -115,16 +113,6 @@ class VectorLattice {
     s.size = n;
   }
 
-  // Throws LatticeError when the start or a next state does not exist.
-  void Check() const {
-    if (start_ < kNoLatticeState || start_ >= NumStates()) Fail("start", start_);
-    for (int32_t s = 0; s < NumStates(); ++s) {
-      for (const Arc &arc : Arcs(s)) {
-        if (arc.nextstate < 0 || arc.nextstate >= NumStates()) Fail("next", arc.nextstate);
-      }
-    }
-  }
-
  private:
   struct State {
     Weight final_weight = Weight::Zero();
@@ -144,11 +132,6 @@ class VectorLattice {
     arcs_.resize(begin + capacity);
     s->begin = begin;
     s->capacity = capacity;
-  }
-
-  [[noreturn]] void Fail(const char *what, int32_t state) const {
-    throw LatticeError(std::string("the lattice's ") + what + " state " + std::to_string(state) +
-                       " does not exist: it has " + std::to_string(NumStates()) + " states");
   }
 
   std::vector<State> states_;

@@ -1,0 +1,225 @@
+"""Where words and phones begin and end (``lat/word-align-lattice.cc``, ``lat/phone-align-lattice.cc``).
+
+After determinisation the transition-ids of a word may lie on the arcs of others. The functions here
+give lattices in which each arc has one word (or phone) and exactly its transition-ids, so that times can be
+read off it: one transition-id a decoder frame.
+
+Words are found by the position of phones in their words (``word_boundary.int``), or with a lexicon
+(``align_lexicon.int``) where phones do not tell it.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi import _core
+from pykaldi_server.kaldi._core import (
+    CompactLatticeVectorFst,
+    TransitionInformation,
+    WordAlignLatticeLexiconInfo,
+    compact_lattice_to_word_alignment,
+)
+from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
+from pykaldi_server.kaldi.lat.functions import transition_information
+from pykaldi_server.kaldi.util.options import Options, option
+
+_PHONE_TYPES = {"begin": 1, "end": 2, "singleton": 3, "internal": 4, "nonword": 5}
+_MAX_PHONE = 1 << 20
+
+
+@dataclass
+class WordBoundaryInfoNewOpts(Options):
+    """Options of word alignment by phones (``lat/word-align-lattice.h``)."""
+
+    silence_label: int = option(0, "numeric id of the word that stands for silence in aligned lattices")
+    partial_word_label: int = option(
+        0, "numeric id of the word that stands for an incomplete word at the end"
+    )
+    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` when a value makes no sense."""
+        if min(self.silence_label, self.partial_word_label) < 0:
+            raise ConfigError("silence-label, partial-word-label: expected words of 0 or more")
+
+
+@dataclass
+class WordAlignLatticeLexiconOpts(Options):
+    """Options of word alignment with a lexicon (``lat/word-align-lattice-lexicon.h``)."""
+
+    partial_word_label: int = option(
+        0, "numeric id of the word that stands for an incomplete word at the end"
+    )
+    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
+    max_expand: float = option(
+        -1.0, "give up above 1000 + this times the states of the phone-aligned lattice (0 or less: no limit)"
+    )
+
+    def validate(self) -> None:
+        """Raises `ConfigError` when a value makes no sense."""
+        if self.partial_word_label < 0:
+            raise ConfigError("partial-word-label: expected a word of 0 or more")
+
+
+@dataclass
+class PhoneAlignLatticeOptions(Options):
+    """Options of phone alignment (``lat/phone-align-lattice.h``)."""
+
+    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
+    remove_epsilon: bool = option(True, "remove arcs without a label")
+    replace_output_symbols: bool = option(False, "put the phones on the arcs instead of the words")
+
+    def validate(self) -> None:
+        """There is nothing to check."""
+
+
+class WordBoundaryInfo(_core.WordBoundaryInfo):
+    """The position of each phone in its words. Immutable, shared by all sessions."""
+
+    @classmethod
+    def from_file(cls, opts: WordBoundaryInfoNewOpts, path: str | os.PathLike[str]) -> "WordBoundaryInfo":
+        """Reads ``word_boundary.int``: a phone and one of nonword, begin, end, internal, singleton a line.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ModelFormatError: a line is something else; names the line.
+        """
+        opts.validate()
+        types: dict[int, int] = {}
+        for number, fields in _read_fields(path):
+            if len(fields) != 2 or not _is_phone(fields[0]) or fields[1] not in _PHONE_TYPES:
+                raise _line_error(path, number, "a phone and its position (begin, end, ...)", fields)
+            types[int(fields[0])] = _PHONE_TYPES[fields[1]]
+        phone_to_type = [types.get(phone, 0) for phone in range(max(types, default=0) + 1)]
+        return cls(phone_to_type, opts.silence_label, opts.partial_word_label, opts.reorder)
+
+
+def read_lexicon_for_word_align(path: str | os.PathLike[str]) -> list[list[int]]:
+    """Reads ``align_lexicon.int``: the word in the lattice, the word to put out, and phones a line.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFormatError: a line has fewer than two numbers, or something else; names the line.
+    """
+    lexicon = []
+    for number, fields in _read_fields(path):
+        if len(fields) < 2 or not all(field.isdecimal() and int(field) < 2**31 for field in fields):
+            raise _line_error(path, number, "two words and phones (numbers)", fields)
+        lexicon.append([int(field) for field in fields])
+    return lexicon
+
+
+def word_align_lattice(
+    lat: CompactLatticeVectorFst,
+    tmodel: TransitionModel | TransitionInformation,
+    info: WordBoundaryInfo,
+    max_states: int = 0,
+) -> tuple[bool, CompactLatticeVectorFst]:
+    """Aligns the arcs with words, by the positions of phones.
+
+    Arcs of silence have the silence label (0 unless the options say otherwise).
+
+    Args:
+        lat: a determinised lattice; it is not changed.
+        tmodel: of the model it was decoded with.
+        info: from ``word_boundary.int``.
+        max_states: give up above this number of states of the result (0: a high built-in limit).
+
+    Returns:
+        Whether all was well, and the aligned lattice. When it was not (as with a word that was cut off at
+        the end), the lattice can mostly still be used; it is empty when there were too many states.
+
+    Raises:
+        LatticeError: the lattice has a cycle, or transition-ids or phones that the model does not have.
+    """
+    ok, aligned = _core.word_align_lattice(lat, transition_information(tmodel), info, max_states)
+    return ok, aligned
+
+
+def word_align_lattice_lexicon(
+    lat: CompactLatticeVectorFst,
+    tmodel: TransitionModel | TransitionInformation,
+    lexicon_info: WordAlignLatticeLexiconInfo,
+    opts: WordAlignLatticeLexiconOpts | None = None,
+) -> tuple[bool, CompactLatticeVectorFst]:
+    """Aligns the arcs with words, with a lexicon; see `word_align_lattice`.
+
+    Raises:
+        LatticeError: as there, or a word is not in the lexicon.
+    """
+    opts = opts or WordAlignLatticeLexiconOpts()
+    opts.validate()
+    ok, aligned = _core.word_align_lattice_lexicon(
+        lat,
+        transition_information(tmodel),
+        lexicon_info,
+        opts.partial_word_label,
+        opts.reorder,
+        opts.max_expand,
+    )
+    return ok, aligned
+
+
+def phone_align_lattice(
+    lat: CompactLatticeVectorFst,
+    tmodel: TransitionModel | TransitionInformation,
+    opts: PhoneAlignLatticeOptions | None = None,
+) -> tuple[bool, CompactLatticeVectorFst]:
+    """Aligns the arcs with phones.
+
+    Returns:
+        Whether all was well, and the aligned lattice.
+
+    Raises:
+        LatticeError: the lattice has a cycle, or transition-ids that the model does not have.
+    """
+    opts = opts or PhoneAlignLatticeOptions()
+    opts.validate()
+    ok, aligned = _core.phone_align_lattice(
+        lat, transition_information(tmodel), opts.reorder, opts.remove_epsilon, opts.replace_output_symbols
+    )
+    return ok, aligned
+
+
+def phone_alignment(
+    path: CompactLatticeVectorFst,
+    tmodel: TransitionModel | TransitionInformation,
+    opts: PhoneAlignLatticeOptions | None = None,
+) -> list[tuple[int, int, int]]:
+    """Returns (phone, first frame, number of frames) for each phone of a linear lattice, silence included.
+
+    Args:
+        path: one of `nbest`, or the shortest path.
+        tmodel: of the model it was decoded with.
+        opts: only ``reorder`` matters.
+
+    Raises:
+        LatticeError: the path is empty or not linear, or does not fit the model.
+    """
+    reorder = opts.reorder if opts else True
+    _, aligned = phone_align_lattice(
+        path, tmodel, PhoneAlignLatticeOptions(reorder=reorder, replace_output_symbols=True)
+    )
+    phones, begin_frames, num_frames = compact_lattice_to_word_alignment(aligned)
+    return list(zip(phones, begin_frames, num_frames, strict=True))
+
+
+def _read_fields(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+    try:
+        text = Path(path).read_text(encoding="ascii")
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"{os.fspath(path)}: expected numbers in text form, found {error}") from error
+    lines = ((number, line.split()) for number, line in enumerate(text.splitlines(), 1))
+    return [(number, fields) for number, fields in lines if fields]
+
+
+def _is_phone(field: str) -> bool:
+    return field.isdecimal() and int(field) <= _MAX_PHONE
+
+
+def _line_error(
+    path: str | os.PathLike[str], number: int, expected: str, fields: list[str]
+) -> ModelFormatError:
+    found = " ".join(fields)[:60]
+    return ModelFormatError(f"{os.fspath(path)}:{number}: expected {expected}, found {found!r}")
