@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
