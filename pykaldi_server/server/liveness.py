@@ -3,7 +3,7 @@
 A ping goes out every `interval_s`. *Any* frame that comes back is a sign of life, not only the pong: the
 pong of a client that uploads a long file waits behind all its audio. A peer that has been silent for
 `timeout_s` is lost, except while we ourselves do not read from it (`not_reading`, back-pressure): then its
-silence proves nothing.
+silence proves nothing. Time is counted in whole intervals, so that a stall of our own process is only one.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class Liveness:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._last_heard_s = self._loop.time()
+        self._silent_intervals = 0
         self._pauses = 0
         self._timer = self._loop.call_later(interval_s, self._tick)
 
     def heard(self) -> None:
         """The peer has given a sign of life."""
-        self._last_heard_s = self._loop.time()
+        self._silent_intervals = 0
 
     @contextmanager
     def not_reading(self) -> Iterator[None]:
@@ -57,8 +57,10 @@ class Liveness:
         self._timer.cancel()
 
     def _tick(self) -> None:
-        silence_s = self._loop.time() - self._last_heard_s
-        if silence_s >= self._timeout_s and not self._pauses:
+        if not self._pauses:
+            self._silent_intervals += 1
+        # The peer may have been heard during the first of them.
+        if (self._silent_intervals - 1) * self._interval_s >= self._timeout_s:
             self._lost()
             return
         self._timer = self._loop.call_later(self._interval_s, self._tick)

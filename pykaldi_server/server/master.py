@@ -99,7 +99,7 @@ class Master:
 
     async def wait_until_ready(self) -> None:
         """Returns when a request could be served."""
-        await self._until(lambda: self.hub.pool.status().can_serve)
+        await self.until(lambda: self.hub.pool.status().can_serve)
 
     async def drain(self, patience_s: float) -> None:
         """Refuses new requests and gives running ones `patience_s` seconds to end."""
@@ -110,7 +110,7 @@ class Master:
         logger.info("waiting up to %g s for %d running requests", patience_s, busy)
         try:
             async with asyncio.timeout(patience_s):
-                await self._until(lambda: self.hub.pool.status().busy == 0)
+                await self.until(lambda: self.hub.pool.status().busy == 0)
         except TimeoutError:
             logger.warning("%d requests cut off", self.hub.pool.status().busy)
 
@@ -122,7 +122,7 @@ class Master:
             await self._close_sockets()
             await self._server.close_all_connections()
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a state of the pool."""
         changed = asyncio.Event()
         unlisten = self.hub.pool.listen(changed.set)

@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from pykaldi_server.server.master import Master
 from pykaldi_server.server.options import MasterOptions
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class ImpatientSelector(selectors.DefaultSelector):
@@ -112,9 +112,13 @@ class Harness:
         try:
             yield master
         finally:
-            for each in self._sockets:
-                each.dispose()
+            self.dispose()
             await master.stop()
+
+    def dispose(self) -> None:
+        """Closes all sockets of the test."""
+        for each in self._sockets:
+            each.dispose()
 
     async def connect(self, url: str) -> Socket:
         socket = Socket(await websocket_connect(url))

@@ -43,8 +43,8 @@ def test_a_silent_peer_is_pinged_then_lost_once(run: Any) -> None:
         await asyncio.sleep(200)
 
     peer = run(scenario)
-    assert peer.pings == [10, 20]
-    assert peer.lost == [30]
+    assert peer.pings == [10, 20, 30]
+    assert peer.lost == [40]
 
 
 def test_any_sign_of_life_counts(run: Any) -> None:
@@ -69,7 +69,7 @@ def test_silence_proves_nothing_while_we_do_not_read(run: Any) -> None:
         assert peer.lost == []
         await asyncio.sleep(25)
 
-    assert run(scenario).lost == [530]
+    assert run(scenario).lost == [540]
 
 
 def test_stop_ends_it(run: Any) -> None:
@@ -90,4 +90,4 @@ def test_a_transport_without_pings_is_only_watched(run: Any) -> None:
         await asyncio.sleep(100)
 
     peer = run(scenario)
-    assert (peer.pings, peer.lost) == ([], [30])
+    assert (peer.pings, peer.lost) == ([], [40])
