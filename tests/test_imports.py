@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "audio": {"errors"},
     "session": {"errors", "version", "kaldi", "audio"},
     "server": {"errors", "version", "kaldi", "audio", "session"},
-    "cli": {"errors", "version", "kaldi", "audio", "session", "server"},
+    "cli": {"errors", "version", "kaldi", "audio", "session", "server", "doctor"},
+    "doctor": {"errors", "version", "kaldi", "audio", "session"},
     "__main__": {"cli"},
     "__init__": {"version"},
 }

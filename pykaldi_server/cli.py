@@ -1,0 +1,245 @@
+"""The command line. Heavy imports stand inside the commands, so that help is there at once."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from pykaldi_server.errors import PykaldiServerError
+from pykaldi_server.server.options import MasterOptions, ServeOptions, WorkerOptions, field_of
+from pykaldi_server.version import __version__
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO_MODEL = CHECKOUT / "models" / "english"
+DEMO_GRAPH = "graph-digits"
+SAMPLE = Path("tests/data/golden/wav/ps-tidigits-2934z.wav")
+RAW_CAPS = (
+    "audio/x-raw, layout=(string)interleaved, rate=(int){rate_hz}, format=(string)S16LE, channels=(int)1"
+)
+CLIENT_URL = "ws://localhost:8888/client/ws/speech"
+
+Command = Callable[..., Any]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Live speech-to-text with Kaldi models."""
+    # One thread a product, before NumPy loads its BLAS: sessions are what runs in parallel.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def setting(options: type, name: str, *flags: str, **changes: Any) -> Callable[[Command], Command]:
+    """A command-line option for a field of an options class, with its default and its help text."""
+    field = field_of(options, name)
+    text = str(field.metadata["help"])
+    known = {
+        "help": text[0].upper() + text[1:] + ".",
+        "default": field.default,
+        "show_default": field.default not in (None, ""),
+    }
+    return click.option(*(flags or (f"--{name.replace('_', '-')}",)), name, **{**known, **changes})
+
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Log what is of use for finding errors, too."
+)
+model_option = click.option("-m", "--model", metavar="MODEL", help="Model directory or configuration file.")
+file_type = click.Path(dir_okay=False, path_type=Path)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Shows errors that a user can do something about without a traceback."""
+    from tornado.httpclient import HTTPError
+
+    try:
+        yield
+    except (PykaldiServerError, OSError, HTTPError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def demo_model() -> str:
+    """The demo model of a checkout, for commands that are given none."""
+    if not DEMO_MODEL.is_dir():
+        raise click.UsageError("name a model; the demo models come with a checkout of the repository only")
+    return f"{DEMO_MODEL}:{DEMO_GRAPH}"
+
+
+@main.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@setting(MasterOptions, "host")
+@setting(MasterOptions, "port")
+@setting(ServeOptions, "sessions")
+@setting(ServeOptions, "workers")
+@setting(MasterOptions, "references", type=file_type)
+@setting(MasterOptions, "drain_s")
+@verbose_option
+def serve(models: tuple[str, ...], sessions: int, workers: int, verbose: bool, **master: Any) -> None:
+    """Run a server on this machine: a master, and worker processes for each MODEL.
+
+    A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph) or a configuration file. The first is what
+    clients get that name none. Without any, the demo model of the checkout is served.
+    """
+    from pykaldi_server.server.logs import configure_logging
+    from pykaldi_server.server.serve import run_server
+
+    configure_logging("master", verbose)
+    options = ServeOptions(
+        models=models or (demo_model(),),
+        workers=workers,
+        sessions=sessions,
+        master=MasterOptions(**master),
+        worker_arguments=("--verbose",) if verbose else (),
+    )
+    with plain_errors():
+        run_server(options, announce)
+
+
+def announce(url: str) -> None:
+    """Says where the server is and what to try."""
+    sample = SAMPLE if SAMPLE.exists() else "FILE.wav"
+    click.echo(f"\nServing on {url}/\nTry:  curl -T {sample} {url}/client/dynamic/recognize\n")
+
+
+@main.command()
+@setting(MasterOptions, "host", default="0.0.0.0")
+@setting(MasterOptions, "port")
+@setting(MasterOptions, "references", type=file_type)
+@setting(MasterOptions, "certfile", type=file_type)
+@setting(MasterOptions, "keyfile", type=file_type)
+@setting(MasterOptions, "drain_s")
+@verbose_option
+def master(verbose: bool, **options: Any) -> None:
+    """Run a master alone; workers on any machines connect to it."""
+    from pykaldi_server.server.logs import configure_logging
+    from pykaldi_server.server.master import run_master
+
+    configure_logging("master", verbose)
+    with plain_errors():
+        run_master(MasterOptions(**options))
+
+
+@main.command()
+@setting(WorkerOptions, "url", "-u", "--url", "--uri")
+@click.option("-c", "--conf", metavar="MODEL", help="Model directory or configuration file.")
+@setting(WorkerOptions, "sessions")
+@setting(WorkerOptions, "language")
+@setting(WorkerOptions, "silence_timeout_s", "--silence-timeout", type=float)
+@setting(WorkerOptions, "drain_s")
+@click.option("--supervisor-fd", type=int, hidden=True)
+@verbose_option
+def worker(conf: str | None, supervisor_fd: int | None, verbose: bool, **options: Any) -> None:
+    """Run a worker: load a model, connect to a master, and recognise for its clients."""
+    from pykaldi_server.server.logs import configure_logging
+    from pykaldi_server.server.worker_process import run_worker_process
+
+    configure_logging(f"worker {os.getpid()}", verbose)
+    with plain_errors():
+        sys.exit(run_worker_process(conf or demo_model(), WorkerOptions(**options), supervisor_fd))
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("-u", "--url", "--uri", default=CLIENT_URL, show_default=True, help="The server's address.")
+@click.option(
+    "-r",
+    "--rate",
+    type=click.FloatRange(min=0),
+    help="Bytes a second to send; 0 is as fast as the server takes them.  [default: raw audio and WAV as "
+    "fast as they are spoken, other files at once]",
+)
+@click.option(
+    "--content-type", help="How the audio is encoded; needed for raw audio that is not 16 kHz mono S16LE."
+)
+@click.option("-m", "--model", help="Model to ask for.")
+@click.option("--user-id", help="Who speaks.")
+@click.option("--content-id", help="What is spoken.")
+@click.option("--send-adaptation-state", type=click.File("r"), help="Start with the state in this file.")
+@click.option("--save-adaptation-state", type=file_type, help="Write the state at the end to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's messages as they come.")
+def client(
+    file: BinaryIO,
+    url: str,
+    rate: float | None,
+    send_adaptation_state: Any,
+    save_adaptation_state: Path | None,
+    as_json: bool,
+    **fields: str | None,
+) -> None:
+    """Send FILE (- is standard input) to a server and print results while it is sent."""
+    import asyncio
+
+    from pykaldi_server.server.client import recognize_file, request_url
+    from pykaldi_server.server.console import ResultPrinter
+
+    printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
+    state = json.load(send_adaptation_state) if send_adaptation_state else None
+
+    if file.name.endswith(".raw") and not fields["content_type"]:
+        fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
+
+    async def run() -> None:
+        address = request_url(url, **fields)
+        async with aclosing(recognize_file(address, file, fields["content_type"], rate, state)) as messages:
+            async for message in messages:
+                printer.show(message)
+                if message["status"] != 0:
+                    raise click.ClickException(f"status {message['status']}: {message.get('message', '')}")
+                if save_adaptation_state and "adaptation_state" in message:
+                    save_adaptation_state.write_text(json.dumps(message["adaptation_state"]))
+
+    with plain_errors():
+        asyncio.run(run())
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=file_type)
+@model_option
+@click.option(
+    "--content-type", help="How the audio is encoded; needed for raw audio that is not 16 kHz mono S16LE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every event as a message of the server.")
+def transcribe(files: tuple[Path, ...], model: str | None, content_type: str | None, as_json: bool) -> None:
+    """Recognise audio files, without a server."""
+    from pykaldi_server.audio import iterate_audio_file
+    from pykaldi_server.server.console import ResultPrinter
+    from pykaldi_server.server.results import event_message
+    from pykaldi_server.session import Model
+
+    with plain_errors():
+        loaded = Model.load(model or demo_model())
+        for file in files:
+            prefix = f"{file}: " if len(files) > 1 else ""
+            printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
+            session = loaded.session()
+            for samples in iterate_audio_file(file, loaded.sample_rate_hz, content_type):
+                for event in session.accept(samples):
+                    printer.show(event_message(event, str(file)))
+            for event in session.finish():
+                printer.show(event_message(event, str(file)))
+
+
+@main.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+def doctor(models: tuple[str, ...]) -> None:
+    """Tell what is installed, whether it fits together, and whether each MODEL can be loaded."""
+    from pykaldi_server.doctor import examine
+
+    to_load = models or ((demo_model(),) if DEMO_MODEL.is_dir() else ())
+    all_ok = True
+    for finding in examine(to_load):
+        click.echo(f"{'ok   ' if finding.ok else 'ERROR'} {finding.what:<18} {finding.text}")
+        all_ok = all_ok and finding.ok
+    sys.exit(0 if all_ok else 1)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)

@@ -1,0 +1,154 @@
+"""`serve` as a user runs it: real processes, killed and hung and stopped."""
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pykaldi_server.server.supervisor import Supervisor, WorkerCommand
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+ENGLISH = "models/english:graph-digits"
+PATIENCE_S = 30
+FETCH = "/client/dynamic/recognize"
+
+
+class Serve:
+    """A running `pykaldi-server serve`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Serving on "):
+                self.url = line.split()[2].rstrip("/")
+                return
+        raise AssertionError("serve ended before it was ready")
+
+    def children(self) -> list[int]:
+        """The worker processes."""
+        return children(self.process.pid)
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+@contextmanager
+def running_serve(directory: Path, *arguments: str) -> Iterator[Serve]:
+    command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", *arguments]
+    references = ["--references", str(directory / "references.jsonl")]
+    process = subprocess.Popen([*command, *references], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Serve(process)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def wait_for_end(pid_fd: int) -> None:
+    """Waits until a process that need not be a child of ours has ended."""
+    assert select.select([pid_fd], [], [], PATIENCE_S)[0], "the process is still there"
+
+
+def test_a_server_serves_and_stops(tmp_path: Path, golden: Path) -> None:
+    with running_serve(tmp_path, ENGLISH) as serve:
+        wav = golden / "wav" / "ps-tidigits-2934z.wav"
+        url = serve.url.replace("http", "ws") + "/client/ws/speech"
+        state = tmp_path / "state.json"
+        arguments = ["client", str(wav), "-u", url, "--rate", "0", "--save-adaptation-state", str(state)]
+        command = [sys.executable, "-m", "pykaldi_server", *arguments]
+        ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        assert ran.stdout == "two nine three four zero\n"
+        assert "... two" in ran.stderr
+        assert json.loads(state.read_text())["type"] == "string+gzip+base64"
+
+        (worker,) = serve.children()
+        worker_fd = os.pidfd_open(worker)
+        serve.process.send_signal(signal.SIGINT)
+        assert serve.process.wait(PATIENCE_S) == 0
+        wait_for_end(worker_fd)
+        os.close(worker_fd)
+
+
+def test_a_killed_worker_is_reported_and_replaced(tmp_path: Path, harness: Any, golden: Path) -> None:
+    with running_serve(tmp_path, ENGLISH, "--sessions", "1") as serve:
+
+        async def scenario() -> None:
+            ws = serve.url.replace("http", "ws")
+            status = await harness.connect(f"{ws}/client/ws/status")
+            client = await harness.connect(f"{ws}/client/ws/speech")
+            await client.send((golden / "wav" / "ps-librivox-0870.wav").read_bytes())
+            await client.until(lambda each: not each["result"]["final"])
+            (worker,) = serve.children()
+            os.kill(worker, signal.SIGKILL)
+            last = (await client.read_all())[-1]
+            assert last["status"] == 2
+            await status.until(lambda each: each["num_requests_processed"] == 1)
+            await status.until(lambda each: each["num_workers_available"] == 1)
+            assert serve.children() != [worker]
+            harness.dispose()
+
+        harness.run(scenario)
+
+
+def test_no_process_outlives_a_killed_server(tmp_path: Path) -> None:
+    with running_serve(tmp_path, ENGLISH, "--workers", "2") as serve:
+        worker_fds = [os.pidfd_open(pid) for pid in serve.children()]
+        assert len(worker_fds) == 2
+        serve.process.kill()
+        for each in worker_fds:
+            wait_for_end(each)
+            os.close(each)
+
+
+def test_a_model_that_cannot_be_loaded_ends_serve(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", str(tmp_path)]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ran.returncode == 1
+    assert str(tmp_path) in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_port_that_is_taken_ends_serve(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            command = ["-m", "pykaldi_server", "serve", "--port", str(master.port), ENGLISH]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
+            )
+            _, errors = await process.communicate()
+            assert process.returncode == 1
+            assert b"in use" in errors
+            assert b"Traceback" not in errors
+
+    harness.run(scenario)
+
+
+def test_a_hung_worker_is_killed_and_replaced(harness: Any, models: Path) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            command = WorkerCommand(f"{models / 'english'}:graph-digits", master.worker_url, sessions=1)
+            ready: asyncio.Queue[str] = asyncio.Queue()
+            supervisor = Supervisor([command], lambda _, model: ready.put_nowait(model), silence_s=2)
+            running = asyncio.create_task(supervisor.run())
+            assert await ready.get() == "english-digits"
+            (worker,) = children(os.getpid())
+            os.kill(worker, signal.SIGSTOP)
+            assert await ready.get() == "english-digits"
+            assert children(os.getpid()) != [worker]
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert children(os.getpid()) == []
+
+    harness.run(scenario)
