@@ -11,6 +11,7 @@ between, so that any number of streams share a few of them. `WorkspacePool` hand
 threads.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -85,6 +86,12 @@ class Workspace:
         output = self._buffers[plan.graph.output]
         runs = list(row_runs(range(len(chunk_plan.output_rows)), chunk_plan.output_rows))
         self._output_parts = [output[origin] for _, origin in runs]
+
+    @property
+    def matrix_products(self) -> list[tuple[int, int, int]]:
+        """Sizes (rows, inner, columns) of the matrix products of a chunk, in order."""
+        operands = (arguments for function, arguments in self._calls if function is np.matmul)
+        return [(math.prod(x.shape[:-1]), x.shape[-1], weight.shape[-1]) for x, weight, _ in operands]
 
     def run(
         self, states: Sequence[State], inputs: Sequence[dict[str, Array]]

@@ -23,7 +23,7 @@ from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
 from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_times
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
-from pykaldi_server.kaldi.nnet3.execute import State, WorkspacePool
+from pykaldi_server.kaldi.nnet3.execute import State, Workspace, WorkspacePool
 from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
@@ -141,6 +141,10 @@ class DecodableNnetSimpleLoopedInfo:
         output = range(chunk * length, (chunk + 1) * length, self.opts.frame_subsampling_factor)
         inputs = {"input": _indexes(range(begin, end)), "ivector": _indexes(sorted(ivectors))}
         return ChunkRequest(inputs, _indexes(output))
+
+    def matrix_products(self, num_streams: int) -> list[tuple[int, int, int]]:
+        """Returns the sizes (rows, inner, columns) of the matrix products of a chunk in mid-stream."""
+        return Workspace(self._plan, len(self._plan.chunks) - 1, num_streams).matrix_products
 
     def compute_chunks(
         self,

@@ -18,7 +18,8 @@ import numpy as np
 
 from pykaldi_server.kaldi.nnet3.components import Kernel
 from pykaldi_server.kaldi.nnet3.components.affine import Affine
-from pykaldi_server.kaldi.nnet3.components.elementwise import Diagonal
+from pykaldi_server.kaldi.nnet3.components.base import Array
+from pykaldi_server.kaldi.nnet3.components.elementwise import Diagonal, Rectifier
 from pykaldi_server.kaldi.nnet3.graph import (
     InputValue,
     RowValue,
@@ -203,10 +204,18 @@ def join_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
     """Joins neighbouring affine and diagonal kernels where that saves work."""
     joined: list[Kernel] = []
     for kernel in kernels:
-        if joined and (both := _joined(joined[-1], kernel)) is not None:
-            joined[-1] = both
-        else:
-            joined.append(kernel)
+        match joined[-2:], kernel:
+            case [Affine() as affine, Rectifier()], Diagonal(scale=scale) if (
+                scale is not None and (scale > 0).all()
+            ):
+                # A positive factor may as well come before the rectifier.
+                joined[-2] = affine.scaled_after(scale, None)
+                if kernel.offset is not None:
+                    joined.append(Diagonal(None, kernel.offset))
+            case [*_, previous], _ if (both := _joined(previous, kernel)) is not None:
+                joined[-1] = both
+            case _:
+                joined.append(kernel)
     return tuple(joined)
 
 
@@ -222,3 +231,7 @@ def _joined(first: Kernel, second: Kernel) -> Kernel | None:
             if first.input_dim * second.output_dim <= first.weight.size + second.weight.size:
                 return second.after(first)
     return None
+
+
+def _positive(scale: Array | None) -> bool:
+    return scale is not None and bool((scale > 0).all())
