@@ -1,13 +1,13 @@
 """nnet3 networks: reading them, and computing them in a stream or over whole recordings."""
 
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
-from pykaldi_server.kaldi.nnet3.decodable_online_looped import DecodableNnetLoopedOnline
+from pykaldi_server.kaldi.nnet3.decodable_online_looped import DecodableNnetLoopedOnline, advance_streams
 from pykaldi_server.kaldi.nnet3.looped import (
     DecodableNnetSimpleLoopedInfo,
     LoopedStream,
     NnetSimpleLoopedComputationOptions,
 )
-from pykaldi_server.kaldi.nnet3.nnet import Nnet, read_raw_nnet
+from pykaldi_server.kaldi.nnet3.nnet import Nnet, NnetSummary, read_raw_nnet
 from pykaldi_server.kaldi.nnet3.offline import NnetComputer, NnetSimpleComputationOptions
 
 __all__ = [
@@ -19,5 +19,7 @@ __all__ = [
     "NnetComputer",
     "NnetSimpleComputationOptions",
     "NnetSimpleLoopedComputationOptions",
+    "NnetSummary",
+    "advance_streams",
     "read_raw_nnet",
 ]

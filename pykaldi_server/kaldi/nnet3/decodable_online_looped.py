@@ -9,6 +9,8 @@ The network goes on from one utterance segment to the next: a decoder that start
 stream takes the blocks from there on.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,16 +50,6 @@ class DecodableNnetLoopedOnline:
         self._stream = LoopedStream(info)
         self._last_frame = np.zeros((1, info.input_dim), np.float32)
 
-    @property
-    def num_chunks_computed(self) -> int:
-        """Chunks that `advance` (or `take_output`) has given so far."""
-        return self._stream.chunks
-
-    @property
-    def stream(self) -> LoopedStream:
-        """The network's part, for computing several streams at once."""
-        return self._stream
-
     def num_frames_ready(self) -> int:
         """Returns how many frames of output, counted from the stream's start, can be had by now."""
         ready = self._input_features.num_frames_ready()
@@ -88,19 +80,10 @@ class DecodableNnetLoopedOnline:
             The log-likelihoods that were not given yet, (frames, output_dim) float32, perhaps none; priors
             subtracted, times the acoustic scale.
         """
-        blocks = [np.zeros((0, self.info.output_dim), np.float32)]
-        while self.chunk_is_ready():
-            features, ivector = self.take_input()
-            blocks.append(self.trim_output(self._stream.compute_chunk(features, ivector)))
-        return blocks[1] if len(blocks) == 2 else np.concatenate(blocks)
+        return advance_streams([self])[0]
 
-    def take_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Returns features and i-vector of the next chunk, which must be ready; the chunk must then be
-        computed.
-
-        With `trim_output` this is what `advance` does around the network's own computation, for callers that
-        compute several streams at once with `DecodableNnetSimpleLoopedInfo.compute_chunks`.
-        """
+    def _take_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns features and i-vector of the next chunk, which must be ready; it must then be computed."""
         begin, end = self.info.input_frames(self._stream.chunks)
         ready = self._input_features.num_frames_ready()
         first, last = max(0, min(begin, ready)), min(end, ready)
@@ -112,9 +95,8 @@ class DecodableNnetLoopedOnline:
         after = np.repeat(self._last_frame, end - max(begin, last), axis=0)
         return np.concatenate([before, frames, after]), self._newest_ivector(ready)
 
-    def trim_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the rows of the last computed chunk that belong to the stream, without those past its
-        end."""
+    def _trim_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the last computed chunk without the rows past the end of the stream."""
         begin = (self._stream.chunks - 1) * self.info.output_frames_per_chunk
         return output[: max(0, self.num_frames_ready() - begin)]
 
@@ -123,3 +105,26 @@ class DecodableNnetLoopedOnline:
             return None
         with_ivector = min(ready, self._ivector_features.num_frames_ready())
         return self._ivector_features.get_frame(with_ivector - 1) if with_ivector else None
+
+
+def advance_streams(decodables: Sequence[DecodableNnetLoopedOnline]) -> list[NDArray[np.float32]]:
+    """Computes all that can be computed by now of several streams, chunks of different streams together.
+
+    Args:
+        decodables: different streams of one plan (`DecodableNnetLoopedOnline.info`); no other thread may use
+            them now.
+
+    Returns:
+        What `DecodableNnetLoopedOnline.advance` of each would give.
+    """
+    if not decodables:
+        return []
+    info = decodables[0].info
+    blocks: list[list[NDArray[np.float32]]] = [[] for _ in decodables]
+    while ready := [n for n, decodable in enumerate(decodables) if decodable.chunk_is_ready()]:
+        features, ivectors = zip(*(decodables[n]._take_input() for n in ready), strict=True)
+        outputs = info.compute_chunks([decodables[n]._stream for n in ready], features, ivectors)
+        for n, output in zip(ready, outputs, strict=True):
+            blocks[n].append(decodables[n]._trim_output(output))
+    nothing = np.zeros((0, info.output_dim), np.float32)
+    return [found[0] if len(found) == 1 else np.concatenate([nothing, *found]) for found in blocks]

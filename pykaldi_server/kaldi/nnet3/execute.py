@@ -66,26 +66,31 @@ class Workspace:
             for stream in range(streams)
         ]
         self._store = [
-            [
-                [
-                    (to, self._buffers[kept.value][origin, stream])
-                    for to, origin in row_runs(range(len(kept.rows)), kept.rows)
-                ]
-                for kept in chunk_plan.kept
-            ]
+            [self._row_views(kept.value, kept.rows, stream) for kept in chunk_plan.kept]
             for stream in range(streams)
         ]
         self._state_shapes = [(len(kept.rows), self._values[kept.value].dim) for kept in chunk_plan.kept]
         self._inputs = {
-            name: [
-                (self._buffers[plan.graph.inputs[name]][start + to.start : start + to.stop : to.step], origin)
-                for to, origin in row_runs(range(len(rows)), rows)
-            ]
-            for name, (start, rows) in chunk_plan.inputs.items()
+            name: self._input_views(plan.graph.inputs[name], start, places)
+            for name, (start, places) in chunk_plan.inputs.items()
         }
-        output = self._buffers[plan.graph.output]
-        runs = list(row_runs(range(len(chunk_plan.output_rows)), chunk_plan.output_rows))
-        self._output_parts = [output[origin] for _, origin in runs]
+        self._outputs = [
+            self._row_views(plan.graph.output, chunk_plan.output_rows, stream) for stream in range(streams)
+        ]
+        self._output_shape = (len(chunk_plan.output_rows), self._values[plan.graph.output].dim)
+
+    def _row_views(self, value: int, rows: Sequence[int], stream: int) -> list[tuple[slice, Array]]:
+        """Returns rows of a stream in a buffer as views, each with the place of its rows among ``rows``."""
+        buffer = self._buffers[value]
+        runs = row_runs(range(len(rows)), rows)
+        return [(to, buffer[origin, stream]) for to, origin in runs if origin is not None]
+
+    def _input_views(self, value: int, start: int, places: Sequence[int]) -> list[tuple[Array, slice]]:
+        """Returns views of the buffer's rows from ``start`` on, each with the rows of the input to put
+        there."""
+        fresh = self._buffers[value][start:]
+        runs = row_runs(range(len(places)), places)
+        return [(fresh[to], origin) for to, origin in runs if origin is not None]
 
     @property
     def matrix_products(self) -> list[tuple[int, int, int]]:
@@ -116,17 +121,17 @@ class Workspace:
                     view[:, stream] = array if len(array) == 1 else array[origin]
         for function, arguments in self._calls:
             function(*arguments)
-        outputs = [
-            np.concatenate([part[:, stream] for part in self._output_parts])
-            for stream in range(self._streams)
-        ]
+        outputs = [np.empty(self._output_shape, np.float32) for _ in states]
+        for output, parts in zip(outputs, self._outputs, strict=True):
+            for to, view in parts:
+                output[to] = view
         return outputs, [self._stored(stream, state) for stream, state in enumerate(states)]
 
     def _stored(self, stream: int, state: State) -> State:
         if [array.shape for array in state] != self._state_shapes:
             state = [np.empty(shape, np.float32) for shape in self._state_shapes]
-        for array, runs in zip(state, self._store[stream], strict=True):
-            for to, view in runs:
+        for array, parts in zip(state, self._store[stream], strict=True):
+            for to, view in parts:
                 array[to] = view
         return state
 

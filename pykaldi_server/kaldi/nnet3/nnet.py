@@ -18,6 +18,7 @@ A network file has a configuration in text (a line a node), an empty line, and t
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,6 +101,24 @@ class OutputNode:
 
 
 Node = InputNode | ComponentNode | DimRangeNode | OutputNode
+
+
+@dataclass(frozen=True)
+class NnetSummary:
+    """What a network is made of.
+
+    Attributes:
+        inputs, outputs: dimensions by name.
+        num_parameters: trained numbers.
+        modulus: see `Nnet.modulus`.
+        component_counts: how many components of each type there are, most first.
+    """
+
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    num_parameters: int
+    modulus: int
+    component_counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -244,6 +263,18 @@ class Nnet:
         """Whether the inputs are ``input`` and perhaps ``ivector``, and there is an ``output``."""
         inputs = {node.name for node in self.nodes.values() if isinstance(node, InputNode)}
         return inputs in ({"input"}, {"input", "ivector"}) and self.output_dim("output") > 0
+
+    def summary(self) -> NnetSummary:
+        """Returns what the network is made of."""
+        nodes = self.nodes.values()
+        types = Counter(component.type_name for component in self.components.values())
+        return NnetSummary(
+            inputs={node.name: node.dim for node in nodes if isinstance(node, InputNode)},
+            outputs={node.name: self.node_dim(node.name) for node in nodes if isinstance(node, OutputNode)},
+            num_parameters=self.num_parameters,
+            modulus=self.modulus,
+            component_counts=dict(types.most_common()),
+        )
 
     def info(self) -> str:
         """Describes the network, a line a node and a line a component, as ``nnet3-info`` does."""

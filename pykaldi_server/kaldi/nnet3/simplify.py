@@ -167,11 +167,7 @@ def _split_recurrent_affines(values: dict[int, Value], output: int) -> bool:
         members = set(component)
         for number in component:
             value = values[number]
-            if (
-                not isinstance(value, RowValue)
-                or not value.kernels
-                or not isinstance(value.kernels[0], Affine)
-            ):
+            if not isinstance(value, RowValue) or not isinstance(next(iter(value.kernels), None), Affine):
                 continue
             inside = [not members.isdisjoint(leaf.source for leaf in leaves_of(part)) for part in value.parts]
             if any(inside) and not all(inside):
@@ -205,9 +201,7 @@ def join_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
     joined: list[Kernel] = []
     for kernel in kernels:
         match joined[-2:], kernel:
-            case [Affine() as affine, Rectifier()], Diagonal(scale=scale) if (
-                scale is not None and (scale > 0).all()
-            ):
+            case [Affine() as affine, Rectifier()], Diagonal(scale=scale) if _is_positive(scale):
                 # A positive factor may as well come before the rectifier.
                 joined[-2] = affine.scaled_after(scale, None)
                 if kernel.offset is not None:
@@ -233,5 +227,5 @@ def _joined(first: Kernel, second: Kernel) -> Kernel | None:
     return None
 
 
-def _positive(scale: Array | None) -> bool:
+def _is_positive(scale: Array | None) -> bool:
     return scale is not None and bool((scale > 0).all())

@@ -15,6 +15,7 @@ from pykaldi_server.kaldi.nnet3 import (
     DecodableNnetSimpleLoopedInfo,
     LoopedStream,
     NnetSimpleLoopedComputationOptions,
+    advance_streams,
 )
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -105,6 +106,29 @@ def test_live_stream_as_kaldi(
     assert decodable.is_last_frame(len(found) - 1)
     assert not decodable.is_last_frame(len(found) - 2)
     np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_streams_together_give_what_each_gives_alone(
+    info: DecodableNnetSimpleLoopedInfo, golden: Path
+) -> None:
+    expected = np.load(golden / "digits/loglikes.npz")
+    ivectors = np.load(golden / "digits/ivectors.npz")
+    frames = np.load(golden / "digits/features.npz")
+    features = [LiveFeature(40) for _ in RECORDINGS]
+    decodables = [
+        DecodableNnetLoopedOnline(info, feature, GoldenIvectors(ivectors[name]))
+        for name, feature in zip(RECORDINGS, features, strict=True)
+    ]
+    blocks: list[list[NDArray[np.float32]]] = [[] for _ in RECORDINGS]
+    for start in range(0, 300, 30):
+        for name, feature in zip(RECORDINGS, features, strict=True):
+            feature.append(frames[name][start : start + 30])
+            feature.finished = start + 30 >= len(frames[name])
+        for found, block in zip(blocks, advance_streams(decodables), strict=True):
+            found.append(block)
+    for name, found in zip(RECORDINGS, blocks, strict=True):
+        np.testing.assert_allclose(np.vstack(found), expected[name], atol=TOLERANCE, rtol=0)
+    assert advance_streams([]) == []
 
 
 def test_an_empty_stream_gives_nothing(info: DecodableNnetSimpleLoopedInfo) -> None:
