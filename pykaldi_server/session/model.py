@@ -10,6 +10,8 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.online_feature import HISTORY_FRAMES
 from pykaldi_server.kaldi.fstext import StdConstFst, SymbolTable, read_decoding_graph
 from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
+from pykaldi_server.kaldi.lat.functions import TransitionInformation, transition_information
 from pykaldi_server.kaldi.nnet3 import AmNnetSimple, DecodableNnetSimpleLoopedInfo
 from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.io import KaldiReader
@@ -41,6 +43,8 @@ class Model:
         words: symbols of the graph's output labels.
         phones: symbols of the phones, if the model has a table.
         endpoint: ends segments; None without endpointing.
+        transitions: what lattice functions need of the transition model.
+        word_boundary: which phones begin and end words; None where the model does not say.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Model:
     words: SymbolTable
     phones: SymbolTable | None
     endpoint: EndpointDetector | None
+    transitions: TransitionInformation
+    word_boundary: WordBoundaryInfo | None
 
     @property
     def frame_shift_s(self) -> float:
@@ -120,6 +126,8 @@ class Model:
             words=SymbolTable.read_text(str(source.words)),
             phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
             endpoint=_endpoint_detector(source, transition_model),
+            transitions=transition_information(transition_model),
+            word_boundary=_read_word_boundary(source),
         )
         _check(source, model)
         return model
@@ -135,6 +143,12 @@ def _endpoint_detector(source: ModelSource, transition_model: TransitionModel) -
         return None
     frame_shift_s = _frame_shift_s(source.features, source.options)
     return EndpointDetector(source.options.endpoint, transition_model, frame_shift_s)
+
+
+def _read_word_boundary(source: ModelSource) -> WordBoundaryInfo | None:
+    if source.word_boundary is None:
+        return None
+    return WordBoundaryInfo.from_file(WordBoundaryInfoNewOpts(), source.word_boundary)
 
 
 def _complete_options(source: ModelSource, transition_model: TransitionModel) -> None:

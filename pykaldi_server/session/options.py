@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions
+from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
 from pykaldi_server.kaldi.nnet3 import NnetSimpleLoopedComputationOptions
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.util.options import Options, group, option
@@ -26,6 +27,7 @@ class SessionOptions(Options):
         2, "Words a final result needs for the adaptation state to take over what its segment taught."
     )
     lmwt_scale: float = option(1.0, "Scale of the language model's costs in final lattices.")
+    inverse_scale: bool = option(False, "Undo the acoustic scale in final lattices.")
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
@@ -53,6 +55,9 @@ class RecognizerOptions(Options):
 
     session: SessionOptions = group(SessionOptions, prefix="")
     decoder: LatticeFasterDecoderOptions = group(LatticeFasterDecoderOptions, prefix="")
+    determinizer: DeterminizeLatticePhonePrunedOptions = group(
+        DeterminizeLatticePhonePrunedOptions, prefix=""
+    )
     decodable: NnetSimpleLoopedComputationOptions = group(NnetSimpleLoopedComputationOptions, prefix="")
     endpoint: OnlineEndpointConfig = group(OnlineEndpointConfig, prefix="")
 
@@ -60,6 +65,7 @@ class RecognizerOptions(Options):
         """Raises `ConfigError` where a value makes no sense."""
         self.session.validate()
         self.decoder.validate()
+        self.determinizer.validate()
         self.decodable.validate()
         if self.session.do_endpointing:
             self.endpoint.validate()

@@ -1,23 +1,128 @@
-"""From the end of a segment to hypotheses: transcripts, costs, times, confidences."""
+"""From the lattice of a segment to hypotheses: transcripts, costs, times and confidences.
+
+The raw lattice is determinised; its best paths are the hypotheses. Word times and confidences come from
+minimum Bayes risk statistics over the lattice, with the words of the hypothesis kept (as the original's
+plugin does), so that a confidence is the probability of the word at its place.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.session.events import Hypothesis
+from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
+from pykaldi_server.kaldi.lat.align import (
+    PhoneAlignLatticeOptions,
+    phone_align_lattice,
+    phone_alignment,
+    word_align_lattice,
+)
+from pykaldi_server.kaldi.lat.functions import (
+    determinize_lattice_phone_pruned,
+    get_linear_symbol_sequence,
+    nbest,
+)
+from pykaldi_server.kaldi.lat.sausages import MinimumBayesRisk, MinimumBayesRiskOptions
+from pykaldi_server.session.events import AlignedPhone, AlignedWord, Hypothesis
 from pykaldi_server.session.model import Model
-from pykaldi_server.session.nnet3_stream import Nnet3Stream
+
+_KEEP_WORDS = MinimumBayesRiskOptions(decode_mbr=False)
 
 
-def transcript(model: Model, words: NDArray[np.int32]) -> str:
+def transcript(model: Model, words: NDArray[np.int32] | Sequence[int]) -> str:
     """Joins the symbols of words by single spaces."""
-    return " ".join(map(model.words.find_symbol, words.tolist()))
+    return " ".join(model.words.find_symbol(int(word)) for word in words)
 
 
-def final_hypotheses(model: Model, stream: Nnet3Stream) -> tuple[Hypothesis, ...]:
-    """Hypotheses of a segment whose decoding has been finalised; the best first."""
-    best = stream.decoder.get_best_path()
-    return (
-        Hypothesis(
-            transcript=transcript(model, best.words), likelihood=-(best.graph_cost + best.acoustic_cost)
-        ),
+def final_lattice(model: Model, raw_lattice: LatticeVectorFst) -> CompactLatticeVectorFst:
+    """Determinises the lattice of a segment and applies the scales that the options ask for."""
+    options = model.options
+    lattice = determinize_lattice_phone_pruned(
+        raw_lattice, model.transitions, options.decoder.lattice_beam, options.determinizer
+    )
+    acoustic_scale = 1.0 / options.decodable.acoustic_scale if options.session.inverse_scale else 1.0
+    if (options.session.lmwt_scale, acoustic_scale) != (1.0, 1.0):
+        lattice.scale(options.session.lmwt_scale, acoustic_scale)
+    return lattice
+
+
+def final_hypotheses(model: Model, raw_lattice: LatticeVectorFst) -> tuple[Hypothesis, ...]:
+    """Makes the hypotheses of a segment.
+
+    Args:
+        model: the model that the segment was decoded with.
+        raw_lattice: from a decoder that has been finalised.
+
+    Returns:
+        Up to ``num-nbest`` hypotheses, the best first; none where nothing was decoded.
+    """
+    lattice = final_lattice(model, raw_lattice)
+    aligned = lattice
+    if model.word_boundary is not None:
+        _, aligned = word_align_lattice(lattice, model.transitions, model.word_boundary)
+    return tuple(
+        _hypothesis(model, lattice, aligned, path) for path in nbest(lattice, model.options.session.num_nbest)
+    )
+
+
+def _hypothesis(
+    model: Model,
+    lattice: CompactLatticeVectorFst,
+    aligned: CompactLatticeVectorFst,
+    path: CompactLatticeVectorFst,
+) -> Hypothesis:
+    _, words, weight = get_linear_symbol_sequence(path)
+    aligned_words = _align_words(model, aligned, words)
+    confidences = [word.confidence for word in aligned_words]
+    return Hypothesis(
+        transcript=transcript(model, words),
+        likelihood=-(weight.value1 + weight.value2),
+        confidence=sum(confidences) / len(confidences) if confidences else None,
+        words=aligned_words if model.word_boundary is not None else (),
+        phones=_align_phones(model, lattice, path) if model.options.session.do_phone_alignment else (),
+    )
+
+
+def _align_words(
+    model: Model, aligned: CompactLatticeVectorFst, words: Sequence[int]
+) -> tuple[AlignedWord, ...]:
+    """Times and confidences of the words of a hypothesis; the times mean something in an aligned lattice."""
+    if not words:
+        return ()
+    statistics = MinimumBayesRisk(aligned, _KEEP_WORDS, words)
+    return tuple(
+        AlignedWord(
+            model.words.find_symbol(word),
+            begin * model.frame_shift_s,
+            (end - begin) * model.frame_shift_s,
+            confidence,
+        )
+        for word, (begin, end), confidence in zip(
+            statistics.get_one_best(),
+            statistics.get_one_best_times(),
+            statistics.get_one_best_confidences(),
+            strict=True,
+        )
+    )
+
+
+def _align_phones(
+    model: Model, lattice: CompactLatticeVectorFst, path: CompactLatticeVectorFst
+) -> tuple[AlignedPhone, ...]:
+    """Times of the phones of a hypothesis, and how probable each is among the lattice's phones."""
+    timed = phone_alignment(path, model.transitions)
+    _, phones = phone_align_lattice(
+        lattice, model.transitions, PhoneAlignLatticeOptions(replace_output_symbols=True)
+    )
+    statistics = MinimumBayesRisk(phones, _KEEP_WORDS, [phone for phone, _, _ in timed])
+    return tuple(
+        AlignedPhone(
+            model.phones.find_symbol(phone) if model.phones is not None else str(phone),
+            first * model.frame_shift_s,
+            frames * model.frame_shift_s,
+            confidence,
+        )
+        for (phone, first, frames), confidence in zip(
+            timed, statistics.get_one_best_confidences(), strict=True
+        )
     )

@@ -118,7 +118,7 @@ class Session:
         stream = self._stream
         if stream.num_frames_decoded() > 0:
             stream.decoder.finalize_decoding()
-            hypotheses = final_hypotheses(self._model, stream)
+            hypotheses = final_hypotheses(self._model, stream.decoder.get_raw_lattice())
             if hypotheses and hypotheses[0].transcript:
                 frame_shift_s = self._model.frame_shift_s
                 start_s = stream.first_frame * frame_shift_s
