@@ -31,7 +31,7 @@ class ClientSocket(LiveSocket):
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
         self.info = RequestInfo.from_query(self.request.query)
-        self._worker: WorkerSocket | None = None
+        self.worker: WorkerSocket | None = None
 
     def __str__(self) -> str:
         return self.info.id
@@ -45,17 +45,17 @@ class ClientSocket(LiveSocket):
             self.info.content_id,
             self.info.content_type,
         )
-        self._worker = find_worker(self.hub, self)
-        if self._worker is None:
+        self.worker = find_worker(self.hub, self)
+        if self.worker is None:
             self._fail(Status.NOT_AVAILABLE, NO_WORKER)
 
     async def receive(self, message: str | bytes) -> None:
-        if self._worker is not None:
-            await self._worker.forward(message)
+        if self.worker is not None:
+            await self.worker.forward(message)
 
     async def deliver(self, event: Message) -> None:
         if is_final(event):
-            logger.info("%s: final: %s", self, transcript_of(event))
+            logger.debug("%s: final: %s", self, transcript_of(event))
         try:
             async with asyncio.timeout(self.hub.options.write_timeout_s):
                 await self.write_message(dumps(event))
@@ -72,7 +72,7 @@ class ClientSocket(LiveSocket):
                 self.close(NORMAL_CLOSURE)
 
     def worker_gone(self, *, orderly: bool) -> None:
-        self._worker = None
+        self.worker = None
         if orderly:
             logger.info("%s: done", self)
             self.close(NORMAL_CLOSURE)
@@ -80,7 +80,7 @@ class ClientSocket(LiveSocket):
             self._fail(Status.ABORTED, WORKER_LOST)
 
     def ended(self) -> None:
-        worker, self._worker = self._worker, None
+        worker, self.worker = self.worker, None
         if worker is not None:
             logger.info("%s: closed", self)
             worker.release()

@@ -56,7 +56,7 @@ class RecognizeHandler(CorsHandler):
         """Tornado's constructor for handlers."""
         self.hub = hub
         self.info = RequestInfo.from_http(self.request.headers, self.request.query)
-        self._worker: WorkerSocket | None = None
+        self.worker: WorkerSocket | None = None
         self._result = HttpResult(self.info.id)
         self._worker_done = asyncio.Event()
         self._liveness: Liveness | None = None
@@ -74,8 +74,8 @@ class RecognizeHandler(CorsHandler):
         )
         connection = cast(HTTP1Connection, self.request.connection)
         connection.set_max_body_size(self.hub.options.max_upload_bytes)
-        self._worker = find_worker(self.hub, self)
-        if self._worker is None:
+        self.worker = find_worker(self.hub, self)
+        if self.worker is None:
             self.set_status(503)
             self.finish(NO_WORKERS)
             return
@@ -84,18 +84,19 @@ class RecognizeHandler(CorsHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Passes a piece of the body on; the rest of the body of a request that has failed is dropped."""
-        if self._worker is not None and self._liveness is not None:
+        if self.worker is not None and self._liveness is not None:
             with self._liveness.not_reading():
-                await self._worker.forward(chunk)
+                await self.worker.forward(chunk)
 
     async def post(self) -> None:
         """The whole body has come."""
         self._stop_watching()
-        if self._worker is not None:
-            await self._worker.forward(EOS)
+        if self.worker is not None:
+            await self.worker.forward(EOS)
         await self._worker_done.wait()
         response = self._result.response()
-        logger.info("%s: answered %s", self.info.id, dumps(response))
+        logger.info("%s: answered with status %d", self.info.id, response["status"])
+        logger.debug("%s: answer %s", self.info.id, dumps(response))
         try:
             await self.finish(response)
         except StreamClosedError:
@@ -109,7 +110,7 @@ class RecognizeHandler(CorsHandler):
         self._result.add(event)
 
     def worker_gone(self, *, orderly: bool) -> None:
-        self._worker = None
+        self.worker = None
         if not orderly:
             self._result.add(error_message(Status.ABORTED, WORKER_LOST, self.info.id))
         self._worker_done.set()
@@ -118,7 +119,7 @@ class RecognizeHandler(CorsHandler):
         """The client has left before its answer."""
         super().on_connection_close()
         self._stop_watching()
-        worker, self._worker = self._worker, None
+        worker, self.worker = self.worker, None
         if worker is not None:
             logger.info("%s: closed by the client", self.info.id)
             worker.release()

@@ -46,6 +46,7 @@ class Worker:
         self._url = info.url(options.url)
         self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
         self._draining = asyncio.Event()
+        self._master_is_away = False
         self._waiting: set[WebSocketClientConnection] = set()
         self._calls: dict[object, float] = {}
 
@@ -85,8 +86,13 @@ class Worker:
         try:
             connection = await self._connect()
         except (OSError, HTTPError, WebSocketError) as error:
-            logger.warning("no connection to the master at %s: %s", self._options.url, error)
+            level = logging.DEBUG if self._master_is_away else logging.WARNING
+            logger.log(level, "no connection to the master at %s: %s", self._options.url, error)
+            self._master_is_away = True
             return False
+        if self._master_is_away:
+            logger.info("connected to the master at %s", self._options.url)
+            self._master_is_away = False
         try:
             info = await self._wait_for_request(connection)
             if info is None:

@@ -9,6 +9,7 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.server.hub import Hub
 from pykaldi_server.server.live_socket import LiveSocket
 from pykaldi_server.server.protocol import (
+    GOING_AWAY,
     NORMAL_CLOSURE,
     Message,
     RequestInfo,
@@ -21,9 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Client(Protocol):
-    """A client that has a worker: a WebSocket or an HTTP upload."""
+    """A client that wants a worker or has one: a WebSocket or an HTTP upload."""
 
     info: RequestInfo
+    worker: "WorkerSocket | None"
 
     async def deliver(self, event: Message) -> None:
         """Passes an event on, and returns when the client has taken it."""
@@ -37,15 +39,16 @@ class WorkerSocket(LiveSocket):
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
-        self.worker = WorkerInfo.from_query(self.request.query)
+        self.worker_info = WorkerInfo.from_query(self.request.query)
         self._client: Client | None = None
+        self._has_forwarded = False
 
     def __str__(self) -> str:
-        return f"worker {self.worker.model or '(unnamed)'} at {self.request.remote_ip}"
+        return f"worker {self.worker_info.model or '(unnamed)'} at {self.request.remote_ip}"
 
     async def opened(self) -> None:
-        logger.info("%s: ready", self)
-        self.hub.pool.add(self, self.worker.model)
+        logger.debug("%s: ready", self)
+        self.hub.pool.add(self, self.worker_info.model)
 
     def begin(self, client: Client) -> bool:
         """Starts a client's request; False when this worker turns out to be gone."""
@@ -57,6 +60,7 @@ class WorkerSocket(LiveSocket):
 
     async def forward(self, message: str | bytes) -> None:
         """Passes a client's message on, and returns when the worker's socket has taken it: back-pressure."""
+        self._has_forwarded = True
         try:
             if isinstance(message, str):
                 await self.write_message(message)
@@ -86,8 +90,13 @@ class WorkerSocket(LiveSocket):
     def ended(self) -> None:
         self.hub.pool.remove(self)
         client, self._client = self._client, None
-        if client is not None:
-            client.worker_gone(orderly=self.close_code is not None)
+        if client is None:
+            return
+        if self.close_code == GOING_AWAY and not self._has_forwarded:
+            client.worker = find_worker(self.hub, client)  # it was shut down just as the client came
+            if client.worker is not None:
+                return
+        client.worker_gone(orderly=self.close_code == NORMAL_CLOSURE)
 
 
 def find_worker(hub: Hub, client: Client) -> WorkerSocket | None:

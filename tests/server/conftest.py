@@ -97,8 +97,11 @@ class Harness:
         """Runs a scenario, which fails rather than hangs."""
 
         async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_S):
-                await scenario()
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await scenario()
+            finally:
+                self.dispose()
 
         asyncio.run(limited())
 
@@ -124,6 +127,14 @@ class Harness:
         socket = Socket(await websocket_connect(url))
         self._sockets.append(socket)
         return socket
+
+    async def connect_when_there(self, url: str) -> Socket:
+        """Connects to a server that is starting up."""
+        while True:
+            try:
+                return await self.connect(url)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
 
     async def worker(self, master: Master, query: str = "") -> Socket:
         """A worker that the test speaks for."""

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -269,6 +271,22 @@ def test_health_readiness_and_metrics(harness: Any) -> None:
 
             master.hub.pool.accepting = False
             assert (await harness.fetch(master, "/readyz")).code == 503
+
+    harness.run(scenario)
+
+
+def test_tls(harness: Any) -> None:
+    cert, key = harness.directory / "cert.pem", harness.directory / "key.pem"
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    make = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -out {cert} -keyout {key}"
+    subprocess.run([openssl, *make.split()], check=True, capture_output=True)
+
+    async def scenario() -> None:
+        async with harness.master(certfile=cert, keyfile=key) as master:
+            assert master.url.startswith("https://")
+            assert (await harness.fetch(master, "/healthz", validate_cert=False)).code == 200
 
     harness.run(scenario)
 

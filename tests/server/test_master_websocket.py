@@ -146,6 +146,23 @@ def test_a_worker_that_dies_is_reported_to_its_client(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_a_worker_that_shuts_down_before_it_has_begun_is_replaced(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            leaving = await harness.worker(master)
+            staying = await harness.worker(master)
+            client = await harness.client(master, "content-id=42")
+            await leaving.read_json()
+            leaving.close(1001)
+            assert (await staying.read_json())["content_id"] == "42"
+            await client.send(b"audio")
+            assert await staying.read() == b"audio"
+            staying.close(1001)  # too late to begin anew
+            assert [each["status"] for each in await client.read_all()] == [2]
+
+    harness.run(scenario)
+
+
 def test_an_error_of_the_worker_ends_the_request(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:

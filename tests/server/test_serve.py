@@ -97,7 +97,6 @@ def test_a_killed_worker_is_reported_and_replaced(tmp_path: Path, harness: Any, 
             await status.until(lambda each: each["num_requests_processed"] == 1)
             await status.until(lambda each: each["num_workers_available"] == 1)
             assert serve.children() != [worker]
-            harness.dispose()
 
         harness.run(scenario)
 
@@ -131,6 +130,70 @@ def test_a_port_that_is_taken_ends_serve(harness: Any) -> None:
             assert process.returncode == 1
             assert b"in use" in errors
             assert b"Traceback" not in errors
+
+    harness.run(scenario)
+
+
+def write_gstreamer_configuration(directory: Path, english: Path) -> Path:
+    """Describes the English model as users of kaldi-gstreamer-server do."""
+    ivector = english / "ivector"
+    extractor = directory / "ivector_extractor.conf"
+    extractor.write_text(
+        f"--splice-config={ivector}/splice.conf\n--cmvn-config={ivector}/online_cmvn.conf\n"
+        f"--lda-matrix={ivector}/final.mat\n--global-cmvn-stats={ivector}/global_cmvn.stats\n"
+        f"--diag-ubm={ivector}/final.dubm\n--ivector-extractor={ivector}/final.ie\n"
+    )
+    path = directory / "conf.yaml"
+    path.write_text(
+        f"""
+use-nnet2: true
+decoder:
+  nnet-mode: 3
+  use-threaded-decoder: true
+  model: {english}/am/final.mdl
+  fst: {english}/graph-digits/HCLG.fst
+  word-syms: {english}/graph-digits/words.txt
+  mfcc-config: {english}/conf/mfcc.conf
+  ivector-extraction-config: {extractor}
+  acoustic-scale: 1.0
+  frame-subsampling-factor: 3
+silence-timeout: 60
+"""
+    )
+    return path
+
+
+def test_master_and_worker_as_separate_commands(harness: Any, models: Path, golden: Path) -> None:
+    """As on two machines, with a configuration file of kaldi-gstreamer-server."""
+    conf = write_gstreamer_configuration(harness.directory, models / "english")
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            port = master.port  # free again in a moment
+        ws = f"ws://127.0.0.1:{port}"
+        commands = (
+            ("worker", "-u", f"{ws}/worker/ws/speech", "-c", str(conf), "--sessions", "1"),
+            ("master", "--port", str(port), "--host", "127.0.0.1"),
+        )
+        processes = [
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "pykaldi_server", *command, cwd=REPOSITORY
+            )
+            for command in commands
+        ]
+        try:
+            status = await harness.connect_when_there(f"{ws}/client/ws/status")
+            await status.until(lambda each: each["models"] == {"conf": {"available": 1, "busy": 0}})
+            client = await harness.connect(f"{ws}/client/ws/speech?model=conf")
+            await client.send((golden / "wav" / "ps-cards-004.wav").read_bytes())
+            await client.send("EOS")
+            finals = [each["result"] for each in await client.read_all() if "segment-start" in each]
+            assert [final["hypotheses"][0]["transcript"] for final in finals] == ["five five"]
+        finally:
+            harness.dispose()
+            for process in processes:
+                process.terminate()
+            assert [await process.wait() for process in processes] == [0, 0]
 
     harness.run(scenario)
 
