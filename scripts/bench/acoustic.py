@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     args = parser.parse_args()
-    print(f"{args.model.parent.parent.name}; {blas_kernel()}")
+    print(f"{args.model}; {blas_kernel()}")
     for part in args.part:
         PARTS[part](args.model, args.streams, args.rounds)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
-from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
 
 _MAX_CONTEXT = 100_000
 
@@ -33,8 +33,7 @@ class AmNnetSimple:
         """Logarithms of the priors, (pdfs,) float32, or None if there are none."""
         if len(self.priors) == 0:
             return None
-        with np.errstate(divide="ignore"):
-            log_priors: NDArray[np.float32] = np.log(self.priors)
+        log_priors: NDArray[np.float32] = np.log(self.priors)
         return log_priors
 
     @classmethod
@@ -54,9 +53,9 @@ class AmNnetSimple:
         right = reader.read_count("frames", _MAX_CONTEXT)
         reader.expect_token("<Priors>")
         place = reader.offset
-        priors = np.array(reader.read_vector(), np.float32)
+        priors = as_float32(reader.read_vector())
         if len(priors) not in (0, nnet.output_dim("output")):
             raise reader.error(f"{nnet.output_dim('output')} priors, or none", str(len(priors)), place)
-        if not (priors >= 0).all():
-            raise reader.error("priors that are probabilities", "negative or undefined ones", place)
+        if not (np.isfinite(priors).all() and (priors > 0).all()):
+            raise reader.error("priors above 0", "others", place)
         return cls(nnet, left, right, priors)

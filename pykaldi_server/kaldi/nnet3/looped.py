@@ -95,7 +95,8 @@ class DecodableNnetSimpleLoopedInfo:
         self.opts = opts
         self.log_priors = model.log_priors if isinstance(model, AmNnetSimple) else None
         try:
-            self._plan = self._make_plan(nnet, collapse)
+            with np.errstate(all="ignore"):
+                self._plan = self._make_plan(nnet, collapse)
         except ValueError as error:
             text = f"{nnet.path}: this network cannot be computed in a stream: {error}"
             raise ModelFormatError(text) from error

@@ -91,7 +91,8 @@ class NnetComputer:
         try:
             if not nnet.is_simple():
                 raise ValueError(f"expected {SIMPLE_INTERFACE}")
-            self._graph = build_graph(nnet)
+            with np.errstate(all="ignore"):
+                self._graph = build_graph(nnet)
             context = compute_simple_nnet_context(self._graph, nnet.modulus)
         except ValueError as error:
             raise ModelFormatError(f"{nnet.path}: this network cannot be computed: {error}") from error

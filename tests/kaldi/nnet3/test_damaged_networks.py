@@ -165,6 +165,8 @@ def test_impossible_nodes(line: str, expected: str) -> None:
             "<FixedAffineComponent> <LinearParams> [ 1 ] <BiasParams> [ 1 2 ] </FixedAffineComponent>",
             "<BiasParams>",
         ),
+        ("<FixedBiasComponent> <Bias> [ 1 nan ] </FixedBiasComponent>", "<Bias> with finite numbers"),
+        ("<FixedScaleComponent> <Scales> [ 1e39 ] </FixedScaleComponent>", "<Scales> with finite numbers"),
         ("<PermuteComponent> <ColumnMap> [ 0 0 ] </PermuteComponent>", "a permutation"),
         ("<SumGroupComponent> <Sizes> [ 1 -1 ] </SumGroupComponent>", "positive group sizes"),
         ("<PnormComponent> <InputDim> 5 <OutputDim> 2 </PnormComponent>", "whole blocks"),

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
-from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
 
 Array = NDArray[np.float32]
 Index = tuple[int, int]
@@ -223,17 +223,23 @@ class Fields:
 
     def vector(self, name: str, dim: int | None = None) -> Array:
         """Returns a vector field as float32, of the given dimension where one is given."""
-        value = np.asarray(self.require(name), np.float32)
+        value = self._finite(name)
         if value.size == 0 or (dim is not None and len(value) != dim):
             raise self.error(f"<{name}> with {dim or 'some'} elements", f"{len(value)}")
         return value
 
     def matrix(self, name: str, rows: int | None = None) -> Array:
         """Returns a matrix field as float32 (a view of the file where that is possible)."""
-        value = np.asarray(self.require(name), np.float32)
+        value = self._finite(name)
         if value.size == 0 or (rows is not None and len(value) != rows):
             shape = f"{rows} rows" if rows is not None else "some rows"
             raise self.error(f"<{name}> with {shape}", f"{value.shape[0]} x {value.shape[1]}")
+        return value
+
+    def _finite(self, name: str) -> Array:
+        value = as_float32(self.require(name))
+        if not np.isfinite(value).all():
+            raise self.error(f"<{name}> with finite numbers", "infinite or undefined ones")
         return value
 
 

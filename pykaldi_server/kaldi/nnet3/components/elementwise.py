@@ -26,6 +26,7 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     component,
     maximum_call,
 )
+from pykaldi_server.kaldi.util.io import as_float32
 
 _ZERO = np.zeros((), np.float32)
 _HALF = np.full((), 0.5, np.float32)
@@ -215,7 +216,7 @@ def _batch_norm(fields: Fields) -> Component:
     if fields.number("Count") <= 0 or epsilon <= 0 or not (np.isfinite(mean) & (variance >= 0)).all():
         raise fields.error("statistics of training data (test mode needs them)", "none or impossible ones")
     scale = target_rms / np.sqrt(variance + epsilon)
-    tiled = _tiled(fields, fields.dim("Dim"), scale.astype(np.float32), (-mean * scale).astype(np.float32))
+    tiled = _tiled(fields, fields.dim("Dim"), as_float32(scale), as_float32(-mean * scale))
     return Component.row_wise(fields.type_name, Diagonal(*tiled))
 
 
