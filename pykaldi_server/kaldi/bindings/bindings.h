@@ -12,6 +12,7 @@ void BindFeat(pybind11::module_ &m);
 void BindFst(pybind11::module_ &m);
 void BindLat(pybind11::module_ &m);
 void BindLatAlign(pybind11::module_ &m);
+void BindLatRescore(pybind11::module_ &m);
 void BindDecoder(pybind11::module_ &m);
 
 }  // namespace pykaldi

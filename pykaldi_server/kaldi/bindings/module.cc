@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindFst(m);
   pykaldi::BindLat(m);
   pykaldi::BindLatAlign(m);
+  pykaldi::BindLatRescore(m);
   pykaldi::BindDecoder(m);
 }

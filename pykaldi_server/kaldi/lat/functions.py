@@ -32,6 +32,7 @@ from pykaldi_server.kaldi._core import (
     minimize_compact_lattice,
     push_compact_lattice_strings,
     push_compact_lattice_weights,
+    rescore_lattice,
 )
 from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
 from pykaldi_server.kaldi.util.options import Options, option
@@ -60,6 +61,7 @@ __all__ = [
     "prune_lattice",
     "push_compact_lattice_strings",
     "push_compact_lattice_weights",
+    "rescore_lattice",
     "scale_lattice",
     "sentence_level_confidence",
     "top_sort_lattice_if_needed",

@@ -7,6 +7,19 @@ from pykaldi_server.kaldi.online2.endpoint import (
     decoding_endpoint_detected,
     endpoint_detected,
 )
+from pykaldi_server.kaldi.online2.feature_pipeline import (
+    OnlineFeaturePipeline,
+    OnlineFeaturePipelineConfig,
+    OnlineFeaturePipelineInfo,
+)
+from pykaldi_server.kaldi.online2.gmm_adaptation_state import OnlineGmmAdaptationState
+from pykaldi_server.kaldi.online2.gmm_decodable import DecodableDiagGmmScaledOnline
+from pykaldi_server.kaldi.online2.gmm_decoding import SingleUtteranceGmmDecoder
+from pykaldi_server.kaldi.online2.gmm_models import (
+    OnlineGmmDecodingAdaptationPolicyConfig,
+    OnlineGmmDecodingConfig,
+    OnlineGmmDecodingModels,
+)
 from pykaldi_server.kaldi.online2.ivector_feature import (
     OnlineIvectorExtractionConfig,
     OnlineIvectorExtractionInfo,
@@ -26,10 +39,18 @@ from pykaldi_server.kaldi.online2.silence_weighting import (
 )
 
 __all__ = [
+    "DecodableDiagGmmScaledOnline",
     "DeltaWeights",
     "EndpointDetector",
     "OnlineEndpointConfig",
     "OnlineEndpointRule",
+    "OnlineFeaturePipeline",
+    "OnlineFeaturePipelineConfig",
+    "OnlineFeaturePipelineInfo",
+    "OnlineGmmAdaptationState",
+    "OnlineGmmDecodingAdaptationPolicyConfig",
+    "OnlineGmmDecodingConfig",
+    "OnlineGmmDecodingModels",
     "OnlineIvectorExtractionConfig",
     "OnlineIvectorExtractionInfo",
     "OnlineIvectorExtractorAdaptationState",
@@ -40,6 +61,7 @@ __all__ = [
     "OnlineSilenceWeighting",
     "OnlineSilenceWeightingConfig",
     "OnlineSpliceOptions",
+    "SingleUtteranceGmmDecoder",
     "decoding_endpoint_detected",
     "endpoint_detected",
 ]

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
-from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
     OnlineAppendFeature,
-    OnlineBaseFeature,
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
@@ -30,28 +28,21 @@ from pykaldi_server.kaldi.feat.pitch import (
     PitchExtractionOptions,
     ProcessPitchOptions,
 )
-from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
+from pykaldi_server.kaldi.online2.base_feature import (
+    BaseFeatureConfig,
+    BaseOptions,
+    make_base_feature,
+    read_or_default,
+)
 from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
 from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
-from pykaldi_server.kaldi.util.options import Options, OptionsT, option, read_options
-
-BaseOptions = MfccOptions | PlpOptions | FbankOptions
-
-_OPTIONS_OF_TYPE: dict[str, type[BaseOptions]] = {
-    "mfcc": MfccOptions,
-    "plp": PlpOptions,
-    "fbank": FbankOptions,
-}
+from pykaldi_server.kaldi.util.options import option
 
 
 @dataclass
-class OnlineFeaturePipelineConfig(Options):
+class OnlineFeaturePipelineConfig(BaseFeatureConfig):
     """Options of the pipeline, as in a GMM model's ``online_decoding.conf``."""
 
-    feature_type: str = option("mfcc", f"Base features: {', '.join(_OPTIONS_OF_TYPE)}.")
-    mfcc_config: str = option("", "Configuration of MFCC.", path=True)
-    plp_config: str = option("", "Configuration of PLP.", path=True)
-    fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
     add_pitch: bool = option(False, "Append pitch features, after CMVN.")
     pitch_config: str = option("", "Configuration of the extraction of pitch.", path=True)
     pitch_process_config: str = option("", "Configuration of the features made of pitch.", path=True)
@@ -67,10 +58,7 @@ class OnlineFeaturePipelineConfig(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
-        if self.feature_type not in _OPTIONS_OF_TYPE:
-            raise ConfigError(
-                f"feature-type: expected one of {', '.join(_OPTIONS_OF_TYPE)}, found {self.feature_type!r}"
-            )
+        super().validate()
         if not self.global_cmvn_stats_rxfilename:
             raise ConfigError("global-cmvn-stats: expected a file, found none")
         if self.add_deltas and self.splice_feats:
@@ -99,31 +87,29 @@ class OnlineFeaturePipelineInfo:
             ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
         """
         config.validate()
-        base_config = getattr(config, f"{config.feature_type}_config")
-        feature_opts = _read_or_default(_OPTIONS_OF_TYPE[config.feature_type], base_config, model_dir)
-        cmvn_opts = _read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
+        cmvn_opts = read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
         pitch_opts = delta_opts = splice_opts = lda_mat = None
         if config.add_pitch:
             pitch_opts = (
-                _read_or_default(PitchExtractionOptions, config.pitch_config, model_dir),
-                _read_or_default(ProcessPitchOptions, config.pitch_process_config, model_dir),
+                read_or_default(PitchExtractionOptions, config.pitch_config, model_dir),
+                read_or_default(ProcessPitchOptions, config.pitch_process_config, model_dir),
             )
         if config.add_deltas:
-            delta_opts = _read_or_default(DeltaFeaturesOptions, config.delta_config, model_dir)
+            delta_opts = read_or_default(DeltaFeaturesOptions, config.delta_config, model_dir)
         if config.splice_feats:
-            splice_opts = _read_or_default(OnlineSpliceOptions, config.splice_config, model_dir)
+            splice_opts = read_or_default(OnlineSpliceOptions, config.splice_config, model_dir)
         if config.lda_rxfilename:
             lda_mat = read_transform(KaldiReader.open(config.lda_rxfilename))
         stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
-        return cls(feature_opts, cmvn_opts, stats, pitch_opts, delta_opts, splice_opts, lda_mat)
-
-    def make_base_feature(self, dither_seed: int = 0) -> OnlineBaseFeature:
-        """Makes the base features of a new stream."""
-        if isinstance(self.feature_opts, MfccOptions):
-            return OnlineMfcc(self.feature_opts, dither_seed)
-        if isinstance(self.feature_opts, PlpOptions):
-            return OnlinePlp(self.feature_opts, dither_seed)
-        return OnlineFbank(self.feature_opts, dither_seed)
+        return cls(
+            config.read_base_options(model_dir),
+            cmvn_opts,
+            stats,
+            pitch_opts,
+            delta_opts,
+            splice_opts,
+            lda_mat,
+        )
 
 
 def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
@@ -151,7 +137,7 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
         """
         self._info = info
         self._dither_seed = dither_seed
-        self._base = info.make_base_feature(dither_seed)
+        self._base = make_base_feature(info.feature_opts, dither_seed)
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
         self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
         self._unadapted: OnlineFeatureInterface = self._cmvn
@@ -230,7 +216,3 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
     def get_cmvn_state(self) -> OnlineCmvnState:
         """Returns what CMVN knows after the newest frame."""
         return self._cmvn.get_state(self._cmvn.num_frames_ready() - 1)
-
-
-def _read_or_default(options_class: type[OptionsT], path: str, model_dir: Path | None) -> OptionsT:
-    return read_options(options_class, path, model_dir) if path else options_class()

@@ -14,6 +14,7 @@ from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
 from pykaldi_server.kaldi.transform import BasisFmllrEstimate, BasisFmllrOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
@@ -55,6 +56,7 @@ class OnlineGmmDecodingConfig(Options):
     fmllr_lattice_beam: float = option(3.0, "Beam of the lattices that transforms are estimated from.")
     basis_opts: BasisFmllrOptions = group(BasisFmllrOptions, prefix="basis.")
     faster_decoder_opts: LatticeFasterDecoderOptions = group(LatticeFasterDecoderOptions, prefix="")
+    det_opts: DeterminizeLatticePhonePrunedOptions = group(DeterminizeLatticePhonePrunedOptions, prefix="")
     adaptation_policy_opts: OnlineGmmDecodingAdaptationPolicyConfig = group(
         OnlineGmmDecodingAdaptationPolicyConfig, prefix=""
     )

@@ -137,7 +137,9 @@ def test_other_base_features(
     stats[0, -1] = 100
     with (tmp_path / "stats").open("wb") as file:
         KaldiWriter(file).write_matrix(stats)
-    config = OnlineFeaturePipelineConfig(feature_type, global_cmvn_stats_rxfilename=str(tmp_path / "stats"))
+    config = OnlineFeaturePipelineConfig(
+        feature_type=feature_type, global_cmvn_stats_rxfilename=str(tmp_path / "stats")
+    )
     pipeline = filled(OnlineFeaturePipelineInfo.from_config(config), samples)
     frames = pipeline.get_frames(0, pipeline.num_frames_ready())
     assert frames.shape == (238, dim)
