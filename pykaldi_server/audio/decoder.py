@@ -39,14 +39,14 @@ class AudioDecoder:
     Args:
         content_type: GStreamer caps or a MIME type, see `caps.parse_content_type`. Without one, the first
             bytes tell the container; where they do not, the stream is raw, 16 kHz, mono, S16LE.
-        sample_rate_hz: rate of the samples that come out.
+        sample_rate_hz: rate of the samples that come out. None leaves them as they are, for features that
+            resample by themselves as the model's training did.
 
     Raises:
         AudioError: the content type is not audio or makes no sense.
     """
 
-    def __init__(self, content_type: str | None, sample_rate_hz: int) -> None:
-        self.sample_rate_hz = sample_rate_hz
+    def __init__(self, content_type: str | None, sample_rate_hz: int | None) -> None:
         self.source_rate_hz: int | None = None
         self._content_type = parse_content_type(content_type)
         self._converter = RateConverter(sample_rate_hz)
@@ -66,6 +66,11 @@ class AudioDecoder:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """Rate of the samples that come out; None while it is not known."""
+        return self._converter.rate_hz
 
     @property
     def description(self) -> str:

@@ -17,17 +17,24 @@ class RateConverter:
     The result does not depend on how the audio is cut. The object belongs to one stream.
 
     Args:
-        rate_hz: rate of the output.
+        rate_hz: rate of the output; None takes that of the first piece.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int | None) -> None:
         self._rate_hz = rate_hz
         self._source_rate_hz = rate_hz
         self._resampler: av.AudioResampler | None = None
         self._num_source_samples = 0
 
+    @property
+    def rate_hz(self) -> int | None:
+        """Rate of the output, as far as it is known."""
+        return self._rate_hz
+
     def convert(self, audio: Audio) -> NDArray[np.float32]:
         """Takes the next piece and returns what it completes: float32, range [-32768, 32767]."""
+        if self._rate_hz is None:
+            self._rate_hz = self._source_rate_hz = audio.rate_hz
         parts = [] if audio.rate_hz == self._source_rate_hz else [self._change_source_rate(audio.rate_hz)]
         if self._resampler is None:
             parts.append(audio.samples)
@@ -52,7 +59,7 @@ class RateConverter:
         self._source_rate_hz = rate_hz
         self._num_source_samples = 0
         if rate_hz != self._rate_hz:
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate_hz)
+            self._resampler = av.AudioResampler("flt", "mono", self._rate_hz)
         return rest
 
 

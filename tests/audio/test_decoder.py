@@ -213,6 +213,15 @@ def test_caps_tell_the_rate(speech: NDArray[np.int16]) -> None:
     assert len(result) == len(speech[::2]) * 2
 
 
+def test_the_rate_may_be_left_as_it_is(encode: Encoder, speech: NDArray[np.int16]) -> None:
+    wav = encode(speech, "wav", "pcm_s16le", 8000)
+    with AudioDecoder(None, None) as decoder:
+        assert decoder.sample_rate_hz is None
+        result = np.concatenate([decoder.push(wav), decoder.finish()])
+        assert decoder.sample_rate_hz == decoder.source_rate_hz == 8000
+    assert len(result) == len(speech) // 2
+
+
 @pytest.mark.parametrize("content_type", [None, "audio/x-raw", "audio/wav", "audio/ogg", "video/mp4"])
 def test_empty_input_gives_no_samples(content_type: str | None) -> None:
     assert decode(b"", content_type).shape == (0,)

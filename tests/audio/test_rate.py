@@ -43,6 +43,19 @@ def test_the_same_rate_passes_unchanged() -> None:
     np.testing.assert_array_equal(convert([samples], 16000, 16000), samples)
 
 
+def test_the_rate_of_the_first_piece_may_be_kept() -> None:
+    converter = RateConverter(None)
+    assert converter.rate_hz is None
+    parts = [
+        converter.convert(Audio(8000, tone(8000, 0.5))),
+        converter.convert(Audio(16000, tone(16000, 0.5))),
+        converter.finish(),
+    ]
+    assert converter.rate_hz == 8000
+    assert len(np.concatenate(parts)) == 8000
+    np.testing.assert_array_equal(parts[0], tone(8000, 0.5))
+
+
 def test_the_rate_may_change_on_the_way() -> None:
     converter = RateConverter(16000)
     parts = [
