@@ -29,7 +29,7 @@ def test_help_is_there_at_once() -> None:
     assert modules.isdisjoint({"numpy", "tornado", "av", "pykaldi_server.session"})
 
 
-def test_a_master_needs_no_recognizer() -> None:
+def test_a_master_needs_no_recogniser() -> None:
     modules = imported_by("import pykaldi_server.server.serve")
     assert "tornado" in modules
     assert modules.isdisjoint({"numpy", "av", "pykaldi_server.kaldi", "pykaldi_server.session"})
@@ -87,7 +87,7 @@ def test_doctor_tells_what_is_wrong() -> None:
     assert any(line.startswith("ERROR model") and "no-such-model" in line for line in lines)
 
 
-def test_transcribe_prints_what_kaldi_recognizes(golden: Path) -> None:
+def test_transcribe_prints_what_kaldi_recognises(golden: Path) -> None:
     one, other = (str(golden / "wav" / f"{name}.wav") for name in ("ps-tidigits-2934z", "ps-cards-004"))
     ran = CliRunner().invoke(main, ["transcribe", one])
     assert ran.exit_code == 0

@@ -22,7 +22,7 @@ from pykaldi_server.server.worker_socket import WorkerSocket, find_worker
 logger = logging.getLogger(__name__)
 
 NO_WORKER = "No decoder available, try again later"
-WORKER_LOST = "The recognizer was lost before the recognition was complete"
+WORKER_LOST = "The recogniser was lost before the recognition was complete"
 
 
 class ClientSocket(LiveSocket):

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 EVERYWHERE_OR_HERE = ("", "0.0.0.0", "::", "127.0.0.1", "::1")
+IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 MAX_SMALL_BODY_BYTES = 1024 * 1024
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
 # fraction of a second's work, so that memory stays small and a cancel arrives soon.
@@ -91,7 +92,10 @@ class Master:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._server = HTTPServer(
-            make_application(self.hub), max_body_size=MAX_SMALL_BODY_BYTES, ssl_options=_tls(options)
+            make_application(self.hub),
+            max_body_size=MAX_SMALL_BODY_BYTES,
+            idle_connection_timeout=IDLE_CONNECTION_S,
+            ssl_options=_tls(options),
         )
         self._server.add_sockets(sockets)
         self.port = sockets[0].getsockname()[1]

@@ -91,4 +91,4 @@ def status_of(error: Exception) -> tuple[Status, str]:
         return Status.AUDIO_CAPTURE, str(error)
     if isinstance(error, PykaldiServerError):
         return Status.ABORTED, str(error)
-    return Status.ABORTED, "Internal error of the recognizer"
+    return Status.ABORTED, "Internal error of the recogniser"

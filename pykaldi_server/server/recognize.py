@@ -95,12 +95,13 @@ class RecognizeHandler(CorsHandler):
             await self.worker.forward(EOS)
         await self._worker_done.wait()
         response = self._result.response()
-        logger.info("%s: answered with status %d", self.info.id, response["status"])
-        logger.debug("%s: answer %s", self.info.id, dumps(response))
         try:
             await self.finish(response)
         except StreamClosedError:
             logger.info("%s: left without its answer", self.info.id)
+        else:
+            logger.info("%s: answered with status %d", self.info.id, response["status"])
+            logger.debug("%s: answer %s", self.info.id, dumps(response))
 
     async def put(self) -> None:
         """As POST."""

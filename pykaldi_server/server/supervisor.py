@@ -73,12 +73,13 @@ class Supervisor:
         self._commands = commands
         self._on_ready = on_ready
         self._silence_s = silence_s
+        self._has_loaded: set[WorkerCommand] = set()
 
     async def run(self) -> None:
         """Keeps the processes running until it is cancelled, and ends them then.
 
         Raises:
-            ConfigError: a process says that its model cannot be loaded; all have been ended.
+            ConfigError: a model cannot be loaded the first time; all processes have been ended.
         """
         try:
             async with asyncio.TaskGroup() as keepers:
@@ -93,7 +94,7 @@ class Supervisor:
         while True:
             start_s = loop.time()
             code = await self._run_once(command)
-            if code == EXIT_MODEL:
+            if code == EXIT_MODEL and command not in self._has_loaded:
                 raise ConfigError(f"{command.model}: the worker cannot load it; its log says why")
             if loop.time() - start_s > STABLE_S:
                 pause_s = FIRST_PAUSE_S
@@ -117,9 +118,7 @@ class Supervisor:
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
             await self._listen(reader, command)
-            await _wait(
-                process
-            )  # it has closed its end: it is about to end by itself, with its own exit code
+            await _wait(process)  # it is about to end by itself, with an exit code that means something
         except TimeoutError:
             logger.error("worker process %d hangs: killed", process.pid)
             _signal(process, signal.SIGKILL)
@@ -139,6 +138,7 @@ class Supervisor:
                 return
             word, _, model = line.strip().partition(b" ")
             if word == READY:
+                self._has_loaded.add(command)
                 self._on_ready(command, model.decode())
 
 

@@ -316,4 +316,4 @@ def test_drain_lets_running_requests_end(harness: Any, english: Model, words: An
 def test_errors_have_a_status() -> None:
     assert status_of(AudioError("no audio")) == (Status.AUDIO_CAPTURE, "no audio")
     assert status_of(DecoderError("misused")) == (Status.ABORTED, "misused")
-    assert status_of(KeyError("secret path")) == (Status.ABORTED, "Internal error of the recognizer")
+    assert status_of(KeyError("secret path")) == (Status.ABORTED, "Internal error of the recogniser")
