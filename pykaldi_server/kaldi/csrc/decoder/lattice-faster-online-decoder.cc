@@ -33,6 +33,12 @@ int32_t CountPdfs(const std::vector<int32_t> &id2pdf) {
   return most + 1;
 }
 
+int32_t BestToken(const std::vector<Token> &tokens) {
+  const auto best = std::min_element(tokens.begin(), tokens.end(),
+                                     [](const Token &a, const Token &b) { return a.tot_cost < b.tot_cost; });
+  return static_cast<int32_t>(best - tokens.begin());
+}
+
 }  // namespace
 
 template <class Graph>
@@ -44,7 +50,7 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
       num_pdfs_(CountPdfs(id2pdf)),
       pdf_of_label_(id2pdf),
       lattice_(config.lattice_beam),
-      frame_costs_(num_pdfs_ + 1, kInfinity),
+      acoustic_costs_(num_pdfs_ + 1, kInfinity),
       offset_costs_(num_pdfs_ + 1, kInfinity) {
   config_.Check();
   if (graph_->Start() == kNoStateId) throw ConfigError("the decoding graph has no start state");
@@ -59,44 +65,34 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::InitDecoding() {
-  is_usable_ = false;
-  lattice_.Clear();
+  tokens_.clear();
+  map_.Clear(0);
+  int32_t token;
+  Relax(graph_->Start(), 0, Token::kNoLink, &token);
+  ProcessNonemitting(config_.beam);
+  TokenLattice lattice(config_.lattice_beam);
+  lattice.AddBoundary(tokens_, epsilon_links_, {}, 0);
+  lattice_ = std::move(lattice);
   best_path_.Clear();
   is_finalized_ = false;
   statistics_ = SearchStatistics();
-  lattice_.AddFrame();
-  map_.Clear(0);
-  int32_t token;
-  Relax(graph_->Start(), 0, Token::kNoLink, &lattice_.Frame(0).tokens, &token);
-  ProcessNonemitting(config_.beam);
-  is_usable_ = true;
 }
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::AdvanceDecoding(const LoglikeBlock &loglikes) {
   if (is_finalized_) throw DecoderError("decoding was finalized: InitDecoding starts a new utterance");
-  CheckUsable();
   CheckBlock(loglikes);
-  is_usable_ = false;
   for (int64_t i = 0; i < loglikes.num_frames; ++i) {
     if (NumFramesDecoded() % config_.prune_interval == 0) {
       lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
     }
-    SetFrameCosts(loglikes.Row(i));
-    const float cutoff = ProcessEmitting();
-    if (lattice_.Newest().tokens.empty()) {
-      lattice_.RemoveFrame();
-      is_usable_ = true;
-      throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
-    }
+    const float cutoff = ProcessEmitting(loglikes.Row(i));
+    if (tokens_.empty()) throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
     ProcessNonemitting(cutoff);
+    lattice_.AddBoundary(tokens_, epsilon_links_, emitting_links_, cost_offset_);
+    statistics_.num_tokens += static_cast<int64_t>(tokens_.size());
+    statistics_.num_links += static_cast<int64_t>(emitting_links_.size() + epsilon_links_.size());
   }
-  is_usable_ = true;
-}
-
-template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::CheckUsable() const {
-  if (!is_usable_) throw DecoderError("an error stopped the decoder: InitDecoding starts a new utterance");
 }
 
 template <class Graph>
@@ -115,11 +111,6 @@ void LatticeFasterOnlineDecoder<Graph>::CheckBlock(const LoglikeBlock &loglikes)
   throw DecoderError("expected log-likelihoods below infinity, found " + std::to_string(*bad) + " in frame " +
                      std::to_string(NumFramesDecoded() + place / loglikes.num_pdfs) + ", pdf " +
                      std::to_string(place % loglikes.num_pdfs));
-}
-
-template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglikes) {
-  for (int32_t pdf = 0; pdf < num_pdfs_; ++pdf) frame_costs_[pdf] = -loglikes[pdf];
 }
 
 template <class Graph>
@@ -147,72 +138,70 @@ typename LatticeFasterOnlineDecoder<Graph>::Cutoff LatticeFasterOnlineDecoder<Gr
 }
 
 template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::FirstNextCutoff(const Token &best, float cost_offset,
-                                                         float adaptive_beam) const {
-  float cutoff = kInfinity;
-  for (const StdArc &arc : graph_->Arcs(best.state)) {
-    const float acoustic_cost = cost_offset + frame_costs_[pdf_of_label_[arc.ilabel]];
-    cutoff = std::min(cutoff, best.tot_cost + acoustic_cost + arc.weight + adaptive_beam);
+void LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglikes, float cost_offset) {
+  cost_offset_ = cost_offset;
+  for (int32_t pdf = 0; pdf < num_pdfs_; ++pdf) {
+    acoustic_costs_[pdf] = -loglikes[pdf];
+    offset_costs_[pdf] = cost_offset - loglikes[pdf];
   }
-  return cutoff;
 }
 
 template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting() {
-  lattice_.AddFrame();
-  TokenFrame &frame = lattice_.Frame(NumFramesDecoded() - 1);
-  std::vector<Token> &next_tokens = lattice_.Frame(NumFramesDecoded()).tokens;
-  const std::vector<Token> &tokens = frame.tokens;
-  const Token best = *std::min_element(
-      tokens.begin(), tokens.end(), [](const Token &a, const Token &b) { return a.tot_cost < b.tot_cost; });
-  const Cutoff cutoff = GetCutoff(tokens, best.tot_cost);
-  const float cost_offset = -best.tot_cost;
-  frame.cost_offset = cost_offset;
-  for (size_t i = 0; i < frame_costs_.size(); ++i) offset_costs_[i] = cost_offset + frame_costs_[i];
-  float next_cutoff = FirstNextCutoff(best, cost_offset, cutoff.adaptive_beam);
+float LatticeFasterOnlineDecoder<Graph>::FirstNextCutoff(const Token &best, float adaptive_beam) const {
+  float least = kInfinity;
+  for (const StdArc &arc : graph_->Arcs(best.state)) {
+    least = std::min(least, best.tot_cost + offset_costs_[pdf_of_label_[arc.ilabel]] + arc.weight);
+  }
+  return least + adaptive_beam;
+}
+
+template <class Graph>
+float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes) {
+  const std::vector<Token> &sources = lattice_.Newest().tokens;
+  const Token &best = sources[BestToken(sources)];
+  const Cutoff cutoff = GetCutoff(sources, best.tot_cost);
+  SetFrameCosts(loglikes, -best.tot_cost);
+  float next_cutoff = FirstNextCutoff(best, cutoff.adaptive_beam);
 
   active_.clear();
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].tot_cost <= cutoff.cost) active_.push_back(static_cast<int32_t>(i));
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i].tot_cost <= cutoff.cost) active_.push_back(static_cast<int32_t>(i));
   }
-  map_.Clear(static_cast<size_t>(static_cast<float>(tokens.size()) * config_.hash_ratio));
+  map_.Clear(static_cast<size_t>(static_cast<float>(sources.size()) * config_.hash_ratio));
+  tokens_.clear();
+  emitting_links_.clear();
   const float *const costs = offset_costs_.data();
   const int32_t *const pdf_of_label = pdf_of_label_.data();
   const size_t num_active = active_.size();
-  int64_t num_arcs = 0;
   for (size_t i = 0; i < num_active; ++i) {
-    if (i + kPrefetchState < num_active) graph_->PrefetchState(tokens[active_[i + kPrefetchState]].state);
-    if (i + kPrefetchArcs < num_active) graph_->PrefetchArcs(tokens[active_[i + kPrefetchArcs]].state);
+    if (i + kPrefetchState < num_active) graph_->PrefetchState(sources[active_[i + kPrefetchState]].state);
+    if (i + kPrefetchArcs < num_active) graph_->PrefetchArcs(sources[active_[i + kPrefetchArcs]].state);
     const int32_t source = active_[i];
-    const float source_cost = tokens[source].tot_cost;
-    const ArcSpan arcs = graph_->Arcs(tokens[source].state);
-    num_arcs += arcs.size();
+    const float source_cost = sources[source].tot_cost;
+    const ArcSpan arcs = graph_->Arcs(sources[source].state);
+    statistics_.num_arcs += static_cast<int64_t>(arcs.size());
     for (const StdArc &arc : arcs) {
-      const float tot_cost = source_cost + costs[pdf_of_label[arc.ilabel]] + arc.weight;
+      const int32_t pdf = pdf_of_label[arc.ilabel];
+      const float tot_cost = source_cost + costs[pdf] + arc.weight;
       if (!(tot_cost < next_cutoff)) continue;  // also every epsilon arc
       next_cutoff = std::min(next_cutoff, tot_cost + cutoff.adaptive_beam);
       int32_t target;
-      Relax(arc.nextstate, tot_cost, static_cast<int32_t>(frame.emitting_links.size()), &next_tokens,
-            &target);
+      Relax(arc.nextstate, tot_cost, static_cast<int32_t>(emitting_links_.size()), &target);
       // A link that is so much worse than the best one into its target would be pruned later in any case.
-      if (tot_cost - next_tokens[target].tot_cost > config_.lattice_beam) continue;
-      frame.emitting_links.push_back(
-          {source, target, arc.ilabel, arc.olabel, arc.weight, frame_costs_[pdf_of_label[arc.ilabel]]});
+      if (tot_cost - tokens_[target].tot_cost > config_.lattice_beam) continue;
+      emitting_links_.push_back({source, target, arc.ilabel, arc.olabel, arc.weight, acoustic_costs_[pdf]});
     }
   }
-  statistics_.num_arcs += num_arcs;
-  statistics_.num_links += frame.emitting_links.size();
   return next_cutoff;
 }
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff) {
-  TokenFrame &frame = lattice_.Frame(NumFramesDecoded());
-  epsilon_begin_.assign(frame.tokens.size(), kNotExpanded);
+  epsilon_links_.clear();
+  epsilon_begin_.assign(tokens_.size(), kNotExpanded);
   queue_.clear();
-  for (size_t i = 0; i < frame.tokens.size(); ++i) {
-    const Token &token = frame.tokens[i];
-    if (token.tot_cost < cutoff && graph_->NumInputEpsilons(token.state) != 0) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (tokens_[i].tot_cost < cutoff && graph_->NumInputEpsilons(tokens_[i].state) != 0) {
       queue_.push_back(static_cast<int32_t>(i));
     }
   }
@@ -220,49 +209,45 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff) {
   while (!queue_.empty()) {
     const int32_t token = queue_.back();
     queue_.pop_back();
-    if (frame.tokens[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff);
+    if (tokens_[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff);
     if (++num_expansions > kMaxExpansions) {
       throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
     }
   }
   // Arcs beyond the cutoff have left gaps.
-  std::vector<Link> &links = frame.epsilon_links;
   size_t num_kept = 0;
-  for (size_t i = 0; i < links.size(); ++i) {
-    if (links[i].target == kNotTaken) continue;
-    Token &target = frame.tokens[links[i].target];
+  for (size_t i = 0; i < epsilon_links_.size(); ++i) {
+    if (epsilon_links_[i].target == kNotTaken) continue;
+    Token &target = tokens_[epsilon_links_[i].target];
     if (target.best_link == ~static_cast<int32_t>(i)) target.best_link = ~static_cast<int32_t>(num_kept);
-    links[num_kept++] = links[i];
+    epsilon_links_[num_kept++] = epsilon_links_[i];
   }
-  links.resize(num_kept);
-  statistics_.num_links += num_kept;
-  statistics_.num_tokens += frame.tokens.size();
+  epsilon_links_.resize(num_kept);
 }
 
 // A token that became better after its expansion is expanded again. It then takes the same arcs at least, so
 // each of its epsilon arcs has a place of its own among the links from the first time on.
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff) {
-  TokenFrame &frame = lattice_.Frame(NumFramesDecoded());
-  const Token source = frame.tokens[token];
+  const Token source = tokens_[token];
+  const int32_t num_epsilons = static_cast<int32_t>(graph_->NumInputEpsilons(source.state));
   if (epsilon_begin_[token] == kNotExpanded) {
-    epsilon_begin_[token] = static_cast<int32_t>(frame.epsilon_links.size());
-    frame.epsilon_links.resize(frame.epsilon_links.size() + graph_->NumInputEpsilons(source.state),
-                               {token, kNotTaken, 0, 0, 0, 0});
+    epsilon_begin_[token] = static_cast<int32_t>(epsilon_links_.size());
+    epsilon_links_.resize(epsilon_links_.size() + num_epsilons, {token, kNotTaken, 0, 0, 0, 0});
   }
   int32_t place = epsilon_begin_[token];
-  const ArcSpan arcs = graph_->Arcs(source.state);
-  statistics_.num_arcs += arcs.size();
-  for (const StdArc &arc : arcs) {
-    if (arc.ilabel != 0) continue;
-    const float tot_cost = source.tot_cost + arc.weight;
+  const int32_t end = place + num_epsilons;
+  for (const StdArc *arc = graph_->Arcs(source.state).begin(); place < end; ++arc) {
+    ++statistics_.num_arcs;
+    if (arc->ilabel != 0) continue;
+    const float tot_cost = source.tot_cost + arc->weight;
     if (tot_cost < cutoff) {
       int32_t target;
-      const bool improved = Relax(arc.nextstate, tot_cost, ~place, &frame.tokens, &target);
-      frame.epsilon_links[place] = {token, target, 0, arc.olabel, arc.weight, 0};
+      const bool improved = Relax(arc->nextstate, tot_cost, ~place, &target);
+      epsilon_links_[place] = {token, target, 0, arc->olabel, arc->weight, 0};
       if (improved) {
         if (static_cast<size_t>(target) == epsilon_begin_.size()) epsilon_begin_.push_back(kNotExpanded);
-        if (graph_->NumInputEpsilons(arc.nextstate) != 0) queue_.push_back(target);
+        if (graph_->NumInputEpsilons(arc->nextstate) != 0) queue_.push_back(target);
       }
     }
     ++place;
@@ -270,17 +255,17 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
 }
 
 template <class Graph>
-bool LatticeFasterOnlineDecoder<Graph>::Relax(int32_t state, float tot_cost, int32_t link,
-                                              std::vector<Token> *tokens, int32_t *token) {
+bool LatticeFasterOnlineDecoder<Graph>::Relax(int32_t state, float tot_cost, int32_t link, int32_t *token) {
   StateTokenMap::Slot *slot = map_.Find(state);
   if (slot->state == StateTokenMap::kNoState) {
-    *token = static_cast<int32_t>(tokens->size());
-    tokens->push_back({tot_cost, 0, link, state});
+    *token = static_cast<int32_t>(tokens_.size());
+    tokens_.push_back({tot_cost, 0, link, state});
+    graph_->PrefetchState(state);
     map_.Fill(slot, state, *token);
     return true;
   }
   *token = slot->token;
-  Token &known = (*tokens)[*token];
+  Token &known = tokens_[*token];
   if (!(tot_cost < known.tot_cost)) return false;
   known.tot_cost = tot_cost;
   known.best_link = link;
@@ -289,7 +274,6 @@ bool LatticeFasterOnlineDecoder<Graph>::Relax(int32_t state, float tot_cost, int
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::FinalizeDecoding() {
-  CheckUsable();
   if (is_finalized_) throw DecoderError("decoding was finalized already");
   FinalCosts final_costs = ComputeFinalCosts();
   final_relative_cost_ = final_costs.best_cost_with_final - final_costs.best_cost;
@@ -319,7 +303,6 @@ typename LatticeFasterOnlineDecoder<Graph>::FinalCosts LatticeFasterOnlineDecode
 
 template <class Graph>
 float LatticeFasterOnlineDecoder<Graph>::FinalRelativeCost() const {
-  CheckUsable();
   if (is_finalized_) return final_relative_cost_;
   const FinalCosts final_costs = ComputeFinalCosts();
   return final_costs.best_cost_with_final - final_costs.best_cost;
@@ -327,7 +310,6 @@ float LatticeFasterOnlineDecoder<Graph>::FinalRelativeCost() const {
 
 template <class Graph>
 std::vector<float> LatticeFasterOnlineDecoder<Graph>::EndCosts(bool use_final_costs) const {
-  CheckUsable();
   if (is_finalized_ && !use_final_costs) {
     throw DecoderError("decoding was finalized with final costs, so they must be used");
   }
@@ -339,21 +321,15 @@ std::vector<float> LatticeFasterOnlineDecoder<Graph>::EndCosts(bool use_final_co
 }
 
 template <class Graph>
-int32_t LatticeFasterOnlineDecoder<Graph>::BestToken(const std::vector<float> &end_costs) const {
+BestPath LatticeFasterOnlineDecoder<Graph>::GetBestPath(bool use_final_costs) const {
+  const std::vector<float> end_costs = EndCosts(use_final_costs);
   const std::vector<Token> &tokens = lattice_.Newest().tokens;
   size_t best = 0;
   for (size_t i = 1; i < tokens.size(); ++i) {
     if (tokens[i].tot_cost + end_costs[i] < tokens[best].tot_cost + end_costs[best]) best = i;
   }
-  return static_cast<int32_t>(best);
-}
-
-template <class Graph>
-BestPath LatticeFasterOnlineDecoder<Graph>::GetBestPath(bool use_final_costs) const {
-  const std::vector<float> end_costs = EndCosts(use_final_costs);
-  const int32_t token = BestToken(end_costs);
-  BestPath path = TraceBack(lattice_, token);
-  path.graph_cost += end_costs[token];
+  BestPath path = TraceBack(lattice_, static_cast<int32_t>(best));
+  path.graph_cost += end_costs[best];
   return path;
 }
 
@@ -364,12 +340,8 @@ Lattice LatticeFasterOnlineDecoder<Graph>::GetRawLattice(bool use_final_costs) c
 
 template <class Graph>
 CurrentBestPath &LatticeFasterOnlineDecoder<Graph>::UpdateBestPath() {
-  CheckUsable();
   if (is_finalized_) throw DecoderError("decoding was finalized: there is no path without final costs");
-  const std::vector<Token> &tokens = lattice_.Newest().tokens;
-  const auto best = std::min_element(tokens.begin(), tokens.end(),
-                                     [](const Token &a, const Token &b) { return a.tot_cost < b.tot_cost; });
-  best_path_.Update(lattice_, static_cast<int32_t>(best - tokens.begin()));
+  best_path_.Update(lattice_, BestToken(lattice_.Newest().tokens));
   return best_path_;
 }
 

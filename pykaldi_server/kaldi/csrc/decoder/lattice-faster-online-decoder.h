@@ -95,20 +95,21 @@ class LatticeFasterOnlineDecoder {
     float best_cost_with_final;  // infinity when no token is final
   };
 
-  void CheckUsable() const;
   void CheckBlock(const LoglikeBlock &loglikes) const;
-  void SetFrameCosts(const float *loglikes);
   Cutoff GetCutoff(const std::vector<Token> &tokens, float best_cost);
-  float FirstNextCutoff(const Token &best, float cost_offset, float adaptive_beam) const;
-  float ProcessEmitting();
+  void SetFrameCosts(const float *loglikes, float cost_offset);
+  float FirstNextCutoff(const Token &best, float adaptive_beam) const;
+  // Builds the tokens of the next boundary that emitting arcs reach; returns the cutoff for further ones.
+  float ProcessEmitting(const float *loglikes);
+  // Adds those that epsilon arcs reach, up to a cutoff.
   void ProcessNonemitting(float cutoff);
   void ExpandEpsilons(int32_t token, float cutoff);
-  // Finds or creates the token of a state; gives it a lower cost when this is one. Returns whether it did.
-  bool Relax(int32_t state, float tot_cost, int32_t link, std::vector<Token> *tokens, int32_t *token);
+  // Finds or creates the new token of a state, and gives it the cost and the link if the cost is lower.
+  // Returns whether it is.
+  bool Relax(int32_t state, float tot_cost, int32_t link, int32_t *token);
   FinalCosts ComputeFinalCosts() const;
   // Final costs as paths are to be ended by, according to the caller's wish and to what is active.
   std::vector<float> EndCosts(bool use_final_costs) const;
-  int32_t BestToken(const std::vector<float> &end_costs) const;
 
   const std::shared_ptr<Graph> graph_;
   const LatticeFasterDecoderConfig config_;
@@ -117,19 +118,23 @@ class LatticeFasterOnlineDecoder {
 
   TokenLattice lattice_;
   CurrentBestPath best_path_;
-  bool is_usable_ = false;  // false once an exception left a frame unfinished
   bool is_finalized_ = false;
   float final_relative_cost_ = 0;  // once finalized
   SearchStatistics statistics_;
 
-  // Of the frame that is being decoded.
-  std::vector<float> frame_costs_;      // acoustic costs by pdf
-  std::vector<float> offset_costs_;     // the same with the frame's cost offset
-  StateTokenMap map_;                   // of the newest boundary
+  // The boundary that is being built.
+  std::vector<Token> tokens_;
+  std::vector<Link> emitting_links_;  // to it
+  std::vector<Link> epsilon_links_;
+  float cost_offset_ = 0;  // of the frame before it
+  StateTokenMap map_;
+  // Scratch memory.
+  std::vector<float> acoustic_costs_;   // of the frame, by pdf
+  std::vector<float> offset_costs_;     // the same with the cost offset
   std::vector<int32_t> active_;         // tokens to expand
-  std::vector<int32_t> queue_;          // tokens whose epsilon arcs wait
-  std::vector<int32_t> epsilon_begin_;  // the first epsilon link of each newest token, or kNotExpanded
-  std::vector<float> sorted_costs_;     // scratch memory of GetCutoff
+  std::vector<int32_t> queue_;          // new tokens whose epsilon arcs wait
+  std::vector<int32_t> epsilon_begin_;  // the first epsilon link of each new token, or kNotExpanded
+  std::vector<float> sorted_costs_;
 };
 
 }  // namespace pykaldi

@@ -22,28 +22,24 @@ float CostThrough(const Token &source, const Link &epsilon_link) {
   return source.tot_cost + epsilon_link.graph_cost;
 }
 
+// Pruning leaves a small part of an array; the rest of its memory is wanted for new frames.
+template <class T>
+void ShrinkIfWasteful(std::vector<T> *array) {
+  if (array->capacity() > 2 * array->size()) array->shrink_to_fit();
+}
+
 }  // namespace
 
-void TokenLattice::Clear() {
-  for (TokenFrame &frame : frames_) {
-    if (frame.is_large) Recycle(std::move(frame));
+void TokenLattice::AddBoundary(const std::vector<Token> &tokens, const std::vector<Link> &epsilon_links,
+                               const std::vector<Link> &links_to_it, float cost_offset) {
+  TokenFrame frame;
+  frame.tokens = tokens;
+  frame.epsilon_links = epsilon_links;
+  if (!frames_.empty()) {
+    frames_.back().emitting_links = links_to_it;
+    frames_.back().cost_offset = cost_offset;
   }
-  frames_.clear();
-}
-
-void TokenLattice::AddFrame() {
-  if (spare_.empty()) {
-    frames_.emplace_back();
-    return;
-  }
-  frames_.push_back(std::move(spare_.back()));
-  spare_.pop_back();
-}
-
-void TokenLattice::RemoveFrame() {
-  Recycle(std::move(frames_.back()));
-  frames_.pop_back();
-  if (!frames_.empty()) frames_.back().emitting_links.clear();
+  frames_.push_back(std::move(frame));
 }
 
 void TokenLattice::PruneActive(float delta) {
@@ -163,22 +159,9 @@ void TokenLattice::PruneTokens(int32_t boundary) {
       for (Link &link : frames_[boundary - 1].emitting_links) link.target = new_position_[link.target];
     }
   }
-  if (frame.is_large) MoveToSmallArrays(&frame);
-}
-
-void TokenLattice::MoveToSmallArrays(TokenFrame *frame) {
-  TokenFrame small = *frame;  // a copy takes no more memory than it needs
-  small.is_large = false;
-  std::swap(small, *frame);
-  Recycle(std::move(small));
-}
-
-void TokenLattice::Recycle(TokenFrame large) {
-  large.tokens.clear();
-  large.epsilon_links.clear();
-  large.emitting_links.clear();
-  large.must_prune_links = large.must_prune_tokens = true;
-  spare_.push_back(std::move(large));
+  ShrinkIfWasteful(&frame.tokens);
+  ShrinkIfWasteful(&frame.epsilon_links);
+  ShrinkIfWasteful(&frame.emitting_links);
 }
 
 const Link *BackwardWalk::Next() {

@@ -13,9 +13,8 @@
 // On each frame an offset (minus the best total cost) is added to the acoustic costs, which keeps the totals
 // near zero however long the utterance is. Links store acoustic costs without it, exactly as they came in.
 //
-// Tokens and links of a boundary stand in three arrays and name each other by position. Those of the newest
-// boundaries are large; once pruned, what is left moves to arrays of the right size and the large ones are
-// used again.
+// Tokens and links of a boundary stand in three arrays of just the right size and name each other by
+// position. A search builds a boundary elsewhere and adds it when it is complete.
 //
 // Source: decoder/lattice-faster-decoder.cc (PruneForwardLinks, PruneTokensForFrame, PruneActiveTokens).
 #ifndef PYKALDI_SERVER_DECODER_TOKEN_LATTICE_H_
@@ -52,11 +51,10 @@ struct Token {
 struct TokenFrame {
   std::vector<Token> tokens;
   std::vector<Link> epsilon_links;
-  std::vector<Link> emitting_links;  // grouped by source
+  std::vector<Link> emitting_links;  // to the next boundary
   float cost_offset = 0;             // of the frame that the emitting links cross
   bool must_prune_links = true;
   bool must_prune_tokens = true;
-  bool is_large = true;  // the arrays have room for unpruned tokens
 };
 
 class TokenLattice {
@@ -65,15 +63,13 @@ class TokenLattice {
 
   // The number of frames between the first boundary and the newest one.
   int32_t NumFrames() const { return static_cast<int32_t>(frames_.size()) - 1; }
-  TokenFrame &Frame(int32_t boundary) { return frames_[boundary]; }
   const TokenFrame &Frame(int32_t boundary) const { return frames_[boundary]; }
   const TokenFrame &Newest() const { return frames_.back(); }
 
-  void Clear();
-  // Adds an empty boundary. References to boundaries become invalid.
-  void AddFrame();
-  // Takes the newest boundary back, and the links to it.
-  void RemoveFrame();
+  // Copies the tokens and links of a new boundary, and the links to it from the one that was newest (for the
+  // first boundary there are none).
+  void AddBoundary(const std::vector<Token> &tokens, const std::vector<Link> &epsilon_links,
+                   const std::vector<Link> &links_to_it, float cost_offset);
 
   // Prunes all boundaries but the newest, from the newest to the oldest, as far as extra costs change by more
   // than `delta`.
@@ -96,13 +92,9 @@ class TokenLattice {
   void PruneEpsilonLinks(TokenFrame *frame);
   // Drops tokens that no path within the lattice beam uses. Their links are gone already.
   void PruneTokens(int32_t boundary);
-  void MoveToSmallArrays(TokenFrame *frame);
-  // Empties large arrays and keeps them for a new boundary.
-  void Recycle(TokenFrame large);
 
   float lattice_beam_;
   std::vector<TokenFrame> frames_;
-  std::vector<TokenFrame> spare_;  // emptied large arrays
   // Scratch memory of pruning, one element a token.
   std::vector<float> extra_;
   std::vector<int32_t> new_position_;
