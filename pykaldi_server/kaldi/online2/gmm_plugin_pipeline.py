@@ -69,7 +69,7 @@ class GmmPluginOptions(Options):
             trailing_silence_frames: frames of silence at the end of the best path.
         """
         enough = self.inter_utt_sil // (1 + num_frames_decoded // self.max_utt_length)
-        return trailing_silence_frames >= min(enough, num_frames_decoded)
+        return num_frames_decoded > 0 and trailing_silence_frames >= min(enough, num_frames_decoded)
 
 
 class OnlineSlidingCmn(OnlineFeatureInterface):

@@ -78,22 +78,22 @@ class BasisFmllrEstimate:
             options: see there.
 
         Returns:
-            The new transform (dim, dim + 1) float32; ``transform`` itself where there is too little speech.
+            The new transform (dim, dim + 1) float32; ``transform`` itself where there is too little speech,
+            or where the statistics (those of a damaged adaptation state) lead beyond all numbers.
         """
         if spk_stats.beta < options.min_count:
             return transform
         dim = self.dim()
-        W = np.eye(dim, dim + 1) if transform is None else transform.astype(np.float64)
+        start = np.eye(dim, dim + 1) if transform is None else transform.astype(np.float64)
         # The scale in single precision, as Kaldi has it: 0.2 is a little more there; 150 frames give 30.
         size = int(min(self.basis_size(), float(np.float32(options.size_scale)) * spk_stats.beta))
         basis = self._basis[:size].reshape(size, -1).astype(np.float64)
-        for _ in range(options.num_iters):
-            S = np.einsum("dij,dj->di", spk_stats.G, W)
-            gradient = spk_stats.K - S
-            gradient[:, :dim] += spk_stats.beta * np.linalg.inv(W[:, :dim]).T
-            delta = ((basis @ gradient.ravel()) @ basis).reshape(W.shape)
-            W += _step_size(spk_stats, delta, W[:, :dim], S, options.step_size_iters) * delta
-        return W.astype(np.float32)
+        try:
+            with np.errstate(all="ignore"):
+                found = as_float32(_ascend(spk_stats, start, basis, options))
+        except np.linalg.LinAlgError:
+            return transform
+        return found if np.isfinite(found).all() else transform
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "BasisFmllrEstimate":
@@ -130,6 +130,19 @@ class BasisFmllrEstimate:
         for matrix in self._basis:
             writer.write_matrix(matrix)
         writer.write_token("</BASISFMLLRPARAM>")
+
+
+def _ascend(stats: FmllrDiagGmmAccs, start: Doubles, basis: Doubles, options: BasisFmllrOptions) -> Doubles:
+    """Improves the transform ``start`` step by step; ``basis``: (size, dim * (dim + 1))."""
+    W = start.copy()
+    dim = len(W)
+    for _ in range(options.num_iters):
+        S = np.einsum("dij,dj->di", stats.G, W)
+        gradient = stats.K - S
+        gradient[:, :dim] += stats.beta * np.linalg.inv(W[:, :dim]).T
+        delta = ((basis @ gradient.ravel()) @ basis).reshape(W.shape)
+        W += _step_size(stats, delta, W[:, :dim], S, options.step_size_iters) * delta
+    return W
 
 
 def _step_size(stats: FmllrDiagGmmAccs, delta: Doubles, A: Doubles, S: Doubles, num_iters: int) -> float:

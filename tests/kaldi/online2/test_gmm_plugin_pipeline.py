@@ -7,8 +7,13 @@ import pytest
 from golden_data import read_wav
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.feat import MfccOptions, OnlineMatrixFeature, OnlineMfcc
+from pykaldi_server.kaldi.fstext import SymbolTable
+from pykaldi_server.kaldi.fstext.utils import read_decoding_graph
+from pykaldi_server.kaldi.online2 import DecodableDiagGmmScaledOnline
 from pykaldi_server.kaldi.online2.feature_pipeline import read_transform
+from pykaldi_server.kaldi.online2.gmm_models import read_gmm
 from pykaldi_server.kaldi.online2.gmm_plugin_pipeline import (
     GmmPluginOptions,
     GmmPluginPipeline,
@@ -97,12 +102,50 @@ def test_an_hour_keeps_little(golden: Path) -> None:
 
 @pytest.mark.parametrize(
     ("num_frames_decoded", "trailing_silence_frames", "ended"),
-    [(500, 49, False), (500, 50, True), (1500, 24, False), (1500, 25, True), (27, 27, True), (27, 26, False)],
+    [
+        (500, 49, False),
+        (500, 50, True),
+        (1500, 24, False),
+        (1500, 25, True),
+        (27, 27, True),
+        (27, 26, False),
+        (0, 0, False),
+    ],
 )
 def test_the_longer_an_utterance_the_less_silence_ends_it(
     num_frames_decoded: int, trailing_silence_frames: int, ended: bool
 ) -> None:
     assert GmmPluginOptions().end_of_utterance(num_frames_decoded, trailing_silence_frames) == ended
+
+
+def test_digits_are_recognised_by_a_speaker_independent_model(golden: Path, models: Path) -> None:
+    folder = models / "english-gmm"
+    trans_model, model = read_gmm(folder / "final.oalimdl")
+    options = GmmPluginOptions(left_context=3, right_context=3)
+    lda = read_transform(KaldiReader.open(folder / "final.mat"))
+    pipeline = GmmPluginPipeline(options, lda)
+    decodable = DecodableDiagGmmScaledOnline(model, options.acoustic_scale, pipeline)
+    fst = read_decoding_graph(folder / "graph-digits/HCLG.fst")
+    decoder = LatticeFasterOnlineDecoder(fst, LatticeFasterDecoderOptions(), trans_model.id2pdf)
+    is_silence = np.isin(trans_model.id2phone, range(1, 11)).astype(np.uint8)
+    samples = read_wav(golden / "wav/ps-tidigits-2934z.wav")[1]
+    silence = np.random.default_rng(0).normal(scale=5, size=32000)
+    samples = np.concatenate([samples, silence, samples, silence])
+    words = SymbolTable.read_text(str(folder / "graph-digits/words.txt"))
+    utterances: list[list[str]] = []
+    first_frame = 0
+    for begin in range(0, len(samples), 4320):  # 27 frames, the plugin's batch
+        pipeline.accept_waveform(16000, samples[begin : begin + 4320])
+        ready = decodable.num_frames_ready()
+        decoder.advance_decoding(decodable.log_likelihoods(first_frame + decoder.num_frames_decoded(), ready))
+        silence_frames = decoder.trailing_silence_length(is_silence)
+        if options.end_of_utterance(decoder.num_frames_decoded(), silence_frames):
+            best = decoder.get_best_path(use_final_probs=True)
+            utterances.append([words.find_symbol(word) for word in best.words])
+            first_frame = ready
+            decoder.init_decoding()
+    digits = ["two", "nine", "three", "four", "zero"]
+    assert [utterance for utterance in utterances if utterance] == [digits, digits]
 
 
 def test_what_makes_no_sense_is_refused() -> None:

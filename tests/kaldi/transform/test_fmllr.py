@@ -117,6 +117,14 @@ def test_too_little_speech_leaves_the_transform_alone(basis: BasisFmllrEstimate)
     assert basis.compute_transform(accs, transform, BasisFmllrOptions()) is transform
 
 
+def test_statistics_beyond_all_numbers_leave_the_transform_alone(basis: BasisFmllrEstimate) -> None:
+    accs = FmllrDiagGmmAccs.zero(basis.dim())
+    accs.beta = 1e4
+    accs.K[:] = 1e300
+    accs.G[:] = -1e300
+    assert basis.compute_transform(accs, None, BasisFmllrOptions()) is None
+
+
 def test_the_basis_writes_back_byte_for_byte(models: Path, basis: BasisFmllrEstimate) -> None:
     file = io.BytesIO()
     basis.write(KaldiWriter(file))
