@@ -1,6 +1,7 @@
 """The search with a wide open beam against a slow exact one, on random small graphs."""
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
+from pykaldi_server.kaldi.lat import LatticeWeight
 
 # Sums of up to 20 float32 numbers below 20, added in different orders.
 TOLERANCE = 1e-4
@@ -171,6 +173,60 @@ def check_finalizing(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: 
     assert decoder.final_relative_cost() == cost
 
 
+def lattice_paths(lattice) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+    """Words, alignment and cost of every complete path; the lattice must be topologically sorted."""
+    found, waiting = [], [(lattice.start(), (), (), 0.0)]
+    while waiting:
+        state, words, alignment, cost = waiting.pop()
+        final = lattice.final(state)
+        if final != LatticeWeight.zero():
+            found.append((words, alignment, cost + final.value1 + final.value2))
+        for arc in lattice.arcs(state):
+            assert arc.nextstate > state
+            waiting.append(
+                (
+                    arc.nextstate,
+                    words + (arc.olabel,) * (arc.olabel != 0),
+                    alignment + (arc.ilabel,) * (arc.ilabel != 0),
+                    cost + arc.weight.value1 + arc.weight.value2,
+                )
+            )
+    return found
+
+
+def check_lattice(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: float) -> None:
+    """The finalized lattice has all paths within the lattice beam, and none that the graph has not."""
+    paths = all_paths(graph, loglikes)
+    if not paths:
+        return
+    decoder = wide_open_decoder(graph, lattice_beam=lattice_beam)
+    for row in loglikes:
+        decoder.advance_decoding(row[np.newaxis])
+    decoder.finalize_decoding()
+    costs = end_costs(graph, paths, use_final_probs=True)
+    existing = sorted((path.words, path.alignment, cost) for path, cost in zip(paths, costs, strict=True))
+    kept = sorted(lattice_paths(decoder.get_raw_lattice()))
+    # A path at the very limit may fall on either side of it.
+    within = [path for path in existing if path[2] < min(costs) + lattice_beam - TOLERANCE]
+    allowed = [path for path in existing if path[2] != math.inf]
+    assert count_matches(within, kept) == len(within)
+    assert count_matches(kept, allowed) == len(kept)
+
+
+def count_matches(some, others) -> int:
+    """How many of ``some`` have a partner of their own, equal but for rounding, among ``others``."""
+    left: dict[tuple, list[float]] = defaultdict(list)
+    for words, alignment, cost in others:
+        left[words, alignment].append(cost)
+    matches = 0
+    for words, alignment, cost in some:
+        partner = next((c for c in left[words, alignment] if abs(c - cost) < TOLERANCE), None)
+        if partner is not None:
+            left[words, alignment].remove(partner)
+            matches += 1
+    return matches
+
+
 FEW = settings(max_examples=60, deadline=None)
 MANY = settings(max_examples=500, deadline=None)
 LATTICE_BEAMS = st.sampled_from([0.5, 2.0, 100.0])
@@ -213,3 +269,16 @@ def test_finalizing_keeps_the_best_path(graph, loglikes, lattice_beam):
 @MANY
 def test_finalizing_keeps_the_best_path_500(graph, loglikes, lattice_beam):
     check_finalizing(graph, loglikes, lattice_beam)
+
+
+@given(graphs(), loglike_blocks(), LATTICE_BEAMS)
+@FEW
+def test_lattice_is_exact(graph, loglikes, lattice_beam):
+    check_lattice(graph, loglikes, lattice_beam)
+
+
+@pytest.mark.slow
+@given(graphs(), loglike_blocks(), LATTICE_BEAMS)
+@MANY
+def test_lattice_is_exact_500(graph, loglikes, lattice_beam):
+    check_lattice(graph, loglikes, lattice_beam)
