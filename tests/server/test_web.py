@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import shutil
+import sys
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -316,3 +317,41 @@ def test_failures_are_told(harness: Any, golden: Path, tmp_path: Path) -> None:
             await browser.wait_for("document.getElementById('activity').textContent === 'Ready'")
 
     harness.run(scenario)
+
+
+@pytest.mark.slow
+def test_microphone_to_words_with_a_real_model(harness: Any, golden: Path, tmp_path: Path) -> None:
+    model = Path(__file__).resolve().parents[2] / "models" / "english:graph-digits"
+    command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", str(model)]
+
+    async def scenario() -> None:
+        server = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            url = await address_of(server)
+            recording = golden / "wav" / "ps-tidigits-2934z.wav"
+            async with open_browser(url, tmp_path, recording) as browser:
+                await browser.wait_for("document.getElementById('status').dataset.state === 'free'")
+                await browser.click("microphone")
+                # The recording is played again and again, without a pause that ends a segment.
+                words = "two nine three four zero"
+                await browser.wait_for(f"document.getElementById('partial').textContent.includes('{words}')")
+                await browser.click("microphone")
+                await browser.wait_for("document.getElementById('activity').textContent === 'Ready'")
+                assert words in await browser.text("transcript")
+                assert await browser.evaluate("document.getElementById('alert').hidden")
+        finally:
+            server.terminate()
+            await server.wait()
+
+    harness.run(scenario)
+
+
+async def address_of(server: asyncio.subprocess.Process) -> str:
+    """What a starting server says about where it is."""
+    assert server.stdout is not None
+    while line := (await server.stdout.readline()).decode():
+        if line.startswith("Serving on "):
+            return line.split()[2]
+    raise AssertionError("the server has not started")
