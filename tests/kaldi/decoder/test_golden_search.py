@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_data import BestPath, best_paths, delta_weights, partials
+from lattices import golden_lattices
 
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import StdConstFst, SymbolTable, indices_to_symbols, read_decoding_graph
 from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
+from pykaldi_server.kaldi.lat.functions import (
+    determinize_lattice_phone_pruned,
+    get_linear_symbol_sequence,
+    nbest,
+)
 from pykaldi_server.kaldi.online2 import OnlineSilenceWeighting, OnlineSilenceWeightingConfig
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -76,10 +83,48 @@ def check_recordings(
     return len(loglikes.files)
 
 
+# Paths of a lattice that are compared: all that are 0.5 better than the lattice beam, as far as these go.
+NUM_PATHS = 300
+LATTICE_MARGIN = 0.5
+
+
+def sentences(lattice: CompactLatticeVectorFst) -> dict[tuple[int, ...], float]:
+    """The best sentences of a lattice, and their costs relative to the best one."""
+    found = {}
+    for path in nbest(lattice, NUM_PATHS):
+        _, words, weight = get_linear_symbol_sequence(path)
+        found[tuple(words)] = weight.value1 + weight.value2
+    best = min(found.values())
+    return {words: cost - best for words, cost in found.items()}
+
+
+def check_lattices(folder: Path, graph: StdConstFst, trans_model: TransitionModel) -> int:
+    """Compares determinized lattices: the sentences within the lattice beam, and what they cost."""
+    golden_of, loglikes = golden_lattices(folder), np.load(folder / "loglikes.npz")
+    compared = 0
+    for name in loglikes.files:
+        decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, trans_model.id2pdf)
+        decoder.advance_decoding(loglikes[name])
+        decoder.finalize_decoding()
+        lattice = determinize_lattice_phone_pruned(
+            decoder.get_raw_lattice(), trans_model, OPTIONS.lattice_beam
+        )
+        ours, kaldis = sentences(lattice), sentences(golden_of[name])
+        # Beyond the last of the compared paths a lattice may have more, as good as those of the other.
+        ends = [max(found.values()) for found in (ours, kaldis) if len(found) == NUM_PATHS]
+        limit = min([OPTIONS.lattice_beam - LATTICE_MARGIN, *(end - COST_TOLERANCE for end in ends)])
+        expected = {words: cost for words, cost in kaldis.items() if cost < limit}
+        assert {words for words, cost in ours.items() if cost < limit} == expected.keys(), name
+        assert all(abs(ours[words] - cost) < 0.01 for words, cost in expected.items())
+        compared += len(expected)
+    return compared
+
+
 @pytest.mark.parametrize("folder", ["digits", "digits-005"])
 def test_digits(folder: str, golden: Path, models: Path, digits_graph, trans_model) -> None:
     words = SymbolTable.read_text(str(models / "english" / "graph-digits" / "words.txt"))
     assert check_recordings(golden / folder, digits_graph, trans_model, words) >= 1
+    assert check_lattices(golden / folder, digits_graph, trans_model) >= 1
 
 
 @pytest.mark.parametrize("folder", ["digits", "digits-005"])
@@ -87,13 +132,15 @@ def test_digits_of_all_speakers(
     folder: str, shared_golden: Path, models: Path, digits_graph, trans_model
 ) -> None:
     words = SymbolTable.read_text(str(models / "english" / "graph-digits" / "words.txt"))
-    assert check_recordings(shared_golden / folder, digits_graph, trans_model, words) >= 1
+    assert check_recordings(shared_golden / folder, digits_graph, trans_model, words) >= 2
+    assert check_lattices(shared_golden / folder, digits_graph, trans_model) > 10
 
 
 def test_general_english(shared_golden: Path, models: Path, trans_model) -> None:
     graph = read_decoding_graph(shared_golden / "general" / "HCLG.fst")
     words = SymbolTable.read_text(str(models / "english" / "graph" / "words.txt"))
     assert check_recordings(shared_golden / "general", graph, trans_model, words) == 6
+    assert check_lattices(shared_golden / "general", graph, trans_model) > 100
 
 
 def test_blocks_of_other_sizes_give_the_same(golden: Path, digits_graph, trans_model) -> None:
