@@ -10,7 +10,7 @@ from pykaldi_server.session.events import (
     Partial,
 )
 from pykaldi_server.session.model import Model
-from pykaldi_server.session.options import RecognizerOptions, SessionOptions
+from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.session import Session
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Hypothesis",
     "Model",
     "Partial",
-    "RecognizerOptions",
     "Session",
     "SessionOptions",
 ]

@@ -17,8 +17,8 @@ import yaml
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, PathBase, group, option
-from pykaldi_server.session.model_source import ModelSource
-from pykaldi_server.session.options import RecognizerOptions
+from pykaldi_server.session.model_source import ModelSource, load_network
+from pykaldi_server.session.options import NetworkOptions
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _WEIGHTING_PREFIX = "ivector-silence-weighting."
 _NO_EFFECT = {
     "silent": "there is no GStreamer element to be silenced",
     "use-threaded-decoder": "each session has a thread of its own",
-    "max-nnet-batch-size": "the network is computed in chunks",
+    "nnet-mode": "the acoustic model itself says which kind it is",
 }
 _WORKER_KEYS = (
     "use-nnet2",
@@ -47,7 +47,6 @@ _WORKER_KEYS = (
 class _PluginFiles(Options):
     """Properties that name the parts of the model."""
 
-    nnet_mode: int = option(2, "Kind of network: 2 or 3.")
     model: str = option("", "Acoustic model.", path=True)
     fst: str = option("", "Search graph.", path=True)
     word_syms: str = option("", "Table of words.", path=True)
@@ -59,15 +58,15 @@ class _PluginFiles(Options):
 class _PluginOptions(Options):
     files: _PluginFiles = group(_PluginFiles, prefix="")
     features: OnlineNnetFeaturePipelineConfig = group(OnlineNnetFeaturePipelineConfig, prefix="")
-    recognizer: RecognizerOptions = group(RecognizerOptions, prefix="")
+    network: NetworkOptions = group(NetworkOptions, prefix="")
 
 
 def _plugin_defaults() -> _PluginOptions:
     """The options with the plugin's defaults, where they are not Kaldi's or ours."""
     options = _PluginOptions()
-    options.recognizer.session.traceback_period_in_secs = 0.5
-    options.recognizer.session.do_endpointing = False
-    options.recognizer.decodable.frames_per_chunk = 24
+    options.network.session.traceback_period_in_secs = 0.5
+    options.network.session.do_endpointing = False
+    options.network.decodable.frames_per_chunk = 24
     return options
 
 
@@ -126,16 +125,17 @@ def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str] | None = None) 
             logger.warning("%s: unknown property%s", place, hint)
     parser.validate()
     _require(path, options.files)
+    features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
+    acoustics = load_network(Path(options.files.model), features, options.network, parser.given)
     return ModelSource(
         name=path.stem,
-        acoustic_model=Path(options.files.model),
+        acoustics=acoustics,
         graph=Path(options.files.fst),
         words=Path(options.files.word_syms),
         phones=Path(options.files.phone_syms) if options.files.phone_syms else None,
         word_boundary=Path(options.files.word_boundary_file) if options.files.word_boundary_file else None,
-        features=OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir),
-        options=options.recognizer,
-        given=frozenset(parser.given),
+        session=options.network.session,
+        endpoint=options.network.endpoint,
     )
 
 
@@ -169,5 +169,3 @@ def _require(path: Path, files: _PluginFiles) -> None:
     for name in ("model", "fst", "word_syms"):
         if not getattr(files, name):
             raise ConfigError(f"{path}: decoder: {name.replace('_', '-')} is not set")
-    if files.nnet_mode != 3:
-        raise ConfigError(f"{path}: decoder: nnet-mode: expected 3, found {files.nnet_mode}")

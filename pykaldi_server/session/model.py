@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.feat.online_feature import HISTORY_FRAMES
 from pykaldi_server.kaldi.fstext import StdConstFst, SymbolTable, read_decoding_graph
-from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
 from pykaldi_server.kaldi.lat.functions import TransitionInformation, transition_information
-from pykaldi_server.kaldi.nnet3 import AmNnetSimple, DecodableNnetSimpleLoopedInfo
-from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineNnetFeaturePipelineInfo
-from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.online2 import EndpointDetector
+from pykaldi_server.session.gmm_layout import is_gmm_layout, read_gmm_layout
 from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.model_source import ModelSource
-from pykaldi_server.session.options import RecognizerOptions
-from pykaldi_server.session.vosk_layout import read_vosk_layout, split_model_name
+from pykaldi_server.session.options import SessionOptions
+from pykaldi_server.session.stream import Acoustics
+from pykaldi_server.session.vosk_layout import read_vosk_layout
 
 if TYPE_CHECKING:
     from pykaldi_server.session.session import Session
@@ -26,19 +24,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _YAML_SUFFIXES = (".yaml", ".yml")
-_CHAIN_SUBSAMPLING_FACTOR = 3
 
 
 @dataclass(frozen=True)
 class Model:
-    """A neural-network model with its graph.
+    """An acoustic model with its graph.
 
     Attributes:
         name: what clients call it.
-        options: how it is decoded.
-        transition_model: what transition-ids mean.
-        features: what the feature pipelines of all sessions share.
-        network: the compiled network.
+        options: options of sessions.
+        acoustics: features and acoustic model.
         graph: the search graph.
         words: symbols of the graph's output labels.
         phones: symbols of the phones, if the model has a table.
@@ -48,10 +43,8 @@ class Model:
     """
 
     name: str
-    options: RecognizerOptions
-    transition_model: TransitionModel
-    features: OnlineNnetFeaturePipelineInfo
-    network: DecodableNnetSimpleLoopedInfo
+    options: SessionOptions
+    acoustics: Acoustics
     graph: StdConstFst
     words: SymbolTable
     phones: SymbolTable | None
@@ -60,14 +53,14 @@ class Model:
     word_boundary: WordBoundaryInfo | None
 
     @property
-    def frame_shift_s(self) -> float:
-        """Time from one decoder frame to the next."""
-        return _frame_shift_s(self.features, self.options)
-
-    @property
     def sample_rate_hz(self) -> int:
         """Rate of the samples that sessions take."""
-        return int(self.features.feature_opts.frame_opts.samp_freq)
+        return self.acoustics.sample_rate_hz
+
+    @property
+    def frame_shift_s(self) -> float:
+        """Time from one decoder frame to the next."""
+        return self.acoustics.frame_shift_s
 
     @classmethod
     def load(cls, path: str | Path, **overrides: str | float | bool) -> "Model":
@@ -88,12 +81,19 @@ class Model:
             ModelFormatError: a file is damaged.
         """
         start = time.perf_counter()
-        texts = {name: str(value) for name, value in overrides.items()}
-        if Path(path).suffix in _YAML_SUFFIXES:
-            source = read_gstreamer_yaml(Path(path), texts)
-        else:
-            source = read_vosk_layout(*split_model_name(path), texts)
-        model = cls._from_source(source)
+        source = _read_source(path, {name: str(value) for name, value in overrides.items()})
+        transition_model = source.acoustics.transition_model
+        model = cls(
+            name=source.name,
+            options=source.session,
+            acoustics=source.acoustics,
+            graph=_read_graph(source),
+            words=SymbolTable.read_text(str(source.words)),
+            phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
+            endpoint=_endpoint_detector(source),
+            transitions=transition_information(transition_model),
+            word_boundary=_read_word_boundary(source),
+        )
         logger.info("model %s loaded in %.1f s", model.name, time.perf_counter() - start)
         return model
 
@@ -108,81 +108,47 @@ class Model:
 
         return Session(self, adaptation_state)
 
-    @classmethod
-    def _from_source(cls, source: ModelSource) -> "Model":
-        reader = KaldiReader.open(source.acoustic_model)
-        transition_model = TransitionModel.read(reader)
-        acoustic_model = AmNnetSimple.read(reader)
-        _complete_options(source, transition_model)
-        # Sessions may last for hours.
-        source.features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
-        model = cls(
-            name=source.name,
-            options=source.options,
-            transition_model=transition_model,
-            features=source.features,
-            network=DecodableNnetSimpleLoopedInfo(source.options.decodable, acoustic_model),
-            graph=read_decoding_graph(source.graph),
-            words=SymbolTable.read_text(str(source.words)),
-            phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
-            endpoint=_endpoint_detector(source, transition_model),
-            transitions=transition_information(transition_model),
-            word_boundary=_read_word_boundary(source),
+
+def split_model_name(name: str | Path) -> tuple[Path, str | None]:
+    """Splits ``DIRECTORY:GRAPH`` into the directory and the name of the graph's folder."""
+    text = str(name)
+    directory, colon, graph = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Path(text), None
+    return Path(directory), graph
+
+
+def _read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
+    if Path(path).suffix in _YAML_SUFFIXES:
+        return read_gstreamer_yaml(Path(path), overrides)
+    directory, graph = split_model_name(path)
+    if not directory.exists():
+        raise FileNotFoundError(f"{directory}: there is no such model directory")
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
+    read = read_gmm_layout if is_gmm_layout(directory) else read_vosk_layout
+    return read(directory, graph, overrides)
+
+
+def _read_graph(source: ModelSource) -> StdConstFst:
+    graph = read_decoding_graph(source.graph)
+    transition_ids = source.acoustics.transition_model.num_transition_ids()
+    if graph.max_input_label() > transition_ids:
+        raise ConfigError(
+            f"{source.graph}: expected transition-ids up to {transition_ids}, found "
+            f"{graph.max_input_label()}; the graph belongs to another model"
         )
-        _check(source, model)
-        return model
+    return graph
 
 
-def _frame_shift_s(features: OnlineNnetFeaturePipelineInfo, options: RecognizerOptions) -> float:
-    shift_s = features.feature_opts.frame_opts.frame_shift_ms * 0.001
-    return shift_s * options.decodable.frame_subsampling_factor
-
-
-def _endpoint_detector(source: ModelSource, transition_model: TransitionModel) -> EndpointDetector | None:
-    if not source.options.session.do_endpointing:
+def _endpoint_detector(source: ModelSource) -> EndpointDetector | None:
+    if not source.session.do_endpointing:
         return None
-    frame_shift_s = _frame_shift_s(source.features, source.options)
-    return EndpointDetector(source.options.endpoint, transition_model, frame_shift_s)
+    acoustics = source.acoustics
+    return EndpointDetector(source.endpoint, acoustics.transition_model, acoustics.frame_shift_s)
 
 
 def _read_word_boundary(source: ModelSource) -> WordBoundaryInfo | None:
     if source.word_boundary is None:
         return None
     return WordBoundaryInfo.from_file(WordBoundaryInfoNewOpts(), source.word_boundary)
-
-
-def _complete_options(source: ModelSource, transition_model: TransitionModel) -> None:
-    """Sets what the description leaves open and the kind of model decides; warns of what cannot be right."""
-    if transition_model.topology.is_hmm():
-        return
-    decodable = source.options.decodable
-    for name, field, right in (
-        ("acoustic-scale", "acoustic_scale", 1.0),
-        ("frame-subsampling-factor", "frame_subsampling_factor", _CHAIN_SUBSAMPLING_FACTOR),
-    ):
-        if name not in source.given:
-            setattr(decodable, field, right)
-        elif getattr(decodable, field) != right:
-            logger.warning(
-                "%s: %s is a chain model, which needs --%s=%s; the configuration says %s",
-                source.name,
-                source.acoustic_model,
-                name,
-                right,
-                getattr(decodable, field),
-            )
-
-
-def _check(source: ModelSource, model: Model) -> None:
-    pdfs = model.transition_model.num_pdfs()
-    if model.network.output_dim != pdfs:
-        raise ConfigError(
-            f"{source.acoustic_model}: expected {pdfs} outputs of the network (pdfs of the transition "
-            f"model), found {model.network.output_dim}"
-        )
-    transition_ids = model.transition_model.num_transition_ids()
-    if model.graph.max_input_label() > transition_ids:
-        raise ConfigError(
-            f"{source.graph}: expected transition-ids up to {transition_ids}, found "
-            f"{model.graph.max_input_label()}; the graph belongs to another model"
-        )

@@ -50,7 +50,7 @@ class SessionOptions(Options):
 
 
 @dataclass
-class RecognizerOptions(Options):
+class NetworkOptions(Options):
     """All options of a neural-network model, as a Vosk ``model.conf`` or a Kaldi ``online.conf`` has them."""
 
     session: SessionOptions = group(SessionOptions, prefix="")
@@ -60,12 +60,10 @@ class RecognizerOptions(Options):
     )
     decodable: NnetSimpleLoopedComputationOptions = group(NnetSimpleLoopedComputationOptions, prefix="")
     endpoint: OnlineEndpointConfig = group(OnlineEndpointConfig, prefix="")
+    pad_input: bool = option(True, "nnet2: repeat the first and last frame, so that each gets an output.")
+    max_nnet_batch_size: int = option(256, "nnet2: most frames that the network computes at once.")
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
-        self.session.validate()
-        self.decoder.validate()
-        self.determinizer.validate()
-        self.decodable.validate()
-        if self.session.do_endpointing:
-            self.endpoint.validate()
+        for part in (self.session, self.decoder, self.determinizer, self.decodable, self.endpoint):
+            part.validate()

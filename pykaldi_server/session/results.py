@@ -1,6 +1,6 @@
 """From the lattice of a segment to hypotheses: transcripts, costs, times and confidences.
 
-The raw lattice is determinised; its best paths are the hypotheses. Word times and confidences come from
+The best paths of the determinised lattice are the hypotheses. Word times and confidences come from
 minimum Bayes risk statistics over the lattice, with the words of the hypothesis kept (as the original's
 plugin does), so that a confidence is the probability of the word at its place.
 """
@@ -10,18 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
+from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.align import (
     PhoneAlignLatticeOptions,
     phone_align_lattice,
     phone_alignment,
     word_align_lattice,
 )
-from pykaldi_server.kaldi.lat.functions import (
-    determinize_lattice_phone_pruned,
-    get_linear_symbol_sequence,
-    nbest,
-)
+from pykaldi_server.kaldi.lat.functions import get_linear_symbol_sequence, nbest
 from pykaldi_server.kaldi.lat.sausages import MinimumBayesRisk, MinimumBayesRiskOptions
 from pykaldi_server.session.events import AlignedPhone, AlignedWord, Hypothesis
 from pykaldi_server.session.model import Model
@@ -34,35 +30,30 @@ def transcript(model: Model, words: NDArray[np.int32] | Sequence[int]) -> str:
     return " ".join(model.words.find_symbol(int(word)) for word in words)
 
 
-def final_lattice(model: Model, raw_lattice: LatticeVectorFst) -> CompactLatticeVectorFst:
-    """Determinises the lattice of a segment and applies the scales that the options ask for."""
-    options = model.options
-    lattice = determinize_lattice_phone_pruned(
-        raw_lattice, model.transitions, options.decoder.lattice_beam, options.determinizer
-    )
-    acoustic_scale = 1.0 / options.decodable.acoustic_scale if options.session.inverse_scale else 1.0
-    if (options.session.lmwt_scale, acoustic_scale) != (1.0, 1.0):
-        lattice.scale(options.session.lmwt_scale, acoustic_scale)
-    return lattice
-
-
-def final_hypotheses(model: Model, raw_lattice: LatticeVectorFst) -> tuple[Hypothesis, ...]:
+def final_hypotheses(model: Model, lattice: CompactLatticeVectorFst) -> tuple[Hypothesis, ...]:
     """Makes the hypotheses of a segment.
 
     Args:
         model: the model that the segment was decoded with.
-        raw_lattice: from a decoder that has been finalised.
+        lattice: the determinised lattice; it is changed.
 
     Returns:
         Up to ``num-nbest`` hypotheses, the best first; none where nothing was decoded.
     """
-    lattice = final_lattice(model, raw_lattice)
+    _scale(model, lattice)
     aligned = lattice
     if model.word_boundary is not None:
         _, aligned = word_align_lattice(lattice, model.transitions, model.word_boundary)
     return tuple(
-        _hypothesis(model, lattice, aligned, path) for path in nbest(lattice, model.options.session.num_nbest)
+        _hypothesis(model, lattice, aligned, path) for path in nbest(lattice, model.options.num_nbest)
     )
+
+
+def _scale(model: Model, lattice: CompactLatticeVectorFst) -> None:
+    """Applies the scales that the options ask for."""
+    acoustic_scale = 1.0 / model.acoustics.acoustic_scale if model.options.inverse_scale else 1.0
+    if (model.options.lmwt_scale, acoustic_scale) != (1.0, 1.0):
+        lattice.scale(model.options.lmwt_scale, acoustic_scale)
 
 
 def _hypothesis(
@@ -79,7 +70,7 @@ def _hypothesis(
         likelihood=-(weight.value1 + weight.value2),
         confidence=sum(confidences) / len(confidences) if confidences else None,
         words=aligned_words if model.word_boundary is not None else (),
-        phones=_align_phones(model, lattice, path) if model.options.session.do_phone_alignment else (),
+        phones=_align_phones(model, lattice, path) if model.options.do_phone_alignment else (),
     )
 
 

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
-from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
-from pykaldi_server.session.adaptation import state_from_text, state_to_text
 from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
 from pykaldi_server.session.model import Model
-from pykaldi_server.session.nnet3_stream import Nnet3Stream
 from pykaldi_server.session.results import final_hypotheses, transcript
+from pykaldi_server.session.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +24,7 @@ class Session:
     def __init__(self, model: Model, adaptation_state: str | None = None):
         """See `Model.session`."""
         self._model = model
-        self._options = model.options.session
+        self._options = model.options
         self._stream, self._state = _start_stream(model, adaptation_state)
         self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * model.sample_rate_hz))
         self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
@@ -86,7 +84,7 @@ class Session:
         self._stream.finish(np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32))
         self._end_segment(events)
         if self._state is not None:
-            events.append(AdaptationState(state_to_text(self._state)))
+            events.append(AdaptationState(self._state))
         return events
 
     def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
@@ -109,7 +107,7 @@ class Session:
         if since_s < self._options.traceback_period_in_secs:
             return
         self._partial_frame = frames
-        text = transcript(self._model, self._stream.decoder.partial_words())
+        text = transcript(self._model, self._stream.partial_words())
         if text != self._partial:
             self._partial = text
             events.append(Partial(self._segment, text))
@@ -117,8 +115,7 @@ class Session:
     def _end_segment(self, events: list[Event]) -> None:
         stream = self._stream
         if stream.num_frames_decoded() > 0:
-            stream.decoder.finalize_decoding()
-            hypotheses = final_hypotheses(self._model, stream.decoder.get_raw_lattice())
+            hypotheses = final_hypotheses(self._model, stream.end_segment())
             if hypotheses and hypotheses[0].transcript:
                 frame_shift_s = self._model.frame_shift_s
                 start_s = stream.first_frame * frame_shift_s
@@ -132,15 +129,13 @@ class Session:
         self._partial_frame = 0
 
 
-def _start_stream(
-    model: Model, adaptation_state: str | None
-) -> tuple[Nnet3Stream, OnlineIvectorExtractorAdaptationState | None]:
+def _start_stream(model: Model, adaptation_state: str | None) -> tuple[Stream, str | None]:
     """Starts a stream with a speaker's state, or without one where the state does not fit."""
     if adaptation_state is not None:
         try:
-            state = state_from_text(adaptation_state)
-            return Nnet3Stream(model, state), state
+            stream = model.acoustics.start(model.graph, model.endpoint, adaptation_state)
+            return stream, adaptation_state
         except (AdaptationStateError, ModelFormatError) as error:
             logger.warning("starting without the speaker's adaptation state: %s", error)
-    stream = Nnet3Stream(model)
+    stream = model.acoustics.start(model.graph, model.endpoint, None)
     return stream, stream.adaptation_state()

@@ -14,7 +14,7 @@ for the flat layout, all options.
 from collections.abc import Mapping
 from pathlib import Path
 
-from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat import OnlineCmvnOptions
 from pykaldi_server.kaldi.feat.cmvn import read_cmvn_stats
 from pykaldi_server.kaldi.gmm import DiagGmm
@@ -29,10 +29,9 @@ from pykaldi_server.kaldi.online2 import (
 from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
-from pykaldi_server.session.model_source import ModelSource
-from pykaldi_server.session.options import RecognizerOptions
-
-DEFAULT_GRAPH = "graph"
+from pykaldi_server.session.graph_files import find_graph, first_of, model_name, optional
+from pykaldi_server.session.model_source import ModelSource, load_network
+from pykaldi_server.session.options import NetworkOptions
 
 _SILENCE_WEIGHT = 1e-3
 _MAX_COUNT = 100.0
@@ -50,74 +49,36 @@ _FLAT_LAYOUT_OPTIONS = {
 }
 
 
-def split_model_name(name: str | Path) -> tuple[Path, str | None]:
-    """Splits ``DIRECTORY:GRAPH`` into the directory and the name of the graph's folder."""
-    text = str(name)
-    directory, colon, graph = text.rpartition(":")
-    if not colon or Path(text).exists():
-        return Path(text), None
-    return Path(directory), graph
-
-
-def read_vosk_layout(
-    directory: Path, graph: str | None = None, overrides: Mapping[str, str] | None = None
-) -> ModelSource:
-    """Finds the parts of a model, and reads its options and feature models.
+def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
+    """Reads a model's acoustic side and finds its graph.
 
     Args:
         directory: the model's directory.
-        graph: name of the graph's folder; the default is ``graph``, or the only one that there is.
+        graph: name of the graph's folder, or None for the default.
         overrides: options that win over those of the model.
 
     Raises:
-        FileNotFoundError: there is no such directory, or a part of the i-vector extractor is missing.
+        FileNotFoundError: a part of the i-vector extractor is missing.
         ConfigError: there is no acoustic model or no such graph, or an option is wrong.
         ModelFormatError: a file is damaged.
     """
-    if not directory.exists():
-        raise FileNotFoundError(f"{directory}: there is no such model directory")
-    if not directory.is_dir():
-        raise ModelFormatError(f"{directory}: expected a model directory, found a file")
-    acoustic_model = _first(directory, "an acoustic model", "am/final.mdl", "final.mdl")
-    graph_dir = _graph_dir(directory, graph)
-    options, given = _read_options(directory, overrides or {})
+    acoustic_model = first_of(directory, "an acoustic model", "am/final.mdl", "final.mdl")
+    files = find_graph(directory, graph)
+    options, given = _read_options(directory, overrides)
     return ModelSource(
-        name=_model_name(directory, graph_dir),
-        acoustic_model=acoustic_model,
-        graph=_first(graph_dir, "a graph", "HCLG.fst"),
-        words=_first(graph_dir, "a table of words", "words.txt"),
-        phones=_optional(graph_dir / "phones.txt", directory / "phones.txt"),
-        word_boundary=_optional(
-            graph_dir / "phones" / "word_boundary.int",
-            directory / "graph" / "phones" / "word_boundary.int",
-            directory / "word_boundary.int",
-        ),
-        features=_read_features(directory, options),
-        options=options,
-        given=given,
+        name=model_name(directory, files),
+        acoustics=load_network(acoustic_model, _read_features(directory, options), options, given),
+        graph=files.graph,
+        words=files.words,
+        phones=files.phones,
+        word_boundary=files.word_boundary,
+        session=options.session,
+        endpoint=options.endpoint,
     )
 
 
-def _model_name(directory: Path, graph_dir: Path) -> str:
-    suffix = graph_dir.name.removeprefix(DEFAULT_GRAPH).strip("-_") if graph_dir != directory else ""
-    name = directory.resolve().name
-    return f"{name}-{suffix}" if suffix else name
-
-
-def _graph_dir(directory: Path, graph: str | None) -> Path:
-    names = sorted(path.name for path in directory.glob(f"{DEFAULT_GRAPH}*") if path.is_dir())
-    if graph is not None:
-        if not (directory / graph).is_dir():
-            there = ", ".join(names) or "none"
-            raise ConfigError(f"{directory}: there is no graph {graph!r}; those that there are: {there}")
-        return directory / graph
-    if DEFAULT_GRAPH in names:
-        return directory / DEFAULT_GRAPH
-    return directory / names[0] if len(names) == 1 else directory
-
-
-def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[RecognizerOptions, frozenset[str]]:
-    options = RecognizerOptions()
+def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[NetworkOptions, frozenset[str]]:
+    options = NetworkOptions()
     parser = ParseOptions()
     parser.register(options)
     config = directory / "conf" / "model.conf"
@@ -132,7 +93,7 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Recogn
     return options, frozenset(parser.given)
 
 
-def _read_features(directory: Path, options: RecognizerOptions) -> OnlineNnetFeaturePipelineInfo:
+def _read_features(directory: Path, options: NetworkOptions) -> OnlineNnetFeaturePipelineInfo:
     info = OnlineNnetFeaturePipelineInfo(_read_base_options(directory))
     if (directory / "ivector").is_dir():
         info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
@@ -145,7 +106,7 @@ def _read_features(directory: Path, options: RecognizerOptions) -> OnlineNnetFea
 def _read_base_options(directory: Path) -> BaseOptions:
     for feature_type, options_class in OPTIONS_OF_TYPE.items():
         name = f"{feature_type}.conf"
-        found = _optional(directory / "conf" / name, directory / name)
+        found = optional(directory / "conf" / name, directory / name)
         if found is not None:
             return read_options(options_class, found, directory)
     names = ", ".join(f"{feature_type}.conf" for feature_type in OPTIONS_OF_TYPE)
@@ -166,14 +127,3 @@ def _read_ivector_extractor(folder: Path) -> OnlineIvectorExtractionInfo:
 
 def _options_or_default(options_class: type[OptionsT], path: Path) -> OptionsT:
     return read_options(options_class, path) if path.exists() else options_class()
-
-
-def _first(directory: Path, what: str, *names: str) -> Path:
-    found = _optional(*(directory / name for name in names))
-    if found is None:
-        raise ConfigError(f"{directory}: expected {what} ({' or '.join(names)}), found none")
-    return found
-
-
-def _optional(*paths: Path) -> Path | None:
-    return next((path for path in paths if path.exists()), None)

@@ -7,8 +7,7 @@ import pytest
 from golden_data import best_paths, lines, read_wav
 
 from pykaldi_server.session import Final, Model
-from pykaldi_server.session.adaptation import state_from_text, state_to_text
-from pykaldi_server.session.nnet3_stream import Nnet3Stream
+from pykaldi_server.session.adaptation import state_from_text
 
 # Costs are sums over hundreds of frames of log-likelihoods that agree to 1e-2.
 COST_TOLERANCE = 1e-3
@@ -33,7 +32,7 @@ def test_segments(model, shared_golden):
     expected = best_paths(shared_golden / "segments" / "best_path.txt")
     bounds = [fields[1:] for fields in lines(shared_golden / "segments" / "segments.txt")]
     _, samples = read_wav(shared_golden / "long" / "long.wav")
-    stream = Nnet3Stream(model)
+    stream = model.acoustics.start(model.graph, model.endpoint)
     found = []
 
     def end_segment(accepted: int, why: str) -> None:
@@ -77,7 +76,7 @@ def test_returning_speakers(model, shared_golden):
     for name, best in expected.items():
         _, samples = read_wav(shared_golden / "wav" / f"{name}.wav")
         state = states.get(speakers[name])
-        stream = Nnet3Stream(model, state_from_text(state) if state else None)
+        stream = model.acoustics.start(model.graph, None, state)
         for begin in range(0, len(samples), step):
             if begin + step >= len(samples):
                 stream.finish(samples[begin:])
@@ -86,7 +85,7 @@ def test_returning_speakers(model, shared_golden):
         stream.decoder.finalize_decoding()
         path = stream.decoder.get_best_path()
         assert path.alignment.tolist() == best.alignment, name
-        states[speakers[name]] = state_to_text(stream.adaptation_state())
+        states[speakers[name]] = stream.adaptation_state()
         compare_states(states[speakers[name]], shared_golden / "returning" / f"{name}.adaptation.txt", name)
 
 

@@ -71,14 +71,14 @@ def test_vosk_layout(models):
     model = Model.load(models / "english:graph-digits")
     assert model.name == "english-digits"
     assert model.sample_rate_hz == 16000
-    assert model.options.decoder.beam == 13.0
-    assert model.features.ivector_extractor_info.opts.max_count == 100.0
-    assert model.features.silence_weighting_config.silence_weight == 0.001
+    assert model.acoustics.options.decoder.beam == 13.0
+    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
+    assert model.acoustics.features.silence_weighting_config.silence_weight == 0.001
 
 
 def test_overrides_win(models):
     model = Model.load(models / "english:graph-digits", beam=9, num_nbest=3, do_endpointing=False)
-    assert (model.options.decoder.beam, model.options.session.num_nbest) == (9.0, 3)
+    assert (model.acoustics.options.decoder.beam, model.options.num_nbest) == (9.0, 3)
     with pytest.raises(ConfigError, match=r"override: unknown option --beem"):
         Model.load(models / "english:graph-digits", beem=9)
 
@@ -90,27 +90,27 @@ def test_the_only_graph_is_the_default(copy):
 def test_gstreamer_yaml(yaml_model, caplog):
     with caplog.at_level(logging.INFO):
         model = Model.load(yaml_model)
-    options = model.options
+    options = model.acoustics.options
     assert model.name == "digits"
     assert (options.decoder.beam, options.decoder.max_active, options.decoder.min_active) == (11.0, 5000, 200)
     assert options.session.do_endpointing is True
     assert options.session.chunk_length_in_secs == 0.1
     assert options.session.traceback_period_in_secs == 0.5
     assert options.endpoint.rule2.min_trailing_silence == 0.75
-    assert model.features.silence_weighting_config.silence_weight == 0.001
-    assert model.features.ivector_extractor_info.opts.max_count == 100.0
+    assert model.acoustics.features.silence_weighting_config.silence_weight == 0.001
+    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
     assert "use-threaded-decoder has no effect" in caplog.text
     assert "there is no /elsewhere/exp/ivector/final.ie" in caplog.text
 
 
 def test_chain_models_get_their_scale_and_factor(yaml_model):
-    decodable = Model.load(yaml_model).options.decodable
+    decodable = Model.load(yaml_model).acoustics.options.decodable
     assert (decodable.acoustic_scale, decodable.frame_subsampling_factor) == (1.0, 3)
 
 
 def test_scales_that_cannot_be_right_are_kept_with_a_warning(yaml_model, caplog):
     yaml_model.write_text(yaml_model.read_text().replace("beam: 11.0", "beam: 11.0\n    acoustic-scale: 0.1"))
-    assert Model.load(yaml_model).options.decodable.acoustic_scale == pytest.approx(0.1)
+    assert Model.load(yaml_model).acoustics.options.decodable.acoustic_scale == pytest.approx(0.1)
     assert "chain model, which needs --acoustic-scale=1.0" in caplog.text
 
 
@@ -126,7 +126,6 @@ def test_unknown_properties_are_named_with_the_nearest(yaml_model, caplog):
     ("old", "new", "expected"),
     [
         ("beam: 11.0", "beam: wide", "decoder: beam: --beam: expected a number, found 'wide'"),
-        ("nnet-mode: 3", "nnet-mode: 2", "nnet-mode: expected 3, found 2"),
         ("fst : graph-digits/HCLG.fst", "", "fst is not set"),
         ("conf/mfcc.conf", "conf/nothing.conf", "there is no such file"),
     ],

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pykaldi_server.errors import AudioError, DecoderError
 from pykaldi_server.session import AdaptationState, Final, Model, Partial
-from pykaldi_server.session.nnet3_stream import Nnet3Stream
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_segments_follow_each_other(golden, model):
 
 def test_every_frame_is_in_exactly_one_segment(golden, model):
     _, samples = read_wav(golden / "long" / "long.wav")
-    stream = Nnet3Stream(model)
+    stream = model.acoustics.start(model.graph, model.endpoint)
     segments = []
 
     def end_segment() -> None:

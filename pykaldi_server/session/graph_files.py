@@ -1,0 +1,82 @@
+"""Finds graphs, and the tables that belong to them, in model directories."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+
+DEFAULT_GRAPH = "graph"
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """The files of one graph; None where there is no such file."""
+
+    directory: Path
+    graph: Path
+    words: Path
+    phones: Path | None
+    word_boundary: Path | None
+
+
+def find_graph(directory: Path, name: str | None) -> GraphFiles:
+    """Finds a graph of a model.
+
+    Args:
+        directory: the model's directory.
+        name: the folder of the graph; without one ``graph``, or the only folder whose name starts so, or
+            the directory itself.
+
+    Raises:
+        ConfigError: there is no such graph; the text says what there is.
+    """
+    folder = _folder(directory, name)
+    return GraphFiles(
+        directory=folder,
+        graph=first_of(folder, "a graph", "HCLG.fst"),
+        words=first_of(folder, "a table of words", "words.txt"),
+        phones=optional(folder / "phones.txt", directory / "phones.txt"),
+        word_boundary=optional(
+            folder / "phones" / "word_boundary.int",
+            directory / DEFAULT_GRAPH / "phones" / "word_boundary.int",
+            directory / "word_boundary.int",
+        ),
+    )
+
+
+def model_name(directory: Path, graph: GraphFiles) -> str:
+    """What clients call a model: its directory, and its graph unless that is the usual one."""
+    suffix = ""
+    if graph.directory != directory:
+        suffix = graph.directory.name.removeprefix(DEFAULT_GRAPH).strip("-_")
+    name = directory.resolve().name
+    return f"{name}-{suffix}" if suffix else name
+
+
+def first_of(directory: Path, what: str, *names: str) -> Path:
+    """The first of several files that exists.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = optional(*(directory / name for name in names))
+    if found is None:
+        raise ConfigError(f"{directory}: expected {what} ({' or '.join(names)}), found none")
+    return found
+
+
+def optional(*paths: Path) -> Path | None:
+    """The first of several paths that exists, or None."""
+    return next((path for path in paths if path.exists()), None)
+
+
+def _folder(directory: Path, name: str | None) -> Path:
+    names = sorted(path.name for path in directory.glob(f"{DEFAULT_GRAPH}*") if path.is_dir())
+    if name is not None:
+        if not (directory / name).is_dir():
+            there = ", ".join(names) or "none"
+            raise ConfigError(f"{directory}: there is no graph {name!r}; those that there are: {there}")
+        return directory / name
+    if DEFAULT_GRAPH in names:
+        return directory / DEFAULT_GRAPH
+    return directory / names[0] if len(names) == 1 else directory
