@@ -2,6 +2,7 @@
 
 import os
 from glob import glob
+from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
@@ -12,8 +13,13 @@ HEADERS = sorted(glob(f"{ROOT}/**/*.h", recursive=True))
 
 
 def needs_recompile(object_path: str, source_path: str) -> bool:
-    """True when the source or any header is newer than the object: headers are few, so all of them count."""
-    return os.path.getmtime(object_path) < max(map(os.path.getmtime, [source_path, *HEADERS]))
+    """True when anything that the object was made from is newer; the compiler lists it (-MMD)."""
+    try:
+        listed = Path(object_path).with_suffix(".d").read_text().partition(":")[2]
+        made_from = [source_path, *listed.replace("\\\n", " ").split()]
+        return os.path.getmtime(object_path) < max(map(os.path.getmtime, made_from))
+    except FileNotFoundError:
+        return True
 
 
 ParallelCompile("PYKALDI_SERVER_BUILD_JOBS", needs_recompile=needs_recompile).install()
@@ -26,7 +32,7 @@ setup(
             depends=HEADERS,
             include_dirs=[ROOT],
             cxx_std=17,
-            extra_compile_args=["-O3", "-Wall", "-Wextra", "-fno-math-errno"],
+            extra_compile_args=["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-MMD"],
         )
     ],
     cmdclass={"build_ext": build_ext},

@@ -207,21 +207,16 @@ def client(
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a message of the server.")
 def transcribe(files: tuple[Path, ...], model: str | None, content_type: str | None, as_json: bool) -> None:
     """Recognise audio files, without a server."""
-    from pykaldi_server.audio import iterate_audio_file
     from pykaldi_server.server.console import ResultPrinter
     from pykaldi_server.server.results import event_message
-    from pykaldi_server.session import Model
+    from pykaldi_server.session import Model, transcribe_file
 
     with plain_errors():
         loaded = Model.load(model or demo_model())
         for file in files:
             prefix = f"{file}: " if len(files) > 1 else ""
             printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
-            session = loaded.session()
-            for samples in iterate_audio_file(file, loaded.sample_rate_hz, content_type):
-                for event in session.accept(samples):
-                    printer.show(event_message(event, str(file)))
-            for event in session.finish():
+            for event in transcribe_file(loaded, file, content_type):
                 printer.show(event_message(event, str(file)))
 
 

@@ -37,7 +37,7 @@ class Recognition:
     def __init__(self, model: Model, info: RequestInfo) -> None:
         self._model = model
         self._id = info.id
-        self._decoder = AudioDecoder(info.content_type, model.sample_rate_hz)
+        self._decoder = AudioDecoder(info.content_type, None)
         self._adaptation_state: str | None = None
         self._session: Session | None = None
 
@@ -81,7 +81,7 @@ class Recognition:
     def _started(self) -> Session:
         """The session, which starts when the adaptation state has had its chance."""
         if self._session is None:
-            self._session = self._model.session(self._adaptation_state)
+            self._session = self._model.session(self._adaptation_state, self._decoder.sample_rate_hz)
         return self._session
 
 

@@ -12,6 +12,7 @@ from pykaldi_server.session.events import (
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.session import Session
+from pykaldi_server.session.transcribe import transcribe_file
 
 __all__ = [
     "AdaptationState",
@@ -24,4 +25,5 @@ __all__ = [
     "Partial",
     "Session",
     "SessionOptions",
+    "transcribe_file",
 ]

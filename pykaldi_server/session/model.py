@@ -97,16 +97,18 @@ class Model:
         logger.info("model %s loaded in %.1f s", model.name, time.perf_counter() - start)
         return model
 
-    def session(self, adaptation_state: str | None = None) -> "Session":
+    def session(self, adaptation_state: str | None = None, sample_rate_hz: int | None = None) -> "Session":
         """Starts a session: one stream of audio of one speaker.
 
         Args:
             adaptation_state: what an earlier session learned of this speaker (`AdaptationState.value`). A
                 state that does not fit the model is logged and the session starts afresh.
+            sample_rate_hz: rate of the session's audio, converted as Kaldi's features do it where it is not
+                the model's; None for the model's rate.
         """
         from pykaldi_server.session.session import Session  # the session needs this module
 
-        return Session(self, adaptation_state)
+        return Session(self, adaptation_state, sample_rate_hz)
 
 
 def split_model_name(name: str | Path) -> tuple[Path, str | None]:

@@ -6,12 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi.feat import LinearResample
 from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.results import final_hypotheses, transcript
 from pykaldi_server.session.stream import Stream
 
 logger = logging.getLogger(__name__)
+
+# Zero crossings of the filter with which Kaldi's features change the sample rate.
+_RESAMPLE_ZEROS = 6
+_NO_SAMPLES = np.zeros(0, np.float32)
 
 
 class Session:
@@ -21,12 +26,13 @@ class Session:
     arrives, on the load, or on other sessions.
     """
 
-    def __init__(self, model: Model, adaptation_state: str | None = None):
+    def __init__(self, model: Model, adaptation_state: str | None = None, sample_rate_hz: int | None = None):
         """See `Model.session`."""
         self._model = model
         self._options = model.options
         self._stream, self._state = _start_stream(model, adaptation_state)
         self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * model.sample_rate_hz))
+        self._resampler = _resampler(sample_rate_hz, model.sample_rate_hz)
         self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
         self._waiting_samples = 0
         self._segment = 0
@@ -38,7 +44,7 @@ class Session:
         """Takes audio.
 
         Args:
-            samples: (n,), float32, mono, in the range of 16-bit integers, at the model's rate.
+            samples: (n,), float32, mono, in the range of 16-bit integers, at the session's rate.
 
         Returns:
             What became known, in order.
@@ -52,16 +58,10 @@ class Session:
         samples = np.ascontiguousarray(samples, np.float32)
         if not np.isfinite(samples).all():
             raise AudioError("expected finite samples, found NaN or infinity")
+        if self._resampler is not None:
+            samples = self._resampler.resample(samples)
         events: list[Event] = []
-        self._waiting.append(samples)
-        self._waiting_samples += len(samples)
-        if self._waiting_samples >= self._quantum_samples:
-            joined = np.concatenate(self._waiting)
-            whole = len(joined) - len(joined) % self._quantum_samples
-            for begin in range(0, whole, self._quantum_samples):
-                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
-            self._waiting = [joined[whole:]]
-            self._waiting_samples = len(joined) - whole
+        self._accept_at_model_rate(samples, events)
         return events
 
     def finalize_segment(self) -> list[Event]:
@@ -81,11 +81,24 @@ class Session:
             return []
         self._finished = True
         events: list[Event] = []
-        self._stream.finish(np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32))
+        if self._resampler is not None:
+            self._accept_at_model_rate(self._resampler.resample(_NO_SAMPLES, flush=True), events)
+        self._stream.finish(np.concatenate(self._waiting) if self._waiting else _NO_SAMPLES)
         self._end_segment(events)
         if self._state is not None:
             events.append(AdaptationState(self._state))
         return events
+
+    def _accept_at_model_rate(self, samples: NDArray[np.float32], events: list[Event]) -> None:
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= self._quantum_samples:
+            joined = np.concatenate(self._waiting)
+            whole = len(joined) - len(joined) % self._quantum_samples
+            for begin in range(0, whole, self._quantum_samples):
+                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
+            self._waiting = [joined[whole:]]
+            self._waiting_samples = len(joined) - whole
 
     def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
         if not self._stream.accept(samples):
@@ -127,6 +140,14 @@ class Session:
             stream.next_segment()
         self._partial = ""
         self._partial_frame = 0
+
+
+def _resampler(source_rate_hz: int | None, model_rate_hz: int) -> LinearResample | None:
+    """What converts a session's audio to the model's rate, as Kaldi's features do it."""
+    if source_rate_hz is None or source_rate_hz == model_rate_hz:
+        return None
+    cutoff_hz = 0.5 * min(source_rate_hz, model_rate_hz)
+    return LinearResample(source_rate_hz, model_rate_hz, cutoff_hz, _RESAMPLE_ZEROS)
 
 
 def _start_stream(model: Model, adaptation_state: str | None) -> tuple[Stream, str | None]:

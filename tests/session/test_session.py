@@ -179,3 +179,24 @@ def test_misuse_is_refused(model):
     assert session.finish() == []
     with pytest.raises(DecoderError, match="finished"):
         session.accept(np.zeros(10, np.float32))
+
+
+def test_audio_of_another_rate_is_converted_as_kaldi_does(shared_golden, model):
+    for name, best in best_paths(shared_golden / "digits-005" / "best_path.txt").items():
+        rate_hz, samples = read_wav(shared_golden / "wav" / f"{name}.wav")
+        if rate_hz == model.sample_rate_hz:
+            continue
+        session = model.session(sample_rate_hz=rate_hz)
+        events = session.accept(samples) + session.finish()
+        assert words_of(events) == best.words, name
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 44100, 48000])
+def test_the_cut_does_not_matter_at_other_rates(golden, model, rate_hz):
+    samples = samples_of(golden, "ps-cards-001")
+    expected = model.session(sample_rate_hz=rate_hz)
+    whole = expected.accept(samples) + expected.finish()
+    session, pieces = model.session(sample_rate_hz=rate_hz), []
+    for begin in range(0, len(samples), 777):
+        pieces += session.accept(samples[begin : begin + 777])
+    assert pieces + session.finish() == whole

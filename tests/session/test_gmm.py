@@ -1,0 +1,66 @@
+"""Sessions on the GMM model: Kaldi's words, segments that follow each other, a speaker's state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_data import best_paths, read_wav
+
+from pykaldi_server.session import AdaptationState, Final, Model, Partial
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> Model:
+    return Model.load(models / "english-gmm")
+
+
+def recognise(model: Model, samples: np.ndarray, state: str | None = None) -> list:
+    session = model.session(state)
+    events = []
+    for begin in range(0, len(samples), 4000):
+        events += session.accept(samples[begin : begin + 4000])
+    return events + session.finish()
+
+
+def words_of(events: list) -> list[str]:
+    finals = [event for event in events if isinstance(event, Final)]
+    return " ".join(final.hypotheses[0].transcript for final in finals).split()
+
+
+@pytest.mark.parametrize("name", ["ps-cards-001", "ps-cards-005", "ps-tidigits-2934z"])
+def test_golden_words(golden, model, name):
+    best = best_paths(golden / "gmm" / "fresh" / "best_path.txt")[name]
+    events = recognise(model, read_wav(golden / "wav" / f"{name}.wav")[1])
+    assert words_of(events) == best.words
+    assert any(isinstance(event, Partial) for event in events)
+
+
+def test_every_frame_is_in_exactly_one_segment(golden, model):
+    samples = read_wav(golden / "long" / "long.wav")[1][: 20 * 16000]
+    stream = model.acoustics.start(model.graph, model.endpoint)
+    segments = []
+    for begin in range(0, len(samples), 800):
+        if stream.accept(samples[begin : begin + 800]) and stream.endpoint_detected():
+            segments.append((stream.first_frame, stream.num_frames_decoded()))
+            stream.end_segment()
+            stream.next_segment()
+    stream.finish(np.zeros(0, np.float32))
+    segments.append((stream.first_frame, stream.num_frames_decoded()))
+    assert len(segments) > 2
+    starts = [first for first, _ in segments]
+    assert starts == np.cumsum([0] + [frames for _, frames in segments[:-1]]).tolist()
+    assert sum(frames for _, frames in segments) == (len(samples) - 400) // 160 + 1
+
+
+def test_adaptation_state_is_carried_on(golden, model):
+    samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
+    first = recognise(model, samples)
+    assert isinstance(first[-1], AdaptationState)
+    assert words_of(recognise(model, samples, first[-1].value)) == words_of(first)
+
+
+def test_state_of_another_kind_of_model_starts_afresh(golden, models, model, caplog):
+    samples = read_wav(golden / "wav" / "ps-cards-001.wav")[1]
+    foreign = recognise(Model.load(models / "english:graph-digits"), samples)[-1].value
+    assert words_of(recognise(model, samples, foreign))
+    assert "without the speaker's adaptation state" in caplog.text
