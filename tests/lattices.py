@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from hypothesis import assume
@@ -18,6 +19,7 @@ from pykaldi_server.kaldi.lat import (
     LatticeVectorFst,
     LatticeWeight,
 )
+from pykaldi_server.kaldi.lat.functions import compute_lattice_alphas_and_betas
 from pykaldi_server.kaldi.lat.table import read_compact_lattice
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -173,3 +175,57 @@ def copy_with_costs(lattice: CompactLatticeVectorFst, factors: Iterator[float]) 
         for arc in lattice.arcs(state):
             copy.add_arc(state, CompactLatticeArc(arc.ilabel, scaled(arc.weight), arc.nextstate))
     return copy
+
+
+def text_variants(lattice: CompactLatticeVectorFst, count: int = 24) -> Iterator[CompactLatticeVectorFst]:
+    """The lattice, and others that have the same costs up to the six digits of the text form."""
+    yield lattice
+    random = Random(1)
+    for _ in range(count):
+        yield copy_with_costs(lattice, iter(lambda: 1 + random.uniform(-5e-6, 5e-6), None))
+
+
+def missing_sentences(
+    lattice: CompactLatticeVectorFst, other: CompactLatticeVectorFst, beam: float, tolerance: float
+) -> list[str]:
+    """What of the word sequences of a deterministic lattice within the beam another one does not have.
+
+    Walks both at once, so that the number of word sequences does not matter. A word sequence that is in both
+    must have the same graph cost and the same acoustic cost, within the tolerance.
+    """
+    lattice, other = lattice.copy(), other.copy()
+    lattice.topsort()
+    other.topsort()
+    total, _, beta = compute_lattice_alphas_and_betas(lattice, True)
+    cutoff = beam - total
+    arcs = [{arc.ilabel: arc for arc in other.arcs(state)} for state in range(other.num_states())]
+    # For each state, by the other's state and the rounded differences so far: cost, differences.
+    pairs: list[dict[tuple[int, int, int], tuple[float, float, float]]] = [{} for _ in beta]
+    pairs[0][0, 0, 0] = (0.0, 0.0, 0.0)
+    problems = []
+    for state, here in enumerate(pairs):
+        for (other_state, _, _), (cost, graph, acoustic) in here.items():
+            final, other_final = lattice.final(state).weight, other.final(other_state).weight
+            if cost + final.value1 + final.value2 <= cutoff:
+                graph_error = abs(graph + final.value1 - other_final.value1)
+                acoustic_error = abs(acoustic + final.value2 - other_final.value2)
+                if not max(graph_error, acoustic_error) <= tolerance:
+                    problems.append(f"costs differ by {graph_error} and {acoustic_error} at state {state}")
+            for arc in lattice.arcs(state):
+                weight = arc.weight.weight
+                next_cost = cost + weight.value1 + weight.value2
+                if next_cost - beta[arc.nextstate] > cutoff:
+                    continue
+                twin = arcs[other_state].get(arc.ilabel)
+                if twin is None:
+                    problems.append(f"no arc for word {arc.ilabel} at state {state}")
+                    continue
+                differences = (
+                    graph + weight.value1 - twin.weight.weight.value1,
+                    acoustic + weight.value2 - twin.weight.weight.value2,
+                )
+                key = (twin.nextstate, round(differences[0]), round(differences[1]))
+                known = pairs[arc.nextstate].get(key)
+                if known is None or next_cost < known[0]:
+                    pairs[arc.nextstate][key] = (next_cost, *differences)
+    return problems

@@ -140,7 +140,7 @@ LatticeWeight LatticeDeterminizer::Normalize(Element *elements, size_t size, Str
   StringId prefix = elements[0].string;
   for (size_t i = 1; i < size; ++i) {
     total = Plus(total, elements[i].weight);
-    prefix = strings_.CommonPrefix(prefix, elements[i].string);
+    if (prefix != StringRepository::kEmpty) prefix = strings_.CommonPrefix(prefix, elements[i].string);
   }
   const int32_t length = strings_.Length(prefix);
   for (size_t i = 0; i < size; ++i) {
@@ -237,45 +237,43 @@ void LatticeDeterminizer::SetFinal(OutputState *state) {
 // Arcs of the result
 
 void LatticeDeterminizer::QueueArcs(int32_t state) {
-  labelled_.clear();
-  const Span span = states_[state].minimal_subset;
+  candidates_.clear();
+  const Span &span = states_[state].minimal_subset;
   for (size_t i = span.begin; i < span.begin + span.size; ++i) {
-    const Element element = elements_[i];
+    const Element &element = elements_[i];
     for (const DeterminizerArc &arc : input_.LabelArcs(element.state)) {
-      labelled_.push_back({arc.label, {arc.nextstate, Extend(element.string, arc.string),
-                                       Times(element.weight, arc.weight)}});
+      candidates_.push_back({arc.label, arc.nextstate, Times(element.weight, arc.weight), element.string, &arc});
     }
   }
-  std::sort(labelled_.begin(), labelled_.end(), [](const LabelledElement &a, const LabelledElement &b) {
-    return a.label != b.label ? a.label < b.label : a.element.state < b.element.state;
+  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate &a, const Candidate &b) {
+    return a.label != b.label ? a.label < b.label : a.state < b.state;
   });
-  const LabelledElement *begin = labelled_.data(), *end = begin + labelled_.size();
+  const Candidate *begin = candidates_.data(), *end = begin + candidates_.size();
   while (begin != end) {
-    const LabelledElement *next = std::find_if(
-        begin, end, [begin](const LabelledElement &element) { return element.label != begin->label; });
+    const Candidate *next = std::find_if(
+        begin, end, [begin](const Candidate &candidate) { return candidate.label != begin->label; });
     QueueArc(state, begin, next);
     begin = next;
   }
 }
 
-void LatticeDeterminizer::QueueArc(int32_t state, const LabelledElement *begin, const LabelledElement *end) {
+void LatticeDeterminizer::QueueArc(int32_t state, const Candidate *begin, const Candidate *end) {
   double best = kInfinity;
-  for (const LabelledElement *p = begin; p != end; ++p) {
-    best = std::min(best, Cost(p->element.weight) + backward_costs_[p->element.state]);
+  for (const Candidate *p = begin; p != end; ++p) {
+    best = std::min(best, Cost(p->weight) + backward_costs_[p->state]);
   }
   const double priority_cost = best + states_[state].forward_cost;
   if (!(priority_cost <= cutoff_) || priority_cost == kInfinity) return;
-  const Span subset{elements_.size(), 0};
-  elements_.push_back(begin->element);
-  for (const LabelledElement *p = begin + 1; p != end; ++p) {
-    Element &last = elements_.back();
-    if (p->element.state != last.state) {
-      elements_.push_back(p->element);
-    } else if (Compare(p->element.weight, p->element.string, last.weight, last.string) > 0) {
-      last = p->element;
+  const size_t first = elements_.size();
+  for (const Candidate *p = begin; p != end; ++p) {
+    const Element element{p->state, Extend(p->source_string, p->arc->string), p->weight};
+    if (p == begin || p->state != elements_.back().state) {
+      elements_.push_back(element);
+    } else if (Compare(element.weight, element.string, elements_.back().weight, elements_.back().string) > 0) {
+      elements_.back() = element;
     }
   }
-  queue_.push({priority_cost, state, begin->label, {subset.begin, elements_.size() - subset.begin}});
+  queue_.push({priority_cost, state, begin->label, {first, elements_.size() - first}});
 }
 
 void LatticeDeterminizer::MakeArc(const Task &task) {

@@ -69,9 +69,13 @@ class LatticeDeterminizer {
     LatticeWeight weight;
     StringId string;
   };
-  struct LabelledElement {
+  // An element that an arc of the input gives, before it is known whether the beam lets it live.
+  struct Candidate {
     int32_t label;
-    Element element;
+    int32_t state;
+    LatticeWeight weight;
+    StringId source_string;  // before the arc
+    const DeterminizerArc *arc;
   };
 
   int Compare(const LatticeWeight &a, StringId a_string, const LatticeWeight &b, StringId b_string) const;
@@ -93,7 +97,7 @@ class LatticeDeterminizer {
   const Initial &InitialToState(const Span &subset, double forward_cost);
   void SetFinal(OutputState *state);
   void QueueArcs(int32_t state);
-  void QueueArc(int32_t state, const LabelledElement *begin, const LabelledElement *end);
+  void QueueArc(int32_t state, const Candidate *begin, const Candidate *end);
   void MakeArc(const Task &task);
 
   bool ReachedLimit();
@@ -122,7 +126,7 @@ class LatticeDeterminizer {
   std::vector<Element> closure_;           // in the order in which states were met
   std::vector<int32_t> closure_position_;  // of each input state in closure_, or -1
   std::vector<int32_t> closure_heap_;      // states to visit, lowest first
-  std::vector<LabelledElement> labelled_;
+  std::vector<Candidate> candidates_;
 };
 
 }  // namespace pykaldi

@@ -18,6 +18,7 @@ class LatticePhoneAligner {
       : lattice_(lattice), model_(model), options_(options), phone_ends_(model, options.reorder),
         output_(output), states_(output) {
     Connect(&lattice_);
+    TopSort(&lattice_);  // refuses cycles, along which the search would never end
     CreateSuperFinal(&lattice_);
   }
 

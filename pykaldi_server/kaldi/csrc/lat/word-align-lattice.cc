@@ -18,6 +18,7 @@ class LatticeWordAligner {
         states_(output), silence_label_(info.silence_label != 0 ? info.silence_label : kTemporaryLabel),
         partial_word_label_(info.partial_word_label != 0 ? info.partial_word_label : kTemporaryLabel) {
     Connect(&lattice_);
+    TopSort(&lattice_);  // refuses cycles, along which the search would never end
     CreateSuperFinal(&lattice_);
   }
 
