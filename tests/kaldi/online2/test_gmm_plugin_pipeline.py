@@ -110,6 +110,7 @@ def test_an_hour_keeps_little(golden: Path) -> None:
         (27, 27, True),
         (27, 26, False),
         (0, 0, False),
+        (75000, 0, True),
     ],
 )
 def test_the_longer_an_utterance_the_less_silence_ends_it(
