@@ -24,6 +24,7 @@ EXIT_MODEL = os.EX_CONFIG  # of a process that cannot load its model: starting i
 READY, ALIVE = b"ready", b"alive"
 STARTUP_S = 120.0  # an interpreter on a cold disk may take long to say anything at all
 SILENCE_S = 20.0
+MOST_FAILED_STARTS = 3  # of a process that never came up
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 30.0
 STABLE_S = 60.0
@@ -91,10 +92,14 @@ class Supervisor:
     async def _keep_running(self, command: WorkerCommand) -> None:
         loop = asyncio.get_running_loop()
         pause_s = FIRST_PAUSE_S
+        failed_starts = 0
         while True:
             start_s = loop.time()
             code = await self._run_once(command)
-            if code == EXIT_MODEL and command not in self._has_loaded:
+            failed_starts += 1
+            if command not in self._has_loaded and (
+                code == EXIT_MODEL or failed_starts == MOST_FAILED_STARTS
+            ):
                 raise ConfigError(f"{command.model}: the worker cannot load it; its log says why")
             if loop.time() - start_s > STABLE_S:
                 pause_s = FIRST_PAUSE_S

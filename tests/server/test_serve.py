@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.server import supervisor
 from pykaldi_server.server.supervisor import Supervisor, WorkerCommand
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -198,13 +202,23 @@ def test_master_and_worker_as_separate_commands(harness: Any, models: Path, gold
     harness.run(scenario)
 
 
+def test_a_worker_that_never_comes_up_is_given_up(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        command = WorkerCommand("model", "ws://localhost:1", sessions=1, extra=("--no-such-option",))
+        with pytest.raises(ConfigError, match="model: the worker cannot load it"):
+            await Supervisor([command], lambda *_: None).run()
+
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    harness.run(scenario)
+
+
 def test_a_hung_worker_is_killed_and_replaced(harness: Any, models: Path) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             command = WorkerCommand(f"{models / 'english'}:graph-digits", master.worker_url, sessions=1)
             ready: asyncio.Queue[str] = asyncio.Queue()
-            supervisor = Supervisor([command], lambda _, model: ready.put_nowait(model), silence_s=2)
-            running = asyncio.create_task(supervisor.run())
+            watching = Supervisor([command], lambda _, model: ready.put_nowait(model), silence_s=2)
+            running = asyncio.create_task(watching.run())
             assert await ready.get() == "english-digits"
             (worker,) = children(os.getpid())
             os.kill(worker, signal.SIGSTOP)
