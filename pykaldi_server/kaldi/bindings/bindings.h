@@ -10,6 +10,7 @@ void BindErrors(pybind11::module_ &m);
 void BindMatrix(pybind11::module_ &m);
 void BindFeat(pybind11::module_ &m);
 void BindFst(pybind11::module_ &m);
+void BindLookahead(pybind11::module_ &m);
 void BindLat(pybind11::module_ &m);
 void BindLatAlign(pybind11::module_ &m);
 void BindLatRescore(pybind11::module_ &m);

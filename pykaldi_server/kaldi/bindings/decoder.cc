@@ -13,6 +13,7 @@
 #include "csrc/base/exclusive-use.h"
 #include "csrc/decoder/lattice-faster-online-decoder.h"
 #include "csrc/fst/const-fst.h"
+#include "csrc/fst/lookahead-fst.h"
 
 namespace py = pybind11;
 
@@ -27,15 +28,22 @@ py::array_t<int32_t> ToArray(const std::vector<int32_t> &values) {
   return py::array_t<int32_t>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
+// What a decoder searches: the graph that all share, or a reader of its own.
+std::shared_ptr<const ConstFst> ReaderOf(std::shared_ptr<ConstFst> graph) { return graph; }
+std::shared_ptr<LookaheadFstReader> ReaderOf(std::shared_ptr<LookaheadFst> graph) {
+  return std::make_shared<LookaheadFstReader>(std::move(graph));
+}
+
 // A decoder as Python holds it: it refuses a second thread, and works without the GIL.
 template <class Graph>
 class SharedDecoder {
  public:
-  using Decoder = LatticeFasterOnlineDecoder<const Graph>;
+  using Reader = typename decltype(ReaderOf(std::shared_ptr<Graph>()))::element_type;
+  using Decoder = LatticeFasterOnlineDecoder<Reader>;
 
   SharedDecoder(std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
                 const IntArray &id2pdf)
-      : decoder_(std::move(graph), config,
+      : decoder_(ReaderOf(std::move(graph)), config,
                  std::vector<int32_t>(id2pdf.data(), id2pdf.data() + id2pdf.size())) {}
 
   // Calls work(decoder) without the GIL.
@@ -150,6 +158,7 @@ void BindDecoder(py::module_ &m) {
       .def_readonly("num_links", &SearchStatistics::num_links, "Links between tokens created.");
 
   BindDecoderOf<ConstFst>(m, "LatticeFasterOnlineDecoder");
+  BindDecoderOf<LookaheadFst>(m, "LookaheadFasterOnlineDecoder");
 }
 
 }  // namespace pykaldi

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindMatrix(m);
   pykaldi::BindFeat(m);
   pykaldi::BindFst(m);
+  pykaldi::BindLookahead(m);
   pykaldi::BindLat(m);
   pykaldi::BindLatAlign(m);
   pykaldi::BindLatRescore(m);

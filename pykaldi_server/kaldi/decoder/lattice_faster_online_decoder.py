@@ -21,10 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi import _core
-from pykaldi_server.kaldi._core import BestPath, SearchStatistics, StdConstFst
+from pykaldi_server.kaldi._core import BestPath, LookaheadFst, SearchStatistics, StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.util.options import Options, option
 
 _INT32_MAX = 2**31 - 1
+# The search is compiled for each kind of graph.
+_CORE_CLASSES = {
+    StdConstFst: _core.LatticeFasterOnlineDecoder,
+    LookaheadFst: _core.LookaheadFasterOnlineDecoder,
+}
 _CORE_FIELDS = [
     *("beam", "max_active", "min_active", "lattice_beam", "prune_interval"),
     *("beam_delta", "hash_ratio", "prune_scale"),
@@ -68,11 +74,11 @@ class LatticeFasterOnlineDecoder:
     Every method raises `DecoderError` when another thread is inside the decoder.
     """
 
-    def __init__(self, fst: StdConstFst, opts: LatticeFasterDecoderOptions, id2pdf: NDArray[np.int32]):
+    def __init__(self, fst: DecodingGraph, opts: LatticeFasterDecoderOptions, id2pdf: NDArray[np.int32]):
         """Starts the first utterance.
 
         Args:
-            fst: the decoding graph, HCLG.
+            fst: the decoding graph: HCLG, or its parts, which are then composed during the search.
             opts: options of the search.
             id2pdf: pdf of each transition-id, (transition-ids + 1,), int32; element 0 is not used
                 (`TransitionModel.id2pdf`).
@@ -81,7 +87,7 @@ class LatticeFasterOnlineDecoder:
             ConfigError: an option makes no sense, or the graph has transition-ids that the model has not.
         """
         self._options = opts
-        self._core = _core.LatticeFasterOnlineDecoder(fst, opts.core_config(), id2pdf)
+        self._core = _CORE_CLASSES[type(fst)](fst, opts.core_config(), id2pdf)
 
     def get_options(self) -> LatticeFasterDecoderOptions:
         """The options of the search."""

@@ -1,6 +1,15 @@
 """Weighted transducers and symbol tables in OpenFst's formats (PyKaldi's ``kaldi.fstext``)."""
 
-from pykaldi_server.kaldi._core import FstFormat, StdArc, StdConstFst, StdVectorFst, SymbolTable
+from pykaldi_server.kaldi._core import (
+    FstFormat,
+    LookaheadFst,
+    LookaheadFstReader,
+    StdArc,
+    StdConstFst,
+    StdVectorFst,
+    SymbolTable,
+)
+from pykaldi_server.kaldi.fstext.lookahead import DecodingGraph, read_disambig_labels, read_lookahead_graph
 from pykaldi_server.kaldi.fstext.utils import indices_to_symbols, read_decoding_graph, read_fst_kaldi
 
 NO_STATE_ID = -1

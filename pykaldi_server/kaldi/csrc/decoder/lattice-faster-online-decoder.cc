@@ -8,6 +8,7 @@
 #include "csrc/base/error.h"
 #include "csrc/decoder/raw-lattice.h"
 #include "csrc/fst/const-fst.h"
+#include "csrc/fst/lookahead-fst.h"
 
 namespace pykaldi {
 namespace {
@@ -65,6 +66,7 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::InitDecoding() {
+  if (lattice_.NumFrames() >= 0) graph_->RenewStates(lattice_.MutableNewestTokens());
   tokens_.clear();
   map_.Clear(0);
   int32_t token;
@@ -82,6 +84,7 @@ template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::AdvanceDecoding(const LoglikeBlock &loglikes) {
   if (is_finalized_) throw DecoderError("decoding was finalized: InitDecoding starts a new utterance");
   CheckBlock(loglikes);
+  graph_->RenewStates(lattice_.MutableNewestTokens());
   for (int64_t i = 0; i < loglikes.num_frames; ++i) {
     if (NumFramesDecoded() % config_.prune_interval == 0) {
       lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
@@ -346,5 +349,6 @@ CurrentBestPath &LatticeFasterOnlineDecoder<Graph>::UpdateBestPath() {
 }
 
 template class LatticeFasterOnlineDecoder<const ConstFst>;
+template class LatticeFasterOnlineDecoder<LookaheadFstReader>;
 
 }  // namespace pykaldi

@@ -16,6 +16,8 @@
 //   uint32_t NumInputEpsilons(state)     how many of them have no input label
 //   int32_t MaxInputLabel()              no input label is higher
 //   void PrefetchState/PrefetchArcs(state)   hints that Arcs will be called
+//   void RenewStates(tokens)             called between frames: may number states anew, if it gives the newest
+//                                        tokens (Token, with a member `state`) their new numbers
 //
 // Sources: decoder/lattice-faster-decoder.cc, decoder/lattice-faster-online-decoder.cc, and "Generating exact
 // lattices in the WFST framework", Povey et al., ICASSP 2012.

@@ -65,6 +65,8 @@ class TokenLattice {
   int32_t NumFrames() const { return static_cast<int32_t>(frames_.size()) - 1; }
   const TokenFrame &Frame(int32_t boundary) const { return frames_[boundary]; }
   const TokenFrame &Newest() const { return frames_.back(); }
+  // For a graph that numbers its states anew.
+  std::vector<Token> *MutableNewestTokens() { return &frames_.back().tokens; }
 
   // Copies the tokens and links of a new boundary, and the links to it from the one that was newest (for the
   // first boundary there are none).

@@ -79,6 +79,10 @@ class ConstFst {
   void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }
   void PrefetchArcs(int32_t state) const { __builtin_prefetch(arcs_ + states_[state].begin); }
 
+  // States keep their numbers (see lattice-faster-online-decoder.h).
+  template <class Tokens>
+  void RenewStates(Tokens *) const {}
+
   // The embedded symbol tables, or null.
   const std::shared_ptr<SymbolTable> &InputSymbols() const { return input_symbols_; }
   const std::shared_ptr<SymbolTable> &OutputSymbols() const { return output_symbols_; }

@@ -97,16 +97,20 @@ std::shared_ptr<ConstFst> ReadFst(const std::string &path) {
 }
 
 std::shared_ptr<ConstFst> ReadFst(ByteReader *reader, std::shared_ptr<const MappedFile> file) {
-  const size_t begin = reader->Offset();
-  const FstHeader header = FstHeader::Read(reader);
+  return ReadFst(FstHeader::Read(reader), reader, std::move(file));
+}
+
+std::shared_ptr<ConstFst> ReadFst(const FstHeader &header, ByteReader *reader,
+                                  std::shared_ptr<const MappedFile> file) {
   const bool is_const = header.fst_type == "const";
   if (!is_const && header.fst_type != "vector") {
-    reader->Fail(begin, "an FST of type \"const\" or \"vector\"", Printable(header.fst_type));
+    reader->Fail(reader->Offset(), "an FST of type \"const\" or \"vector\"", Printable(header.fst_type));
   }
   const int32_t least = is_const ? kAlignedConstVersion : kVectorVersion;
   const int32_t most = is_const ? kConstVersion : kVectorVersion;
   if (header.version < least || header.version > most) {
-    reader->Fail(begin, "version " + std::to_string(most) + " of the format", std::to_string(header.version));
+    reader->Fail(reader->Offset(), "version " + std::to_string(most) + " of the format",
+                 std::to_string(header.version));
   }
   if (is_const) return std::make_shared<ConstFst>(header, reader, std::move(file));
   return ReadVectorFst(header, reader);

@@ -22,6 +22,10 @@ std::shared_ptr<ConstFst> ReadFst(const std::string &path);
 // Reads an FST within a file, and moves the reader to its end.
 std::shared_ptr<ConstFst> ReadFst(ByteReader *reader, std::shared_ptr<const MappedFile> file);
 
+// The same, when the header has been read already.
+std::shared_ptr<ConstFst> ReadFst(const FstHeader &header, ByteReader *reader,
+                                  std::shared_ptr<const MappedFile> file);
+
 enum class FstFormat { kConst, kAlignedConst, kVector };
 
 // Writes a file; throws FileError.

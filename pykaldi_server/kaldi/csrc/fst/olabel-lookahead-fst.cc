@@ -1,0 +1,48 @@
+#include "csrc/fst/olabel-lookahead-fst.h"
+
+#include "csrc/base/byte-reader.h"
+#include "csrc/base/mapped-file.h"
+#include "csrc/fst/fst-header.h"
+#include "csrc/fst/fst-io.h"
+
+namespace pykaldi {
+namespace {
+
+constexpr int32_t kAddOnMagic = 446681434;
+constexpr int32_t kVersion = 1;
+
+void CheckSorted(const ConstFst &fst, const std::string &path) {
+  for (int32_t state = 0; state < fst.NumStates(); ++state) {
+    int32_t last_label = 0;
+    for (const StdArc &arc : fst.Arcs(state)) {
+      if (arc.olabel < last_label) {
+        throw ModelFormatError(path + ": state " + std::to_string(state) +
+                               ": expected arcs sorted by output label, found " + std::to_string(arc.olabel) +
+                               " after " + std::to_string(last_label));
+      }
+      last_label = arc.olabel;
+    }
+  }
+}
+
+}  // namespace
+
+OLabelLookaheadFst::OLabelLookaheadFst(const std::string &path) : file_(std::make_shared<MappedFile>(path)) {
+  ByteReader reader(file_->Data(), file_->Size(), path);
+  const FstHeader header = FstHeader::Read(&reader);
+  if (header.fst_type != "olabel_lookahead") {
+    reader.Fail(0, "an FST of type \"olabel_lookahead\"", Printable(header.fst_type));
+  }
+  if (header.version != kVersion) {
+    reader.Fail(0, "version " + std::to_string(kVersion) + " of the format", std::to_string(header.version));
+  }
+  const size_t magic_offset = reader.Offset();
+  if (reader.Read<int32_t>("what belongs to a lookahead FST") != kAddOnMagic) {
+    reader.Fail(magic_offset, "what belongs to a lookahead FST", "something else");
+  }
+  fst_ = ReadFst(&reader, file_);
+  CheckSorted(*fst_, path);
+  reachable_ = std::make_unique<LabelReachable>(fst_->NumStates(), &reader);
+}
+
+}  // namespace pykaldi
