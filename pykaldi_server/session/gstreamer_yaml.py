@@ -1,8 +1,9 @@
 """Models described by the YAML files of kaldi-gstreamer-server.
 
-The section ``decoder`` holds properties of its GStreamer plugin kaldinnet2onlinedecoder, which are Kaldi's
-options with other spellings: hyphens for dots, silence weighting with or without its prefix. Everything
-else in the file is about the worker (`WorkerSettings`).
+The section ``decoder`` holds properties of a GStreamer plugin, which are Kaldi's options with other
+spellings: hyphens for dots, silence weighting with or without its prefix. With ``use-nnet2: True`` the plugin
+is kaldinnet2onlinedecoder (neural networks), without it onlinegmmdecodefaster. Everything else in the file is
+about the worker.
 """
 
 import difflib
@@ -15,16 +16,29 @@ from typing import Any
 import yaml
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, OnlineNnetFeaturePipelineInfo
+from pykaldi_server.kaldi.online2 import (
+    OnlineEndpointConfig,
+    OnlineNnetFeaturePipelineConfig,
+    OnlineNnetFeaturePipelineInfo,
+)
+from pykaldi_server.kaldi.online2.feature_pipeline import read_transform
+from pykaldi_server.kaldi.online2.gmm_models import read_gmm
+from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, PathBase, group, option
+from pykaldi_server.session.gmm_plugin import GmmPluginAcoustics, GmmPluginDecodingOptions
 from pykaldi_server.session.model_source import ModelSource, load_network
-from pykaldi_server.session.options import NetworkOptions
+from pykaldi_server.session.options import NetworkOptions, SessionOptions
+from pykaldi_server.session.stream import Acoustics
 
 logger = logging.getLogger(__name__)
 
 _WEIGHTING_PREFIX = "ivector-silence-weighting."
 # Accepted and without effect, with the reason that is logged.
 _NO_EFFECT = {
+    **dict.fromkeys(
+        ("rt-min", "rt-max", "update-interval", "beam-update", "max-beam-update"),
+        "the beam is fixed; the original tuned it by the wall clock",
+    ),
     "silent": "there is no GStreamer element to be silenced",
     "use-threaded-decoder": "each session has a thread of its own",
     "nnet-mode": "the acoustic model itself says which kind it is",
@@ -61,6 +75,19 @@ class _PluginOptions(Options):
     network: NetworkOptions = group(NetworkOptions, prefix="")
 
 
+@dataclass
+class _GmmPluginOptions(Options):
+    files: _PluginFiles = group(_PluginFiles, prefix="")
+    session: SessionOptions = group(SessionOptions, prefix="")
+    decoding: GmmPluginDecodingOptions = group(GmmPluginDecodingOptions, prefix="")
+    lda_mat: str = option("", "LDA matrix.", path=True)
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        self.session.validate()
+        self.decoding.validate()
+
+
 def _plugin_defaults() -> _PluginOptions:
     """The options with the plugin's defaults, where they are not Kaldi's or ours."""
     options = _PluginOptions()
@@ -91,8 +118,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str] | None = None) -> ModelSource:
-    """Reads the description of a model.
+def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str]) -> ModelSource:
+    """Reads the description of a model, and the model's acoustic side.
 
     Args:
         path: the YAML file; paths in it may be relative to it, or to the working directory.
@@ -103,16 +130,66 @@ def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str] | None = None) 
         ConfigError: a property is wrong, or a part of the model is not named.
         ModelFormatError: a file of the model is damaged.
     """
-    properties = read_yaml(path).get("decoder")
+    content = read_yaml(path)
+    properties = content.get("decoder")
     if not isinstance(properties, dict):
         raise ConfigError(f"{path}: decoder: expected a mapping of properties, found {properties!r}")
+    texts = {str(name): _text(value) for name, value in properties.items()} | dict(overrides)
+    read = _read_network if content.get("use-nnet2", False) else _read_gmm
+    return read(path, texts)
+
+
+def _read_network(path: Path, properties: Mapping[str, str]) -> ModelSource:
+    """A model for the plugin kaldinnet2onlinedecoder."""
     options = _plugin_defaults()
+    model_dir = _directory_of_model(path, properties)
+    given = _set_properties(path, properties, options, model_dir)
+    _require(path, options.files)
+    features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
+    acoustics = load_network(Path(options.files.model), features, options.network, given)
+    return _source(path, options.files, acoustics, options.network.session, options.network.endpoint)
+
+
+def _read_gmm(path: Path, properties: Mapping[str, str]) -> ModelSource:
+    """A model for the plugin onlinegmmdecodefaster."""
+    options = _GmmPluginOptions()
+    _set_properties(path, properties, options, _directory_of_model(path, properties))
+    _require(path, options.files)
+    transition_model, acoustic_model = read_gmm(options.files.model)
+    lda_mat = read_transform(KaldiReader.open(options.lda_mat)) if options.lda_mat else None
+    acoustics = GmmPluginAcoustics(transition_model, acoustic_model, lda_mat, options.decoding)
+    # The plugin has an end-of-utterance rule of its own.
+    options.session.do_endpointing = False
+    return _source(path, options.files, acoustics, options.session, OnlineEndpointConfig())
+
+
+def _source(
+    path: Path,
+    files: _PluginFiles,
+    acoustics: Acoustics,
+    session: SessionOptions,
+    endpoint: OnlineEndpointConfig,
+) -> ModelSource:
+    return ModelSource(
+        name=path.stem,
+        acoustics=acoustics,
+        graph=Path(files.fst),
+        words=Path(files.word_syms),
+        phones=Path(files.phone_syms) if files.phone_syms else None,
+        word_boundary=Path(files.word_boundary_file) if files.word_boundary_file else None,
+        session=session,
+        endpoint=endpoint,
+    )
+
+
+def _set_properties(
+    path: Path, properties: Mapping[str, str], options: Options, model_dir: Path | None
+) -> set[str]:
+    """Sets options from properties in any spelling; returns the names of those that were given."""
     parser = ParseOptions()
     parser.register(options)
     spellings = _spellings(parser)
-    model_dir = _directory_of_model(path, properties)
-    texts = {str(name): _text(value) for name, value in properties.items()} | dict(overrides or {})
-    for name, value in texts.items():
+    for name, value in properties.items():
         place = f"{path}: decoder: {name}"
         known = spellings.get(_spelling(name))
         if known is not None:
@@ -124,19 +201,7 @@ def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str] | None = None) 
             hint = f"; the nearest known one is {near[0]!r}" if near else ""
             logger.warning("%s: unknown property%s", place, hint)
     parser.validate()
-    _require(path, options.files)
-    features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
-    acoustics = load_network(Path(options.files.model), features, options.network, parser.given)
-    return ModelSource(
-        name=path.stem,
-        acoustics=acoustics,
-        graph=Path(options.files.fst),
-        words=Path(options.files.word_syms),
-        phones=Path(options.files.phone_syms) if options.files.phone_syms else None,
-        word_boundary=Path(options.files.word_boundary_file) if options.files.word_boundary_file else None,
-        session=options.network.session,
-        endpoint=options.network.endpoint,
-    )
+    return parser.given
 
 
 def _spelling(name: str) -> str:

@@ -14,6 +14,7 @@ from pykaldi_server.kaldi.online2 import EndpointDetector
 from pykaldi_server.session.gmm_layout import is_gmm_layout, read_gmm_layout
 from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.model_source import ModelSource
+from pykaldi_server.session.online_layout import is_online_layout, read_online_layout
 from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.stream import Acoustics
 from pykaldi_server.session.vosk_layout import read_vosk_layout
@@ -128,8 +129,11 @@ def _read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
         raise FileNotFoundError(f"{directory}: there is no such model directory")
     if not directory.is_dir():
         raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
-    read = read_gmm_layout if is_gmm_layout(directory) else read_vosk_layout
-    return read(directory, graph, overrides)
+    if is_gmm_layout(directory):
+        return read_gmm_layout(directory, graph, overrides)
+    if is_online_layout(directory):
+        return read_online_layout(directory, graph, overrides)
+    return read_vosk_layout(directory, graph, overrides)
 
 
 def _read_graph(source: ModelSource) -> StdConstFst:

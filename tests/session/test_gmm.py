@@ -64,3 +64,31 @@ def test_state_of_another_kind_of_model_starts_afresh(golden, models, model, cap
     foreign = recognise(Model.load(models / "english:graph-digits"), samples)[-1].value
     assert words_of(recognise(model, samples, foreign))
     assert "without the speaker's adaptation state" in caplog.text
+
+
+def test_original_gmm_plugin(golden, models, tmp_path, caplog):
+    """`use-nnet2: False`: the original's other plugin, on the speaker-independent model."""
+    folder = models / "english-gmm"
+    config = tmp_path / "digits.yaml"
+    config.write_text(
+        "use-nnet2: False\n"
+        "decoder:\n"
+        f"    model: {folder}/final.oalimdl\n"
+        f"    fst: {folder}/graph-digits/HCLG.fst\n"
+        f"    word-syms: {folder}/graph-digits/words.txt\n"
+        f"    lda-mat: {folder}/final.mat\n"
+        '    silence-phones: "1:2:3:4:5:6:7:8:9:10"\n'
+        "    left-context: 3\n"
+        "    right-context: 3\n"
+        "    rt-min: 0.7\n"
+        "    beam: 13.0\n"
+    )
+    model = Model.load(config)
+    samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
+    events = recognise(model, samples)
+    assert words_of(events) == ["two", "nine", "three", "four", "zero"]
+    assert not any(isinstance(event, AdaptationState) for event in events)
+    # After half a second of silence the plugin starts a new utterance.
+    silence = np.zeros(16000, np.float32)
+    events = recognise(model, np.concatenate([samples, silence, samples]))
+    assert sum(isinstance(event, Final) for event in events) >= 2

@@ -168,3 +168,34 @@ def test_truncated_files_are_named(copy, name):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelFormatError, match=path.name.replace(".", r"\.")):
         Model.load(copy)
+
+
+@pytest.fixture
+def online_model(copy: Path) -> Path:
+    """The model as Kaldi's prepare_online_decoding.sh lays it out, with paths of another machine."""
+    shutil.move(copy / "am" / "final.mdl", copy / "final.mdl")
+    (copy / "conf" / "model.conf").unlink()
+    (copy / "conf" / "ivector_extractor.conf").write_text(IVECTOR_CONF)
+    (copy / "frame_subsampling_factor").write_text("3\n")
+    (copy / "conf" / "online.conf").write_text(
+        "--feature-type=mfcc\n--mfcc-config=/elsewhere/conf/mfcc.conf\n"
+        "--ivector-extraction-config=/elsewhere/conf/ivector_extractor.conf\n"
+        "--endpoint.silence-phones=1:2:3:4:5:6:7:8:9:10\n"
+    )
+    return copy
+
+
+def test_kaldi_online_directory(online_model):
+    model = Model.load(online_model, beam=13)
+    options = model.acoustics.options
+    assert (options.decodable.acoustic_scale, options.decodable.frame_subsampling_factor) == (1.0, 3)
+    assert model.endpoint is not None
+    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
+
+
+def test_without_silence_phones_there_are_no_endpoints(online_model):
+    config = online_model / "conf" / "online.conf"
+    config.write_text(config.read_text().replace("--endpoint.silence-phones=1:2:3:4:5:6:7:8:9:10\n", ""))
+    assert Model.load(online_model).endpoint is None
+    with pytest.raises(ConfigError, match=r"endpoint\.silence-phones"):
+        Model.load(online_model, do_endpointing=True)
