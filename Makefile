@@ -6,7 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
-.PHONY: setup serve test lint types bench docs clean
+# The core built with the address and undefined behaviour sanitizers, and the tests that use it most.
+ASAN := build/asan
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+ASAN_TESTS := $(wildcard $(addprefix tests/kaldi/,fstext decoder lat lm matrix feat online2/test_endpoint.py))
+
+.PHONY: setup serve test test-asan lint types bench docs clean
 
 setup: $(STAMP)
 
@@ -22,6 +27,15 @@ serve: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Python itself is not built with the sanitizers, so their library comes first, and its own leaks do not count.
+test-asan: setup
+	$(BIN)/python -m pip install --quiet 'setuptools >= 68' 'pybind11 >= 2.12'
+	CFLAGS='$(SANITIZERS) -fno-omit-frame-pointer -g' LDFLAGS='$(SANITIZERS)' \
+		$(BIN)/python setup.py --quiet build --build-base $(ASAN) --build-lib $(ASAN)/lib
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+		PYTHONPATH=$(ASAN)/lib $(BIN)/pytest $(PYTEST_ARGS) $(ASAN_TESTS)
 
 lint: setup
 	$(BIN)/ruff check .
