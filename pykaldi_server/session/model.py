@@ -82,7 +82,7 @@ class Model:
             ModelFormatError: a file is damaged.
         """
         start = time.perf_counter()
-        source = _read_source(path, {name: str(value) for name, value in overrides.items()})
+        source = read_source(path, {name: str(value) for name, value in overrides.items()})
         transition_model = source.acoustics.transition_model
         model = cls(
             name=source.name,
@@ -121,7 +121,8 @@ def split_model_name(name: str | Path) -> tuple[Path, str | None]:
     return Path(directory), graph
 
 
-def _read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
+def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
+    """Finds out what a model is made of, and loads its acoustic side; see `Model.load`."""
     if Path(path).suffix in _YAML_SUFFIXES:
         return read_gstreamer_yaml(Path(path), overrides)
     directory, graph = split_model_name(path)

@@ -47,6 +47,13 @@ class Nnet2Acoustics(Acoustics):
         self.decodable_options = DecodableNnet2OnlineOptions(
             self.acoustic_scale, options.pad_input, options.max_nnet_batch_size
         )
+        self.decodable(OnlineNnetFeaturePipeline(features))  # checks that the features fit
+
+    def decodable(self, pipeline: OnlineNnetFeaturePipeline) -> DecodableNnet2Online:
+        """The network's computation for a stream of features."""
+        return DecodableNnet2Online(
+            self.acoustic_model, self.transition_model, self.decodable_options, pipeline
+        )
 
     def start(
         self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
@@ -108,12 +115,7 @@ class Nnet2Stream(RestartingStream):
         self._silence_weighting = OnlineSilenceWeighting(
             self._acoustics.transition_model, self._acoustics.features.silence_weighting_config
         )
-        self._decodable = DecodableNnet2Online(
-            self._acoustics.acoustic_model,
-            self._acoustics.transition_model,
-            self._acoustics.decodable_options,
-            self._pipeline,
-        )
+        self._decodable = self._acoustics.decodable(self._pipeline)
         self._decoder.init_decoding()
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:

@@ -39,6 +39,7 @@ class Nnet3Acoustics(Acoustics):
 
         Raises:
             ConfigError: the network cannot be computed online, or does not fit the options.
+            ModelFormatError: the features are not those that the network was trained with.
         """
         self.transition_model = transition_model
         self.features = features
@@ -50,6 +51,11 @@ class Nnet3Acoustics(Acoustics):
         self.subsampling_factor = options.decodable.frame_subsampling_factor
         self.frame_shift_s = frame_opts.frame_shift_ms * 0.001 * self.subsampling_factor
         self.acoustic_scale = options.decodable.acoustic_scale
+        self.decodable(OnlineNnetFeaturePipeline(features))  # checks that the features fit
+
+    def decodable(self, pipeline: OnlineNnetFeaturePipeline) -> DecodableNnetLoopedOnline:
+        """The network's computation for a stream of features."""
+        return DecodableNnetLoopedOnline(self.network, pipeline.input_feature(), pipeline.ivector_feature())
 
     def start(
         self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
@@ -77,9 +83,7 @@ class Nnet3Stream(Stream):
         self._pipeline = OnlineNnetFeaturePipeline(acoustics.features)
         if adaptation_state is not None:
             self._pipeline.set_adaptation_state(state_from_text(adaptation_state))
-        self._decodable = DecodableNnetLoopedOnline(
-            acoustics.network, self._pipeline.input_feature(), self._pipeline.ivector_feature()
-        )
+        self._decodable = acoustics.decodable(self._pipeline)
         self.decoder = LatticeFasterOnlineDecoder(
             graph, acoustics.options.decoder, acoustics.transition_model.id2pdf
         )

@@ -3,7 +3,7 @@
 The network is compared with what NumPy needs for its matrix products alone: the same sizes, one after the
 other, in the same run, in turn with the network. Prints the least of several rounds.
 
-Usage: acoustic.py [--model FILE.mdl] [--streams N ...] [--rounds N] [--part PART ...]
+Usage: acoustic.py [--model DIR[:GRAPH]] [--streams N ...] [--rounds N] [--part PART ...]
 """
 
 import argparse
@@ -17,17 +17,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from pykaldi_server.kaldi.hmm import TransitionModel
-from pykaldi_server.kaldi.nnet3 import (
-    AmNnetSimple,
-    DecodableNnetSimpleLoopedInfo,
-    LoopedStream,
-    NnetSimpleLoopedComputationOptions,
-)
-from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.feat import OnlineMatrixFeature
+from pykaldi_server.kaldi.feat.online_feature import FloatFrames
+from pykaldi_server.kaldi.nnet3 import DecodableNnetLoopedOnline, DecodableNnetSimpleLoopedInfo, LoopedStream
+from pykaldi_server.kaldi.online2 import OnlineIvectorFeature, OnlineNnetFeaturePipeline
+from pykaldi_server.kaldi.online2.base_feature import make_base_feature
+from pykaldi_server.kaldi.util.table import read_wave
+from pykaldi_server.session.model import read_source
+from pykaldi_server.session.nnet3 import Nnet3Acoustics
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME_SHIFT_S = 0.01
+LONG_RECORDING = ROOT / "tests" / "data" / "golden" / "long" / "long.wav"
+QUANTUM_S = 0.05  # audio that a session takes at a time
+MEMORY_STREAMS = 20
+HOUR_MINUTES = 54  # the recording is 67 s long
 ROUND_S = 0.3  # CPU time of one round of one measurement
 
 
@@ -96,16 +100,11 @@ def running_network(info: DecodableNnetSimpleLoopedInfo, num_streams: int) -> Ca
     return chunk
 
 
-def measure_network(model: Path, num_streams: Sequence[int], rounds: int) -> None:
+def measure_network(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
     """Prints the figures of the network."""
-    reader = KaldiReader.open(model)
-    TransitionModel.read(reader)
-    start = time.process_time()
-    options = NnetSimpleLoopedComputationOptions(frame_subsampling_factor=3, acoustic_scale=1.0)
-    info = DecodableNnetSimpleLoopedInfo(options, AmNnetSimple.read(reader))
-    load_s = time.process_time() - start
+    info = acoustics.network
     chunk_s = info.frames_per_chunk * FRAME_SHIFT_S
-    print(f"network: {info.frames_per_chunk} frames a chunk, ready after {load_s:.2f} CPU s")
+    print(f"network: {info.frames_per_chunk} frames a chunk")
     for streams in num_streams:
         products = info.matrix_products(streams)
         operations = 2e-9 * sum(rows * inner * columns for rows, inner, columns in products)
@@ -122,19 +121,105 @@ def measure_network(model: Path, num_streams: Sequence[int], rounds: int) -> Non
     print(f"  a stream keeps {sum(array.nbytes for array in stream.state) / 1024:.1f} KiB")
 
 
-PARTS: dict[str, Callable[[Path, Sequence[int], int], None]] = {"network": measure_network}
+def speech(sample_rate_hz: int) -> FloatFrames:
+    """A minute of speech, (samples,), float32."""
+    recording = read_wave(LONG_RECORDING)
+    assert recording.samp_freq == sample_rate_hz
+    return recording.data()[0]
+
+
+def run_features(acoustics: Nnet3Acoustics, samples: FloatFrames) -> None:
+    """Computes the base features of a recording, quantum by quantum."""
+    feature = make_base_feature(acoustics.features.feature_opts)
+    step = int(QUANTUM_S * acoustics.sample_rate_hz)
+    for begin in range(0, len(samples), step):
+        feature.accept_waveform(acoustics.sample_rate_hz, samples[begin : begin + step])
+
+
+def run_ivectors(acoustics: Nnet3Acoustics, features: OnlineMatrixFeature) -> None:
+    """Computes an i-vector for each of the network's chunks from finished base features."""
+    ivectors = OnlineIvectorFeature(acoustics.features.ivector_extractor_info, features)
+    for frame in range(0, features.num_frames_ready(), acoustics.network.frames_per_chunk):
+        ivectors.get_frame(frame)
+
+
+def run_acoustics(acoustics: Nnet3Acoustics, samples: FloatFrames) -> None:
+    """Does all that comes before the search, as a session does (but without silence weighting)."""
+    pipeline = OnlineNnetFeaturePipeline(acoustics.features)
+    decodable = acoustics.decodable(pipeline)
+    step = int(QUANTUM_S * acoustics.sample_rate_hz)
+    for begin in range(0, len(samples), step):
+        pipeline.accept_waveform(acoustics.sample_rate_hz, samples[begin : begin + step])
+        decodable.advance()
+
+
+def measure_pipeline(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
+    """Prints the figures of features and i-vectors, and of everything before the search, for one stream."""
+    samples = speech(acoustics.sample_rate_hz)
+    audio_s = len(samples) / acoustics.sample_rate_hz
+    base = make_base_feature(acoustics.features.feature_opts)
+    base.accept_waveform(acoustics.sample_rate_hz, samples)
+    frames = OnlineMatrixFeature(base.get_frames(0, base.num_frames_ready()))
+    parts = {"features": lambda: run_features(acoustics, samples)}
+    if acoustics.features.ivector_extractor_info is not None:
+        parts["i-vectors"] = lambda: run_ivectors(acoustics, frames)
+    parts["features + i-vectors + network"] = lambda: run_acoustics(acoustics, samples)
+    for name, seconds in zip(parts, least_cpu_s(list(parts.values()), rounds), strict=True):
+        print(f"{name}: {seconds / audio_s:.5f} CPU s per s of audio")
+
+
+def measure_memory(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
+    """Prints what a further stream of a minute needs, and how an hour of audio in one stream grows."""
+    samples = speech(acoustics.sample_rate_hz)
+    step = int(QUANTUM_S * acoustics.sample_rate_hz)
+
+    def advance(pipeline: OnlineNnetFeaturePipeline, decodable: DecodableNnetLoopedOnline) -> None:
+        for begin in range(0, len(samples), step):
+            pipeline.accept_waveform(acoustics.sample_rate_hz, samples[begin : begin + step])
+            decodable.advance()
+
+    def start() -> tuple[OnlineNnetFeaturePipeline, DecodableNnetLoopedOnline]:
+        pipeline = OnlineNnetFeaturePipeline(acoustics.features)
+        return pipeline, acoustics.decodable(pipeline)
+
+    advance(*start())
+    before = resident_mib()
+    streams = [start() for _ in range(MEMORY_STREAMS)]
+    for stream in streams:
+        advance(*stream)
+    print(f"memory: {(resident_mib() - before) / MEMORY_STREAMS:.2f} MiB a further stream")
+    minutes = []
+    for _ in range(HOUR_MINUTES):
+        advance(*streams[0])
+        minutes.append(resident_mib())
+    print(
+        f"  an hour of audio in one stream: {minutes[4]:.1f} MiB after 5 minutes, {minutes[-1]:.1f} at its end"
+    )
+
+
+def resident_mib() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+Part = Callable[[Nnet3Acoustics, Sequence[int], int], None]
+PARTS: dict[str, Part] = {"network": measure_network, "pipeline": measure_pipeline, "memory": measure_memory}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "english" / "am" / "final.mdl")
+    parser.add_argument("--model", default=str(ROOT / "models" / "english") + ":graph-digits")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=["network", "pipeline"])
     args = parser.parse_args()
+    acoustics = read_source(args.model, {}).acoustics
+    if not isinstance(acoustics, Nnet3Acoustics):
+        parser.error(f"{args.model} is no nnet3 model")
     print(f"{args.model}; {blas_kernel()}")
     for part in args.part:
-        PARTS[part](args.model, args.streams, args.rounds)
+        PARTS[part](acoustics, args.streams, args.rounds)
 
 
 if __name__ == "__main__":

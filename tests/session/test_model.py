@@ -144,6 +144,17 @@ def test_what_is_no_description_is_refused(tmp_path, text):
         Model.load(tmp_path / "x.yaml")
 
 
+def test_features_that_do_not_fit_the_network_are_refused(yaml_model, copy):
+    text = yaml_model.read_text()
+    yaml_model.write_text(text.replace("    ivector-extraction-config : conf/ivector_extractor.conf\n", ""))
+    with pytest.raises(ModelFormatError, match="expected i-vectors of dimension 40, found 0"):
+        Model.load(yaml_model)
+    yaml_model.write_text(text)
+    (copy / "conf" / "mfcc.conf").write_text("--num-ceps=13\n")
+    with pytest.raises(ConfigError, match="expected features of dimension 40, found 13"):
+        Model.load(yaml_model)
+
+
 def test_missing_parts_are_named(copy, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such model directory"):
         Model.load(tmp_path / "nothing")

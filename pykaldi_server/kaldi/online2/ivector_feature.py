@@ -236,7 +236,16 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         base_feature: OnlineFeatureInterface,
         history: int | None = None,
     ):
-        """Keeps ``history`` frames of intermediate features behind the newest one (all with None)."""
+        """Keeps ``history`` frames of intermediate features behind the newest one (all with None).
+
+        Raises:
+            ConfigError: the extractor was trained with features of another dimension.
+        """
+        if base_feature.dim() != info.expected_feature_dim():
+            raise ConfigError(
+                f"i-vector extraction: expected features of dimension {info.expected_feature_dim()}, found "
+                f"{base_feature.dim()}"
+            )
         self._info = info
         self._base = base_feature
         self._history = history
