@@ -193,7 +193,7 @@ def measure_memory(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds
         advance(*streams[0])
         minutes.append(resident_mib())
     print(
-        f"  an hour of audio in one stream: {minutes[4]:.1f} MiB after 5 minutes, {minutes[-1]:.1f} at its end"
+        f"  an hour of audio in one stream: {minutes[4]:.1f} MiB after 5 minutes, {minutes[-1]:.1f} at last"
     )
 
 

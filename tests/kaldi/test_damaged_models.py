@@ -13,7 +13,9 @@ from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvnState
 from pykaldi_server.kaldi.gmm import AmDiagGmm, DiagGmm
 from pykaldi_server.kaldi.hmm import HmmState, HmmTopology, TransitionModel
+from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
 from pykaldi_server.kaldi.nnet2 import AmNnet, Nnet
+from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
 from pykaldi_server.kaldi.online2.gmm_adaptation_state import OnlineGmmAdaptationState
 from pykaldi_server.kaldi.transform import BasisFmllrEstimate, FmllrDiagGmmAccs
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
@@ -47,6 +49,18 @@ def accs() -> FmllrDiagGmmAccs:
 def adaptation_state() -> OnlineGmmAdaptationState:
     cmvn = OnlineCmvnState(np.ones((2, DIM + 1)), np.ones((2, DIM + 1)), np.ones((2, DIM + 1)))
     return OnlineGmmAdaptationState(np.eye(DIM, DIM + 1, dtype=np.float32), cmvn, accs())
+
+
+def ivector_extractor() -> IvectorExtractor:
+    projections = [np.arange(6.0).reshape(DIM, 3), np.ones((DIM, 3))]
+    return IvectorExtractor(projections, [np.array([2.0, 0.5, 1.0])] * 2, 10.0)
+
+
+def ivector_state() -> OnlineIvectorExtractorAdaptationState:
+    cmvn = OnlineCmvnState(np.ones((2, DIM + 1)), np.ones((2, DIM + 1)))
+    return OnlineIvectorExtractorAdaptationState(
+        cmvn, OnlineIvectorEstimationStats.from_prior(3, 10.0, 100.0)
+    )
 
 
 class WrittenNnet:
@@ -99,6 +113,8 @@ READERS: dict[str, tuple[Callable[[KaldiReader], object], Callable[[], object]]]
     "nnet2 network": (AmNnet.read, WrittenNnet),
     "fMLLR basis": (BasisFmllrEstimate.read, lambda: BasisFmllrEstimate(np.ones((2, 2, 3), np.float32))),
     "fMLLR statistics": (FmllrDiagGmmAccs.read, accs),
+    "i-vector extractor": (IvectorExtractor.read, ivector_extractor),
+    "i-vector adaptation state": (OnlineIvectorExtractorAdaptationState.read, ivector_state),
     "GMM adaptation state": (OnlineGmmAdaptationState.read, adaptation_state),
 }
 forms = pytest.mark.parametrize("binary", [True, False], ids=["binary", "text"])

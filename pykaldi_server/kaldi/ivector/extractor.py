@@ -10,13 +10,20 @@ Kaldi takes a fixed number of conjugate-gradient steps from the previous estimat
 solution would be another i-vector. Everything is in double precision.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi._core import linear_cgd
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
+from pykaldi_server.kaldi.util.io import (
+    FloatArray,
+    KaldiReader,
+    KaldiWriter,
+    pack_symmetric,
+    unpack_symmetric,
+)
 
 Doubles = NDArray[np.float64]
 
@@ -26,24 +33,52 @@ _MAX_GAUSSIANS = 1 << 20
 class IvectorExtractor:
     """The model of how speakers differ; immutable."""
 
-    def __init__(self, projections: Doubles, inverse_variances: Doubles, prior_offset: float):
-        """Takes M_g as (gaussians, feat_dim, ivector_dim), Sigma_g^-1 as (gaussians, feat_dim, feat_dim)."""
+    def __init__(
+        self,
+        projections: Sequence[FloatArray],
+        inverse_variances: Sequence[FloatArray],
+        prior_offset: float,
+        weights: FloatArray | None = None,
+    ):
+        """Computes what estimation needs.
+
+        Args:
+            projections: M_g of each Gaussian, (feat_dim, ivector_dim).
+            inverse_variances: lower triangle of Sigma_g^-1 of each Gaussian, (feat_dim (feat_dim + 1) / 2,).
+            prior_offset: mean of the first element of i-vectors.
+            weights: of the Gaussians, (gaussians,); not used in estimation.
+
+        Raises:
+            ValueError: there are no Gaussians, shapes do not fit together, or numbers are not finite.
+        """
+        if not projections or len(projections) != len(inverse_variances):
+            raise ValueError(f"{len(projections)} projections and {len(inverse_variances)} variances")
+        feat_dim, ivector_dim = projections[0].shape
+        if not feat_dim or any(m.shape != (feat_dim, ivector_dim) for m in projections):
+            raise ValueError("projections of different shapes")
+        if any(len(triangle) != feat_dim * (feat_dim + 1) // 2 for triangle in inverse_variances):
+            raise ValueError(f"inverse variances that are not of dimension {feat_dim}")
+        everything = (*projections, *inverse_variances, np.array([prior_offset]))
+        if not all(np.isfinite(part).all() for part in everything):
+            raise ValueError("NaN or infinity")
+        self._projections = projections
+        self._inverse_variances = inverse_variances
         self._prior_offset = prior_offset
-        self._feat_dim = projections.shape[1]
-        self._ivector_dim = projections.shape[2]
+        self._weights = np.full(len(projections), 1 / len(projections)) if weights is None else weights
         # Row g of `linear` is (Sigma_g^-1 M_g), of `quadratic` the lower triangle of U_g.
-        self.linear = inverse_variances @ projections
-        self.quadratic = np.stack(
-            [pack_symmetric(m.T @ weighted) for m, weighted in zip(projections, self.linear, strict=True)]
-        )
+        self.linear = np.empty((len(projections), feat_dim, ivector_dim))
+        self.quadratic = np.empty((len(projections), ivector_dim * (ivector_dim + 1) // 2))
+        for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
+            self.linear[g] = unpack_symmetric(triangle.astype(np.float64)) @ m
+            self.quadratic[g] = pack_symmetric(m.T @ self.linear[g])
 
     def feat_dim(self) -> int:
         """Dimension of the features."""
-        return self._feat_dim
+        return self.linear.shape[1]
 
     def ivector_dim(self) -> int:
         """Dimension of the i-vectors."""
-        return self._ivector_dim
+        return self.linear.shape[2]
 
     def num_gauss(self) -> int:
         """Number of Gaussians."""
@@ -67,26 +102,38 @@ class IvectorExtractor:
         if reader.read_matrix().size:
             raise reader.error("weights that do not depend on the i-vector", "a weight projection", start)
         reader.expect_token("<w_vec>")
-        reader.read_vector()
+        weights = reader.read_vector()
         reader.expect_token("<M>")
         size = reader.read_count("Gaussians", at_most=_MAX_GAUSSIANS)
         start = reader.offset
         projections = [reader.read_matrix() for _ in range(size)]
         reader.expect_token("<SigmaInv>")
-        triangles = [reader.read_packed() for _ in range(size)]
-        if not size or any(m.shape != projections[0].shape or not m.size for m in projections):
-            raise reader.error("projections of one shape", "none, or different ones", start)
-        feat_dim = projections[0].shape[0]
-        if any(len(triangle) != feat_dim * (feat_dim + 1) // 2 for triangle in triangles):
-            raise reader.error(f"inverse variances of dimension {feat_dim}", "another dimension")
+        inverse_variances = [reader.read_packed() for _ in range(size)]
         reader.expect_token("<IvectorOffset>")
         prior_offset = reader.read_float()
         reader.expect_token("</IvectorExtractor>")
-        stacked = np.stack(projections).astype(np.float64)
-        variances = np.stack([unpack_symmetric(triangle) for triangle in triangles]).astype(np.float64)
-        if not (np.isfinite(stacked).all() and np.isfinite(variances).all() and np.isfinite(prior_offset)):
-            raise reader.error("finite parameters", "NaN or infinity", start)
-        return cls(stacked, variances, prior_offset)
+        try:
+            return cls(projections, inverse_variances, prior_offset, weights)
+        except ValueError as error:
+            raise reader.error("an i-vector extractor", str(error), start) from None
+
+    def write(self, writer: KaldiWriter) -> None:
+        """Writes ``final.ie``."""
+        writer.write_token("<IvectorExtractor>")
+        writer.write_token("<w>")
+        writer.write_matrix(np.zeros((0, 0)))
+        writer.write_token("<w_vec>")
+        writer.write_vector(self._weights)
+        writer.write_token("<M>")
+        writer.write_int(len(self._projections))
+        for m in self._projections:
+            writer.write_matrix(m)
+        writer.write_token("<SigmaInv>")
+        for triangle in self._inverse_variances:
+            writer.write_packed(triangle)
+        writer.write_token("<IvectorOffset>")
+        writer.write_float(self._prior_offset, double=True)
+        writer.write_token("</IvectorExtractor>")
 
 
 @dataclass

@@ -1,0 +1,98 @@
+"""The extractor's file survives, and statistics mean what their formulas say."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
+
+GAUSSIANS, FEAT_DIM, IVECTOR_DIM = 4, 3, 2
+
+
+def extractor(seed: int = 0) -> IvectorExtractor:
+    random = np.random.default_rng(seed)
+    projections = [random.normal(size=(FEAT_DIM, IVECTOR_DIM)) for _ in range(GAUSSIANS)]
+    halves = [random.normal(size=(FEAT_DIM, FEAT_DIM)) for _ in range(GAUSSIANS)]
+    variances = [pack_symmetric(half @ half.T + np.eye(FEAT_DIM)) for half in halves]
+    return IvectorExtractor(projections, variances, 5.0)
+
+
+def test_file_of_the_model_survives_byte_for_byte(models):
+    path = models / "english" / "ivector" / "final.ie"
+    file = io.BytesIO()
+    IvectorExtractor.read(KaldiReader.open(path)).write(KaldiWriter(file))
+    assert file.getvalue() == path.read_bytes()
+
+
+@given(seed=st.integers(0, 100), frames=st.integers(1, 20))
+def test_statistics_are_the_sums_of_the_formula(seed, frames):
+    model, random = extractor(seed), np.random.default_rng(seed)
+    features = random.normal(size=(frames, FEAT_DIM))
+    posteriors = random.normal(size=(frames, GAUSSIANS)) * (random.random((frames, GAUSSIANS)) < 0.5)
+    stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, 0.0)
+    stats.acc_stats(model, features, posteriors)
+    quadratic, linear = np.eye(IVECTOR_DIM), np.array([5.0, 0.0])
+    for t in range(frames):
+        for g in range(GAUSSIANS):
+            quadratic += posteriors[t, g] * unpack_symmetric(model.quadratic[g])
+            linear += posteriors[t, g] * model.linear[g].T @ features[t]
+    assert np.allclose(unpack_symmetric(stats.quadratic_term), quadratic)
+    assert np.allclose(stats.linear_term, linear)
+    assert stats.num_frames == pytest.approx(posteriors.sum())
+
+
+def test_prior_grows_beyond_max_count():
+    model = extractor()
+    stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, max_count=10.0)
+    posteriors = np.zeros((40, GAUSSIANS))
+    posteriors[:, 0] = 1.0
+    stats.acc_stats(model, np.zeros((40, FEAT_DIM)), posteriors)
+    # 40 frames are four times max-count: the prior counts four times, too.
+    expected = 4.0 * np.eye(IVECTOR_DIM) + 40.0 * unpack_symmetric(model.quadratic[0])
+    assert np.allclose(unpack_symmetric(stats.quadratic_term), expected)
+    assert np.allclose(stats.linear_term, [20.0, 0.0])
+
+
+@pytest.mark.parametrize("max_count", [0.0, 10.0])
+def test_scaling_leaves_the_prior_whole(max_count):
+    model = extractor()
+    stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, max_count)
+    posteriors = np.full((8, GAUSSIANS), 0.25)
+    stats.acc_stats(model, np.ones((8, FEAT_DIM)), posteriors)
+    stats.scale(0.5)
+    half = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, max_count)
+    half.acc_stats(model, np.ones((8, FEAT_DIM)), 0.5 * posteriors)
+    assert np.allclose(stats.quadratic_term, half.quadratic_term)
+    assert np.allclose(stats.linear_term, half.linear_term)
+
+
+def test_without_frames_the_ivector_is_the_prior():
+    stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, 0.0)
+    assert stats.get_ivector(15, np.ones(IVECTOR_DIM)).tolist() == [5.0, 0.0]
+
+
+def test_older_form_without_max_count_is_read():
+    text = (
+        b"<OnlineIvectorEstimationStats> <PriorOffset> 5 <NumFrames> 2 <QuadraticTerm> [ 1\n0 1 ]\n"
+        b"<LinearTerm>  [ 5 0 ]\n</OnlineIvectorEstimationStats> "
+    )
+    stats = OnlineIvectorEstimationStats.read(KaldiReader(text))
+    assert (stats.max_count, stats.num_frames, stats.ivector_dim()) == (0.0, 2.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("projections", "variances", "message"),
+    [
+        ([], [], "0 projections"),
+        ([np.ones((2, 3))], [np.ones(4)], "not of dimension 2"),
+        ([np.ones((2, 3)), np.ones((3, 3))], [np.ones(3)] * 2, "different shapes"),
+        ([np.full((2, 3), np.nan)], [np.ones(3)], "NaN"),
+    ],
+)
+def test_parts_that_make_no_sense_are_refused(projections, variances, message):
+    with pytest.raises(ValueError, match=message):
+        IvectorExtractor(projections, variances, 1.0)
