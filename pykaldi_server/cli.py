@@ -234,6 +234,22 @@ def doctor(models: tuple[str, ...]) -> None:
     sys.exit(0 if all_ok else 1)
 
 
+@main.group()
+def model() -> None:
+    """Look at models, and prepare them."""
+
+
+@model.command()
+@click.argument("path", metavar="MODEL|FILE")
+def info(path: str) -> None:
+    """Tell what a model, or a file of one, is made of."""
+    from pykaldi_server.session.description import describe
+
+    with plain_errors():
+        for what, text in describe(Path(path)):
+            click.echo(f"{what:<18} {text}")
+
+
 @main.command()
 def version() -> None:
     """Print the version."""
