@@ -58,10 +58,7 @@ def describe_acoustics(acoustics: Acoustics) -> Iterator[Line]:
         yield "kind", "nnet3"
         yield "features", f"{_kind_of_features(acoustics)}, {network.input_dim} dimensions"
         yield "i-vectors", f"{network.ivector_dim} dimensions" if network.ivector_dim else "none"
-        yield (
-            "network",
-            f"{network.output_dim:,} outputs, an output every {acoustics.subsampling_factor} frames",
-        )
+        yield "network", f"{network.output_dim:,} outputs every {acoustics.subsampling_factor} frames"
         left, right = network.frames_left_context, network.frames_right_context
         yield "context", f"{left} + {right} frames, computed {network.frames_per_chunk} frames at a time"
     elif isinstance(acoustics, Nnet2Acoustics):
@@ -79,11 +76,12 @@ def describe_acoustics(acoustics: Acoustics) -> Iterator[Line]:
 
 def describe_file(path: Path) -> Iterator[Line]:
     """Yields what one file of a model contains."""
-    reader = KaldiReader.open(path)
-    head = path.open("rb").read(len(_FST_MAGIC)) if reader.remaining else b""
-    if head == _FST_MAGIC:
+    with path.open("rb") as file:
+        is_fst = file.read(len(_FST_MAGIC)) == _FST_MAGIC
+    if is_fst:
         yield from _fst(path)
         return
+    reader = KaldiReader.open(path)
     for token, describe_kind in _KINDS.items():
         if reader.peek_token() == token:
             yield from describe_kind(reader)
