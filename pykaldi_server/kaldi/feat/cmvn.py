@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineFeatureInterface
+from pykaldi_server.kaldi.feat.online_feature import (
+    FloatFrames,
+    FrameBuffer,
+    OnlineDerivedFeature,
+    OnlineFeatureInterface,
+)
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
@@ -106,7 +111,7 @@ def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
     return stats
 
 
-class OnlineCmvn(OnlineFeatureInterface):
+class OnlineCmvn(OnlineDerivedFeature):
     """Normalises a stream of frames."""
 
     def __init__(
@@ -126,7 +131,7 @@ class OnlineCmvn(OnlineFeatureInterface):
         opts.validate()
         dim = src.dim()
         self._opts = opts
-        self._src = src
+        super().__init__(src)
         self._state = state
         self._skip = parse_int_list(opts.skip_dims, "skip-dims")
         for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
@@ -142,18 +147,6 @@ class OnlineCmvn(OnlineFeatureInterface):
         self._window_sums = np.zeros((2, dim))
         self._total = np.zeros((2, dim + 1))
         self._total_end = 0
-
-    def dim(self) -> int:
-        return self._src.dim()
-
-    def num_frames_ready(self) -> int:
-        return self._src.num_frames_ready()
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._src.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._src.frame_shift_in_seconds()
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if self._frozen.size:

@@ -137,13 +137,11 @@ class OnlineMatrixFeature(OnlineFeatureInterface):
         return self._matrix[begin:end]
 
 
-class OnlineCacheFeature(OnlineFeatureInterface):
-    """Keeps the frames of another stream, so that each is computed once."""
+class OnlineDerivedFeature(OnlineFeatureInterface):
+    """A stream made of another one, frame for frame."""
 
-    def __init__(self, src: OnlineFeatureInterface, history: int | None = None):
-        """Keeps at least ``history`` frames behind the newest one, all with None."""
+    def __init__(self, src: OnlineFeatureInterface):
         self._src = src
-        self._cache = FrameBuffer(src.dim(), history)
 
     def dim(self) -> int:
         return self._src.dim()
@@ -156,6 +154,18 @@ class OnlineCacheFeature(OnlineFeatureInterface):
 
     def frame_shift_in_seconds(self) -> float:
         return self._src.frame_shift_in_seconds()
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return self._src.get_frames(begin, end)
+
+
+class OnlineCacheFeature(OnlineDerivedFeature):
+    """Keeps the frames of another stream, so that each is computed once."""
+
+    def __init__(self, src: OnlineFeatureInterface, history: int | None = None):
+        """Keeps at least ``history`` frames behind the newest one, all with None."""
+        super().__init__(src)
+        self._cache = FrameBuffer(src.dim(), history)
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         self._fill(end)
@@ -172,11 +182,11 @@ class OnlineCacheFeature(OnlineFeatureInterface):
             self._cache.append(self._src.get_frames(self._cache.end, end))
 
 
-class OnlineSpliceFrames(OnlineFeatureInterface):
+class OnlineSpliceFrames(OnlineDerivedFeature):
     """Joins each frame with its neighbours; at both ends of the stream the outermost frame repeats."""
 
     def __init__(self, src: OnlineFeatureInterface, left_context: int, right_context: int):
-        self._src = src
+        super().__init__(src)
         self._left = left_context
         self._right = right_context
 
@@ -188,12 +198,6 @@ class OnlineSpliceFrames(OnlineFeatureInterface):
         if ready > 0 and self._src.is_last_frame(ready - 1):
             return ready
         return max(0, ready - self._right)
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._src.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._src.frame_shift_in_seconds()
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not 0 <= begin <= end <= self.num_frames_ready():
@@ -209,7 +213,7 @@ class OnlineSpliceFrames(OnlineFeatureInterface):
         return np.ascontiguousarray(windows.transpose(0, 2, 1)).reshape(end - begin, self.dim())
 
 
-class OnlineTransform(OnlineFeatureInterface):
+class OnlineTransform(OnlineDerivedFeature):
     """Multiplies each frame by a matrix such as LDA; a further column of the matrix is an offset."""
 
     def __init__(self, transform: NDArray[np.floating], src: OnlineFeatureInterface):
@@ -221,21 +225,12 @@ class OnlineTransform(OnlineFeatureInterface):
         columns, dim = transform.shape[1], src.dim()
         if columns not in (dim, dim + 1):
             raise ValueError(f"expected a transform with {dim} or {dim + 1} columns, found {columns}")
-        self._src = src
+        super().__init__(src)
         self._linear = np.ascontiguousarray(transform[:, :dim].T, np.float32)
         self._offset = transform[:, dim].astype(np.float32) if columns == dim + 1 else None
 
     def dim(self) -> int:
         return self._linear.shape[1]
-
-    def num_frames_ready(self) -> int:
-        return self._src.num_frames_ready()
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._src.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._src.frame_shift_in_seconds()
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         frames: FloatFrames = self._src.get_frames(begin, end) @ self._linear

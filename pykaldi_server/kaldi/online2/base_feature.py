@@ -1,11 +1,19 @@
-"""The choice of base features that all pipelines have: MFCC, PLP or a filter bank."""
+"""What all pipelines have: a choice of base features (MFCC, PLP or a filter bank), fed with samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
-from pykaldi_server.kaldi.feat.online_feature import OnlineBaseFeature
+from pykaldi_server.kaldi.feat.online_feature import (
+    OnlineBaseFeature,
+    OnlineDerivedFeature,
+    OnlineFeatureInterface,
+)
 from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
 from pykaldi_server.kaldi.util.options import Options, OptionsT, option, read_options
 
@@ -52,3 +60,22 @@ def make_base_feature(opts: BaseOptions, dither_seed: int = 0) -> OnlineBaseFeat
     if isinstance(opts, PlpOptions):
         return OnlinePlp(opts, dither_seed)
     return OnlineFbank(opts, dither_seed)
+
+
+class SamplesPipeline(OnlineDerivedFeature):
+    """A chain of features that is fed with samples at one end and asked for frames at the other."""
+
+    def __init__(self, final: OnlineFeatureInterface, sources: Sequence[OnlineBaseFeature]):
+        """Takes the last feature of the chain, and all that are computed from samples."""
+        super().__init__(final)
+        self._sources = sources
+
+    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
+        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
+        for source in self._sources:
+            source.accept_waveform(samp_freq, waveform)
+
+    def input_finished(self) -> None:
+        """Says that no more samples come."""
+        for source in self._sources:
+            source.input_finished()

@@ -31,6 +31,7 @@ from pykaldi_server.kaldi.feat.pitch import (
 from pykaldi_server.kaldi.online2.base_feature import (
     BaseFeatureConfig,
     BaseOptions,
+    SamplesPipeline,
     make_base_feature,
     read_or_default,
 )
@@ -125,7 +126,7 @@ def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
     return matrix
 
 
-class OnlineFeaturePipeline(OnlineFeatureInterface):
+class OnlineFeaturePipeline(SamplesPipeline):
     """The features of one utterance. All its frames are kept: fMLLR and rescoring go back to the start."""
 
     def __init__(self, info: OnlineFeaturePipelineInfo, dither_seed: int = 0):
@@ -137,59 +138,36 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
         """
         self._info = info
         self._dither_seed = dither_seed
-        self._base = make_base_feature(info.feature_opts, dither_seed)
+        base = make_base_feature(info.feature_opts, dither_seed)
+        sources = [base]
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
-        self._cmvn = OnlineCmvn(info.cmvn_opts, state, self._base)
-        self._unadapted: OnlineFeatureInterface = self._cmvn
-        self._pitch: OnlinePitchFeature | None = None
+        self._cmvn = OnlineCmvn(info.cmvn_opts, state, base)
+        unadapted: OnlineFeatureInterface = self._cmvn
         if info.pitch_opts is not None:
             extraction, processing = info.pitch_opts
-            self._pitch = OnlinePitchFeature(extraction)
-            pitch = OnlineProcessPitch(processing, self._pitch, dither_seed)
-            self._unadapted = OnlineAppendFeature(self._unadapted, pitch)
+            pitch = OnlinePitchFeature(extraction)
+            unadapted = OnlineAppendFeature(unadapted, OnlineProcessPitch(processing, pitch, dither_seed))
+            sources.append(pitch)
         if info.delta_opts is not None:
-            self._unadapted = OnlineDeltaFeature(info.delta_opts, self._unadapted)
+            unadapted = OnlineDeltaFeature(info.delta_opts, unadapted)
         if info.splice_opts is not None:
-            self._unadapted = OnlineSpliceFrames(
-                self._unadapted, info.splice_opts.left_context, info.splice_opts.right_context
+            unadapted = OnlineSpliceFrames(
+                unadapted, info.splice_opts.left_context, info.splice_opts.right_context
             )
         if info.lda_mat is not None:
             try:
-                self._unadapted = OnlineTransform(info.lda_mat, self._unadapted)
+                unadapted = OnlineTransform(info.lda_mat, unadapted)
             except ValueError as error:
                 raise ModelFormatError(f"lda-matrix: {error}") from None
+        super().__init__(unadapted, sources)
         self._fmllr: OnlineTransform | None = None
 
     def new(self) -> "OnlineFeaturePipeline":
         """Makes a pipeline of the same kind for another utterance."""
         return OnlineFeaturePipeline(self._info, self._dither_seed)
 
-    def dim(self) -> int:
-        return self._unadapted.dim()
-
-    def num_frames_ready(self) -> int:
-        return self._unadapted.num_frames_ready()
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._unadapted.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._base.frame_shift_in_seconds()
-
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        return (self._fmllr or self._unadapted).get_frames(begin, end)
-
-    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
-        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
-        self._base.accept_waveform(samp_freq, waveform)
-        if self._pitch is not None:
-            self._pitch.accept_waveform(samp_freq, waveform)
-
-    def input_finished(self) -> None:
-        """Says that no more samples come."""
-        self._base.input_finished()
-        if self._pitch is not None:
-            self._pitch.input_finished()
+        return (self._fmllr or self._src).get_frames(begin, end)
 
     def set_transform(self, transform: NDArray[np.float32] | None) -> None:
         """Applies an fMLLR transform, (dim, dim + 1), to all frames that are asked for from now on.
@@ -197,7 +175,7 @@ class OnlineFeaturePipeline(OnlineFeatureInterface):
         Args:
             transform: None for no transform.
         """
-        self._fmllr = None if transform is None else OnlineTransform(transform, self._unadapted)
+        self._fmllr = None if transform is None else OnlineTransform(transform, self._src)
 
     def have_fmllr_transform(self) -> bool:
         """True when a transform is in use."""

@@ -20,10 +20,12 @@ from pykaldi_server.kaldi.feat.online_feature import (
     HISTORY_FRAMES,
     FloatFrames,
     FrameBuffer,
+    OnlineDerivedFeature,
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
 )
+from pykaldi_server.kaldi.online2.base_feature import SamplesPipeline
 from pykaldi_server.kaldi.util.options import Options, option
 
 _MAX_CONTEXT_FRAMES = 1000
@@ -72,33 +74,24 @@ class GmmPluginOptions(Options):
         return num_frames_decoded > 0 and trailing_silence_frames >= min(enough, num_frames_decoded)
 
 
-class OnlineSlidingCmn(OnlineFeatureInterface):
+class OnlineSlidingCmn(OnlineDerivedFeature):
     """Takes the running mean from each frame."""
 
     def __init__(
         self, src: OnlineFeatureInterface, cmn_window: int, min_window: int, history: int | None = None
     ):
         """Keeps ``history`` normalised frames (all with None); ``src`` must keep ``cmn_window``."""
-        self._src = src
+        super().__init__(src)
         self._cmn_window = cmn_window
         self._min_window = min_window
         self._normalized = FrameBuffer(src.dim(), history)
         self._sum = np.zeros(src.dim())
-
-    def dim(self) -> int:
-        return self._src.dim()
 
     def num_frames_ready(self) -> int:
         ready = self._src.num_frames_ready()
         if ready >= self._min_window or (ready > 0 and self._src.is_last_frame(ready - 1)):
             return ready
         return 0
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._src.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._src.frame_shift_in_seconds()
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if end > self.num_frames_ready():
@@ -128,7 +121,7 @@ class OnlineSlidingCmn(OnlineFeatureInterface):
         return means
 
 
-class GmmPluginPipeline(OnlineFeatureInterface):
+class GmmPluginPipeline(SamplesPipeline):
     """The features of one stream, which may be of any length: history is bounded."""
 
     def __init__(self, opts: GmmPluginOptions, lda_mat: NDArray[np.float32] | None = None):
@@ -143,38 +136,18 @@ class GmmPluginPipeline(OnlineFeatureInterface):
         # The original adds noise of one unit in the range of 16 bits; without it results repeat.
         mfcc_opts.frame_opts.dither = 0.0
         mfcc_opts.frame_opts.max_feature_vectors = opts.cmn_window + HISTORY_FRAMES
-        self._base = OnlineMfcc(mfcc_opts)
-        cmn = OnlineSlidingCmn(self._base, opts.cmn_window, opts.min_cmn_window, HISTORY_FRAMES)
-        self._final: OnlineFeatureInterface
-        if lda_mat is None:
-            # The original derives the window from the left context.
-            self._final = OnlineDeltaFeature(DeltaFeaturesOptions(_DELTA_ORDER, opts.left_context // 2), cmn)
-            return
-        try:
-            spliced = OnlineSpliceFrames(cmn, opts.left_context, opts.right_context)
-            self._final = OnlineTransform(lda_mat, spliced)
-        except ValueError as error:
-            raise ModelFormatError(f"lda-mat: {error}") from None
+        base = OnlineMfcc(mfcc_opts)
+        cmn = OnlineSlidingCmn(base, opts.cmn_window, opts.min_cmn_window, HISTORY_FRAMES)
+        super().__init__(_with_context(opts, cmn, lda_mat), [base])
 
-    def dim(self) -> int:
-        return self._final.dim()
 
-    def num_frames_ready(self) -> int:
-        return self._final.num_frames_ready()
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._final.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._base.frame_shift_in_seconds()
-
-    def get_frames(self, begin: int, end: int) -> FloatFrames:
-        return self._final.get_frames(begin, end)
-
-    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
-        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
-        self._base.accept_waveform(samp_freq, waveform)
-
-    def input_finished(self) -> None:
-        """Says that no more samples come."""
-        self._base.input_finished()
+def _with_context(
+    opts: GmmPluginOptions, cmn: OnlineSlidingCmn, lda_mat: NDArray[np.float32] | None
+) -> OnlineFeatureInterface:
+    if lda_mat is None:
+        # The original derives the window from the left context.
+        return OnlineDeltaFeature(DeltaFeaturesOptions(_DELTA_ORDER, opts.left_context // 2), cmn)
+    try:
+        return OnlineTransform(lda_mat, OnlineSpliceFrames(cmn, opts.left_context, opts.right_context))
+    except ValueError as error:
+        raise ModelFormatError(f"lda-mat: {error}") from None

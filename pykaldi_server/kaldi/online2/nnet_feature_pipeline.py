@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.mfcc import MfccOptions
-from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineAppendFeature, OnlineFeatureInterface
+from pykaldi_server.kaldi.feat.online_feature import OnlineAppendFeature, OnlineFeatureInterface
 from pykaldi_server.kaldi.feat.pitch import (
     OnlinePitchFeature,
     OnlineProcessPitch,
@@ -23,6 +23,7 @@ from pykaldi_server.kaldi.feat.pitch import (
 from pykaldi_server.kaldi.online2.base_feature import (
     BaseFeatureConfig,
     BaseOptions,
+    SamplesPipeline,
     make_base_feature,
     read_or_default,
 )
@@ -113,55 +114,30 @@ class OnlineNnetFeaturePipelineInfo:
         return info
 
 
-class OnlineNnetFeaturePipeline(OnlineFeatureInterface):
+class OnlineNnetFeaturePipeline(SamplesPipeline):
     """The features of one stream."""
 
     def __init__(self, info: OnlineNnetFeaturePipelineInfo, dither_seed: int = 0):
         """Keeps as many frames of history as ``max-feature-vectors`` of the base features says."""
         kept = info.feature_opts.frame_opts.max_feature_vectors
         history = None if kept < 0 else kept
-        self._base = make_base_feature(info.feature_opts, dither_seed)
-        self._input: OnlineFeatureInterface = self._base
+        base = make_base_feature(info.feature_opts, dither_seed)
+        sources = [base]
+        self._input: OnlineFeatureInterface = base
         if info.cmvn_opts is not None and info.global_cmvn_stats is not None:
             state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
-            self._input = OnlineCmvn(info.cmvn_opts, state, self._base, history)
-        self._pitch: OnlinePitchFeature | None = None
+            self._input = OnlineCmvn(info.cmvn_opts, state, base, history)
         if info.pitch_opts is not None:
-            self._pitch = OnlinePitchFeature(info.pitch_opts.extraction, history)
-            processed = OnlineProcessPitch(info.pitch_opts.processing, self._pitch, dither_seed)
+            pitch = OnlinePitchFeature(info.pitch_opts.extraction, history)
+            processed = OnlineProcessPitch(info.pitch_opts.processing, pitch, dither_seed)
             self._input = OnlineAppendFeature(self._input, processed)
+            sources.append(pitch)
         self._ivector: OnlineIvectorFeature | None = None
-        self._final: OnlineFeatureInterface = self._input
+        final = self._input
         if info.ivector_extractor_info is not None:
-            self._ivector = OnlineIvectorFeature(info.ivector_extractor_info, self._base, history)
-            self._final = OnlineAppendFeature(self._input, self._ivector)
-
-    def dim(self) -> int:
-        return self._final.dim()
-
-    def num_frames_ready(self) -> int:
-        return self._final.num_frames_ready()
-
-    def is_last_frame(self, frame: int) -> bool:
-        return self._final.is_last_frame(frame)
-
-    def frame_shift_in_seconds(self) -> float:
-        return self._base.frame_shift_in_seconds()
-
-    def get_frames(self, begin: int, end: int) -> FloatFrames:
-        return self._final.get_frames(begin, end)
-
-    def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
-        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
-        self._base.accept_waveform(samp_freq, waveform)
-        if self._pitch is not None:
-            self._pitch.accept_waveform(samp_freq, waveform)
-
-    def input_finished(self) -> None:
-        """Says that no more samples come."""
-        self._base.input_finished()
-        if self._pitch is not None:
-            self._pitch.input_finished()
+            self._ivector = OnlineIvectorFeature(info.ivector_extractor_info, base, history)
+            final = OnlineAppendFeature(self._input, self._ivector)
+        super().__init__(final, sources)
 
     def input_feature(self) -> OnlineFeatureInterface:
         """What the network reads beside the i-vector."""
