@@ -4,6 +4,7 @@ kaldi-native-fbank computes what Kaldi computes, but trusts its options; here th
 has no resampler and its dither is not seeded, so both are done on the samples before it gets them.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import kaldi_native_fbank as knf
@@ -189,13 +190,13 @@ class OnlineWindowedFeature(OnlineBaseFeature):
         if len(last):
             self._frames.append(last)
 
+    @abstractmethod
     def _compute(self, waveform: NDArray[np.float32]) -> FloatFrames:
         """Takes samples at the feature's rate; returns the frames that became ready, (n, dim)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _finish(self) -> FloatFrames:
         """Returns the frames that become ready because no more samples come, (n, dim)."""
-        raise NotImplementedError
 
     def _take(self, waveform: NDArray[np.float32]) -> None:
         if self._noise is not None:
