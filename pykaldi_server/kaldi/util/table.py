@@ -7,6 +7,7 @@ into an archive. Commands (``... |``) are never run.
 
 import os
 import wave
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ class RandomAccessVectorReader(RandomAccessMatrixReader):
     read = KaldiReader.read_vector
 
 
-class TableWriter(Generic[T]):
+class TableWriter(ABC, Generic[T]):
     """Writes (key, object) pairs to an archive and, if asked, a script that points into it."""
 
     def __init__(self, wspecifier: str):
@@ -196,8 +197,9 @@ class TableWriter(Generic[T]):
     ) -> None:
         self.close()
 
+    @abstractmethod
     def _write_object(self, value: T) -> None:
-        raise NotImplementedError
+        """Writes the form of this table's objects."""
 
 
 class MatrixWriter(TableWriter[NDArray[Any]]):

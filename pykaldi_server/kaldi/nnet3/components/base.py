@@ -12,6 +12,7 @@ In a file a component is a series of fields between ``<Type>`` and ``</Type>``. 
 on the Kaldi version that wrote them; those that only concern training are read past.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +45,7 @@ class Scratch(Protocol):
         """Returns an uninitialised contiguous float32 array."""
 
 
-class Kernel:
+class Kernel(ABC):
     """A row-wise operation.
 
     Attributes:
@@ -58,15 +59,15 @@ class Kernel:
         self.input_dim = input_dim
         self.output_dim = output_dim
 
+    @abstractmethod
     def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
         """Returns the calls that compute ``y`` (rows, output_dim) from ``x`` (rows, input_dim), both float32.
 
         ``y`` is contiguous; ``x`` is too, except for `Affine`, which also takes one with longer row strides.
         """
-        raise NotImplementedError
 
 
-class Window:
+class Window(ABC):
     """An operation whose output row reads several input rows.
 
     Attributes:
@@ -79,13 +80,14 @@ class Window:
         self.input_dim = input_dim
         self.output_dim = output_dim
 
+    @abstractmethod
     def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]] | None:
         """Returns the input times that output time ``t`` reads and whether each is required.
 
         None: there is no output at ``t``.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
         """Returns the calls that compute the output.
 
@@ -95,7 +97,6 @@ class Window:
             y: (n, streams, output_dim) float32, contiguous.
             scratch: for intermediate results.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
