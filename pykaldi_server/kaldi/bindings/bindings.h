@@ -14,6 +14,7 @@ void BindLookahead(pybind11::module_ &m);
 void BindLat(pybind11::module_ &m);
 void BindLatAlign(pybind11::module_ &m);
 void BindLatRescore(pybind11::module_ &m);
+void BindLm(pybind11::module_ &m);
 void BindDecoder(pybind11::module_ &m);
 
 }  // namespace pykaldi

@@ -12,5 +12,6 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindLat(m);
   pykaldi::BindLatAlign(m);
   pykaldi::BindLatRescore(m);
+  pykaldi::BindLm(m);
   pykaldi::BindDecoder(m);
 }

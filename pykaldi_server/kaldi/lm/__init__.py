@@ -1,0 +1,13 @@
+"""Language models and rescoring (PyKaldi's ``kaldi.lm``).
+
+`const_arpa` has the model that rescoring adds, `rescore` changes the scores of lattices.
+"""
+
+from pykaldi_server.kaldi._core import BackoffLm, ConstArpaLm, ConstArpaLmDeterministicFst
+from pykaldi_server.kaldi.lm.const_arpa import build_const_arpa
+from pykaldi_server.kaldi.lm.rescore import (
+    lattice_lmrescore,
+    lattice_lmrescore_const_arpa,
+    read_backoff_lm,
+    read_const_arpa,
+)
