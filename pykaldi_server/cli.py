@@ -250,6 +250,40 @@ def info(path: str) -> None:
             click.echo(f"{what:<18} {text}")
 
 
+@model.command("const-arpa")
+@click.argument("arpa", type=file_type)
+@click.argument("output", type=file_type)
+@click.option("--words", type=file_type, help="Table of words; without it the words in ARPA are integers.")
+@click.option("--bos-symbol", default="<s>", show_default=True, help="Word (or integer) that begins sentences.")
+@click.option("--eos-symbol", default="</s>", show_default=True, help="Word (or integer) that ends sentences.")
+@click.option("--unk-symbol", help="Word (or integer) that stands for words that the table does not have.")
+def const_arpa(
+    arpa: Path, output: Path, words: Path | None, bos_symbol: str, eos_symbol: str, unk_symbol: str | None
+) -> None:
+    """Build G.carpa, the model that rescoring adds, from an n-gram model in ARPA form."""
+    from rich.progress import Progress
+
+    from pykaldi_server.kaldi.fstext import SymbolTable
+    from pykaldi_server.kaldi.lm import build_const_arpa
+
+    with plain_errors(), Progress(transient=True) as progress:
+        task = progress.add_task(f"{arpa} -> {output}", total=None)
+        ngrams = build_const_arpa(
+            arpa,
+            output,
+            bos_symbol=_word_or_id(bos_symbol),
+            eos_symbol=_word_or_id(eos_symbol),
+            unk_symbol=-1 if unk_symbol is None else _word_or_id(unk_symbol),
+            symbols=SymbolTable.read_text(str(words)) if words else None,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    click.echo(f"{output}: {ngrams:,} n-grams")
+
+
+def _word_or_id(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 @main.command()
 def version() -> None:
     """Print the version."""

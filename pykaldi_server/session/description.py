@@ -48,6 +48,7 @@ def describe_model(model: Model) -> Iterator[Line]:
     yield "words", f"{model.words.num_symbols():,} symbols"
     yield "phones", "no table" if model.phones is None else f"{model.phones.num_symbols():,} symbols"
     yield "word times", "no (no word_boundary.int)" if model.word_boundary is None else "yes"
+    yield "rescoring", "no" if model.rescorer is None else "yes"
     yield "endpoints", "no" if model.endpoint is None else "yes"
 
 

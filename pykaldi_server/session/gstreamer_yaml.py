@@ -28,6 +28,7 @@ from pykaldi_server.kaldi.util.options import Options, ParseOptions, PathBase, g
 from pykaldi_server.session.gmm_plugin import GmmPluginAcoustics, GmmPluginDecodingOptions
 from pykaldi_server.session.model_source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
+from pykaldi_server.session.rescoring import RescoringFiles
 from pykaldi_server.session.stream import Acoustics
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class _PluginFiles(Options):
     word_syms: str = option("", "Table of words.", path=True)
     phone_syms: str = option("", "Table of phones.", path=True)
     word_boundary_file: str = option("", "Which phones begin and end words.", path=True)
+    lm_fst: str = option("", "Language model of the graph, to be taken away in rescoring.", path=True)
+    big_lm_const_arpa: str = option("", "Language model for rescoring.", path=True)
 
 
 @dataclass
@@ -179,7 +182,14 @@ def _source(
         word_boundary=Path(files.word_boundary_file) if files.word_boundary_file else None,
         session=session,
         endpoint=endpoint,
+        rescoring=_rescoring(path, files),
     )
+
+
+def _rescoring(path: Path, files: _PluginFiles) -> RescoringFiles | None:
+    if bool(files.lm_fst) != bool(files.big_lm_const_arpa):
+        raise ConfigError(f"{path}: decoder: lm-fst and big-lm-const-arpa: expected both or none")
+    return RescoringFiles(Path(files.lm_fst), Path(files.big_lm_const_arpa)) if files.lm_fst else None
 
 
 def _set_properties(

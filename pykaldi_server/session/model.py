@@ -16,6 +16,7 @@ from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.model_source import ModelSource
 from pykaldi_server.session.online_layout import is_online_layout, read_online_layout
 from pykaldi_server.session.options import SessionOptions
+from pykaldi_server.session.rescoring import Rescorer
 from pykaldi_server.session.stream import Acoustics
 from pykaldi_server.session.vosk_layout import read_vosk_layout
 
@@ -41,6 +42,7 @@ class Model:
         endpoint: ends segments; None without endpointing.
         transitions: what lattice functions need of the transition model.
         word_boundary: which phones begin and end words; None where the model does not say.
+        rescorer: replaces the graph's language model in final lattices; None without a larger one.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Model:
     endpoint: EndpointDetector | None
     transitions: TransitionInformation
     word_boundary: WordBoundaryInfo | None
+    rescorer: Rescorer | None
 
     @property
     def sample_rate_hz(self) -> int:
@@ -94,6 +97,7 @@ class Model:
             endpoint=_endpoint_detector(source),
             transitions=transition_information(transition_model),
             word_boundary=_read_word_boundary(source),
+            rescorer=Rescorer.read(source.rescoring) if source.rescoring else None,
         )
         logger.info("model %s loaded in %.1f s", model.name, time.perf_counter() - start)
         return model

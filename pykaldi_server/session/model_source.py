@@ -15,6 +15,7 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.session.nnet2 import Nnet2Acoustics
 from pykaldi_server.session.nnet3 import Nnet3Acoustics
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
+from pykaldi_server.session.rescoring import RescoringFiles
 from pykaldi_server.session.stream import Acoustics
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class ModelSource:
         word_boundary: which phones begin and end words, if known.
         session: options of sessions.
         endpoint: when segments end.
+        rescoring: language models for final lattices, if there are any.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ModelSource:
     word_boundary: Path | None
     session: SessionOptions
     endpoint: OnlineEndpointConfig
+    rescoring: RescoringFiles | None = None
 
 
 def load_network(

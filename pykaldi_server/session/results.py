@@ -1,8 +1,8 @@
 """From the lattice of a segment to hypotheses: transcripts, costs, times and confidences.
 
-The best paths of the determinised lattice are the hypotheses. Word times and confidences come from
-minimum Bayes risk statistics over the lattice, with the words of the hypothesis kept (as the original's
-plugin does), so that a confidence is the probability of the word at its place.
+The best paths of the lattice, determinised and perhaps rescored, are the hypotheses. Word times and
+confidences come from minimum Bayes risk statistics over the lattice, with the words of the hypothesis kept
+(as the original's plugin does), so that a confidence is the probability of the word at its place.
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,13 @@ def final_hypotheses(model: Model, lattice: CompactLatticeVectorFst) -> tuple[Hy
 
     Args:
         model: the model that the segment was decoded with.
-        lattice: the determinised lattice; it is changed.
+        lattice: the determinised lattice; it may be changed.
 
     Returns:
         Up to ``num-nbest`` hypotheses, the best first; none where nothing was decoded.
     """
+    if model.rescorer is not None:
+        lattice = model.rescorer.rescore(lattice)
     _scale(model, lattice)
     aligned = lattice
     if model.word_boundary is not None:

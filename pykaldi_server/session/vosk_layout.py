@@ -5,6 +5,7 @@
     graph/HCLG.fst, graph/words.txt       HCLG.fst, words.txt
     graph/phones/word_boundary.int        word_boundary.int
     ivector/final.ie, ...                 ivector/final.ie, ...
+    rescore/G.fst, rescore/G.carpa
 
 A model may have several graphs, in folders whose names start with ``graph``. What Vosk sets for every model
 and the directory does not say is set here, too: the silence weight and the ``max-count`` of i-vectors and,
@@ -29,9 +30,10 @@ from pykaldi_server.kaldi.online2 import (
 from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
-from pykaldi_server.session.graph_files import find_graph, first_of, model_name, optional
+from pykaldi_server.session.graph_files import DEFAULT_GRAPH, find_graph, first_of, model_name, optional
 from pykaldi_server.session.model_source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions
+from pykaldi_server.session.rescoring import RescoringFiles
 
 _SILENCE_WEIGHT = 1e-3
 _MAX_COUNT = 100.0
@@ -74,7 +76,18 @@ def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str,
         word_boundary=files.word_boundary,
         session=options.session,
         endpoint=options.endpoint,
+        rescoring=_find_rescoring(directory) if files.directory in _usual_graphs(directory) else None,
     )
+
+
+def _usual_graphs(directory: Path) -> tuple[Path, Path]:
+    """Where the graph lies whose words the models for rescoring have; other graphs have other words."""
+    return directory, directory / DEFAULT_GRAPH
+
+
+def _find_rescoring(directory: Path) -> RescoringFiles | None:
+    old_lm, new_lm = directory / "rescore" / "G.fst", directory / "rescore" / "G.carpa"
+    return RescoringFiles(old_lm, new_lm) if old_lm.exists() and new_lm.exists() else None
 
 
 def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[NetworkOptions, frozenset[str]]:
