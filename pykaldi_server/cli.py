@@ -254,9 +254,11 @@ def info(path: str) -> None:
 @click.argument("arpa", type=file_type)
 @click.argument("output", type=file_type)
 @click.option("--words", type=file_type, help="Table of words; without it the words in ARPA are integers.")
-@click.option("--bos-symbol", default="<s>", show_default=True, help="Word (or integer) that begins sentences.")
-@click.option("--eos-symbol", default="</s>", show_default=True, help="Word (or integer) that ends sentences.")
-@click.option("--unk-symbol", help="Word (or integer) that stands for words that the table does not have.")
+@click.option(
+    "--bos-symbol", default="<s>", show_default=True, help="Begins sentences; a word or an integer."
+)
+@click.option("--eos-symbol", default="</s>", show_default=True, help="Ends sentences.")
+@click.option("--unk-symbol", help="Stands for unknown words.")
 def const_arpa(
     arpa: Path, output: Path, words: Path | None, bos_symbol: str, eos_symbol: str, unk_symbol: str | None
 ) -> None:
@@ -268,7 +270,7 @@ def const_arpa(
 
     with plain_errors(), Progress(transient=True) as progress:
         task = progress.add_task(f"{arpa} -> {output}", total=None)
-        ngrams = build_const_arpa(
+        left_out = build_const_arpa(
             arpa,
             output,
             bos_symbol=_word_or_id(bos_symbol),
@@ -277,7 +279,7 @@ def const_arpa(
             symbols=SymbolTable.read_text(str(words)) if words else None,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    click.echo(f"{output}: {ngrams:,} n-grams")
+    click.echo(f"{output} is ready; {left_out:,} n-grams have words that the table does not have")
 
 
 def _word_or_id(text: str) -> int | str:

@@ -104,3 +104,51 @@ def test_transcribe_as_json(golden: Path) -> None:
     assert all(not each["result"]["final"] for each in partials)
     assert final["result"]["hypotheses"][0]["transcript"] == "two nine three four zero"
     assert "adaptation_state" in state
+
+
+def test_model_info(models: Path) -> None:
+    ran = CliRunner().invoke(main, ["model", "info", str(models / "english" / "ivector" / "final.mat")])
+    assert ran.exit_code == 0
+    assert ran.output.split() == [
+        "kind",
+        "matrix",
+        "shape",
+        "40",
+        "x",
+        "281",
+        "values",
+        "-0.023861",
+        "to",
+        "0.0453046",
+    ]
+
+
+ARPA = """\\data\\
+ngram 1=4
+ngram 2=2
+
+\\1-grams:
+-99 <s> -0.3
+-0.6 </s>
+-0.5 one -0.2
+-0.7 two -0.1
+
+\\2-grams:
+-0.2 <s> one
+-0.4 one two
+
+\\end\\
+"""
+
+
+def test_model_const_arpa(tmp_path: Path) -> None:
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "words.txt").write_text("<eps> 0\none 1\ntwo 2\n<s> 3\n</s> 4\n")
+    arguments = ["model", "const-arpa", str(tmp_path / "lm.arpa"), str(tmp_path / "G.carpa")]
+    ran = CliRunner().invoke(main, [*arguments, "--words", str(tmp_path / "words.txt")])
+    assert ran.exit_code == 0, ran.output
+    assert "0 n-grams have words that the table does not have" in ran.output.replace("\n", "")
+    assert (tmp_path / "G.carpa").stat().st_size > 100
+    ran = CliRunner().invoke(main, arguments)
+    assert ran.exit_code == 1
+    assert "expected an integer for <s>" in ran.output
