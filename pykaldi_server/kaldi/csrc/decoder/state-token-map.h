@@ -43,11 +43,8 @@ class StateTokenMap {
  private:
   static constexpr size_t kLeastSlots = 1024;
 
-  // Neighbouring states stay neighbours within a cache line; the multiplication spreads the lines.
-  static size_t Hash(int32_t state) {
-    const uint32_t s = static_cast<uint32_t>(state);
-    return (((s >> 3) * 0x9E3779B1u) >> 7 << 3) | (s & 7);
-  }
+  // Fibonacci hashing: the upper bits of the product depend on all bits of the state.
+  static size_t Hash(int32_t state) { return (static_cast<uint32_t>(state) * 0x9E3779B1u) >> 8; }
 
   void Grow() {
     std::vector<Slot> old(2 * slots_.size());
