@@ -28,6 +28,9 @@ def test_one_step_is_steepest_descent(dim, seed):
     a, b, x = problem(dim, seed)
     direction = b - a @ x
     expected = x + (direction @ direction) / (direction @ a @ direction) * direction
+    # A step lowers the quadratic form but may raise the residual; Kaldi then returns the start.
+    if np.linalg.norm(b - a @ expected) > np.linalg.norm(direction):
+        expected = x
     assert np.allclose(linear_cgd(pack_symmetric(a), b, x, 1), expected)
 
 
