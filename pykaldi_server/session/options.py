@@ -22,6 +22,9 @@ class SessionOptions(Options):
     do_endpointing: bool = option(True, "End segments at silence, as the endpoint rules say.")
     max_segment_length_in_secs: float = option(math.inf, "End segments at this length at the latest.")
     num_nbest: int = option(1, "Number of hypotheses of a final result.")
+    decode_mbr: bool = option(
+        False, "Give the words with the fewest expected errors, not the most probable sentence."
+    )
     do_phone_alignment: bool = option(False, "Add phones and their times to final results.")
     min_words_for_ivector: int = option(
         2, "Words a final result needs for the adaptation state to take over what its segment taught."

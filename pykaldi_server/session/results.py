@@ -46,9 +46,8 @@ def final_hypotheses(model: Model, lattice: CompactLatticeVectorFst) -> tuple[Hy
     aligned = lattice
     if model.word_boundary is not None:
         _, aligned = word_align_lattice(lattice, model.transitions, model.word_boundary)
-    return tuple(
-        _hypothesis(model, lattice, aligned, path) for path in nbest(lattice, model.options.num_nbest)
-    )
+    paths = nbest(lattice, model.options.num_nbest)
+    return tuple(_hypothesis(model, lattice, aligned, path, rank) for rank, path in enumerate(paths))
 
 
 def _scale(model: Model, lattice: CompactLatticeVectorFst) -> None:
@@ -63,8 +62,11 @@ def _hypothesis(
     lattice: CompactLatticeVectorFst,
     aligned: CompactLatticeVectorFst,
     path: CompactLatticeVectorFst,
+    rank: int,
 ) -> Hypothesis:
     _, words, weight = get_linear_symbol_sequence(path)
+    if model.options.decode_mbr and rank == 0:
+        words = MinimumBayesRisk(aligned).get_one_best()
     aligned_words = _align_words(model, aligned, words)
     confidences = [word.confidence for word in aligned_words]
     return Hypothesis(

@@ -210,3 +210,12 @@ def test_without_silence_phones_there_are_no_endpoints(online_model):
     assert Model.load(online_model).endpoint is None
     with pytest.raises(ConfigError, match=r"endpoint\.silence-phones"):
         Model.load(online_model, do_endpointing=True)
+
+
+def test_model_in_an_installed_package(copy, tmp_path, monkeypatch):
+    package = tmp_path / "site" / "my_speech_model"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    copy.rename(package / "model")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert Model.load("my-speech-model").name == "my-speech-model"

@@ -124,3 +124,14 @@ def test_without_word_boundaries_there_are_confidences_but_no_times(models, gold
     hypothesis = next(event for event in events if isinstance(event, Final)).hypotheses[0]
     assert hypothesis.words == ()
     assert 0.0 < hypothesis.confidence <= 1.0
+
+
+def test_words_of_least_risk(golden, models):
+    model = Model.load(models / "english:graph-digits", do_endpointing=False, decode_mbr=True)
+    expected = ctm(golden / "digits-005" / "ctm_mbr_true.txt")
+    for name in ("ps-cards-001", "ps-cards-005", "ps-tidigits-2934z"):
+        session = model.session()
+        events = session.accept(read_wav(golden / "wav" / f"{name}.wav")[1]) + session.finish()
+        hypothesis = next(event for event in events if isinstance(event, Final)).hypotheses[0]
+        assert hypothesis.transcript.split() == [fields[2] for fields in expected[name]]
+        assert [word.word for word in hypothesis.words] == hypothesis.transcript.split()
