@@ -34,7 +34,8 @@ void BindWordBoundary(py::module_ &m) {
              }
              return info;
            }),
-           py::arg("phone_to_type"), py::arg("silence_label"), py::arg("partial_word_label"), py::arg("reorder"));
+           py::arg("phone_to_type"), py::arg("silence_label"), py::arg("partial_word_label"),
+           py::arg("reorder"));
   m.def("word_align_lattice",
         [](const CompactLattice &lattice, const TransitionInformation &model, const WordBoundaryInfo &info,
            int64_t max_states) {

@@ -64,8 +64,8 @@ auto Reader(L (*read)(ByteReader *)) {
 
 void BindWeights(py::module_ &m) {
   py::class_<LatticeWeight>(m, "LatticeWeight", "Two costs: ``value1`` of the graph, ``value2`` acoustic.")
-      .def(py::init([](float value1, float value2) { return LatticeWeight{value1, value2}; }), py::arg("value1"),
-           py::arg("value2"))
+      .def(py::init([](float value1, float value2) { return LatticeWeight{value1, value2}; }),
+           py::arg("value1"), py::arg("value2"))
       .def_readonly("value1", &LatticeWeight::graph_cost)
       .def_readonly("value2", &LatticeWeight::acoustic_cost)
       .def_static("one", &LatticeWeight::One)
@@ -74,8 +74,8 @@ void BindWeights(py::module_ &m) {
       .def("__repr__", [](const LatticeWeight &w) {
         return "LatticeWeight(" + std::to_string(w.graph_cost) + ", " + std::to_string(w.acoustic_cost) + ")";
       });
-  py::class_<CompactLatticeWeight>(m, "CompactLatticeWeight",
-                                   "Costs (``weight``) and the transition-ids that belong to them (``string``).")
+  py::class_<CompactLatticeWeight>(
+      m, "CompactLatticeWeight", "Costs (``weight``) and the transition-ids that belong to them (``string``).")
       .def(py::init([](const LatticeWeight &weight, std::vector<int32_t> string) {
              return CompactLatticeWeight{weight, std::move(string)};
            }),
@@ -88,7 +88,8 @@ void BindWeights(py::module_ &m) {
 }
 
 void BindArcs(py::module_ &m) {
-  py::class_<LatticeArc>(m, "LatticeArc", "``ilabel`` (transition-id), ``olabel`` (word), ``weight``, ``nextstate``.")
+  py::class_<LatticeArc>(m, "LatticeArc",
+                         "``ilabel`` (transition-id), ``olabel`` (word), ``weight``, ``nextstate``.")
       .def(py::init([](int32_t ilabel, int32_t olabel, const LatticeWeight &weight, int32_t nextstate) {
              return LatticeArc{ilabel, olabel, weight, nextstate};
            }),
@@ -181,8 +182,8 @@ void BindCommonFunctions(py::module_ &m) {
 
 void BindDeterminization(py::module_ &m) {
   m.def("determinize_lattice_phone_pruned",
-        [](const Lattice &lattice, const TransitionInformation &model, double beam, float delta, int64_t max_mem,
-           bool phone_determinize, bool word_determinize, bool minimize) {
+        [](const Lattice &lattice, const TransitionInformation &model, double beam, float delta,
+           int64_t max_mem, bool phone_determinize, bool word_determinize, bool minimize) {
           CompactLattice result;
           const bool complete = DeterminizeLatticePhonePruned(
               lattice, model, beam, {delta, max_mem, phone_determinize, word_determinize, minimize}, &result);
@@ -207,7 +208,7 @@ void BindCompactFunctions(py::module_ &m) {
     const float depth = CompactLatticeDepth(lattice, &num_frames);
     return std::make_pair(depth, num_frames);
   }, py::arg("clat"), Release(),
-        "Returns the mean number of arcs that cross a frame (1 for an empty lattice), and the number of frames.");
+        "Returns the mean number of arcs that cross a frame (1 for an empty lattice), and the frames.");
   m.def("compact_lattice_depth_per_frame", &CompactLatticeDepthPerFrame, py::arg("clat"), Release(),
         "Returns the number of arcs that cross each frame.");
   m.def("add_word_ins_pen_to_compact_lattice", &AddWordInsPenToCompactLattice, py::arg("word_ins_penalty"),
@@ -228,7 +229,7 @@ void BindCompactFunctions(py::module_ &m) {
     }
     return std::make_tuple(words, begins, lengths);
   }, py::arg("clat"),
-        "Returns the words of a linear lattice, their first frames and their lengths in frames (three lists).\n\n"
+        "Returns the words of a linear lattice, their first frames and their lengths in frames (lists).\n\n"
         "Word 0 stands for silence. Times are right only when the lattice was aligned with words.\n\n"
         "Raises:\n    LatticeError: the lattice is empty or not linear.");
   m.def("nbest", &Nbest, py::arg("clat"), py::arg("n"), Release());
@@ -252,8 +253,8 @@ void BindLatticeFunctions(py::module_ &m) {
     const LatticePosteriors result = LatticeForwardBackward(lattice);
     return std::make_tuple(result.total, result.frames, result.acoustic_like_sum);
   }, py::arg("lat"), Release(),
-        "Returns the log-probability of the lattice; for each frame the (transition-id, posterior) pairs; and the\n"
-        "expected acoustic log-likelihood.");
+        "Returns the log-probability of the lattice; for each frame the (transition-id, posterior) pairs;\n"
+        "and the expected acoustic log-likelihood.");
 }
 
 }  // namespace
@@ -262,7 +263,7 @@ void BindLat(py::module_ &m) {
   BindWeights(m);
   BindArcs(m);
   BindLattice<Lattice>(m, "LatticeVectorFst",
-                       "A state-level lattice: transition-ids in, words out. Costs are negated log-probabilities.");
+                       "A state-level lattice: transition-ids in, words out. Costs are negated logarithms.");
   BindLattice<CompactLattice>(m, "CompactLatticeVectorFst",
                               "A lattice of words whose weights carry the transition-ids.");
   py::class_<TransitionInformation>(m, "TransitionInformation",

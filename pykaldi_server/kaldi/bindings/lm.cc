@@ -52,8 +52,8 @@ void BindConstArpaLm(py::module_ &m) {
       }, py::arg("path"), Release(), "Writes an ARPA file with integers for words.");
   py::class_<ConstArpaLmDeterministicFst>(
       m, "ConstArpaLmDeterministicFst",
-      "A constant n-gram model as an automaton; states come to exist as arcs lead to them. For one thread at a\n"
-      "time.")
+      "A constant n-gram model as an automaton; states come to exist as arcs lead to them.\n\n"
+      "For one thread at a time.")
       .def(py::init([](SharedLm lm) { return ConstArpaLmDeterministicFst(std::move(lm)); }), py::arg("lm"))
       .def("start", &ConstArpaLmDeterministicFst::Start)
       .def("final", [](ConstArpaLmDeterministicFst &fst, int32_t state) {
@@ -89,8 +89,8 @@ void BindBuilder(py::module_ &m) {
 void BindRescoring(py::module_ &m) {
   py::class_<BackoffLm, std::shared_ptr<BackoffLm>>(
       m, "BackoffLm",
-      "An n-gram automaton (G.fst) prepared for rescoring: projected on its output and sorted. Immutable, shared\n"
-      "by all sessions.")
+      "An n-gram automaton (G.fst) prepared for rescoring: projected on its output and sorted.\n\n"
+      "Immutable, shared by all sessions.")
       .def(py::init<const ConstFst &>(), py::arg("fst"), Release())
       .def("num_states", &BackoffLm::NumStates);
   m.def("lattice_lmrescore", &LatticeLmRescore, py::arg("clat"), py::arg("lm"), py::arg("lm_scale"), Release());

@@ -1,7 +1,13 @@
 """Weighted transducers and symbol tables in OpenFst's formats (PyKaldi's ``kaldi.fstext``)."""
 
 from pykaldi_server.kaldi._core import (
+    CompactLatticeArc,
+    CompactLatticeVectorFst,
+    CompactLatticeWeight,
     FstFormat,
+    LatticeArc,
+    LatticeVectorFst,
+    LatticeWeight,
     LookaheadFst,
     LookaheadFstReader,
     StdArc,

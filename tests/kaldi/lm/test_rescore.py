@@ -43,13 +43,9 @@ many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCh
 COST_TOLERANCE = 2e-3  # the golden lattices have six digits an arc
 
 
-@pytest.fixture(scope="module", params=["golden", "shared_golden"])
-def general(request: pytest.FixtureRequest) -> Path:
-    root: Path = request.getfixturevalue(request.param)
-    return root / "general"
-
-
-def test_rescored_lattices_are_kaldis(general: Path, models: Path) -> None:
+@pytest.mark.parametrize("data", ["golden", "shared_golden"])
+def test_rescored_lattices_are_kaldis(request: pytest.FixtureRequest, models: Path, data: str) -> None:
+    general = request.getfixturevalue(data) / "general"
     old = read_backoff_lm(models / "english/rescore/G.fst")
     new = read_const_arpa(models / "english/rescore/G.carpa")
     symbols = word_symbols(models / "english/graph/words.txt")

@@ -38,7 +38,7 @@ struct DeterminizeLatticePrunedOptions {
   int64_t max_mem = -1;             // approximate bytes at which to stop early; no limit when not positive
   int64_t max_states = -1;          // of the result; no limit when not positive
   int64_t max_arcs = -1;            // of the result; no limit when not positive
-  float retry_cutoff = 0.5f;        // start again with a smaller beam when less than this part of it was reached
+  float retry_cutoff = 0.5f;        // start again with a smaller beam when less than this part was reached
 };
 
 struct DeterminizeLatticePhonePrunedOptions {

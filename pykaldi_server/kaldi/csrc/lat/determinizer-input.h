@@ -41,7 +41,9 @@ class DeterminizerInput {
   int32_t NumStates() const { return static_cast<int32_t>(finals_.size()); }
   // Labels from this one on are phones.
   int32_t FirstPhoneLabel() const { return first_phone_label_; }
-  ArcRange<const DeterminizerArc> EpsilonArcs(int32_t s) const { return Range(arcs_begin_[s], labels_begin_[s]); }
+  ArcRange<const DeterminizerArc> EpsilonArcs(int32_t s) const {
+    return Range(arcs_begin_[s], labels_begin_[s]);
+  }
   ArcRange<const DeterminizerArc> LabelArcs(int32_t s) const {
     return Range(labels_begin_[s], arcs_begin_[s + 1]);
   }

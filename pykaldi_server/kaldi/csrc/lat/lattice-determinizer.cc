@@ -242,7 +242,8 @@ void LatticeDeterminizer::QueueArcs(int32_t state) {
   for (size_t i = span.begin; i < span.begin + span.size; ++i) {
     const Element &element = elements_[i];
     for (const DeterminizerArc &arc : input_.LabelArcs(element.state)) {
-      candidates_.push_back({arc.label, arc.nextstate, Times(element.weight, arc.weight), element.string, &arc});
+      candidates_.push_back(
+          {arc.label, arc.nextstate, Times(element.weight, arc.weight), element.string, &arc});
     }
   }
   std::sort(candidates_.begin(), candidates_.end(), [](const Candidate &a, const Candidate &b) {
@@ -314,7 +315,10 @@ void LatticeDeterminizer::RebuildRepository() {
     for (OutputState &state : states_) {
       for_span(state.minimal_subset);
       use(&state.final_string);
-      for (OutputArc &arc : state.arcs) use(&arc.prefix), use(&arc.suffix);
+      for (OutputArc &arc : state.arcs) {
+        use(&arc.prefix);
+        use(&arc.suffix);
+      }
     }
     for (Initial &initial : initials_) {
       for_span(initial.subset);

@@ -1,6 +1,6 @@
 // Lattices: acyclic weighted automata whose paths are the hypotheses of an utterance.
 //
-//   Lattice         a transducer; input labels are transition-ids (0 for none), output labels words (0 for none)
+//   Lattice         a transducer; input labels are transition-ids, output labels words (0 for none)
 //   CompactLattice  an acceptor of words; each weight carries the string of transition-ids beside its costs
 //
 // Both are VectorLattice, which keeps the arcs of all states in one array: the arcs of a state are

@@ -285,7 +285,9 @@ void ConstArpaLm::WriteArpa(std::ostream &out) const {
     CollectNgrams(UnigramState(word), &words, &lines_by_order, &counts);
   }
   out << "\n\\data\\\n";
-  for (int32_t order = 1; order <= ngram_order_; ++order) out << "ngram " << order << "=" << counts[order] << "\n";
+  for (int32_t order = 1; order <= ngram_order_; ++order) {
+    out << "ngram " << order << "=" << counts[order] << "\n";
+  }
   for (int32_t order = 1; order <= ngram_order_; ++order) {
     out << "\n\\" << order << "-grams:\n" << lines_by_order[order];
   }

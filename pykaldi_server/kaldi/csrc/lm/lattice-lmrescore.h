@@ -21,8 +21,8 @@
 namespace pykaldi {
 
 // The paths of the lattice that the model accepts, the model's costs added to the graph costs. Arcs without
-// a word leave the model where it is. Throws LatticeError when the lattice has a cycle, or when the result would
-// be absurdly large.
+// a word leave the model where it is. Throws LatticeError when the lattice has a cycle, or when the result
+// would be absurdly large.
 CompactLattice ComposeCompactLatticeDeterministic(const CompactLattice &lattice,
                                                   DeterministicOnDemandFst *lm);
 CompactLattice ComposeCompactLatticeBackoff(const CompactLattice &lattice, const BackoffLm &lm);
