@@ -1,4 +1,4 @@
-"""CPU milliseconds of what follows the search of a segment: lattice, n-best list, times, confidences, rescoring.
+"""CPU milliseconds of what follows the search: lattice, rescoring, n-best list, times, confidences.
 
 Decodes every recording of a file of log-likelihoods, then does each step several times and prints the least.
 Usage:
