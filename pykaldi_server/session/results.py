@@ -5,6 +5,7 @@ confidences come from minimum Bayes risk statistics over the lattice, with the w
 (as the original's plugin does), so that a confidence is the probability of the word at its place.
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ from pykaldi_server.kaldi.lat.functions import get_linear_symbol_sequence, nbest
 from pykaldi_server.kaldi.lat.sausages import MinimumBayesRisk, MinimumBayesRiskOptions
 from pykaldi_server.session.events import AlignedPhone, AlignedWord, Hypothesis
 from pykaldi_server.session.model import Model
+
+logger = logging.getLogger(__name__)
 
 _KEEP_WORDS = MinimumBayesRiskOptions(decode_mbr=False)
 
@@ -43,11 +46,38 @@ def final_hypotheses(model: Model, lattice: CompactLatticeVectorFst) -> tuple[Hy
     if model.rescorer is not None:
         lattice = model.rescorer.rescore(lattice)
     _scale(model, lattice)
-    aligned = lattice
-    if model.word_boundary is not None:
-        _, aligned = word_align_lattice(lattice, model.transitions, model.word_boundary)
+    aligned, has_times = _align(model, lattice)
     paths = nbest(lattice, model.options.num_nbest)
-    return tuple(_hypothesis(model, lattice, aligned, path, rank) for rank, path in enumerate(paths))
+    hypotheses = []
+    for rank, path in enumerate(paths):
+        _, words, weight = get_linear_symbol_sequence(path)
+        if model.options.decode_mbr and rank == 0:
+            words = MinimumBayesRisk(aligned).get_one_best()
+        aligned_words = _align_words(model, aligned, words)
+        confidences = [word.confidence for word in aligned_words]
+        hypotheses.append(
+            Hypothesis(
+                transcript=transcript(model, words),
+                likelihood=-(weight.value1 + weight.value2),
+                confidence=sum(confidences) / len(confidences) if confidences else None,
+                words=aligned_words if has_times else (),
+                phones=_align_phones(model, lattice, path) if model.options.do_phone_alignment else (),
+            )
+        )
+    return tuple(hypotheses)
+
+
+def _align(model: Model, lattice: CompactLatticeVectorFst) -> tuple[CompactLatticeVectorFst, bool]:
+    """Aligns a lattice with words where that is possible; tells whether its times are those of words."""
+    if model.word_boundary is None:
+        return lattice, False
+    complete, aligned = word_align_lattice(lattice, model.transitions, model.word_boundary)
+    if aligned.num_states() == 0:
+        logger.warning("a lattice could not be aligned with words; its result has no times")
+        return lattice, False
+    if not complete:
+        logger.debug("a word at the end of a segment is not complete")
+    return aligned, True
 
 
 def _scale(model: Model, lattice: CompactLatticeVectorFst) -> None:
@@ -55,27 +85,6 @@ def _scale(model: Model, lattice: CompactLatticeVectorFst) -> None:
     acoustic_scale = 1.0 / model.acoustics.acoustic_scale if model.options.inverse_scale else 1.0
     if (model.options.lmwt_scale, acoustic_scale) != (1.0, 1.0):
         lattice.scale(model.options.lmwt_scale, acoustic_scale)
-
-
-def _hypothesis(
-    model: Model,
-    lattice: CompactLatticeVectorFst,
-    aligned: CompactLatticeVectorFst,
-    path: CompactLatticeVectorFst,
-    rank: int,
-) -> Hypothesis:
-    _, words, weight = get_linear_symbol_sequence(path)
-    if model.options.decode_mbr and rank == 0:
-        words = MinimumBayesRisk(aligned).get_one_best()
-    aligned_words = _align_words(model, aligned, words)
-    confidences = [word.confidence for word in aligned_words]
-    return Hypothesis(
-        transcript=transcript(model, words),
-        likelihood=-(weight.value1 + weight.value2),
-        confidence=sum(confidences) / len(confidences) if confidences else None,
-        words=aligned_words if model.word_boundary is not None else (),
-        phones=_align_phones(model, lattice, path) if model.options.do_phone_alignment else (),
-    )
 
 
 def _align_words(
