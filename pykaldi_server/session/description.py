@@ -12,6 +12,7 @@ from pykaldi_server.kaldi.nnet2 import AmNnet
 from pykaldi_server.kaldi.nnet3 import AmNnetSimple, Nnet
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.session.gmm import GmmAcoustics
+from pykaldi_server.session.graph import describe_graph
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.nnet2 import Nnet2Acoustics
 from pykaldi_server.session.nnet3 import Nnet3Acoustics
@@ -44,7 +45,7 @@ def describe_model(model: Model) -> Iterator[Line]:
     yield "decoder frame", f"{1000 * model.frame_shift_s:g} ms"
     yield from describe_acoustics(model.acoustics)
     yield from _transition_model(model.acoustics.transition_model)
-    yield "graph", f"{model.graph.num_states():,} states, {model.graph.num_arcs():,} arcs"
+    yield "graph", describe_graph(model.graph)
     yield "words", f"{model.words.num_symbols():,} symbols"
     yield "phones", "no table" if model.phones is None else f"{model.phones.num_symbols():,} symbols"
     yield "word times", "no (no word_boundary.int)" if model.word_boundary is None else "yes"

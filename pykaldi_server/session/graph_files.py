@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
 
 DEFAULT_GRAPH = "graph"
+HCLG_NAME = "HCLG.fst"
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class GraphFiles:
 
     directory: Path
     graph: Path
-    words: Path
+    words: Path | None
     phones: Path | None
     word_boundary: Path | None
 
@@ -33,8 +35,8 @@ def find_graph(directory: Path, name: str | None) -> GraphFiles:
     folder = _folder(directory, name)
     return GraphFiles(
         directory=folder,
-        graph=first_of(folder, "a graph", "HCLG.fst"),
-        words=first_of(folder, "a table of words", "words.txt"),
+        graph=first_of(folder, "a graph", HCLG_NAME, HCL_NAME),
+        words=optional(folder / "words.txt"),
         phones=optional(folder / "phones.txt", directory / "phones.txt"),
         word_boundary=optional(
             folder / "phones" / "word_boundary.int",

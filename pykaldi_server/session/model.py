@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.fstext import StdConstFst, SymbolTable, read_decoding_graph
+from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
 from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
 from pykaldi_server.kaldi.lat.functions import TransitionInformation, transition_information
 from pykaldi_server.kaldi.online2 import EndpointDetector
 from pykaldi_server.session.gmm_layout import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.graph import load_graph
 from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.model_source import ModelSource
 from pykaldi_server.session.online_layout import is_online_layout, read_online_layout
@@ -50,7 +51,7 @@ class Model:
     name: str
     options: SessionOptions
     acoustics: Acoustics
-    graph: StdConstFst
+    graph: DecodingGraph
     words: SymbolTable
     phones: SymbolTable | None
     endpoint: EndpointDetector | None
@@ -89,12 +90,13 @@ class Model:
         start = time.perf_counter()
         source = read_source(path, {name: str(value) for name, value in overrides.items()})
         transition_model = source.acoustics.transition_model
+        graph, words = _load_graph(source)
         model = cls(
             name=source.name,
             options=source.session,
             acoustics=source.acoustics,
-            graph=_read_graph(source),
-            words=SymbolTable.read_text(str(source.words)),
+            graph=graph,
+            words=words,
             phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
             endpoint=_endpoint_detector(source),
             transitions=transition_information(transition_model),
@@ -155,15 +157,15 @@ def _packaged_model(name: str) -> Path | None:
     return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
 
 
-def _read_graph(source: ModelSource) -> StdConstFst:
-    graph = read_decoding_graph(source.graph)
+def _load_graph(source: ModelSource) -> tuple[DecodingGraph, SymbolTable]:
+    graph, words = load_graph(source.graph, source.words)
     transition_ids = source.acoustics.transition_model.num_transition_ids()
     if graph.max_input_label() > transition_ids:
         raise ConfigError(
             f"{source.graph}: expected transition-ids up to {transition_ids}, found "
             f"{graph.max_input_label()}; the graph belongs to another model"
         )
-    return graph
+    return graph, words
 
 
 def _endpoint_detector(source: ModelSource) -> EndpointDetector | None:

@@ -32,8 +32,8 @@ class ModelSource:
     Attributes:
         name: what clients call it.
         acoustics: the acoustic model with its features.
-        graph: the search graph, ``HCLG.fst``.
-        words: table of the graph's output symbols.
+        graph: the search graph, ``HCLG.fst``, or ``HCLr.fst`` where it comes in parts.
+        words: table of the graph's output symbols, if it is a file of its own.
         phones: table of phones, if there is one.
         word_boundary: which phones begin and end words, if known.
         session: options of sessions.
@@ -44,7 +44,7 @@ class ModelSource:
     name: str
     acoustics: Acoustics
     graph: Path
-    words: Path
+    words: Path | None
     phones: Path | None
     word_boundary: Path | None
     session: SessionOptions

@@ -3,6 +3,7 @@
     am/final.mdl                          final.mdl
     conf/mfcc.conf, conf/model.conf       mfcc.conf
     graph/HCLG.fst, graph/words.txt       HCLG.fst, words.txt
+    graph/HCLr.fst, Gr.fst, ...           HCLr.fst, Gr.fst, disambig_tid.int
     graph/phones/word_boundary.int        word_boundary.int
     ivector/final.ie, ...                 ivector/final.ie, ...
     rescore/G.fst, rescore/G.carpa

@@ -12,6 +12,7 @@
 #include "csrc/base/error.h"
 #include "csrc/base/exclusive-use.h"
 #include "csrc/decoder/lattice-faster-online-decoder.h"
+#include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/lookahead-fst.h"
 
@@ -30,6 +31,7 @@ py::array_t<int32_t> ToArray(const std::vector<int32_t> &values) {
 
 // What a decoder searches: the graph that all share, or a reader of its own.
 std::shared_ptr<const ConstFst> ReaderOf(std::shared_ptr<ConstFst> graph) { return graph; }
+std::shared_ptr<const CompiledGraph> ReaderOf(std::shared_ptr<CompiledGraph> graph) { return graph; }
 std::shared_ptr<LookaheadFstReader> ReaderOf(std::shared_ptr<LookaheadFst> graph) {
   return std::make_shared<LookaheadFstReader>(std::move(graph));
 }
@@ -158,6 +160,7 @@ void BindDecoder(py::module_ &m) {
       .def_readonly("num_links", &SearchStatistics::num_links, "Links between tokens created.");
 
   BindDecoderOf<ConstFst>(m, "LatticeFasterOnlineDecoder");
+  BindDecoderOf<CompiledGraph>(m, "CompiledFasterOnlineDecoder");
   BindDecoderOf<LookaheadFst>(m, "LookaheadFasterOnlineDecoder");
 }
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "csrc/fst/compiled-graph.h"
+#include "csrc/fst/graph-compiler.h"
 #include "csrc/fst/lookahead-composition.h"
 #include "csrc/fst/lookahead-fst.h"
 
@@ -53,10 +55,45 @@ void BindReader(py::module_ &m) {
           py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.");
 }
 
+void BindCompiledGraph(py::module_ &m) {
+  py::class_<CompiledGraph, std::shared_ptr<CompiledGraph>>(
+      m, "CompiledGraph",
+      "A composed graph in a compact file, which is mapped: all processes share its pages. See\n"
+      "csrc/fst/compiled-graph.h.")
+      .def_static(
+          "read", [](const std::string &path) { return std::make_shared<CompiledGraph>(path); },
+          py::arg("path"), Release(),
+          "Opens a file and checks all of it.\n\n"
+          "Raises:\n    FileNotFoundError: there is no such file.\n"
+          "    ModelFormatError: the file is damaged or of another kind; names the byte.")
+      .def_static(
+          "read_fingerprint",
+          [](const std::string &path) { return py::bytes(CompiledGraph::ReadFingerprint(path)); },
+          py::arg("path"), "What the file says that it was made of, 32 bytes; nothing else is checked.")
+      .def("num_states", &CompiledGraph::NumStates)
+      .def("num_arcs", &CompiledGraph::NumArcs)
+      .def("max_input_label", &CompiledGraph::MaxInputLabel)
+      .def("output_symbols", &CompiledGraph::OutputSymbols, "The embedded table of words, or None.")
+      .def("to_const", &CompiledGraph::ToConst, Release(),
+           "Copies the graph as a `StdConstFst`, whose states are in the order of the file.");
+}
+
+// Composes without the GIL, takes it to report.
+void Compile(const LookaheadFst &fst, const std::string &path, const std::string &directory,
+             const std::string &fingerprint, const py::function &progress) {
+  const CompileProgress report = [&progress](const char *what, int64_t done, int64_t total) {
+    py::gil_scoped_acquire acquire;
+    progress(what, done, total);
+  };
+  py::gil_scoped_release release;
+  CompileGraph(fst.Composition(), path, directory, fingerprint, report);
+}
+
 }  // namespace
 
 void BindLookahead(py::module_ &m) {
   BindReader(m);
+  BindCompiledGraph(m);
   py::class_<LookaheadFst, std::shared_ptr<LookaheadFst>>(
       m, "LookaheadFst",
       "The composition of HCLr.fst and Gr.fst, made while it is searched; all decoders of a process share "
@@ -89,7 +126,9 @@ void BindLookahead(py::module_ &m) {
           "States in the present store.")
       .def(
           "num_store_bytes", [](const LookaheadFst &fst) { return fst.Store()->NumBytes(); },
-          "Memory of the present store.");
+          "Memory of the present store.")
+      .def("compile", &Compile, py::arg("path"), py::arg("directory"), py::arg("fingerprint"),
+           py::arg("progress"), "Composes everything and writes a file for `CompiledGraph`.");
 }
 
 }  // namespace pykaldi

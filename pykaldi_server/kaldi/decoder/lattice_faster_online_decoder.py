@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi import _core
-from pykaldi_server.kaldi._core import BestPath, LookaheadFst, SearchStatistics, StdConstFst
+from pykaldi_server.kaldi._core import BestPath, CompiledGraph, LookaheadFst, SearchStatistics, StdConstFst
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.util.options import Options, option
 
@@ -29,6 +29,7 @@ _INT32_MAX = 2**31 - 1
 # The search is compiled for each kind of graph.
 _CORE_CLASSES = {
     StdConstFst: _core.LatticeFasterOnlineDecoder,
+    CompiledGraph: _core.CompiledFasterOnlineDecoder,
     LookaheadFst: _core.LookaheadFasterOnlineDecoder,
 }
 _CORE_FIELDS = [

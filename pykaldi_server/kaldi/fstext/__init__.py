@@ -4,6 +4,7 @@ from pykaldi_server.kaldi._core import (
     CompactLatticeArc,
     CompactLatticeVectorFst,
     CompactLatticeWeight,
+    CompiledGraph,
     FstFormat,
     LatticeArc,
     LatticeVectorFst,
@@ -15,7 +16,14 @@ from pykaldi_server.kaldi._core import (
     StdVectorFst,
     SymbolTable,
 )
-from pykaldi_server.kaldi.fstext.lookahead import DecodingGraph, read_disambig_labels, read_lookahead_graph
+from pykaldi_server.kaldi.fstext.lookahead import (
+    DecodingGraph,
+    compile_graph,
+    compiled_for,
+    graph_fingerprint,
+    read_disambig_labels,
+    read_lookahead_graph,
+)
 from pykaldi_server.kaldi.fstext.utils import indices_to_symbols, read_decoding_graph, read_fst_kaldi
 
 NO_STATE_ID = -1

@@ -193,13 +193,14 @@ def test_disambiguation_labels_are_labels(tmp_path: Path, word: str) -> None:
 
 def test_missing_and_empty_graphs(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_lookahead_graph(tmp_path / "HCLr.fst", tmp_path / "Gr.fst")
-    hcl = write(tmp_path, "HCLr.fst", pack_olabel_lookahead([(0.0, [])]))
-    grammar = write(tmp_path, "Gr.fst", pack_ngram(MODEL))
+        read_lookahead_graph(tmp_path)
+    write(tmp_path, "Gr.fst", pack_ngram(MODEL))
+    write(tmp_path, "HCLr.fst", pack_olabel_lookahead([(0.0, [])]))
     with pytest.raises(ModelFormatError, match="a decoding graph"):
-        read_lookahead_graph(hcl, grammar)
+        read_lookahead_graph(tmp_path)
+    write(tmp_path, "HCLr.fst", pack_ngram(MODEL))
     with pytest.raises(ModelFormatError, match='"olabel_lookahead"'):
-        read_lookahead_graph(grammar, hcl)
+        read_lookahead_graph(tmp_path)
 
 
 # The English demo model. Log-likelihoods are those that Kaldi's decoder saw; Kaldi searched the graph that
@@ -212,10 +213,7 @@ def trans_model(models: Path) -> TransitionModel:
 
 
 def english_graph(models: Path, **options: int) -> LookaheadFst:
-    folder = models / "english" / "graph"
-    return read_lookahead_graph(
-        folder / "HCLr.fst", folder / "Gr.fst", folder / "disambig_tid.int", **options
-    )
+    return read_lookahead_graph(models / "english" / "graph", **options)
 
 
 def decode(graph: LookaheadFst, trans_model: TransitionModel, loglikes: np.ndarray) -> BestPath:

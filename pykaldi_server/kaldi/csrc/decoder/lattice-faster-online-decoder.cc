@@ -7,6 +7,7 @@
 
 #include "csrc/base/error.h"
 #include "csrc/decoder/raw-lattice.h"
+#include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/lookahead-fst.h"
 
@@ -181,7 +182,7 @@ float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes) 
     if (i + kPrefetchArcs < num_active) graph_->PrefetchArcs(sources[active_[i + kPrefetchArcs]].state);
     const int32_t source = active_[i];
     const float source_cost = sources[source].tot_cost;
-    const ArcSpan arcs = graph_->Arcs(sources[source].state);
+    const auto arcs = graph_->Arcs(sources[source].state);
     statistics_.num_arcs += static_cast<int64_t>(arcs.size());
     for (const StdArc &arc : arcs) {
       const int32_t pdf = pdf_of_label[arc.ilabel];
@@ -240,17 +241,18 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
   }
   int32_t place = epsilon_begin_[token];
   const int32_t end = place + num_epsilons;
-  for (const StdArc *arc = graph_->Arcs(source.state).begin(); place < end; ++arc) {
+  for (auto place_of_arc = graph_->Arcs(source.state).begin(); place < end; ++place_of_arc) {
     ++statistics_.num_arcs;
-    if (arc->ilabel != 0) continue;
-    const float tot_cost = source.tot_cost + arc->weight;
+    const StdArc arc = *place_of_arc;
+    if (arc.ilabel != 0) continue;
+    const float tot_cost = source.tot_cost + arc.weight;
     if (tot_cost < cutoff) {
       int32_t target;
-      const bool improved = Relax(arc->nextstate, tot_cost, ~place, &target);
-      epsilon_links_[place] = {token, target, 0, arc->olabel, arc->weight, 0};
+      const bool improved = Relax(arc.nextstate, tot_cost, ~place, &target);
+      epsilon_links_[place] = {token, target, 0, arc.olabel, arc.weight, 0};
       if (improved) {
         if (static_cast<size_t>(target) == epsilon_begin_.size()) epsilon_begin_.push_back(kNotExpanded);
-        if (graph_->NumInputEpsilons(arc->nextstate) != 0) queue_.push_back(target);
+        if (graph_->NumInputEpsilons(arc.nextstate) != 0) queue_.push_back(target);
       }
     }
     ++place;
@@ -349,6 +351,7 @@ CurrentBestPath &LatticeFasterOnlineDecoder<Graph>::UpdateBestPath() {
 }
 
 template class LatticeFasterOnlineDecoder<const ConstFst>;
+template class LatticeFasterOnlineDecoder<const CompiledGraph>;
 template class LatticeFasterOnlineDecoder<LookaheadFstReader>;
 
 }  // namespace pykaldi

@@ -12,7 +12,7 @@
 //
 //   int32_t Start()                      the start state, kNoStateId when there is none
 //   float Final(state)                   the final cost, +infinity when the state is not final
-//   ArcSpan Arcs(state)                  its arcs; valid until Arcs is called again
+//   range Arcs(state)                    its arcs, with begin(), end() and size(); elements are StdArc
 //   uint32_t NumInputEpsilons(state)     how many of them have no input label
 //   int32_t MaxInputLabel()              no input label is higher
 //   void PrefetchState/PrefetchArcs(state)   hints that Arcs will be called

@@ -16,8 +16,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "csrc/base/growing-array.h"
+#include "csrc/fst/composed-state-table.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/lookahead-composition.h"
 
@@ -25,81 +28,64 @@ namespace pykaldi {
 
 class CompositionStore {
  public:
-  // The composition must outlive the store.
-  explicit CompositionStore(const LookaheadComposition &composition);
-  ~CompositionStore();
+  explicit CompositionStore(std::shared_ptr<const LookaheadComposition> composition)
+      : composition_(std::move(composition)) {}
   CompositionStore(const CompositionStore &) = delete;
   CompositionStore &operator=(const CompositionStore &) = delete;
 
   // The number of a state; a new one when it was not there.
-  int32_t FindOrAdd(const ComposedState &state);
-  const ComposedState &State(int32_t state) const { return Node(state).state; }
+  int32_t FindOrAdd(const ComposedState &state) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return FindOrAddLocked(state);
+  }
+  const ComposedState &State(int32_t state) const { return table_.State(state); }
 
   ArcSpan Arcs(int32_t state) {
     const ExpandedState &expanded = Expanded(state);
-    const StdArc *arcs = expanded.Arcs();
-    return {arcs, arcs + expanded.num_arcs};
+    return {expanded.Arcs(), expanded.Arcs() + expanded.num_arcs};
   }
   uint32_t NumInputEpsilons(int32_t state) { return Expanded(state).num_input_epsilons; }
 
-  // Bring a state, or its arcs if they are there, into the processor's cache.
-  void PrefetchState(int32_t state) const { __builtin_prefetch(&Node(state)); }
+  // Bring what is known of a state, or its arcs if they are there, into the processor's cache.
+  void PrefetchState(int32_t state) const { __builtin_prefetch(&expanded_[state]); }
   void PrefetchArcs(int32_t state) const {
-    __builtin_prefetch(Node(state).expanded.load(std::memory_order_relaxed));
+    __builtin_prefetch(expanded_[state].load(std::memory_order_relaxed));
   }
 
   int32_t NumStates() const { return num_states_.load(std::memory_order_relaxed); }
-  // The memory of everything, as good as.
+  // The memory of everything.
   size_t NumBytes() const { return num_bytes_.load(std::memory_order_relaxed); }
 
  private:
-  // What is known of a state once someone has asked for its arcs, which stand behind it.
+  // What is known of a state once someone has asked for its arcs; they stand behind it.
   struct ExpandedState {
     uint32_t num_arcs;
     uint32_t num_input_epsilons;
     const StdArc *Arcs() const { return reinterpret_cast<const StdArc *>(this + 1); }
   };
-  struct StateNode {
-    std::atomic<const ExpandedState *> expanded{nullptr};
-    ComposedState state;
-  };
 
-  static constexpr int32_t kNodesPerBlockLog2 = 16;
-  static constexpr int32_t kNodesPerBlock = 1 << kNodesPerBlockLog2;
-  static constexpr size_t kMaxBlocks = (size_t{1} << 31) / kNodesPerBlock;
   static constexpr size_t kArcBlockBytes = size_t{1} << 18;
-  static constexpr size_t kFirstBuckets = 1024;
-  static constexpr int32_t kEmptyBucket = -1;
 
-  const StateNode &Node(int32_t state) const {
-    const StateNode *block = blocks_[state >> kNodesPerBlockLog2].load(std::memory_order_acquire);
-    return block[state & (kNodesPerBlock - 1)];
-  }
-  StateNode &Node(int32_t state) {
-    StateNode *block = blocks_[state >> kNodesPerBlockLog2].load(std::memory_order_acquire);
-    return block[state & (kNodesPerBlock - 1)];
-  }
   const ExpandedState &Expanded(int32_t state) {
-    const ExpandedState *expanded = Node(state).expanded.load(std::memory_order_acquire);
+    const ExpandedState *expanded = expanded_[state].load(std::memory_order_acquire);
     return expanded != nullptr ? *expanded : Expand(state);
   }
 
   const ExpandedState &Expand(int32_t state);
   // These need the lock.
   int32_t FindOrAddLocked(const ComposedState &state);
-  void AddBlock(size_t position);
-  void GrowBuckets();
   char *Allocate(size_t num_bytes);
+  void CountBytes();
 
-  const LookaheadComposition &composition_;
-  std::unique_ptr<std::atomic<StateNode *>[]> blocks_;
+  const std::shared_ptr<const LookaheadComposition> composition_;
   std::atomic<int32_t> num_states_{0};
   std::atomic<size_t> num_bytes_{0};
 
-  std::mutex mutex_;
-  // Guarded by mutex_.
-  std::vector<int32_t> buckets_;  // open addressing: states by their hash
+  std::mutex mutex_;  // held to change what follows
+  ComposedStateTable table_;
+  GrowingArray<std::atomic<const ExpandedState *>> expanded_;  // of each state; null: nobody has asked
   std::vector<std::unique_ptr<char[]>> arc_blocks_;
+  size_t num_arc_bytes_ = 0;    // of all arc blocks
   char *free_begin_ = nullptr;  // of the newest arc block
   size_t num_free_ = 0;
 };

@@ -47,10 +47,8 @@ class LookaheadFst {
   }
 
  private:
-  // The store keeps the composition alive.
   std::shared_ptr<CompositionStore> NewStore() const {
-    return {new CompositionStore(*composition_),
-            [composition = composition_](CompositionStore *store) { delete store; }};
+    return std::make_shared<CompositionStore>(composition_);
   }
 
   const std::shared_ptr<const LookaheadComposition> composition_;

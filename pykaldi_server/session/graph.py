@@ -1,0 +1,118 @@
+"""Chooses the graph that a model is decoded with.
+
+A folder has a graph in one of two forms: ``HCLG.fst``, or ``HCLr.fst`` and ``Gr.fst``, which are composed
+while they are searched. The composition can be compiled beforehand, by `compile_graph` or in the background,
+into ``composed.graph`` in the folder itself or into a file of the user's cache. A compiled graph is used as
+long as it was made of the parts that are there: their contents are compared, not their dates.
+
+Words are named by the table that is embedded in the graph, as in Vosk, or else by ``words.txt``.
+"""
+
+import atexit
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.fstext import (
+    CompiledGraph,
+    DecodingGraph,
+    LookaheadFst,
+    SymbolTable,
+    compiled_for,
+    graph_fingerprint,
+    read_decoding_graph,
+    read_lookahead_graph,
+)
+from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
+
+logger = logging.getLogger(__name__)
+
+COMPILED_NAME = "composed.graph"
+
+_COMPILE_SCRIPT = """
+import os, sys
+from pykaldi_server.kaldi.fstext import compile_graph
+os.nice(10)
+compile_graph(*sys.argv[1:])
+"""
+
+
+def load_graph(path: Path, words: Path | None) -> tuple[DecodingGraph, SymbolTable]:
+    """Loads a graph, and the table of its output labels.
+
+    Args:
+        path: ``HCLG.fst``, or ``HCLr.fst`` with its neighbours.
+        words: ``words.txt``; not needed where the graph has a table.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFormatError: a file is damaged or of another kind.
+        ConfigError: there is no table of words.
+    """
+    if is_lookahead(path):
+        compiled = find_compiled(path.parent)
+        graph = CompiledGraph.read(os.fspath(compiled)) if compiled else read_lookahead_graph(path.parent)
+        logger.info(
+            "%s: %s", path.parent, f"compiled in {compiled}" if compiled else "composed in the search"
+        )
+    else:
+        graph = read_decoding_graph(path)
+    table = graph.output_symbols()
+    if table is None and words is None:
+        raise ConfigError(f"{path}: expected a table of words, in the graph or in words.txt, found none")
+    return graph, table or SymbolTable.read_text(str(words))
+
+
+def describe_graph(graph: DecodingGraph) -> str:
+    """Says of what kind a graph is, and how large."""
+    if isinstance(graph, LookaheadFst):
+        return "composed while it is searched"
+    kind = "compiled" if isinstance(graph, CompiledGraph) else "static"
+    return f"{kind}, {graph.num_states():,} states, {graph.num_arcs():,} arcs"
+
+
+def is_lookahead(path: Path) -> bool:
+    """Whether a graph's file is the first part of a lookahead graph."""
+    return path.name == HCL_NAME
+
+
+def find_compiled(folder: Path) -> Path | None:
+    """The compiled form of the lookahead graph in a folder, if there is one that is up to date."""
+    there = [path for path in (folder / COMPILED_NAME, cached_path(folder)) if path.exists()]
+    if not there:
+        return None
+    fingerprint = graph_fingerprint(folder)
+    return next((path for path in there if compiled_for(path, fingerprint)), None)
+
+
+def cached_path(folder: Path) -> Path:
+    """The file for the graph in a folder, in the user's cache, ``$XDG_CACHE_HOME/pykaldi-server``."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = folder.resolve()
+    digest = hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
+    return cache / "pykaldi-server" / f"{'-'.join(place.parts[-3:])}-{digest}.graph"
+
+
+def compile_in_background(folder: Path) -> "subprocess.Popen[bytes] | None":
+    """Compiles the lookahead graph in a folder into the user's cache, unless that was done.
+
+    Another process does it, with low priority, and ends with this one. It fails where there is not enough
+    room; everything works without it.
+
+    Returns:
+        The process, or None when there is nothing to do.
+    """
+    if find_compiled(folder) is not None:
+        return None
+    out = cached_path(folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(folder), os.fspath(out)], stdin=subprocess.DEVNULL
+    )
+    atexit.register(process.terminate)
+    logger.info("%s: compiling into %s", folder, out)
+    return process
