@@ -9,7 +9,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.fstext import StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.online2 import EndpointDetector
 from pykaldi_server.kaldi.online2.feature_pipeline import OnlineFeaturePipeline, OnlineFeaturePipelineInfo
@@ -40,7 +40,7 @@ class GmmAcoustics(Acoustics):
         self.acoustic_scale = options.acoustic_scale
 
     def start(
-        self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
+        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None = None
     ) -> "GmmStream":
         return GmmStream(self, graph, endpoint, adaptation_state)
 
@@ -51,7 +51,7 @@ class GmmStream(RestartingStream):
     def __init__(
         self,
         acoustics: GmmAcoustics,
-        graph: StdConstFst,
+        graph: DecodingGraph,
         endpoint: EndpointDetector | None,
         adaptation_state: str | None,
     ):

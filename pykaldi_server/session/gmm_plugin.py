@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
-from pykaldi_server.kaldi.fstext import StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
@@ -80,7 +80,7 @@ class GmmPluginAcoustics(Acoustics):
         self.scorer(GmmPluginPipeline(options.features, lda_mat))
 
     def start(
-        self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
+        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None = None
     ) -> "GmmPluginStream":
         """Starts a stream; the plugin's own rule, not ``endpoint``, ends segments."""
         return GmmPluginStream(self, graph)
@@ -93,7 +93,7 @@ class GmmPluginAcoustics(Acoustics):
 class GmmPluginStream(Stream):
     """The state of one stream."""
 
-    def __init__(self, acoustics: GmmPluginAcoustics, graph: StdConstFst):
+    def __init__(self, acoustics: GmmPluginAcoustics, graph: DecodingGraph):
         self._acoustics = acoustics
         self._pipeline = GmmPluginPipeline(acoustics.options.features, acoustics.lda_mat)
         self._scorer = acoustics.scorer(self._pipeline)

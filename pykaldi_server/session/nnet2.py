@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
-from pykaldi_server.kaldi.fstext import StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import determinize_lattice_phone_pruned, transition_information
@@ -56,7 +56,7 @@ class Nnet2Acoustics(Acoustics):
         )
 
     def start(
-        self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
+        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None = None
     ) -> "Nnet2Stream":
         return Nnet2Stream(self, graph, endpoint, adaptation_state)
 
@@ -67,7 +67,7 @@ class Nnet2Stream(RestartingStream):
     def __init__(
         self,
         acoustics: Nnet2Acoustics,
-        graph: StdConstFst,
+        graph: DecodingGraph,
         endpoint: EndpointDetector | None,
         adaptation_state: str | None,
     ):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
-from pykaldi_server.kaldi.fstext import StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import determinize_lattice_phone_pruned, transition_information
@@ -58,7 +58,7 @@ class Nnet3Acoustics(Acoustics):
         return DecodableNnetLoopedOnline(self.network, pipeline.input_feature(), pipeline.ivector_feature())
 
     def start(
-        self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None = None
+        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None = None
     ) -> "Nnet3Stream":
         return Nnet3Stream(self, graph, endpoint, adaptation_state)
 
@@ -73,7 +73,7 @@ class Nnet3Stream(Stream):
     def __init__(
         self,
         acoustics: Nnet3Acoustics,
-        graph: StdConstFst,
+        graph: DecodingGraph,
         endpoint: EndpointDetector | None,
         adaptation_state: str | None,
     ):

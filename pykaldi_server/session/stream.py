@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.fstext import StdConstFst
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.online2 import EndpointDetector
@@ -70,7 +70,7 @@ class Acoustics(ABC):
 
     @abstractmethod
     def start(
-        self, graph: StdConstFst, endpoint: EndpointDetector | None, adaptation_state: str | None
+        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None
     ) -> Stream:
         """Starts a stream.
 

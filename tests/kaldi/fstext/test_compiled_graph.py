@@ -1,0 +1,287 @@
+"""Compiled graphs are the composition, trimmed; damage is named; files are replaced whole or not at all."""
+
+import math
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damage import damaged, limited_memory
+from golden_data import best_paths
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from lookahead_files import (
+    History,
+    Model,
+    Paths,
+    States,
+    composed_paths,
+    grammar_states,
+    hcl_states,
+    ngram_models,
+    ngram_states,
+    pack_const,
+    pack_ngram,
+    pack_olabel_lookahead,
+    write,
+)
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ModelFormatError
+from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.fstext import (
+    CompiledGraph,
+    StdConstFst,
+    compile_graph,
+    compiled_for,
+    graph_fingerprint,
+    read_lookahead_graph,
+)
+from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.util.io import KaldiReader
+
+# Weights that are pushed ahead are rounded to 1/1024.
+COST_TOLERANCE = 0.01
+OPTIONS = LatticeFasterDecoderOptions(beam=13.0, max_active=7000, min_active=200, lattice_beam=6.0)
+
+# A word of each of these labels, which need one, two, three and four bytes; state 0 has too many arcs to be
+# counted in a byte.
+LABELS = [1, 70, 300, 70_000, 2**24 + 1]
+WIDE_HCL: States = [
+    (1.5, [(label + i, label, 0.5 * i, 1 if i % 2 else 0) for label in LABELS for i in range(20)]),
+    (0.0, [(5, 0, 0.25, 2)]),
+    (math.inf, [(0, 0, 0.75, 0)]),
+]
+ANY_WORD: Model = {(): History(0.0, 0.0, dict.fromkeys(LABELS, 0.0)), (0,): History(0.5)}
+
+
+def make_folder(folder: Path, hcl: bytes, grammar: bytes, disambig: str = "") -> Path:
+    write(folder, "HCLr.fst", hcl)
+    write(folder, "Gr.fst", grammar)
+    write(folder, "disambig_tid.int", disambig.encode())
+    return folder
+
+
+def compiled(folder: Path) -> CompiledGraph:
+    compile_graph(folder, folder / "a.graph")
+    return CompiledGraph.read(str(folder / "a.graph"))
+
+
+def paths_of(fst: StdConstFst) -> Paths:
+    """All paths of an FST without cycles."""
+    paths: Paths = {}
+
+    def walk(state: int, inputs: tuple[int, ...], outputs: tuple[int, ...], cost: float) -> None:
+        if fst.final(state) < math.inf:
+            paths[inputs, outputs] = min(paths.get((inputs, outputs), math.inf), cost + fst.final(state))
+        arcs = fst.arcs(state)
+        assert arcs or fst.final(state) < math.inf, "a dead end"
+        for arc in arcs:
+            longer = inputs + (arc.ilabel,) * (arc.ilabel > 0)
+            walk(arc.nextstate, longer, outputs + (arc.olabel,) * (arc.olabel > 0), cost + arc.weight)
+
+    walk(fst.start(), (), (), 0.0)
+    return paths
+
+
+@given(hcl_states(), ngram_models() | grammar_states())
+@settings(max_examples=60, deadline=None)
+def test_compiled_graphs_are_compositions(
+    tmp_path_factory: pytest.TempPathFactory, hcl: States, grammar: Model | States
+) -> None:
+    is_model = isinstance(grammar, dict)
+    packed = pack_ngram(grammar) if is_model else pack_const(grammar)
+    folder = make_folder(tmp_path_factory.mktemp("g"), pack_olabel_lookahead(hcl), packed, "6")
+    expected = composed_paths(hcl, ngram_states(grammar) if is_model else grammar, frozenset({6}))
+    assume(any(inputs for inputs, _ in expected))
+    found = paths_of(compiled(folder).to_const())
+    assert found.keys() == expected.keys()
+    for key, cost in expected.items():
+        assert found[key] == pytest.approx(cost, abs=COST_TOLERANCE), key
+
+
+def test_large_labels_and_many_arcs(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
+    graph = compiled(folder)
+    assert graph.max_input_label() == LABELS[-1] + 19
+    fst = graph.to_const()
+    reader = read_lookahead_graph(folder).reader()
+    number = {reader.start(): fst.start()}
+    open_states = [reader.start()]
+    for state in open_states:  # grows
+        arcs = reader.arcs(state)
+        # Arcs without input label come first in a compiled graph; the others may change their order.
+        ours = sorted((a.ilabel, a.olabel, a.weight) for a in arcs)
+        assert ours == sorted((a.ilabel, a.olabel, a.weight) for a in fst.arcs(number[state]))
+        assert fst.final(number[state]) == reader.final(state)
+        for arc in arcs:
+            match = next(
+                a for a in fst.arcs(number[state]) if (a.ilabel, a.olabel) == (arc.ilabel, arc.olabel)
+            )
+            if arc.nextstate not in number:
+                number[arc.nextstate] = match.nextstate
+                open_states.append(arc.nextstate)
+            assert number[arc.nextstate] == match.nextstate
+    assert len(number) == graph.num_states()
+    assert graph.num_arcs() == sum(fst.num_arcs(s) for s in range(fst.num_states()))
+
+
+def test_dead_ends_are_left_out(tmp_path: Path) -> None:
+    # Word 2 can come next, but nothing after it.
+    hcl: States = [(math.inf, [(1, 1, 0.0, 1), (2, 2, 0.0, 2)]), (0.0, []), (math.inf, [])]
+    grammar: States = [(0.0, [(1, 1, 0.0, 0), (2, 2, 0.0, 0)])]
+    graph = compiled(make_folder(tmp_path, pack_olabel_lookahead(hcl), pack_const(grammar)))
+    assert (graph.num_states(), graph.num_arcs()) == (2, 1)
+
+
+def test_a_graph_without_paths(tmp_path: Path) -> None:
+    hcl: States = [(math.inf, [(1, 1, 0.0, 1)]), (math.inf, [])]
+    folder = make_folder(tmp_path, pack_olabel_lookahead(hcl), pack_const([(0.0, [(1, 1, 0.0, 0)])]))
+    with pytest.raises(ModelFormatError, match="no path to a final state") as caught:
+        compile_graph(folder, folder / "a.graph")
+    assert str(caught.value).startswith(str(folder))
+    assert not (folder / "a.graph").exists()
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    hcl: States = [
+        (0.5, [(1, 0, 0.5, 1), (2, 3, 0.25, 0), (0, 0, 0.25, 1)]),
+        (math.inf, [(3, 1, 0.0, 0), (4, 2, 0.125, 1)]),
+    ]
+    folder = tmp_path_factory.mktemp("small")
+    make_folder(
+        folder, pack_olabel_lookahead(hcl), pack_ngram(ANY_WORD | {(1,): History(1.0, 2.0, {70: 1.0})})
+    )
+    compile_graph(folder, folder / "a.graph")
+    return (folder / "a.graph").read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_damage(tmp_path_factory: pytest.TempPathFactory, small_file: bytes, data: st.DataObject) -> None:
+    path = write(tmp_path_factory.mktemp("g"), "a.graph", data.draw(damaged(small_file)))
+    message, graph = str(path), None
+    with limited_memory():
+        try:
+            graph = CompiledGraph.read(str(path))
+        except ModelFormatError as error:
+            message = str(error)
+    assert message.startswith(str(path))
+    if graph is not None:
+        assert graph.to_const().num_arcs() == graph.num_arcs()
+
+
+def test_a_graph_is_made_when_its_parts_change(tmp_path: Path) -> None:
+    make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
+    out = tmp_path / "a.graph"
+    assert not compiled_for(out, graph_fingerprint(tmp_path))
+    steps: list[str] = []
+    compile_graph(tmp_path, out, lambda what, _done, _total: steps.append(what))
+    assert list(dict.fromkeys(steps)) == ["composing", "ordering", "measuring", "writing"]
+    first = out.read_bytes()
+    inode = out.stat().st_ino
+    compile_graph(tmp_path, out, lambda what, _done, _total: pytest.fail(what))
+    assert out.stat().st_ino == inode
+
+    write(tmp_path, "disambig_tid.int", b"5")
+    assert not compiled_for(out, graph_fingerprint(tmp_path))
+    compile_graph(tmp_path, out)
+    assert compiled_for(out, graph_fingerprint(tmp_path))
+    assert out.read_bytes() != first
+
+
+def test_unfinished_work_leaves_nothing(tmp_path: Path) -> None:
+    make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def stop_writing(what: str, _done: int, _total: int) -> None:
+        if what == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compile_graph(tmp_path, tmp_path / "a.graph", stop_writing)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    # What a process left that was killed goes with the next one.
+    write(tmp_path, ".a.graph-killed", b"half")
+    compile_graph(tmp_path, tmp_path / "a.graph")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "a.graph"])
+
+
+def test_processes_that_want_the_same_graph(models: Path, tmp_path: Path) -> None:
+    folder, out = models / "english" / "graph", tmp_path / "a.graph"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=compile_graph, args=(folder, out)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.graph"]
+    assert compiled_for(out, graph_fingerprint(folder))
+
+
+# The English demo model.
+
+
+@pytest.fixture(scope="module")
+def english(models: Path, tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
+    out = tmp_path_factory.mktemp("compiled") / "english.graph"
+    compile_graph(models / "english" / "graph", out)
+    return CompiledGraph.read(str(out))
+
+
+def test_general_english(english: CompiledGraph, golden: Path, models: Path) -> None:
+    trans_model = TransitionModel.read(KaldiReader.open(models / "english" / "am" / "final.mdl"))
+    loglikes = np.load(golden / "general" / "loglikes.npz")
+    expected = best_paths(golden / "general" / "best_path.txt")
+    assert loglikes.files
+    for name in loglikes.files:
+        decoder = LatticeFasterOnlineDecoder(english, OPTIONS, trans_model.id2pdf)
+        decoder.advance_decoding(loglikes[name])
+        decoder.finalize_decoding()
+        path = decoder.get_best_path()
+        assert path.alignment.tolist() == expected[name].alignment
+        assert path.graph_cost == pytest.approx(expected[name].graph_cost, rel=1e-3)
+
+
+def read_const(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """States and arcs of an unaligned const FST without symbols."""
+    header_bytes = 4 + 4 + len("const") + 4 + len("standard") + 4 + 4 + 8
+    num_states, num_arcs = np.fromfile(path, "<i8", 2, offset=header_bytes + 8)
+    states = np.dtype([("final", "<u4"), ("begin", "<u4"), ("arcs", "<u4"), ("epsilons", "<u4", 2)])
+    arcs = np.dtype([("labels", "<u8"), ("weight", "<u4"), ("next", "<i4")])
+    offset = header_bytes + 24
+    return (
+        np.fromfile(path, states, num_states, offset=offset),
+        np.fromfile(path, arcs, num_arcs, offset=offset + num_states * states.itemsize),
+    )
+
+
+def signatures(path: Path) -> NDArray[np.uint64]:
+    """A number for each state that stands for all paths of a few arcs from there, labels and exact costs."""
+    states, arcs = read_const(path)
+    factor = np.uint64(0x9E3779B97F4A7C15)
+    source = np.repeat(np.arange(len(states)), states["arcs"])
+
+    def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        values = (values ^ (values >> np.uint64(31))) * factor
+        return values ^ (values >> np.uint64(29))
+
+    found = mixed(states["final"].astype(np.uint64) + factor)
+    labels = mixed(arcs["labels"]) ^ arcs["weight"]
+    for _ in range(6):
+        sums = np.zeros(len(states), np.uint64)
+        np.add.at(sums, source, mixed(labels + mixed(found[arcs["next"]])))
+        found = mixed(found * factor + sums)
+    return np.sort(found)
+
+
+def test_english_is_the_graph_that_openfst_composed(
+    english: CompiledGraph, shared_golden: Path, tmp_path: Path
+) -> None:
+    fst = english.to_const()
+    fst.set_output_symbols(None)
+    fst.write(str(tmp_path / "HCLG.fst"))
+    theirs = shared_golden / "general" / "HCLG.fst"
+    assert np.array_equal(signatures(tmp_path / "HCLG.fst"), signatures(theirs))
