@@ -16,7 +16,7 @@ from pykaldi_server.version import __version__
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO_MODEL = CHECKOUT / "models" / "english"
-DEMO_GRAPH = "graph-digits"
+DEMO_GRAPHS = ("graph", "graph-digits")
 SAMPLE = Path("tests/data/golden/wav/ps-tidigits-2934z.wav")
 RAW_CAPS = (
     "audio/x-raw, layout=(string)interleaved, rate=(int){rate_hz}, format=(string)S16LE, channels=(int)1"
@@ -64,11 +64,11 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def demo_model() -> str:
-    """The demo model of a checkout, for commands that are given none."""
+def demo_models() -> tuple[str, ...]:
+    """The models of the checkout: general English, and digits."""
     if not DEMO_MODEL.is_dir():
         raise click.UsageError("name a model; the demo models come with a checkout of the repository only")
-    return f"{DEMO_MODEL}:{DEMO_GRAPH}"
+    return tuple(f"{DEMO_MODEL}:{graph}" for graph in DEMO_GRAPHS)
 
 
 @main.command()
@@ -84,14 +84,14 @@ def serve(models: tuple[str, ...], sessions: int, workers: int, verbose: bool, *
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph) or a configuration file. The first is what
-    clients get that name none. Without any, the demo model of the checkout is served.
+    clients get that name none. Without any, the demo models of the checkout are served.
     """
     from pykaldi_server.server.logs import configure_logging
     from pykaldi_server.server.serve import run_server
 
     configure_logging("master", verbose)
     options = ServeOptions(
-        models=models or (demo_model(),),
+        models=models or demo_models(),
         workers=workers,
         sessions=sessions,
         master=MasterOptions(**master),
@@ -141,7 +141,7 @@ def worker(conf: str | None, supervisor_fd: int | None, verbose: bool, **options
 
     configure_logging(f"worker {os.getpid()}", verbose)
     with plain_errors():
-        sys.exit(run_worker_process(conf or demo_model(), WorkerOptions(**options), supervisor_fd))
+        sys.exit(run_worker_process(conf or demo_models()[0], WorkerOptions(**options), supervisor_fd))
 
 
 @main.command()
@@ -212,7 +212,7 @@ def transcribe(files: tuple[Path, ...], model: str | None, content_type: str | N
     from pykaldi_server.session import Model, transcribe_file
 
     with plain_errors():
-        loaded = Model.load(model or demo_model())
+        loaded = Model.load(model or demo_models()[0])
         for file in files:
             prefix = f"{file}: " if len(files) > 1 else ""
             printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
@@ -226,7 +226,7 @@ def doctor(models: tuple[str, ...]) -> None:
     """Tell what is installed, whether it fits together, and whether each MODEL can be loaded."""
     from pykaldi_server.doctor import examine
 
-    to_load = models or ((demo_model(),) if DEMO_MODEL.is_dir() else ())
+    to_load = models or (demo_models() if DEMO_MODEL.is_dir() else ())
     all_ok = True
     for finding in examine(to_load):
         click.echo(f"{'ok   ' if finding.ok else 'ERROR'} {finding.what:<18} {finding.text}")
@@ -248,6 +248,35 @@ def info(path: str) -> None:
     with plain_errors():
         for what, text in describe(Path(path)):
             click.echo(f"{what:<18} {text}")
+
+
+@model.command("compile")
+@click.argument("path", metavar="MODEL")
+@click.option("--cache", is_flag=True, help="Keep the graph in the user's cache, not beside the model.")
+def compile_(path: str, cache: bool) -> None:
+    """Compose a graph that comes in two parts (HCLr.fst and Gr.fst) once and for all.
+
+    Workers find the compiled graph and use it as long as its parts do not change.
+    """
+    from rich.progress import Progress
+
+    from pykaldi_server.kaldi.fstext import compile_graph
+    from pykaldi_server.session.graph import COMPILED_NAME, cached_path, is_lookahead
+    from pykaldi_server.session.model import read_source
+
+    with plain_errors(), Progress(transient=True) as progress:
+        graph = read_source(path, {}).graph
+        if not is_lookahead(graph):
+            raise click.ClickException(f"{graph} is static; there is nothing to compile")
+        out = cached_path(graph.parent) if cache else graph.parent / COMPILED_NAME
+        out.parent.mkdir(parents=True, exist_ok=True)
+        task = progress.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        compile_graph(graph.parent, out, show)
+    click.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
 
 
 @model.command("const-arpa")

@@ -92,7 +92,7 @@ def test_transcribe_prints_what_kaldi_recognises(golden: Path) -> None:
     ran = CliRunner().invoke(main, ["transcribe", one])
     assert ran.exit_code == 0
     assert ran.stdout == "two nine three four zero\n"
-    assert "... two" in ran.stderr
+    assert ran.stderr.count("... ") > 2
     ran = CliRunner().invoke(main, ["transcribe", one, other])
     assert ran.stdout == f"{one}: two nine three four zero\n{other}: five five\n"
 

@@ -63,6 +63,9 @@ class WorkerOptions:
         None, "end a request with status 1 when nothing new is recognised for so many seconds"
     )
     drain_s: float = option(30.0, "seconds that running requests may take to end after SIGTERM")
+    compile_graphs: bool = option(
+        True, "compile graphs that come in two parts into the user's cache, in the background"
+    )
 
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""

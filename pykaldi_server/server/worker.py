@@ -36,11 +36,14 @@ class Worker:
     Args:
         model: what to recognise with.
         options: where the master is, how many slots, ...
+
+    Attributes:
+        model: what the next request is recognised with.
     """
 
     def __init__(self, model: Model, options: WorkerOptions) -> None:
         options.validate()
-        self._model = model
+        self.model = model
         self._options = options
         info = WorkerInfo(model=model.name, language=options.language, version=__version__)
         self._url = info.url(options.url)
@@ -98,7 +101,7 @@ class Worker:
             if info is None:
                 return False
             silence_timeout_s = self._options.silence_timeout_s
-            await WorkerRequest(connection, info, self._model, self._in_thread, silence_timeout_s).run()
+            await WorkerRequest(connection, info, self.model, self._in_thread, silence_timeout_s).run()
             return True
         finally:
             await _close(connection)

@@ -15,6 +15,7 @@ from pykaldi_server.server.supervisor import ALIVE, EXIT_MODEL, READY
 from pykaldi_server.server.worker import Worker
 from pykaldi_server.server.worker_settings import WorkerSettings
 from pykaldi_server.session import Model
+from pykaldi_server.session.graph import compile_command
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ async def _serve(model_path: str, options: WorkerOptions, supervisor_fd: int | N
         model = await asyncio.to_thread(Model.load, model_path)
         worker = Worker(model, options)
         serving = asyncio.create_task(worker.run())
+        if options.compile_graphs:
+            background.append(asyncio.create_task(_compile_graph(worker)))
         _stop_on_signals(worker, serving, options.drain_s)
         if link is not None:
             link.is_well = lambda: worker.longest_call_s() < HANG_S
@@ -94,6 +97,23 @@ async def _serve(model_path: str, options: WorkerOptions, supervisor_fd: int | N
     finally:
         for task in background:
             task.cancel()
+
+
+async def _compile_graph(worker: Worker) -> None:
+    """Compiles a graph that is composed in the search, and uses it for the requests that come then."""
+    command = compile_command(worker.model.graph_path)
+    if command is None:
+        return
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    try:
+        exit_code = await process.wait()
+    except asyncio.CancelledError:
+        process.terminate()
+        raise
+    if exit_code == 0:
+        worker.model = await asyncio.to_thread(worker.model.with_graph_of_now)
+    else:
+        logger.warning("%s: the graph was not compiled; it is composed in the search", worker.model.name)
 
 
 def _stop_on_signals(worker: Worker, serving: "asyncio.Task[None]", drain_s: float) -> None:

@@ -97,22 +97,34 @@ def cached_path(folder: Path) -> Path:
     return cache / "pykaldi-server" / f"{'-'.join(place.parts[-3:])}-{digest}.graph"
 
 
-def compile_in_background(folder: Path) -> "subprocess.Popen[bytes] | None":
-    """Compiles the lookahead graph in a folder into the user's cache, unless that was done.
+def compile_command(path: Path) -> list[str] | None:
+    """The command that compiles a model's graph into the user's cache, with low priority.
 
-    Another process does it, with low priority, and ends with this one. It fails where there is not enough
-    room; everything works without it.
+    It fails where there is not enough room; everything works without it.
+
+    Args:
+        path: ``HCLG.fst``, or ``HCLr.fst`` with its neighbours.
+
+    Returns:
+        None when there is nothing to do: the graph is static, or was compiled before.
+    """
+    if not is_lookahead(path) or find_compiled(path.parent) is not None:
+        return None
+    out = cached_path(path.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    logger.info("%s: compiling into %s", path.parent, out)
+    return [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(path.parent), os.fspath(out)]
+
+
+def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
+    """Runs `compile_command` in a process that ends with this one.
 
     Returns:
         The process, or None when there is nothing to do.
     """
-    if find_compiled(folder) is not None:
+    command = compile_command(path)
+    if command is None:
         return None
-    out = cached_path(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(folder), os.fspath(out)], stdin=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     atexit.register(process.terminate)
-    logger.info("%s: compiling into %s", folder, out)
     return process

@@ -40,6 +40,7 @@ class Model:
         options: options of sessions.
         acoustics: features and acoustic model.
         graph: the search graph.
+        graph_path: its file; of a graph in two parts the first one.
         words: symbols of the graph's output labels.
         phones: symbols of the phones, if the model has a table.
         endpoint: ends segments; None without endpointing.
@@ -52,6 +53,7 @@ class Model:
     options: SessionOptions
     acoustics: Acoustics
     graph: DecodingGraph
+    graph_path: Path
     words: SymbolTable
     phones: SymbolTable | None
     endpoint: EndpointDetector | None
@@ -96,6 +98,7 @@ class Model:
             options=source.session,
             acoustics=source.acoustics,
             graph=graph,
+            graph_path=source.graph,
             words=words,
             phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
             endpoint=_endpoint_detector(source),
@@ -105,6 +108,15 @@ class Model:
         )
         logger.info("model %s loaded in %.1f s", model.name, time.perf_counter() - start)
         return model
+
+    def with_graph_of_now(self) -> "Model":
+        """Returns the model with its graph read anew: once that has been compiled, sessions are faster.
+
+        Raises:
+            FileNotFoundError, ModelFormatError: as `Model.load` does.
+        """
+        graph, _ = load_graph(self.graph_path, None)
+        return dataclasses.replace(self, graph=graph)
 
     def session(self, adaptation_state: str | None = None, sample_rate_hz: int | None = None) -> "Session":
         """Starts a session: one stream of audio of one speaker.

@@ -58,12 +58,12 @@ def test_a_compiled_graph_is_used_while_it_is_up_to_date(folder: Path) -> None:
 
 
 def test_compiling_in_the_background(folder: Path) -> None:
-    process = compile_in_background(folder)
+    process = compile_in_background(folder / "HCLr.fst")
     assert process is not None
     assert process.wait() == 0
     assert find_compiled(folder) == cached_path(folder)
     assert isinstance(load_graph(folder / "HCLr.fst", None)[0], CompiledGraph)
-    assert compile_in_background(folder) is None
+    assert compile_in_background(folder / "HCLr.fst") is None
 
 
 def test_graphs_of_the_same_name_have_files_of_their_own(tmp_path: Path) -> None:

@@ -207,7 +207,8 @@ def check_lattice(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: flo
     existing = sorted((path.words, path.alignment, cost) for path, cost in zip(paths, costs, strict=True))
     kept = sorted(lattice_paths(decoder.get_raw_lattice()))
     # A path at the very limit may fall on either side of it.
-    within = [path for path in existing if path[2] < min(costs) + lattice_beam - TOLERANCE]
+    limit = min(costs) + lattice_beam - TOLERANCE
+    within = [path for path in existing if path[2] < limit]
     allowed = [path for path in existing if path[2] != math.inf]
     assert count_matches(within, kept) == len(within)
     assert count_matches(kept, allowed) == len(kept)
