@@ -65,6 +65,14 @@ class ByteReader {
     return start;
   }
 
+  // Skips the next bytes if they are the same as those from `begin` on to here; returns whether they were.
+  bool SkipRepetition(size_t begin) {
+    const size_t size = offset_ - begin;
+    if (size > Remaining() || std::memcmp(data_ + begin, data_ + offset_, size) != 0) return false;
+    offset_ += size;
+    return true;
+  }
+
   // Skips to the next multiple of `unit` bytes from the buffer's start.
   void Align(size_t unit) {
     const size_t padding = (unit - offset_ % unit) % unit;

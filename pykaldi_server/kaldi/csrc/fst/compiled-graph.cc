@@ -56,14 +56,14 @@ class CompiledGraph::Checker {
         reader_(reader),
         offset_(offset),
         end_(static_cast<uint32_t>(graph.header_.record_bytes)),
-        is_record_(end_, false) {}
+        is_record_(end_ / kBitsPerWord + 1, 0) {}
 
   int32_t MaxInputLabel() const { return max_ilabel_; }
 
   void Check() {
     uint32_t address = 0;
     while (address < end_) {
-      is_record_[address] = true;
+      is_record_[address / kBitsPerWord] |= uint64_t{1} << address % kBitsPerWord;
       ++num_states_;
       address = CheckRecord(address);
     }
@@ -74,13 +74,15 @@ class CompiledGraph::Checker {
               " arcs, as the records have",
           std::to_string(graph_.header_.num_states) + " and " + std::to_string(graph_.header_.num_arcs));
     }
-    CheckNextState(graph_.header_.start, 0);
-    for (address = 0; address < end_; ++address) {
-      if (is_record_[address]) CheckNextStates(address);
-    }
+    next_states_.push_back(graph_.header_.start);
+    for (address = 0; address < end_;) address = CollectNextStates(address);
+    CheckNextStates();
   }
 
  private:
+  static constexpr uint32_t kBitsPerWord = 64;
+  static constexpr size_t kNextStatesPerCheck = 64;
+
   // Returns the place behind the record.
   uint32_t CheckRecord(uint32_t state) {
     const uint32_t most_head_bytes = 1 + sizeof(uint32_t) + sizeof(float);
@@ -127,14 +129,28 @@ class CompiledGraph::Checker {
     max_ilabel_ = std::max<int32_t>(max_ilabel_, arc.ilabel);
   }
 
-  void CheckNextStates(uint32_t state) const {
-    for (const StdArc &arc : graph_.Arcs(static_cast<int32_t>(state))) {
-      CheckNextState(static_cast<uint32_t>(arc.nextstate), state);
+  // Collects where the arcs of a state lead, and checks that when there is enough to do: each check has to
+  // wait for memory, and many can wait together. Returns the place behind the record.
+  uint32_t CollectNextStates(uint32_t state) {
+    const ArcRange arcs = graph_.Arcs(static_cast<int32_t>(state));
+    ArcIterator place = arcs.begin();
+    for (; place != arcs.end(); ++place) {
+      const uint32_t next = static_cast<uint32_t>((*place).nextstate);
+      if (next == state) continue;
+      if (next < end_) __builtin_prefetch(&is_record_[next / kBitsPerWord]);
+      next_states_.push_back(next);
     }
+    if (next_states_.size() >= kNextStatesPerCheck) CheckNextStates();
+    return place.Body();
   }
 
-  void CheckNextState(uint32_t next, uint32_t state) const {
-    if (next >= end_ || !is_record_[next]) Fail(state, "next states that exist", std::to_string(next));
+  void CheckNextStates() {
+    for (const uint32_t next : next_states_) {
+      if (next >= end_ || !(is_record_[next / kBitsPerWord] >> next % kBitsPerWord & 1)) {
+        reader_.Fail(offset_, "next states that exist", "one at byte " + std::to_string(next));
+      }
+    }
+    next_states_.clear();
   }
 
   [[noreturn]] void Fail(uint32_t address, const char *expected, const std::string &found) const {
@@ -145,7 +161,8 @@ class CompiledGraph::Checker {
   const ByteReader &reader_;
   size_t offset_;  // of the records in the file
   uint32_t end_;
-  std::vector<bool> is_record_;
+  std::vector<uint64_t> is_record_;    // a bit for each byte of the records: is it the first of one?
+  std::vector<uint32_t> next_states_;  // that wait to be checked
   int64_t num_states_ = 0;
   int64_t num_arcs_ = 0;
   int32_t max_ilabel_ = 0;

@@ -24,11 +24,15 @@ FstHeader FstHeader::Read(ByteReader *reader, const std::vector<std::string> &ar
   header.start = reader->Read<int64_t>("the start state");
   header.num_states = reader->Read<int64_t>("the number of states");
   header.num_arcs = reader->Read<int64_t>("the number of arcs");
+  const size_t input_symbols_offset = reader->Offset();
   if (header.flags & kHasInputSymbols) {
     header.input_symbols = std::make_shared<SymbolTable>(SymbolTable::Read(reader));
   }
   if (header.flags & kHasOutputSymbols) {
-    header.output_symbols = std::make_shared<SymbolTable>(SymbolTable::Read(reader));
+    // Acceptors have the same table twice; large ones take long to read.
+    const bool is_same = header.input_symbols != nullptr && reader->SkipRepetition(input_symbols_offset);
+    header.output_symbols =
+        is_same ? header.input_symbols : std::make_shared<SymbolTable>(SymbolTable::Read(reader));
   }
   return header;
 }

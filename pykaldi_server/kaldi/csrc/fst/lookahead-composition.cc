@@ -210,6 +210,7 @@ class Composition : public LookaheadComposition {
     } else {
       int32_t position = 0;
       for (const LabelInterval &interval : labels) {
+        if (position == arcs.Size()) break;
         const int32_t range_begin = FindWord(arcs, position, interval.begin);
         position = FindWord(arcs, range_begin, interval.end);
         if (range_begin < position) add(range_begin, position);
@@ -230,7 +231,15 @@ class Composition : public LookaheadComposition {
 
   // The position of the first arc from `begin` on whose word is not less.
   static int32_t FindWord(const ArcView &arcs, int32_t begin, int32_t word) {
-    return LowerBound(begin, arcs.Size(), word, [&arcs](int32_t i) { return arcs.InputLabel(i); });
+    const auto label = [&arcs](int32_t i) { return arcs.InputLabel(i); };
+    int32_t step = 1;
+    int32_t end = begin;
+    while (end < arcs.Size() && label(end) < word) {
+      begin = end + 1;
+      end += step;
+      step *= 2;
+    }
+    return LowerBound(begin, std::min(end, arcs.Size()), word, label);
   }
 
   std::shared_ptr<const Grammar> grammar_;

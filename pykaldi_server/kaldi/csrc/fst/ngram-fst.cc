@@ -165,9 +165,9 @@ void NgramFst::CheckTrie(size_t words_offset, const ByteReader &reader) const {
   for (int32_t state = 1; state < num_states_; ++state) {
     const int32_t parent = parents_[state];
     const int32_t word = context_words_[state];
-    const int32_t least = state == first_child_[parent] ? 0 : context_words_[state - 1] + 1;
-    if (word < least) {
-      reader.Fail(words_offset + sizeof(int32_t) * state, "a word of " + std::to_string(least) + " or more",
+    const int32_t last_word = state == first_child_[parent] ? -1 : context_words_[state - 1];
+    if (word <= last_word) {
+      reader.Fail(words_offset + sizeof(int32_t) * state, "a word above " + std::to_string(last_word),
                   std::to_string(word));
     }
     lengths[state] = lengths[parent] + 1;

@@ -72,6 +72,7 @@ SymbolTable SymbolTable::Read(ByteReader *reader) {
                  std::to_string(count) + " with " + std::to_string(reader->Remaining()) + " bytes left");
   }
   table.entries_.reserve(static_cast<size_t>(count));
+  while (table.buckets_.size() < 2 * static_cast<size_t>(count)) table.GrowBuckets();
   for (int64_t i = 0; i < count; ++i) {
     const std::string_view symbol = reader->ReadString("a symbol");
     const size_t offset = reader->Offset();
