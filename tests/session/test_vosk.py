@@ -78,4 +78,3 @@ def check(vosk, path: Path, model: Model, recordings) -> None:
 
 def test_english(vosk, models, recordings):
     check(vosk, models / "english", Model.load(models / "english", **RECIPE), recordings)
-
