@@ -17,7 +17,7 @@ from pykaldi_server.version import __version__
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO_MODEL = CHECKOUT / "models" / "english"
 DEMO_GRAPHS = ("graph", "graph-digits")
-SAMPLE = Path("tests/data/golden/wav/ps-tidigits-2934z.wav")
+SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
 RAW_CAPS = (
     "audio/x-raw, layout=(string)interleaved, rate=(int){rate_hz}, format=(string)S16LE, channels=(int)1"
 )
