@@ -1,8 +1,8 @@
 // A static decoding graph in a compact file of our own, which is used where it lies in the mapped file.
 //
-// A lookahead graph is composed once in full (graph-compiler.h) and read ever after. Arcs take 16 bytes and
-// states 20 in a `const` FST; here an arc takes 9 on average and a state 1 to 9, so that the graph is half as
-// large and more of it fits into the processor's caches. No cost is rounded.
+// A lookahead graph is composed once in full (graph-compiler.h) and read ever after. A `const` FST has 16
+// bytes for an arc and 20 for a state; here they take 10 for an arc, its share of the state included. No cost
+// is rounded.
 //
 // File: Header; the records of all states; kPaddingBytes zeros; the table of words, if any, in OpenFst's
 // binary form. A state is named by the place of its record, counted in bytes from the first one. Record:

@@ -64,7 +64,6 @@ class LabelReachable {
     const char *end = sets_ + kUnit * static_cast<size_t>(begins_[state + 1]) - sizeof(int32_t);
     return {reinterpret_cast<const LabelInterval *>(begin), reinterpret_cast<const LabelInterval *>(end)};
   }
-  bool ReachesFinal(int32_t state) const { return Labels(state).Contains(final_label_); }
 
  private:
   static constexpr size_t kUnit = 4;  // all sizes are multiples of it

@@ -86,12 +86,11 @@ class Composition : public LookaheadComposition {
     const float grammar_final = grammar_->Final(state.grammar_state);
     const bool only_epsilons =
         grammar_arcs.NumEpsilons() == grammar_arcs.Size() && grammar_final == kInfinity;
-    const Expansion e{state,         Hcl().Fst().Arcs(static_cast<int32_t>(state.hcl_state)),
-                      grammar_arcs,  grammar_final,
-                      only_epsilons, arcs};
-    if (static_cast<int64_t>(e.hcl_arcs.size()) <= grammar_arcs.Size()) {
+    const ArcSpan hcl_arcs = Hcl().Fst().Arcs(static_cast<int32_t>(state.hcl_state));
+    const Expansion e{state, hcl_arcs, grammar_arcs, grammar_final, only_epsilons, arcs};
+    if (static_cast<int64_t>(hcl_arcs.size()) <= grammar_arcs.Size()) {
       for (int32_t i = 0; i < grammar_arcs.NumEpsilons(); ++i) TakeGrammarEpsilon(e, i);
-      for (const StdArc &arc : e.hcl_arcs) {
+      for (const StdArc &arc : hcl_arcs) {
         if (arc.olabel == 0) {
           TakeHclEpsilon(e, arc);
         } else {
@@ -99,7 +98,7 @@ class Composition : public LookaheadComposition {
         }
       }
     } else {
-      for (const StdArc *arc = e.hcl_arcs.begin(); arc != e.hcl_arcs.end() && arc->olabel == 0; ++arc) {
+      for (const StdArc *arc = hcl_arcs.begin(); arc != hcl_arcs.end() && arc->olabel == 0; ++arc) {
         TakeHclEpsilon(e, *arc);
       }
       for (int32_t i = 0; i < grammar_arcs.Size(); ++i) {
@@ -229,17 +228,16 @@ class Composition : public LookaheadComposition {
     return future;
   }
 
-  // The position of the first arc from `begin` on whose word is not less.
+  // The position of the first arc from `begin` on whose word is not less. It is often near, so it is looked
+  // for in steps that double, and then between the last two.
   static int32_t FindWord(const ArcView &arcs, int32_t begin, int32_t word) {
     const auto label = [&arcs](int32_t i) { return arcs.InputLabel(i); };
-    int32_t step = 1;
     int32_t end = begin;
-    while (end < arcs.Size() && label(end) < word) {
+    for (int64_t step = 1; end < arcs.Size() && label(end) < word; step *= 2) {
       begin = end + 1;
-      end += step;
-      step *= 2;
+      end = static_cast<int32_t>(std::min<int64_t>(end + step, arcs.Size()));
     }
-    return LowerBound(begin, std::min(end, arcs.Size()), word, label);
+    return LowerBound(begin, end, word, label);
   }
 
   std::shared_ptr<const Grammar> grammar_;

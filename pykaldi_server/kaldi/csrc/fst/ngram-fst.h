@@ -77,7 +77,6 @@ class NgramFst {
 
   int32_t Start() const { return kStart; }
   int32_t NumStates() const { return num_states_; }
-  int64_t NumArcs() const { return static_cast<int64_t>(num_futures_) + num_states_ - 1; }
   float Final(int32_t state) const { return final_costs_[state]; }
   ArcView Arcs(int32_t state) const { return ArcView(*this, state); }
   const std::shared_ptr<SymbolTable> &OutputSymbols() const { return output_symbols_; }
