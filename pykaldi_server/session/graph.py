@@ -53,18 +53,21 @@ def load_graph(path: Path, words: Path | None) -> tuple[DecodingGraph, SymbolTab
         ModelFormatError: a file is damaged or of another kind.
         ConfigError: there is no table of words.
     """
-    if is_lookahead(path):
-        compiled = find_compiled(path.parent)
-        graph = CompiledGraph.read(os.fspath(compiled)) if compiled else read_lookahead_graph(path.parent)
-        logger.info(
-            "%s: %s", path.parent, f"compiled in {compiled}" if compiled else "composed in the search"
-        )
-    else:
-        graph = read_decoding_graph(path)
+    graph = read_graph(path)
     table = graph.output_symbols()
     if table is None and words is None:
         raise ConfigError(f"{path}: expected a table of words, in the graph or in words.txt, found none")
     return graph, table or SymbolTable.read_text(str(words))
+
+
+def read_graph(path: Path) -> DecodingGraph:
+    """Reads a graph, a compiled one where there is one; see `load_graph`."""
+    if not is_lookahead(path):
+        return read_decoding_graph(path)
+    compiled = find_compiled(path.parent)
+    graph = CompiledGraph.read(os.fspath(compiled)) if compiled else read_lookahead_graph(path.parent)
+    logger.info("%s: %s", path.parent, f"compiled in {compiled}" if compiled else "composed in the search")
+    return graph
 
 
 def describe_graph(graph: DecodingGraph) -> str:

@@ -14,7 +14,7 @@ from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNew
 from pykaldi_server.kaldi.lat.functions import TransitionInformation, transition_information
 from pykaldi_server.kaldi.online2 import EndpointDetector
 from pykaldi_server.session.gmm_layout import is_gmm_layout, read_gmm_layout
-from pykaldi_server.session.graph import load_graph
+from pykaldi_server.session.graph import load_graph, read_graph
 from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.model_source import ModelSource
 from pykaldi_server.session.online_layout import is_online_layout, read_online_layout
@@ -115,8 +115,7 @@ class Model:
         Raises:
             FileNotFoundError, ModelFormatError: as `Model.load` does.
         """
-        graph, _ = load_graph(self.graph_path, None)
-        return dataclasses.replace(self, graph=graph)
+        return dataclasses.replace(self, graph=read_graph(self.graph_path))
 
     def session(self, adaptation_state: str | None = None, sample_rate_hz: int | None = None) -> "Session":
         """Starts a session: one stream of audio of one speaker.
