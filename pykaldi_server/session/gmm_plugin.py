@@ -18,14 +18,13 @@ from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import (
     DeterminizeLatticePhonePrunedOptions,
-    determinize_lattice_phone_pruned,
     transition_information,
 )
 from pykaldi_server.kaldi.online2 import EndpointDetector
 from pykaldi_server.kaldi.online2.gmm_decodable import DecodableDiagGmmScaledOnline
 from pykaldi_server.kaldi.online2.gmm_plugin_pipeline import GmmPluginOptions, GmmPluginPipeline
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
-from pykaldi_server.session.stream import Acoustics, Stream
+from pykaldi_server.session.stream import Acoustics, Stream, complete_search
 
 _SAMPLE_RATE_HZ = 16000
 _FRAME_SHIFT_S = 0.01
@@ -122,14 +121,8 @@ class GmmPluginStream(Stream):
         return self._decoder.partial_words()
 
     def end_segment(self) -> CompactLatticeVectorFst:
-        self._decoder.finalize_decoding()
         options = self._acoustics.options
-        return determinize_lattice_phone_pruned(
-            self._decoder.get_raw_lattice(),
-            self._acoustics.transitions,
-            options.decoder.lattice_beam,
-            options.determinizer,
-        )
+        return complete_search(self._decoder, self._acoustics.transitions, options.determinizer)
 
     def next_segment(self) -> None:
         self.first_frame += self.num_frames_decoded()

@@ -11,7 +11,7 @@ from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
-from pykaldi_server.kaldi.lat.functions import determinize_lattice_phone_pruned, transition_information
+from pykaldi_server.kaldi.lat.functions import transition_information
 from pykaldi_server.kaldi.nnet2 import AmNnet, DecodableNnet2Online, DecodableNnet2OnlineOptions
 from pykaldi_server.kaldi.online2 import (
     EndpointDetector,
@@ -21,7 +21,7 @@ from pykaldi_server.kaldi.online2 import (
 )
 from pykaldi_server.session.adaptation import state_from_text, state_to_text
 from pykaldi_server.session.options import NetworkOptions
-from pykaldi_server.session.stream import Acoustics, RestartingStream
+from pykaldi_server.session.stream import Acoustics, RestartingStream, complete_search
 
 
 class Nnet2Acoustics(Acoustics):
@@ -91,14 +91,8 @@ class Nnet2Stream(RestartingStream):
         return self._decoder.partial_words()
 
     def end_segment(self) -> CompactLatticeVectorFst:
-        self._decoder.finalize_decoding()
         options = self._acoustics.options
-        return determinize_lattice_phone_pruned(
-            self._decoder.get_raw_lattice(),
-            self._acoustics.transitions,
-            options.decoder.lattice_beam,
-            options.determinizer,
-        )
+        return complete_search(self._decoder, self._acoustics.transitions, options.determinizer)
 
     def adaptation_state(self) -> str | None:
         state = self._pipeline.get_adaptation_state()

@@ -12,7 +12,7 @@ from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
-from pykaldi_server.kaldi.lat.functions import determinize_lattice_phone_pruned, transition_information
+from pykaldi_server.kaldi.lat.functions import transition_information
 from pykaldi_server.kaldi.nnet3 import AmNnetSimple, DecodableNnetLoopedOnline, DecodableNnetSimpleLoopedInfo
 from pykaldi_server.kaldi.online2 import (
     EndpointDetector,
@@ -22,7 +22,7 @@ from pykaldi_server.kaldi.online2 import (
 )
 from pykaldi_server.session.adaptation import state_from_text, state_to_text
 from pykaldi_server.session.options import NetworkOptions
-from pykaldi_server.session.stream import Acoustics, Stream
+from pykaldi_server.session.stream import Acoustics, Stream, complete_search
 
 
 class Nnet3Acoustics(Acoustics):
@@ -108,14 +108,8 @@ class Nnet3Stream(Stream):
         return self.decoder.partial_words()
 
     def end_segment(self) -> CompactLatticeVectorFst:
-        self.decoder.finalize_decoding()
         options = self._acoustics.options
-        return determinize_lattice_phone_pruned(
-            self.decoder.get_raw_lattice(),
-            self._acoustics.transitions,
-            options.decoder.lattice_beam,
-            options.determinizer,
-        )
+        return complete_search(self.decoder, self._acoustics.transitions, options.determinizer)
 
     def next_segment(self) -> None:
         self.first_frame += self.num_frames_decoded()

@@ -5,9 +5,15 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
+from pykaldi_server.kaldi.lat.functions import (
+    DeterminizeLatticePhonePrunedOptions,
+    TransitionInformation,
+    determinize_lattice_phone_pruned,
+)
 from pykaldi_server.kaldi.online2 import EndpointDetector
 
 
@@ -78,6 +84,17 @@ class Acoustics(ABC):
             AdaptationStateError: the state does not fit the model.
             ModelFormatError: the state is damaged.
         """
+
+
+def complete_search(
+    decoder: LatticeFasterOnlineDecoder,
+    transitions: TransitionInformation,
+    opts: DeterminizeLatticePhonePrunedOptions,
+) -> CompactLatticeVectorFst:
+    """Ends the search of a segment and determinises its lattice within the decoder's lattice beam."""
+    decoder.finalize_decoding()
+    beam = decoder.get_options().lattice_beam
+    return determinize_lattice_phone_pruned(decoder.get_raw_lattice(), transitions, beam, opts)
 
 
 class RestartingStream(Stream):
