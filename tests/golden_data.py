@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+# The recordings were decoded with this `frames-per-chunk` (options.txt); Kaldi's default is 24.
+GOLDEN_FRAMES_PER_CHUNK = 20
+
 
 def read_wav(path: Path) -> tuple[int, NDArray[np.float32]]:
     """Rate in Hz and samples of a 16-bit mono WAV file, float32 in int16 range."""

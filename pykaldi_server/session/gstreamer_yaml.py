@@ -96,7 +96,6 @@ def _plugin_defaults() -> _PluginOptions:
     options = _PluginOptions()
     options.network.session.traceback_period_in_secs = 0.5
     options.network.session.do_endpointing = False
-    options.network.decodable.frames_per_chunk = 24
     return options
 
 

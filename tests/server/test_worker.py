@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_data import GOLDEN_FRAMES_PER_CHUNK
 
 from pykaldi_server.errors import AudioError, DecoderError
 from pykaldi_server.server.options import WorkerOptions
@@ -25,7 +26,7 @@ FOUR = (SHORT, "ps-cards-002", "ps-librivox-0880", "ps-goforward")
 
 @pytest.fixture(scope="module")
 def english(models: Path) -> Model:
-    return Model.load(f"{models / 'english'}:graph-digits")
+    return Model.load(models / "english:graph-digits", frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ def test_models(models):
     chain = dict(describe(Path(f"{models}/english:graph-digits")))
     assert chain["kind"] == "nnet3"
     assert chain["network"] == "1,200 outputs every 3 frames"
-    assert chain["context"] == "17 + 17 frames, computed 21 frames at a time"
+    assert chain["context"] == "17 + 17 frames, computed 24 frames at a time"
     gmm = dict(describe(models / "english-gmm"))
     assert gmm["kind"] == "GMM with basis fMLLR"
     assert gmm["pdfs"] == "616"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_data import best_paths, lines, read_wav
+from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, lines, read_wav
 
 from pykaldi_server.kaldi.fstext import CompiledGraph, LookaheadFst, StdConstFst, compile_graph
 from pykaldi_server.session import Final, Model
@@ -33,7 +33,7 @@ def model(request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest
     elif kind is StdConstFst:
         static = request.getfixturevalue("shared_golden") / "general" / "HCLG.fst"
         (folder / "graph" / "HCLG.fst").symlink_to(static)
-    model = Model.load(folder)
+    model = Model.load(folder, frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK)
     assert type(model.graph) is kind
     return model
 
@@ -41,7 +41,12 @@ def model(request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def rescoring_model(models: Path) -> Model:
     """With the larger language model, decoding each recording as a whole."""
-    return Model.load(models / "english", chunk_length_in_secs=0.18, do_endpointing=False)
+    return Model.load(
+        models / "english",
+        frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
+        chunk_length_in_secs=0.18,
+        do_endpointing=False,
+    )
 
 
 def test_rescored_words_are_kaldis(rescoring_model, shared_golden):

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from golden_data import lines, read_wav
+from golden_data import GOLDEN_FRAMES_PER_CHUNK, lines, read_wav
 
 from pykaldi_server.session import Final, Hypothesis, Model
 
@@ -19,7 +19,11 @@ COST_TOLERANCE = 1e-3
 def model(models: Path) -> Model:
     """One segment a recording, and all that results can have."""
     return Model.load(
-        models / "english:graph-digits", do_endpointing=False, num_nbest=5, do_phone_alignment=True
+        models / "english:graph-digits",
+        frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
+        do_endpointing=False,
+        num_nbest=5,
+        do_phone_alignment=True,
     )
 
 
@@ -127,7 +131,12 @@ def test_without_word_boundaries_there_are_confidences_but_no_times(models, gold
 
 
 def test_words_of_least_risk(golden, models):
-    model = Model.load(models / "english:graph-digits", do_endpointing=False, decode_mbr=True)
+    model = Model.load(
+        models / "english:graph-digits",
+        frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
+        do_endpointing=False,
+        decode_mbr=True,
+    )
     expected = ctm(golden / "digits-005" / "ctm_mbr_true.txt")
     for name in ("ps-cards-001", "ps-cards-005", "ps-tidigits-2934z"):
         session = model.session()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_data import best_paths, read_wav
+from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, read_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from pykaldi_server.session import AdaptationState, Final, Model, Partial
 
 @pytest.fixture(scope="module")
 def model(models: Path) -> Model:
-    return Model.load(models / "english:graph-digits")
+    return Model.load(models / "english:graph-digits", frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK)
 
 
 def samples_of(golden: Path, name: str) -> np.ndarray:

@@ -43,7 +43,7 @@ class NnetSimpleLoopedComputationOptions(Options):
         1, "The network gives one output for so many input frames (3 for chain models)."
     )
     frames_per_chunk: int = option(
-        20, "Input frames that are computed at a time; rounded up as the network needs."
+        24, "Input frames that are computed at a time; rounded up as the network needs."
     )
     acoustic_scale: float = option(0.1, "Factor of the acoustic log-likelihoods (1.0 for chain models).")
     debug_computation: bool = option(False, "Accepted and ignored.")

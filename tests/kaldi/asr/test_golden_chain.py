@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_data import (
+    GOLDEN_FRAMES_PER_CHUNK,
     BestPath,
     GoldenPartial,
     best_paths,
@@ -76,7 +77,9 @@ def chain(models: Path) -> Chain:
     reader = KaldiReader.open(model / "am" / "final.mdl")
     transition_model = TransitionModel.read(reader)
     decodable_opts = NnetSimpleLoopedComputationOptions(
-        acoustic_scale=1.0, frame_subsampling_factor=SUBSAMPLING, frames_per_chunk=20
+        acoustic_scale=1.0,
+        frame_subsampling_factor=SUBSAMPLING,
+        frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
     )
     return Chain(
         features=OnlineNnetFeaturePipelineInfo(

