@@ -5,63 +5,21 @@ least of several rounds. Usage: whole_path.py [--model DIR[:GRAPH]] [--rounds N]
 """
 
 import argparse
-import functools
 import os
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 # One thread for matrix products, as in a worker; it counts when NumPy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from parts import REST, watch_parts
 
-from pykaldi_server.kaldi.feat import OnlineMfcc
-from pykaldi_server.kaldi.nnet3 import DecodableNnetLoopedOnline
-from pykaldi_server.kaldi.online2 import OnlineIvectorFeature, OnlineSilenceWeighting
 from pykaldi_server.kaldi.util.table import read_wave
 from pykaldi_server.session import Final, Model
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKET_S = 0.25
-
-# What counts as which part. Parts nest, because features are pulled by i-vectors and the network: the time of
-# an inner call counts for the inner part only.
-PARTS = {
-    "features": [(OnlineMfcc, "accept_waveform"), (OnlineMfcc, "input_finished")],
-    "i-vectors": [
-        (OnlineIvectorFeature, "get_frame"),
-        (OnlineSilenceWeighting, "compute_current_traceback"),
-        (OnlineSilenceWeighting, "get_delta_weights"),
-    ],
-    "network": [(DecodableNnetLoopedOnline, "advance")],
-}
-
-
-class PartClock:
-    """Adds up the CPU time of methods, by part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._inner = [0.0]
-
-    def watch(self, part: str, owner: type, name: str) -> None:
-        """Replaces a method by one that is timed."""
-        method: Callable = getattr(owner, name)
-
-        @functools.wraps(method)
-        def timed(*args, **kwargs):
-            start = time.thread_time()
-            self._inner.append(0.0)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                spent = time.thread_time() - start
-                self.seconds[part] += spent - self._inner.pop()
-                self._inner[-1] += spent
-
-        setattr(owner, name, timed)
 
 
 def decode(model: Model, samples: np.ndarray) -> str:
@@ -96,17 +54,13 @@ def main() -> None:
     print(f"{model.name}: {len(recordings)} recordings, {audio_s:.1f} s of audio")
     print(f"whole path   {min(rounds[1:]):.4f} CPU s per s of audio (best of {args.rounds} rounds)")
 
-    clock = PartClock()
-    for part, methods in PARTS.items():
-        for owner, name in methods:
-            clock.watch(part, owner, name)
+    seconds = watch_parts()
     start = time.process_time()
     for samples in recordings:
         decode(model, samples)
     total = time.process_time() - start
-    for part in PARTS:
-        print(f"  {part:10} {clock.seconds[part] / audio_s:.4f}")
-    print(f"  {'the rest':10} {(total - sum(clock.seconds.values())) / audio_s:.4f} (search, results)")
+    for part, cpu_s in [*seconds.items(), (REST, total - sum(seconds.values()))]:
+        print(f"  {part:26} {cpu_s / audio_s:.4f}")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,9 @@ def disagreement(left: list[str], right: list[str]) -> float:
     return errors / max(1, sum(len(text.split()) for text in left))
 
 
-def test_words_of_least_risk(model_path, recordings):
+def test_words_of_least_risk(model_path, without_dither, recordings):
+    # Vosk adds noise to the samples where the model does not forbid it, so it differs from itself. Here we
+    # add none: that is the middle of what noise makes of it.
     sides = both(model_path)
 
     def theirs() -> list[str]:
@@ -113,12 +115,13 @@ def test_words_of_least_risk(model_path, recordings):
         return [" ".join(result["text"] for result in each) for each in results]
 
     first, second = theirs(), theirs()
-    model = Model.load(model_path, decode_mbr=True, **RECIPE)
+    model = Model.load(without_dither, decode_mbr=True, **RECIPE)
     ours = [
         " ".join(final.hypotheses[0].transcript for final in decode(model, recording))
         for recording in recordings
     ]
-    assert disagreement(first, ours) <= disagreement(first, second) + ALLOWED_DIFFERENCE, (first, ours)
+    from_ours = (disagreement(first, ours) + disagreement(second, ours)) / 2
+    assert from_ours <= disagreement(first, second) + ALLOWED_DIFFERENCE, (first, second, ours)
 
 
 def test_best_path_and_its_cost(without_dither, recordings):
