@@ -9,6 +9,7 @@ graph/HCLG.fst, graph/words.txt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.online2.feature_pipeline import (
@@ -26,7 +27,7 @@ _CONFIG = Path("conf") / "online_decoding.conf"
 
 # What Kaldi's scripts for GMMs pass to the decoder (steps/online/decode.sh).
 _SCRIPT_OPTIONS = {
-    "acoustic-scale": str(1.0 / 13.0),
+    "acoustic-scale": "0.083333",
     "beam": "13.0",
     "lattice-beam": "6.0",
     "max-active": "7000",
@@ -36,6 +37,9 @@ _SCRIPT_OPTIONS = {
 @dataclass
 class GmmOptions(Options):
     """All options of a GMM model."""
+
+    # Those of online2-wav-gmm-latgen-faster that are about its own input and output.
+    without_effect: ClassVar[tuple[str, ...]] = ("chunk-length", "word-symbol-table")
 
     session: SessionOptions = group(SessionOptions, prefix="")
     features: OnlineFeaturePipelineConfig = group(OnlineFeaturePipelineConfig, prefix="")

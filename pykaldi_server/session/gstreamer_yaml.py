@@ -43,7 +43,11 @@ _NO_EFFECT = {
     "silent": "there is no GStreamer element to be silenced",
     "use-threaded-decoder": "each session has a thread of its own",
     "nnet-mode": "the acoustic model itself says which kind it is",
+    "num-phone-alignment": "do-phone-alignment aligns every hypothesis",
+    **dict.fromkeys(("adaptation-state", "cmvn-state"), "it is the state of a stream, which clients send"),
 }
+# What onlinegmmdecodefaster takes where nothing is said.
+_GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "words.txt"}
 _WORKER_KEYS = (
     "use-nnet2",
     "decoder",
@@ -155,8 +159,10 @@ def _read_network(path: Path, properties: Mapping[str, str]) -> ModelSource:
 def _read_gmm(path: Path, properties: Mapping[str, str]) -> ModelSource:
     """A model for the plugin onlinegmmdecodefaster."""
     options = _GmmPluginOptions()
+    given = set(map(_spelling, properties))
+    defaults = {name: file for name, file in _GMM_PLUGIN_FILES.items() if name not in given}
+    properties = {**defaults, **properties}
     _set_properties(path, properties, options, _directory_of_model(path, properties))
-    _require(path, options.files)
     transition_model, acoustic_model = read_gmm(options.files.model)
     lda_mat = read_transform(KaldiReader.open(options.lda_mat)) if options.lda_mat else None
     acoustics = GmmPluginAcoustics(transition_model, acoustic_model, lda_mat, options.decoding)

@@ -2,6 +2,8 @@
 
     am/final.mdl                          final.mdl
     conf/mfcc.conf, conf/model.conf       mfcc.conf
+    conf/pitch.conf                       pitch.conf
+    am/global_cmvn.stats                  global_cmvn.stats
     graph/HCLG.fst, graph/words.txt       HCLG.fst, words.txt
     graph/HCLr.fst, Gr.fst, ...           HCLr.fst, Gr.fst, disambig_tid.int
     graph/phones/word_boundary.int        word_boundary.int
@@ -10,9 +12,11 @@
 
 A model may have several graphs, in folders whose names start with ``graph``. What Vosk sets for every model
 and the directory does not say is set here, too: the silence weight and the ``max-count`` of i-vectors and,
-for the flat layout, all options.
+for the flat layout, all options (``src/model.cc`` of Vosk). Features have CMVN where there are global
+statistics, and pitch where there is its configuration.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +33,7 @@ from pykaldi_server.kaldi.online2 import (
     OnlineSpliceOptions,
 )
 from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
+from pykaldi_server.kaldi.online2.nnet_feature_pipeline import PitchOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
 from pykaldi_server.session.graph_files import DEFAULT_GRAPH, find_graph, first_of, model_name, optional
@@ -36,13 +41,16 @@ from pykaldi_server.session.model_source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions
 from pykaldi_server.session.rescoring import RescoringFiles
 
+logger = logging.getLogger(__name__)
+
 _SILENCE_WEIGHT = 1e-3
 _MAX_COUNT = 100.0
+_CMVN_STATS = "global_cmvn.stats"
+_PITCH_CONFIG = "pitch.conf"
 _FLAT_LAYOUT_OPTIONS = {
-    "min-active": "200",
-    "max-active": "3000",
-    "beam": "10.0",
-    "lattice-beam": "2.0",
+    "max-active": "7000",
+    "beam": "13.0",
+    "lattice-beam": "6.0",
     "acoustic-scale": "1.0",
     "frame-subsampling-factor": "3",
     "endpoint.silence-phones": "1:2:3:4:5:6:7:8:9:10",
@@ -87,6 +95,8 @@ def _usual_graphs(directory: Path) -> tuple[Path, Path]:
 
 
 def _find_rescoring(directory: Path) -> RescoringFiles | None:
+    if (directory / "rnnlm").is_dir():
+        logger.warning("%s: rescoring with a recurrent network is not supported; going on without", directory)
     old_lm, new_lm = directory / "rescore" / "G.fst", directory / "rescore" / "G.carpa"
     return RescoringFiles(old_lm, new_lm) if old_lm.exists() and new_lm.exists() else None
 
@@ -109,6 +119,13 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Networ
 
 def _read_features(directory: Path, options: NetworkOptions) -> OnlineNnetFeaturePipelineInfo:
     info = OnlineNnetFeaturePipelineInfo(_read_base_options(directory))
+    cmvn_stats = optional(directory / "am" / _CMVN_STATS, directory / _CMVN_STATS)
+    if cmvn_stats is not None:
+        info.cmvn_opts = OnlineCmvnOptions()
+        info.global_cmvn_stats = read_cmvn_stats(KaldiReader.open(cmvn_stats))
+    pitch = optional(directory / "conf" / _PITCH_CONFIG, directory / _PITCH_CONFIG)
+    if pitch is not None:
+        info.pitch_opts = read_options(PitchOptions, pitch, directory)
     if (directory / "ivector").is_dir():
         info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
         info.silence_weighting_config = OnlineSilenceWeightingConfig(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from golden_data import best_paths, read_wav
 
+from pykaldi_server.errors import ConfigError
 from pykaldi_server.session import AdaptationState, Final, Model, Partial
 
 
@@ -92,3 +93,22 @@ def test_original_gmm_plugin(golden, models, tmp_path, caplog):
     silence = np.zeros(16000, np.float32)
     events = recognise(model, np.concatenate([samples, silence, samples]))
     assert sum(isinstance(event, Final) for event in events) >= 2
+
+
+def test_files_that_the_original_takes_where_none_are_named(models, tmp_path):
+    folder = models / "english-gmm"
+    for name, target in {
+        "final.mdl": folder / "final.oalimdl",
+        "HCLG.fst": folder / "graph-digits" / "HCLG.fst",
+        "words.txt": folder / "graph-digits" / "words.txt",
+    }.items():
+        (tmp_path / name).symlink_to(target)
+    config = tmp_path / "digits.yaml"
+    config.write_text(
+        f"decoder:\n    lda-mat: {folder}/final.mat\n    left-context: 3\n    right-context: 3\n"
+    )
+    model = Model.load(config)
+    assert model.graph_path == tmp_path / "HCLG.fst"
+    (tmp_path / "HCLG.fst").unlink()
+    with pytest.raises(ConfigError, match=r"decoder: fst: .*there is no such file"):
+        Model.load(config)

@@ -76,6 +76,41 @@ def test_vosk_layout(models):
     assert model.acoustics.features.silence_weighting_config.silence_weight == 0.001
 
 
+@pytest.fixture
+def flat(copy: Path) -> Path:
+    """The model in Vosk's older layout, which has no file of options."""
+    for name in ("am/final.mdl", "conf/mfcc.conf", "graph-digits/HCLG.fst", "graph-digits/words.txt"):
+        shutil.move(copy / name, copy / Path(name).name)
+    for name in ("am", "conf", "graph-digits"):
+        shutil.rmtree(copy / name)
+    return copy
+
+
+def test_flat_vosk_layout(flat):
+    options = Model.load(flat).acoustics.options
+    decoder = options.decoder
+    assert (decoder.beam, decoder.lattice_beam, decoder.max_active, decoder.min_active) == (13, 6, 7000, 200)
+    assert options.endpoint.rule2.min_trailing_silence == 0.5
+
+
+def test_vosk_models_with_cmvn_and_pitch(copy):
+    shutil.copyfile(copy / "ivector" / "global_cmvn.stats", copy / "am" / "global_cmvn.stats")
+    features = Model.load(copy).acoustics.features
+    assert features.cmvn_opts is not None
+    assert features.global_cmvn_stats.shape == (2, 41)
+    (copy / "conf" / "pitch.conf").write_text("--sample-frequency=16000\n--add-raw-log-pitch=false\n")
+    # Three more dimensions than the network was trained with.
+    with pytest.raises(ModelFormatError, match="expected features of dimension 40, found 43"):
+        Model.load(copy)
+
+
+def test_recurrent_language_models_are_said_to_be_left_out(copy, caplog):
+    (copy / "rnnlm").mkdir()
+    (copy / "graph-digits").rename(copy / "graph")
+    Model.load(copy)
+    assert "rescoring with a recurrent network is not supported" in caplog.text
+
+
 def test_overrides_win(models):
     model = Model.load(models / "english:graph-digits", beam=9, num_nbest=3, do_endpointing=False)
     assert (model.acoustics.options.decoder.beam, model.options.num_nbest) == (9.0, 3)
@@ -202,6 +237,16 @@ def test_kaldi_online_directory(online_model):
     assert (options.decodable.acoustic_scale, options.decodable.frame_subsampling_factor) == (1.0, 3)
     assert model.endpoint is not None
     assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
+
+
+def test_options_of_kaldis_programs_are_accepted(online_model, caplog):
+    config = online_model / "conf" / "online.conf"
+    with config.open("a") as file:
+        file.write("--chunk-length=0.18\n--word-symbol-table=words.txt\n--online=true\n")
+        file.write("--optimization.optimize=true\n--computation.debug=false\n--print-args=false\n")
+    with caplog.at_level(logging.INFO):
+        Model.load(online_model)
+    assert "online.conf:5: --chunk-length has no effect" in caplog.text
 
 
 def test_without_silence_phones_there_are_no_endpoints(online_model):

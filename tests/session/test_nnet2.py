@@ -47,6 +47,24 @@ def config(golden: Path, models: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
+def online_directory(config: Path, golden: Path, models: Path) -> Path:
+    """The same model as Kaldi's scripts for nnet2 lay it out."""
+    folder = config.parent / "online"
+    for name, target in {
+        "final.mdl": golden / "networks" / "nnet2-pnorm.mdl",
+        "graph/HCLG.fst": config.parent / "HCLG.fst",
+        "graph/words.txt": config.parent / "words.txt",
+        "conf/mfcc.conf": models / "english" / "conf" / "mfcc.conf",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+    (folder / "conf" / "online_nnet2_decoding.conf").write_text(
+        "--feature-type=mfcc\n--mfcc-config=/elsewhere/conf/mfcc.conf\n--beam=20.0\n--lattice-beam=0.01\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
 def samples(golden: Path) -> np.ndarray:
     return read_wav(golden / "wav" / "ps-cards-001.wav")[1]
 
@@ -83,3 +101,12 @@ def test_every_frame_is_in_exactly_one_segment(config, samples):
     assert sum(frames) == (len(samples) - 400) // 160 + 1
     starts = [round(final.start_s / 0.01) for final in finals]
     assert starts == np.cumsum([0, *frames[:-1]]).tolist()
+
+
+def test_kaldis_nnet2_directory(config, online_directory, samples):
+    def words(path: Path) -> list[str]:
+        session = Model.load(path).session()
+        events = session.accept(samples) + session.finish()
+        return [event.hypotheses[0].transcript for event in events if isinstance(event, Final)]
+
+    assert words(online_directory) == words(config) != []

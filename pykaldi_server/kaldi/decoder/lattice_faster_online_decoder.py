@@ -15,7 +15,7 @@ Example:
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,14 @@ _CORE_FIELDS = [
 @dataclass
 class LatticeFasterDecoderOptions(Options):
     """Options of the search; costs are negative natural logarithms."""
+
+    # Of the incremental decoder, which Vosk's configurations are for, and of memory pools.
+    without_effect: ClassVar[tuple[str, ...]] = (
+        "determinize-max-delay",
+        "determinize-min-chunk-size",
+        "memory-pool-tokens-block-size",
+        "memory-pool-links-block-size",
+    )
 
     beam: float = option(16.0, "Drop hypotheses that are worse than the best one by more than this cost.")
     max_active: int = option(_INT32_MAX, "Expand at most so many states a frame.")

@@ -71,7 +71,7 @@ class FrameExtractionOptions(Options):
 class MelBanksOptions(Options):
     """The mel filter bank (``feat/mel-computations.h``)."""
 
-    num_bins: int = option(23, "Number of triangular filters.", name="num-mel-bins")
+    num_bins: int = option(25, "Number of triangular filters.", name="num-mel-bins")
     low_freq: float = option(20.0, "Lower edge of the filters in Hz.")
     high_freq: float = option(0.0, "Upper edge in Hz; 0 or less counts down from half the sample rate.")
     vtln_low: float = option(100.0, "Lower inflection point of VTLN warping (not used online).")
@@ -91,12 +91,17 @@ class MelBanksOptions(Options):
             )
 
 
+def mel_banks_of_features() -> MelBanksOptions:
+    """The filters of features; for them Kaldi has another default."""
+    return MelBanksOptions(num_bins=23)
+
+
 @dataclass
 class MfccOptions(Options):
     """Mel-frequency cepstral coefficients."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
-    mel_opts: MelBanksOptions = group(MelBanksOptions, prefix="")
+    mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
     num_ceps: int = option(13, "Number of cepstral coefficients, the first included.")
     use_energy: bool = option(True, "Use the energy in place of the first coefficient.")
     energy_floor: float = option(0.0, "Floor on the energy, absolute; 0 for none.")
@@ -121,7 +126,7 @@ class FbankOptions(Options):
     """Logarithms of the mel filters' outputs."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
-    mel_opts: MelBanksOptions = group(MelBanksOptions, prefix="")
+    mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
     use_energy: bool = option(False, "Add the energy as a further dimension.")
     energy_floor: float = option(0.0, "Floor on the energy, absolute; 0 for none.")
     raw_energy: bool = option(True, "Take the energy before pre-emphasis and windowing.")

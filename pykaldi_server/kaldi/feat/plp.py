@@ -26,6 +26,7 @@ from pykaldi_server.kaldi.feat.mfcc import (
     MelBanksOptions,
     OnlineFbank,
     OnlineWindowedFeature,
+    mel_banks_of_features,
 )
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames
 from pykaldi_server.kaldi.util.options import Options, group, option
@@ -41,7 +42,7 @@ class PlpOptions(Options):
     """Perceptual linear prediction cepstra."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
-    mel_opts: MelBanksOptions = group(MelBanksOptions, prefix="")
+    mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
     lpc_order: int = option(12, "Order of the linear prediction.")
     num_ceps: int = option(13, "Number of cepstral coefficients, the first included.")
     use_energy: bool = option(True, "Use the energy in place of the first coefficient.")

@@ -14,6 +14,7 @@ steps of C: a layer at time t sees the one of chunk floor(t / C) - ceil(R / C), 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ _MAX_CHUNK = 10_000
 @dataclass
 class NnetSimpleLoopedComputationOptions(Options):
     """Options of looped computation, with Kaldi's names and defaults."""
+
+    without_effect: ClassVar[tuple[str, ...]] = ("optimization.", "computation.")
 
     extra_left_context_initial: int = option(
         0, "Extra frames (copies of the first) that the network reads before frame 0."

@@ -6,7 +6,8 @@ prefix (``endpoint.rule1.``) or without one. The same class serves Python code, 
 the command line.
 
 A configuration file holds one ``--name=value`` a line; ``#`` starts a comment; a boolean may stand
-without a value. Underscores and hyphens in names are the same, as in Kaldi.
+without a value. Underscores and hyphens in names are the same, and so are capitals and small letters, as in
+Kaldi. Options that Kaldi's programs have and that mean nothing here are accepted and ignored.
 """
 
 import dataclasses
@@ -14,15 +15,18 @@ import difflib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pykaldi_server.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 OptionsT = TypeVar("OptionsT")
+
+# Every program of Kaldi has them.
+_STANDARD_OPTIONS = ("config", "help", "print-args", "verbose")
 
 
 def option(default: Any, help: str, *, name: str | None = None, path: bool = False) -> Any:
@@ -43,7 +47,14 @@ def group(factory: Callable[[], Any], prefix: str | None = None) -> Any:
 
 
 class Options:
-    """Base of options dataclasses: how PyKaldi's scripts make them known to a parser."""
+    """Base of options dataclasses: how PyKaldi's scripts make them known to a parser.
+
+    Attributes:
+        without_effect: Kaldi's names of options of the class that are accepted and ignored; a dot at the end
+            stands for all that begin so.
+    """
+
+    without_effect: ClassVar[tuple[str, ...]] = ()
 
     def register(self, opts: "ParseOptions") -> None:
         """Makes these options known to ``opts``."""
@@ -67,31 +78,37 @@ class RegisteredOption:
         return getattr(self.owner, self.field)
 
 
-def registered_options(options: Any, prefix: str = "") -> Iterator[RegisteredOption]:
-    """Yields every option of a dataclass instance, groups included, with its full name."""
-    types = get_type_hints(type(options))
+def groups_of(options: Any, prefix: str = "") -> Iterator[tuple[Any, str]]:
+    """Yields a dataclass instance and its groups, each with the prefix of its options' names."""
+    yield options, prefix
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value):
             nested = field.metadata.get("prefix")
             if nested is None:
                 nested = f"{normalize_name(field.name)}."
-            yield from registered_options(value, prefix + nested)
-        elif "help" in field.metadata:
-            name = field.metadata["name"] or normalize_name(field.name)
-            yield RegisteredOption(
-                prefix + name,
-                options,
-                field.name,
-                types[field.name],
-                field.metadata["help"],
-                field.metadata["path"],
-            )
+            yield from groups_of(value, prefix + nested)
+
+
+def registered_options(options: Any, prefix: str = "") -> Iterator[RegisteredOption]:
+    """Yields every option of a dataclass instance, groups included, with its full name."""
+    for owner, group_prefix in groups_of(options, prefix):
+        types = get_type_hints(type(owner))
+        for field in dataclasses.fields(owner):
+            if "help" in field.metadata:
+                yield RegisteredOption(
+                    group_prefix + (field.metadata["name"] or normalize_name(field.name)),
+                    owner,
+                    field.name,
+                    types[field.name],
+                    field.metadata["help"],
+                    field.metadata["path"],
+                )
 
 
 def normalize_name(name: str) -> str:
-    """Kaldi takes underscores for hyphens in option names."""
-    return name.replace("_", "-")
+    """Kaldi takes underscores for hyphens in option names, and capitals for small letters."""
+    return name.replace("_", "-").lower()
 
 
 class ParseOptions:
@@ -109,7 +126,7 @@ class ParseOptions:
         self.usage = usage
         self._known: dict[str, RegisteredOption] = {}
         self._registered: list[Any] = []
-        self._ignored: set[str] = set()
+        self._without_effect: list[str] = list(_STANDARD_OPTIONS)
         self.given: set[str] = set()
 
     def register(self, options: Any, prefix: str = "") -> None:
@@ -117,10 +134,15 @@ class ParseOptions:
         self._registered.append(options)
         for entry in registered_options(options, prefix):
             self._known[entry.name] = entry
+        for owner, group_prefix in groups_of(options, prefix):
+            if isinstance(owner, Options):
+                self._without_effect += [group_prefix + name for name in owner.without_effect]
 
-    def ignore(self, *names: str) -> None:
-        """Names options that are accepted and have no effect here."""
-        self._ignored.update(map(normalize_name, names))
+    def has_no_effect(self, name: str) -> bool:
+        """Whether an option is accepted and ignored."""
+        return any(
+            name.startswith(known) if known.endswith(".") else name == known for known in self._without_effect
+        )
 
     def names(self) -> list[str]:
         """All names that are known."""
@@ -139,9 +161,10 @@ class ParseOptions:
             ConfigError: the name is unknown or the value is not of the option's type.
         """
         name = normalize_name(name)
-        if name in self._ignored:
-            return
         entry = self._known.get(name)
+        if entry is None and self.has_no_effect(name):
+            logger.info("%s: --%s has no effect", place, name)
+            return
         if entry is None:
             near = difflib.get_close_matches(name, self._known, n=1)
             hint = f"; the nearest known one is --{near[0]}" if near else ""
@@ -178,7 +201,6 @@ def read_options(
     options_class: type[OptionsT],
     path: str | os.PathLike[str],
     model_dir: Path | None = None,
-    ignore: Iterable[str] = (),
 ) -> OptionsT:
     """Makes options of a class from a configuration file, and validates them.
 
@@ -188,7 +210,6 @@ def read_options(
     options = options_class()
     parser = ParseOptions()
     parser.register(options)
-    parser.ignore(*ignore)
     parser.read_config_file(path, model_dir)
     try:
         parser.validate()

@@ -57,7 +57,7 @@ def recogniser(models: Path) -> Recogniser:
     parser = ParseOptions()
     parser.register(config)
     parser.register(features)
-    parser.ignore("endpoint.silence-phones", "left-context", "right-context")
+    parser.register(OnlineEndpointConfig())
     parser.read_config_file(folder / "conf/online_decoding.conf", folder)
     config.acoustic_scale = ACOUSTIC_SCALE
     config.faster_decoder_opts = LatticeFasterDecoderOptions(beam=13.0, lattice_beam=6.0, max_active=7000)

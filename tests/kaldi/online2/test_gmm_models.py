@@ -8,6 +8,7 @@ import pytest
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.gmm import AmDiagGmm
+from pykaldi_server.kaldi.online2.endpoint import OnlineEndpointConfig
 from pykaldi_server.kaldi.online2.feature_pipeline import OnlineFeaturePipelineConfig
 from pykaldi_server.kaldi.online2.gmm_models import (
     OnlineGmmDecodingAdaptationPolicyConfig,
@@ -52,7 +53,7 @@ def test_a_configuration_of_another_machine_is_read(models: Path, caplog: pytest
     parser = ParseOptions()
     parser.register(config)
     parser.register(features)
-    parser.ignore("endpoint.silence-phones", "left-context", "right-context")
+    parser.register(OnlineEndpointConfig())
     parser.read_config_file(folder / "conf/online_decoding.conf", folder)
     parser.validate()
     assert config.silence_phones == "1:2:3:4:5:6:7:8:9:10"

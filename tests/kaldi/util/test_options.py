@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -21,11 +22,15 @@ from pykaldi_server.kaldi.util.options import (
 
 @dataclass
 class Inner(Options):
+    without_effect: ClassVar[tuple[str, ...]] = ("tuning.",)
+
     max_size: int = option(3, "A size.")
 
 
 @dataclass
 class Outer(Options):
+    without_effect: ClassVar[tuple[str, ...]] = ("old-name",)
+
     beam: float = option(16.0, "A beam.")
     use_energy: bool = option(True, "A flag.")
     window: str = option("povey", "A word.", name="window-type")
@@ -81,8 +86,14 @@ def test_mistakes_are_named(tmp_path, text, expected):
     assert expected in str(caught.value)
 
 
-def test_ignored_options_are_accepted(tmp_path):
-    assert read_options(Outer, written(tmp_path, "--old-name=3"), ignore=["old_name"]).beam == 16.0
+def test_options_without_effect_are_accepted(tmp_path, caplog):
+    text = "--old-name=3\n--rule1.tuning.of-cache=x\n--print-args=false\n--verbose=2\n--Beam=12"
+    with caplog.at_level(logging.INFO):
+        assert read_options(Outer, written(tmp_path, text)).beam == 12.0
+    assert "test.conf:1: --old-name has no effect" in caplog.text
+    for other in ("--old-names=3", "--tuning=x", "--rule1.old-name=3"):
+        with pytest.raises(ConfigError, match="unknown option"):
+            read_options(Outer, written(tmp_path, other))
 
 
 def test_options_register_themselves_as_in_pykaldi(tmp_path):
