@@ -1,7 +1,8 @@
 """Whole decodes, samples to words, of pykaldi-server beside Vosk: speed, memory, load time, agreement.
 
 Both decode the same recordings with the same model and Vosk's recipe, each in a process of its own, in turn,
-round by round. A graph in two parts is measured twice: composed while it is searched, and compiled.
+round by round. A graph in two parts is measured twice: composed while it is searched, and compiled. We keep
+what was composed, so the second pass over the recordings shows what a worker does that has run for long.
 Usage: vosk.py [--model MODEL] [--rounds N] [--sessions N] [WAV ...]
 
 OpenBLAS falls back to its slowest kernels on a CPU that it does not know, and the copy inside Vosk is an
@@ -115,7 +116,6 @@ def run_side(side: str, model: str, sessions: int, paths: Sequence[Path]) -> dic
     start = (load_vosk if side == VOSK else load_ours)(model)
     load_s, load_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     decode = start()
-    decode(*recordings[0])  # warms up
     passes = [decode_all(), decode_all()]
     first_mib = resident_mib()
     more = [start() for _ in range(sessions)]
@@ -125,6 +125,7 @@ def run_side(side: str, model: str, sessions: int, paths: Sequence[Path]) -> dic
         "audio_s": audio_s,
         "load_s": load_s,
         "load_cpu_s": load_cpu_s,
+        "first_cpu_s": passes[0][0],
         "cpu_s": min(cpu_s for cpu_s, _ in passes),
         "first_mib": first_mib,
         "further_mib": (resident_mib() - first_mib) / max(1, sessions),
@@ -202,7 +203,8 @@ def report(rounds: dict[str, list[dict]]) -> None:
     ours = [side for side in best if side != VOSK]
     rows = [
         ("BLAS kernels", "blas", "{}"),
-        ("CPU s per s of audio", "cpu_s", "{:.4f}"),
+        ("CPU s per s, first pass", "first_cpu_s", "{:.4f}"),
+        ("CPU s per s, best pass", "cpu_s", "{:.4f}"),
         ("load, s", "load_s", "{:.2f}"),
         ("load, CPU s", "load_cpu_s", "{:.2f}"),
         ("memory with one session, MiB", "first_mib", "{:.0f}"),
