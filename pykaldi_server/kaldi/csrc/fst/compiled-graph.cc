@@ -56,16 +56,18 @@ class CompiledGraph::Checker {
         reader_(reader),
         offset_(offset),
         end_(static_cast<uint32_t>(graph.header_.record_bytes)),
-        is_record_(end_ / kBitsPerWord + 1, 0) {}
+        is_record_(end_ / kBitsPerWord + 1, 0),
+        is_next_(end_ / kBitsPerWord + 1, 0) {}
 
   int32_t MaxInputLabel() const { return max_ilabel_; }
 
   void Check() {
     uint32_t address = 0;
     while (address < end_) {
-      is_record_[address / kBitsPerWord] |= uint64_t{1} << address % kBitsPerWord;
+      Mark(address, &is_record_);
       ++num_states_;
       address = CheckRecord(address);
+      if (next_states_.size() >= kNextStatesPerMarking) MarkNextStates();
     }
     if (num_states_ != graph_.header_.num_states || num_arcs_ != graph_.header_.num_arcs) {
       reader_.Fail(
@@ -74,14 +76,17 @@ class CompiledGraph::Checker {
               " arcs, as the records have",
           std::to_string(graph_.header_.num_states) + " and " + std::to_string(graph_.header_.num_arcs));
     }
-    next_states_.push_back(graph_.header_.start);
-    for (address = 0; address < end_;) address = CollectNextStates(address);
-    CheckNextStates();
+    NoteNextState(graph_.header_.start);
+    MarkNextStates();
+    for (uint32_t word = 0; word < is_next_.size(); ++word) {
+      const uint64_t nowhere = is_next_[word] & ~is_record_[word];
+      if (nowhere) FailAtNextState(word * kBitsPerWord + static_cast<uint32_t>(__builtin_ctzll(nowhere)));
+    }
   }
 
  private:
   static constexpr uint32_t kBitsPerWord = 64;
-  static constexpr size_t kNextStatesPerCheck = 64;
+  static constexpr size_t kNextStatesPerMarking = 64;
 
   // Returns the place behind the record.
   uint32_t CheckRecord(uint32_t state) {
@@ -106,8 +111,12 @@ class CompiledGraph::Checker {
       if (CompiledArcCoding::NextState(tag) == NextStateKind::kFollowing && i + 1 != head.num_arcs) {
         Fail(tags + i, "only the last arc to lead to the state that follows", "another one");
       }
-      CheckLabels(body, graph_.coding_.Decode(tag, graph_.records_, body, state), is_epsilon);
+      const StdArc arc = graph_.coding_.Decode(tag, graph_.records_, body, state);
+      CheckLabels(body, arc, is_epsilon);
       body += graph_.coding_.Size(tag);
+      if (CompiledArcCoding::NextState(tag) != NextStateKind::kSame) {
+        NoteNextState(static_cast<uint32_t>(arc.nextstate));
+      }
     }
     if (head.has_epsilons && head.num_arcs == 0) Fail(state, "arcs without input label", "no arcs");
     num_arcs_ += head.num_arcs;
@@ -129,28 +138,24 @@ class CompiledGraph::Checker {
     max_ilabel_ = std::max<int32_t>(max_ilabel_, arc.ilabel);
   }
 
-  // Collects where the arcs of a state lead, and checks that when there is enough to do: each check has to
-  // wait for memory, and many can wait together. Returns the place behind the record.
-  uint32_t CollectNextStates(uint32_t state) {
-    const ArcRange arcs = graph_.Arcs(static_cast<int32_t>(state));
-    ArcIterator place = arcs.begin();
-    for (; place != arcs.end(); ++place) {
-      const uint32_t next = static_cast<uint32_t>((*place).nextstate);
-      if (next == state) continue;
-      if (next < end_) __builtin_prefetch(&is_record_[next / kBitsPerWord]);
-      next_states_.push_back(next);
-    }
-    if (next_states_.size() >= kNextStatesPerCheck) CheckNextStates();
-    return place.Body();
+  static void Mark(uint32_t address, std::vector<uint64_t> *bits) {
+    (*bits)[address / kBitsPerWord] |= uint64_t{1} << address % kBitsPerWord;
   }
 
-  void CheckNextStates() {
-    for (const uint32_t next : next_states_) {
-      if (next >= end_ || !(is_record_[next / kBitsPerWord] >> next % kBitsPerWord & 1)) {
-        reader_.Fail(offset_, "next states that exist", "one at byte " + std::to_string(next));
-      }
-    }
+  // Each mark has to wait for memory, so next states are collected: many can wait together.
+  void NoteNextState(uint32_t next) {
+    if (next >= end_) FailAtNextState(next);
+    __builtin_prefetch(&is_next_[next / kBitsPerWord], 1);
+    next_states_.push_back(next);
+  }
+
+  void MarkNextStates() {
+    for (const uint32_t next : next_states_) Mark(next, &is_next_);
     next_states_.clear();
+  }
+
+  [[noreturn]] void FailAtNextState(uint32_t next) const {
+    reader_.Fail(offset_, "next states that exist", "one at byte " + std::to_string(next));
   }
 
   [[noreturn]] void Fail(uint32_t address, const char *expected, const std::string &found) const {
@@ -161,8 +166,10 @@ class CompiledGraph::Checker {
   const ByteReader &reader_;
   size_t offset_;  // of the records in the file
   uint32_t end_;
-  std::vector<uint64_t> is_record_;    // a bit for each byte of the records: is it the first of one?
-  std::vector<uint32_t> next_states_;  // that wait to be checked
+  // A bit for each byte of the records: is it the first of one, and does an arc lead there?
+  std::vector<uint64_t> is_record_;
+  std::vector<uint64_t> is_next_;
+  std::vector<uint32_t> next_states_;  // that wait to be marked
   int64_t num_states_ = 0;
   int64_t num_arcs_ = 0;
   int32_t max_ilabel_ = 0;

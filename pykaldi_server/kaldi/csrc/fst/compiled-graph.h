@@ -15,7 +15,7 @@
 //           arc may lead to the state whose record follows
 //   bodies  of the arcs
 //
-// Everything is checked when the file is opened, in two passes, so that searching needs no checks.
+// Everything is checked when the file is opened, in one pass, so that searching needs no checks.
 #ifndef PYKALDI_SERVER_FST_COMPILED_GRAPH_H_
 #define PYKALDI_SERVER_FST_COMPILED_GRAPH_H_
 
@@ -166,7 +166,7 @@ class CompiledGraph {
   }
   uint32_t CountEpsilons(uint32_t address) const;
 
-  // The first pass: heads, tags, labels and costs; marks where records begin. The second pass: next states.
+  // Goes through all records: heads, tags, labels, costs, and whether next states are records.
   class Checker;
 
   std::shared_ptr<const MappedFile> file_;
