@@ -104,6 +104,14 @@ def test_vosk_models_with_cmvn_and_pitch(copy):
         Model.load(copy)
 
 
+def test_options_of_vosks_own_kaldi_are_accepted(copy):
+    with (copy / "ivector" / "online_cmvn.conf").open("a") as file:
+        file.write("--cmn-min-energy=40\n")
+    with (copy / "conf" / "model.conf").open("a") as file:
+        file.write("--determinize-max-delay=30\n--determinize-max-active=100\n")
+    assert Model.load(copy).acoustics.options.decoder.beam == 13.0
+
+
 def test_recurrent_language_models_are_said_to_be_left_out(copy, caplog):
     (copy / "rnnlm").mkdir()
     (copy / "graph-digits").rename(copy / "graph")

@@ -46,6 +46,7 @@ class LatticeFasterDecoderOptions(Options):
     without_effect: ClassVar[tuple[str, ...]] = (
         "determinize-max-delay",
         "determinize-min-chunk-size",
+        "determinize-max-active",
         "memory-pool-tokens-block-size",
         "memory-pool-links-block-size",
     )

@@ -7,6 +7,7 @@ double precision as a (2, dim + 1) matrix: sums and the count, sums of squares a
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ _VARIANCE_FLOOR = 1e-20
 @dataclass
 class OnlineCmvnOptions(Options):
     """Options of `OnlineCmvn`; the names are those of ``apply-cmvn-online``."""
+
+    # Of Vosk's Kaldi: frames with less energy are normalised with statistics of the frame before.
+    without_effect: ClassVar[tuple[str, ...]] = ("cmn-min-energy",)
 
     cmn_window: int = option(600, "Number of frames of the sliding window for the mean and the variance.")
     speaker_frames: int = option(600, "Frames of the speaker's earlier utterances to use, at most.")
