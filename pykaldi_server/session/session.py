@@ -23,7 +23,8 @@ class Session:
     """Recognises one stream of one speaker; cheap to make; used by one thread at a time.
 
     Audio is re-blocked into quanta of ``chunk-length-in-secs``, so that results do not depend on how it
-    arrives, on the load, or on other sessions.
+    arrives, on the load, or on other sessions. As in Kaldi's programs, quanta are cut before the audio is
+    converted to the model's rate.
     """
 
     def __init__(self, model: Model, adaptation_state: str | None = None, sample_rate_hz: int | None = None):
@@ -31,8 +32,9 @@ class Session:
         self._model = model
         self._options = model.options
         self._stream, self._state = _start_stream(model, adaptation_state)
-        self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * model.sample_rate_hz))
-        self._resampler = _resampler(sample_rate_hz, model.sample_rate_hz)
+        rate_hz = sample_rate_hz or model.sample_rate_hz
+        self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * rate_hz))
+        self._resampler = _resampler(rate_hz, model.sample_rate_hz)
         self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
         self._waiting_samples = 0
         self._segment = 0
@@ -58,10 +60,16 @@ class Session:
         samples = np.ascontiguousarray(samples, np.float32)
         if not np.isfinite(samples).all():
             raise AudioError("expected finite samples, found NaN or infinity")
-        if self._resampler is not None:
-            samples = self._resampler.resample(samples)
         events: list[Event] = []
-        self._accept_at_model_rate(samples, events)
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= self._quantum_samples:
+            joined = np.concatenate(self._waiting)
+            whole = len(joined) - len(joined) % self._quantum_samples
+            for begin in range(0, whole, self._quantum_samples):
+                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
+            self._waiting = [joined[whole:]]
+            self._waiting_samples = len(joined) - whole
         return events
 
     def finalize_segment(self) -> list[Event]:
@@ -81,27 +89,18 @@ class Session:
             return []
         self._finished = True
         events: list[Event] = []
-        if self._resampler is not None:
-            self._accept_at_model_rate(self._resampler.resample(_NO_SAMPLES, flush=True), events)
-        self._stream.finish(np.concatenate(self._waiting) if self._waiting else _NO_SAMPLES)
+        rest = np.concatenate(self._waiting) if self._waiting else _NO_SAMPLES
+        self._stream.finish(self._at_model_rate(rest, last=True))
         self._end_segment(events)
         if self._state is not None:
             events.append(AdaptationState(self._state))
         return events
 
-    def _accept_at_model_rate(self, samples: NDArray[np.float32], events: list[Event]) -> None:
-        self._waiting.append(samples)
-        self._waiting_samples += len(samples)
-        if self._waiting_samples >= self._quantum_samples:
-            joined = np.concatenate(self._waiting)
-            whole = len(joined) - len(joined) % self._quantum_samples
-            for begin in range(0, whole, self._quantum_samples):
-                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
-            self._waiting = [joined[whole:]]
-            self._waiting_samples = len(joined) - whole
+    def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
+        return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
 
     def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
-        if not self._stream.accept(samples):
+        if not self._stream.accept(self._at_model_rate(samples, last=False)):
             return
         if self._segment_is_over():
             self._end_segment(events)
@@ -142,9 +141,9 @@ class Session:
         self._partial_frame = 0
 
 
-def _resampler(source_rate_hz: int | None, model_rate_hz: int) -> LinearResample | None:
+def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:
     """What converts a session's audio to the model's rate, as Kaldi's features do it."""
-    if source_rate_hz is None or source_rate_hz == model_rate_hz:
+    if source_rate_hz == model_rate_hz:
         return None
     cutoff_hz = 0.5 * min(source_rate_hz, model_rate_hz)
     return LinearResample(source_rate_hz, model_rate_hz, cutoff_hz, _RESAMPLE_ZEROS)
