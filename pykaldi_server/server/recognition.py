@@ -55,7 +55,8 @@ class Recognition:
                 for samples in self._decoder.decode(data):
                     yield self._started().accept(samples)
             case Finalize():
-                yield self._started().finalize_segment()
+                if self._session is not None:
+                    yield self._session.finalize_segment()
             case EndOfStream():
                 for samples in self._decoder.decode_rest():
                     yield self._started().accept(samples)

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerError
 from pykaldi_server.server.options import WorkerOptions
 from pykaldi_server.server.supervisor import ALIVE, EXIT_MODEL, READY
 from pykaldi_server.server.worker import Worker
 from pykaldi_server.server.worker_settings import WorkerSettings
 from pykaldi_server.session import Model
-from pykaldi_server.session.graph import compile_command
+from pykaldi_server.session.graph import compile_in_background
 
 logger = logging.getLogger(__name__)
 
@@ -101,19 +101,23 @@ async def _serve(model_path: str, options: WorkerOptions, supervisor_fd: int | N
 
 async def _compile_graph(worker: Worker) -> None:
     """Compiles a graph that is composed in the search, and uses it for the requests that come then."""
-    command = compile_command(worker.model.graph_path)
-    if command is None:
-        return
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    name = worker.model.name
     try:
-        exit_code = await process.wait()
-    except asyncio.CancelledError:
-        process.terminate()
-        raise
-    if exit_code == 0:
-        worker.model = await asyncio.to_thread(worker.model.with_graph_of_now)
-    else:
-        logger.warning("%s: the graph was not compiled; it is composed in the search", worker.model.name)
+        process = await asyncio.to_thread(compile_in_background, worker.model.graph_path)
+        if process is None:
+            return
+        with process:
+            try:
+                exit_code = await asyncio.to_thread(process.wait)
+            except asyncio.CancelledError:
+                process.terminate()
+                raise
+        if exit_code == 0:
+            worker.model = await asyncio.to_thread(worker.model.with_graph_of_now)
+        else:
+            logger.warning("%s: the graph was not compiled; it is composed in the search", name)
+    except (PykaldiServerError, OSError) as error:
+        logger.warning("%s: the graph is composed in the search: %s", name, error)
 
 
 def _stop_on_signals(worker: Worker, serving: "asyncio.Task[None]", drain_s: float) -> None:

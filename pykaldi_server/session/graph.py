@@ -8,7 +8,6 @@ long as it was made of the parts that are there: their contents are compared, no
 Words are named by the table that is embedded in the graph, as in Vosk, or else by ``words.txt``.
 """
 
-import atexit
 import hashlib
 import logging
 import os
@@ -16,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.fstext import (
     CompiledGraph,
     DecodingGraph,
@@ -34,8 +33,14 @@ logger = logging.getLogger(__name__)
 COMPILED_NAME = "composed.graph"
 
 _COMPILE_SCRIPT = """
-import os, sys
+import os, sys, threading
 from pykaldi_server.kaldi.fstext import compile_graph
+
+def end_with_parent():
+    os.read(0, 1)  # nothing is ever written: it ends when the parent has ended
+    os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
 os.nice(10)
 compile_graph(*sys.argv[1:])
 """
@@ -65,9 +70,15 @@ def read_graph(path: Path) -> DecodingGraph:
     if not is_lookahead(path):
         return read_decoding_graph(path)
     compiled = find_compiled(path.parent)
-    graph = CompiledGraph.read(os.fspath(compiled)) if compiled else read_lookahead_graph(path.parent)
-    logger.info("%s: %s", path.parent, f"compiled in {compiled}" if compiled else "composed in the search")
-    return graph
+    if compiled is not None:
+        try:
+            graph = CompiledGraph.read(os.fspath(compiled))
+            logger.info("%s: compiled in %s", path.parent, compiled)
+            return graph
+        except (ModelFormatError, OSError) as error:
+            logger.warning("going on without a compiled graph, which should be deleted: %s", error)
+    logger.info("%s: composed in the search", path.parent)
+    return read_lookahead_graph(path.parent)
 
 
 def describe_graph(graph: DecodingGraph) -> str:
@@ -85,7 +96,12 @@ def is_lookahead(path: Path) -> bool:
 
 def find_compiled(folder: Path) -> Path | None:
     """The compiled form of the lookahead graph in a folder, if there is one that is up to date."""
-    there = [path for path in (folder / COMPILED_NAME, cached_path(folder)) if path.exists()]
+    places = [folder / COMPILED_NAME]
+    try:
+        places.append(cached_path(folder))
+    except ConfigError as error:
+        logger.debug("%s: %s", folder, error)
+    there = [path for path in places if os.path.exists(path)]
     if not there:
         return None
     fingerprint = graph_fingerprint(folder)
@@ -93,15 +109,22 @@ def find_compiled(folder: Path) -> Path | None:
 
 
 def cached_path(folder: Path) -> Path:
-    """The file for the graph in a folder, in the user's cache, ``$XDG_CACHE_HOME/pykaldi-server``."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """The file for the graph in a folder, in the user's cache, ``$XDG_CACHE_HOME/pykaldi-server``.
+
+    Raises:
+        ConfigError: there is neither XDG_CACHE_HOME nor a home directory.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise ConfigError(f"XDG_CACHE_HOME: expected a directory, found none, and {error}") from None
     place = folder.resolve()
     digest = hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
     return cache / "pykaldi-server" / f"{'-'.join(place.parts[-3:])}-{digest}.graph"
 
 
-def compile_command(path: Path) -> list[str] | None:
-    """The command that compiles a model's graph into the user's cache, with low priority.
+def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
+    """Compiles a model's graph into the user's cache, in a process with low priority that ends with this one.
 
     It fails where there is not enough room; everything works without it.
 
@@ -109,25 +132,16 @@ def compile_command(path: Path) -> list[str] | None:
         path: ``HCLG.fst``, or ``HCLr.fst`` with its neighbours.
 
     Returns:
-        None when there is nothing to do: the graph is static, or was compiled before.
+        The process, or None when there is nothing to do: the graph is static, or was compiled before.
+
+    Raises:
+        ConfigError: there is no cache, see `cached_path`.
+        OSError: the cache cannot be made, or the process cannot be started.
     """
     if not is_lookahead(path) or find_compiled(path.parent) is not None:
         return None
     out = cached_path(path.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     logger.info("%s: compiling into %s", path.parent, out)
-    return [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(path.parent), os.fspath(out)]
-
-
-def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
-    """Runs `compile_command` in a process that ends with this one.
-
-    Returns:
-        The process, or None when there is nothing to do.
-    """
-    command = compile_command(path)
-    if command is None:
-        return None
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    atexit.register(process.terminate)
-    return process
+    command = [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(path.parent), os.fspath(out)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE)

@@ -57,7 +57,7 @@ class Session:
         """
         if self._finished:
             raise DecoderError("audio came after the session was finished")
-        samples = np.ascontiguousarray(samples, np.float32)
+        samples = np.array(samples, np.float32)  # a copy: some of it waits, and callers use buffers again
         if not np.isfinite(samples).all():
             raise AudioError("expected finite samples, found NaN or infinity")
         events: list[Event] = []

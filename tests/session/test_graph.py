@@ -1,6 +1,12 @@
 """The graph of a model is found in any of its forms, and compiled where and when it should be."""
 
+import os
+import select
 import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,10 +66,58 @@ def test_a_compiled_graph_is_used_while_it_is_up_to_date(folder: Path) -> None:
 def test_compiling_in_the_background(folder: Path) -> None:
     process = compile_in_background(folder / "HCLr.fst")
     assert process is not None
-    assert process.wait() == 0
+    with process:
+        assert process.wait() == 0
     assert find_compiled(folder) == cached_path(folder)
     assert isinstance(load_graph(folder / "HCLr.fst", None)[0], CompiledGraph)
     assert compile_in_background(folder / "HCLr.fst") is None
+
+
+def test_a_damaged_compiled_graph_is_not_needed(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    compile_graph(folder, folder / COMPILED_NAME)
+    content = bytearray((folder / COMPILED_NAME).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1000] = b"\xff" * 1000
+    (folder / COMPILED_NAME).write_bytes(content)
+    assert isinstance(load_graph(folder / "HCLr.fst", None)[0], LookaheadFst)
+    assert f"which should be deleted: {folder / COMPILED_NAME}: at byte" in caplog.text
+
+
+def test_nothing_is_compiled_without_a_place_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert isinstance(load_graph(folder / "HCLr.fst", None)[0], LookaheadFst)
+    with pytest.raises(ConfigError, match="XDG_CACHE_HOME: expected a directory, found none"):
+        compile_in_background(folder / "HCLr.fst")
+
+
+def test_compiling_ends_with_the_process_that_wanted_it(folder: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from pykaldi_server.session.graph import compile_in_background\n"
+        "print(compile_in_background(Path(sys.argv[1])).pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", script, str(folder / "HCLr.fst")]
+    parent = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert parent.returncode == -signal.SIGKILL
+    wait_for_end(int(parent.stdout))
+    assert find_compiled(folder) is None
+
+
+def wait_for_end(pid: int) -> None:
+    """Waits until a process has ended, whether or not anybody has asked for its exit code."""
+    pidfd = None
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+    if pidfd is not None:
+        ended, _, _ = select.select([pidfd], [], [], 60)
+        os.close(pidfd)
+        assert ended
 
 
 def test_graphs_of_the_same_name_have_files_of_their_own(tmp_path: Path) -> None:

@@ -203,6 +203,18 @@ def test_audio_of_another_rate_is_converted_as_kaldi_does(shared_golden, models)
     assert tested == 3
 
 
+def test_callers_may_use_their_buffers_again(golden, model):
+    samples = samples_of(golden, "ps-cards-001")
+    expected = recognise(model, samples, step=320)
+    session, events, buffer = model.session(), [], np.zeros(320, np.float32)
+    whole = len(samples) // 320 * 320
+    for begin in range(0, whole, 320):
+        buffer[:] = samples[begin : begin + 320]
+        events += session.accept(buffer)
+        buffer[:] = 1e4
+    assert events + session.accept(samples[whole:]) + session.finish() == expected
+
+
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 44100, 48000])
 def test_the_cut_does_not_matter_at_other_rates(golden, model, rate_hz):
     samples = samples_of(golden, "ps-cards-001")

@@ -12,6 +12,7 @@ processes. What composition with lookahead does is told in ``csrc/fst/lookahead-
 """
 
 import fcntl
+import glob
 import hashlib
 import os
 import tempfile
@@ -93,7 +94,7 @@ def compiled_for(path: str | os.PathLike[str], fingerprint: bytes) -> bool:
     """Whether a file is a compiled graph made of what has this fingerprint; no more of it is read."""
     try:
         return CompiledGraph.read_fingerprint(os.fspath(path)) == fingerprint
-    except (FileNotFoundError, ModelFormatError):
+    except (OSError, ModelFormatError):
         return False
 
 
@@ -119,7 +120,7 @@ def compile_graph(
     with _only_one_at_work_in(out.parent):
         if compiled_for(out, fingerprint):
             return
-        for leftover in out.parent.glob(f".{out.name}-*"):
+        for leftover in out.parent.glob(f".{glob.escape(out.name)}-*"):
             leftover.unlink()
         fst = read_lookahead_graph(folder, store_bytes=0)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)

@@ -144,7 +144,7 @@ def test_a_graph_without_paths(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hcl: States = [
         (0.5, [(1, 0, 0.5, 1), (2, 3, 0.25, 0), (0, 0, 0.25, 1)]),
         (math.inf, [(3, 1, 0.0, 0), (4, 2, 0.125, 1)]),
@@ -153,8 +153,13 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     make_folder(
         folder, pack_olabel_lookahead(hcl), pack_ngram(ANY_WORD | {(1,): History(1.0, 2.0, {70: 1.0})})
     )
-    compile_graph(folder, folder / "a.graph")
-    return (folder / "a.graph").read_bytes()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_file(small_folder: Path) -> bytes:
+    compile_graph(small_folder, small_folder / "a.graph")
+    return (small_folder / "a.graph").read_bytes()
 
 
 @given(st.data())
@@ -189,6 +194,14 @@ def test_a_graph_is_made_when_its_parts_change(tmp_path: Path) -> None:
     compile_graph(tmp_path, out)
     assert compiled_for(out, graph_fingerprint(tmp_path))
     assert out.read_bytes() != first
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, small_folder: Path) -> None:
+    leftovers = [tmp_path / ".m[v2].graph-abc", tmp_path / ".other.graph-abc"]
+    for leftover in leftovers:
+        leftover.touch()
+    compile_graph(small_folder, tmp_path / "m[v2].graph")
+    assert [leftover.exists() for leftover in leftovers] == [False, True]
 
 
 def test_unfinished_work_leaves_nothing(tmp_path: Path) -> None:
