@@ -146,11 +146,13 @@ def raw_lattices(
             if layer + 1 < len(widths):
                 following = st.integers(first[layer + 1], first[layer + 2] - 1)
                 timed = st.tuples(st.integers(1, 4), words, _COSTS, _COSTS, following)
-                arcs += draw(st.lists(timed, max_size=3))
+                arcs += draw(st.lists(timed, min_size=1, max_size=3))
             if state + 1 < first[layer + 1]:
                 inside = st.integers(state + 1, first[layer + 1] - 1)
                 arcs += draw(st.lists(st.tuples(st.just(0), words, _COSTS, _COSTS, inside), max_size=1))
-            final = draw(_COSTS) if layer + 1 == len(widths) and draw(st.booleans()) else None
+            is_last_layer = layer + 1 == len(widths)
+            may_end = is_last_layer and (state == first[layer] or draw(st.booleans()))
+            final = draw(_COSTS) if may_end else None
             states.append((final, arcs))
     lattice = make_lattice(states)
     assume(sum(1 for _ in itertools.islice(all_paths(lattice), _MAX_PATHS)) < _MAX_PATHS)

@@ -18,6 +18,8 @@ from pykaldi_server.session.graph import COMPILED_NAME
 
 # Costs are sums over hundreds of frames of log-likelihoods that agree to 1e-2.
 COST_TOLERANCE = 1e-3
+# Of the largest value of a vector; rounding in single precision leaves 1e-6 on the way.
+STATE_TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,7 @@ def test_returning_speakers(model, recordings, request):
     expected = best_paths(folder / "returning" / "best_path.txt")
     speakers = dict(lines(folder / "utt2spk"))
     states: dict[str, str] = {}
+    compared = 0
     step = int(0.18 * 16000)
     for name, best in expected.items():
         _, samples = read_wav(folder / "wav" / f"{name}.wav")
@@ -131,6 +134,8 @@ def test_returning_speakers(model, recordings, request):
         golden_state = folder / "returning" / f"{name}.adaptation.txt"
         if golden_state.exists():  # a clone has the last one of each speaker
             compare_states(states[speakers[name]], golden_state, name)
+            compared += 1
+    assert compared >= 2
 
 
 def compare_states(found: str, path: Path, name: str) -> None:
@@ -138,6 +143,6 @@ def compare_states(found: str, path: Path, name: str) -> None:
     for left, right in (
         (ours.ivector_stats.linear_term, kaldis.ivector_stats.linear_term),
         (ours.ivector_stats.quadratic_term, kaldis.ivector_stats.quadratic_term),
-        (ours.cmvn_state.speaker_cmvn_stats, kaldis.cmvn_state.speaker_cmvn_stats),
+        *zip(ours.cmvn_state.speaker_cmvn_stats, kaldis.cmvn_state.speaker_cmvn_stats, strict=True),
     ):
-        assert np.abs(left - right).max() < 1e-3 * np.abs(right).max(), name
+        assert np.abs(left - right).max() < STATE_TOLERANCE * np.abs(right).max(), name

@@ -277,7 +277,8 @@ def test_absurd_costs_do_no_harm(lattice: LatticeVectorFst, scale: float) -> Non
     compact.scale(scale, scale)
     if compact.num_states():
         mbr = MinimumBayesRisk(compact)
-        assert all(0 <= confidence <= 1.001 for confidence in mbr.get_one_best_confidences())
+        confidences = mbr.get_one_best_confidences()
+        assert all(0 <= confidence <= 1.001 for confidence in confidences), confidences
 
 
 def test_refusals() -> None:

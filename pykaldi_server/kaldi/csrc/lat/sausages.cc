@@ -99,7 +99,7 @@ void MinimumBayesRisk::AddOneBestWord(size_t position) {
     return word_prob.first == words_[position];
   });
   const bool found = entry != bin.end();
-  one_best_confidences_.push_back(found ? entry->second : 0);
+  one_best_confidences_.push_back(found ? std::min(1.0f, entry->second) : 0);
   one_best_times_.push_back(times_[position][found ? entry - bin.begin() : 0]);
   const size_t n = one_best_times_.size();
   if (n < 2) return;
@@ -124,7 +124,8 @@ void MinimumBayesRisk::AccumulateStats() {
 }
 
 double MinimumBayesRisk::ArcPosterior(const Arc &arc) const {
-  return std::exp(alpha_[arc.start_node] + arc.loglike - alpha_[arc.end_node]);
+  // Rounding of huge costs must not make it more than one.
+  return std::min(1.0, std::exp(alpha_[arc.start_node] + arc.loglike - alpha_[arc.end_node]));
 }
 
 // Computes for q = 0 ... |R| the distance of the best alignment that ends with this arc before position q,
