@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from golden_data import GOLDEN_FRAMES_PER_CHUNK, lines, read_wav
+from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, lines, read_wav
 
 from pykaldi_server.session import Final, Hypothesis, Model
 
@@ -103,17 +103,23 @@ def test_phone_times(golden, model, hypotheses):
             assert 0.0 <= phone.confidence <= 1.0 + 1e-6
 
 
-def test_scale_of_the_language_model(models, golden):
-    doubled = Model.load(models / "english:graph-digits", lmwt_scale=2.0)
-    plain = Model.load(models / "english:graph-digits")
-    samples = read_wav(golden / "wav" / "ps-cards-001.wav")[1]
-
-    def likelihood(model: Model) -> float:
-        session = model.session()
-        events = session.accept(samples) + session.finish()
-        return next(event for event in events if isinstance(event, Final)).hypotheses[0].likelihood
-
-    assert likelihood(doubled) < likelihood(plain)
+@pytest.mark.parametrize(("lmwt_scale", "acoustic_scale"), [(1.0, 1.0), (2.0, 1.0), (2.0, 0.5)])
+def test_scales(models, golden, lmwt_scale, acoustic_scale):
+    model = Model.load(
+        models / "english:graph-digits",
+        frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
+        lmwt_scale=lmwt_scale,
+        acoustic_scale=acoustic_scale,
+        inverse_scale=True,
+    )
+    session = model.session()
+    events = session.accept(read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]) + session.finish()
+    (final,) = [event for event in events if isinstance(event, Final)]
+    best = best_paths(golden / "digits-005" / "best_path.txt")["ps-tidigits-2934z"]
+    assert final.hypotheses[0].transcript.split() == best.words
+    # Scales choose a little different alignments and i-vectors.
+    expected = -(lmwt_scale * best.graph_cost + best.acoustic_cost)
+    assert final.hypotheses[0].likelihood == pytest.approx(expected, rel=0.02)
 
 
 def test_without_word_boundaries_there_are_confidences_but_no_times(models, golden, tmp_path):
