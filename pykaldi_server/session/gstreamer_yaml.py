@@ -163,6 +163,7 @@ def _read_gmm(path: Path, properties: Mapping[str, str]) -> ModelSource:
     defaults = {name: file for name, file in _GMM_PLUGIN_FILES.items() if name not in given}
     properties = {**defaults, **properties}
     _set_properties(path, properties, options, _directory_of_model(path, properties))
+    _require(path, options.files)
     transition_model, acoustic_model = read_gmm(options.files.model)
     lda_mat = read_transform(KaldiReader.open(options.lda_mat)) if options.lda_mat else None
     acoustics = GmmPluginAcoustics(transition_model, acoustic_model, lda_mat, options.decoding)

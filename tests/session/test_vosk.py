@@ -20,24 +20,23 @@ STEP_S = 0.2
 RECIPE = {"lmwt_scale": 0.9, "chunk_length_in_secs": STEP_S}
 # What runs of Vosk differ by among themselves comes on top.
 ALLOWED_DIFFERENCE = 0.02
-# Best paths, see the design of the runtime; most agree to 1e-5.
+# Sums of some hundred log-likelihoods in single precision; most agree to 1e-5.
 COST_TOLERANCE = 1e-3
 
 Recording = tuple[int, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sides:
-    """A model on both sides."""
+class Vosk:
+    """Vosk with a model."""
 
-    path: Path
     vosk: Any
-    vosk_model: Any
+    model: Any
 
-    def decode_with_vosk(self, recording: Recording, alternatives: int = 0) -> list[dict[str, Any]]:
+    def decode(self, recording: Recording, alternatives: int = 0) -> list[dict[str, Any]]:
         """The final results, as Vosk gives them; with alternatives they have costs."""
         rate_hz, samples = recording
-        recognizer = self.vosk.KaldiRecognizer(self.vosk_model, rate_hz)
+        recognizer = self.vosk.KaldiRecognizer(self.model, rate_hz)
         recognizer.SetMaxAlternatives(alternatives)
         pcm, step = samples.astype("<i2").tobytes(), 2 * int(STEP_S * rate_hz)
         results = []
@@ -78,10 +77,10 @@ def without_dither(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def both(path: Path) -> Sides:
+def load_vosk(path: Path) -> Vosk:
     vosk = pytest.importorskip("vosk", reason="needs the package vosk")
     vosk.SetLogLevel(-1)
-    return Sides(path, vosk, vosk.Model(str(path)))
+    return Vosk(vosk, vosk.Model(str(path)))
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +107,10 @@ def disagreement(left: list[str], right: list[str]) -> float:
 def test_words_of_least_risk(model_path, without_dither, recordings):
     # Vosk adds noise to the samples where the model does not forbid it, so it differs from itself. Here we
     # add none: that is the middle of what noise makes of it.
-    sides = both(model_path)
+    vosk = load_vosk(model_path)
 
     def theirs() -> list[str]:
-        results = map(sides.decode_with_vosk, recordings)
+        results = map(vosk.decode, recordings)
         return [" ".join(result["text"] for result in each) for each in results]
 
     first, second = theirs(), theirs()
@@ -125,7 +124,7 @@ def test_words_of_least_risk(model_path, without_dither, recordings):
 
 
 def test_best_path_and_its_cost(without_dither, recordings):
-    sides = both(without_dither)
+    vosk = load_vosk(without_dither)
     model = Model.load(without_dither, **RECIPE)
     for rate_hz, samples in recordings:
         # Vosk computes what is left after the last whole step before it knows that the stream has ended;
@@ -133,7 +132,7 @@ def test_best_path_and_its_cost(without_dither, recordings):
         step = int(STEP_S * rate_hz)
         recording = rate_hz, samples[: len(samples) // step * step]
         finals = decode(model, recording)
-        results = [each["alternatives"][0] for each in sides.decode_with_vosk(recording, alternatives=1)]
+        results = [each["alternatives"][0] for each in vosk.decode(recording, alternatives=1)]
         expected = [best for best in results if best["text"]]
         assert [final.hypotheses[0].transcript for final in finals] == [best["text"] for best in expected]
         np.testing.assert_allclose(
