@@ -1,10 +1,13 @@
 """Where tests find models and golden data, and which tests run."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from harness import FakeTimeLoop, Harness
 
 # Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -82,14 +85,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled graphs that lie in the user's cache must not decide what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def models() -> Path:
     """The demo models of the repository."""
@@ -109,3 +104,19 @@ def shared_golden() -> Path:
     if found is None:
         pytest.skip("needs the golden data beside the repository (../shared/golden)")
     return found
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    return Harness(tmp_path)
+
+
+@pytest.fixture
+def run_in_fake_time() -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]:
+    """Runs a coroutine function in an event loop in which hours pass in a moment."""
+
+    def run(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            return runner.run(scenario())
+
+    return run

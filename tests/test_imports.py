@@ -1,4 +1,4 @@
-"""Imports point down only: cli -> server -> session -> {kaldi, audio} -> errors, version.
+"""Imports point down only, see MAY_IMPORT: `cli -> {serve, client, worker, session}`, `serve -> master`, ...
 
 Read from the source, so that imports inside functions and for type checking count, too.
 """
@@ -10,17 +10,24 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
+BASE = {"errors", "options", "logs", "version"}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
-    "kaldi": {"errors"},
-    "audio": {"errors"},
-    "session": {"errors", "version", "kaldi", "audio"},
-    "server": {"errors", "version", "kaldi", "audio", "session"},
-    "cli": {"errors", "version", "kaldi", "audio", "session", "server", "doctor"},
-    "doctor": {"errors", "version", "kaldi", "audio", "session"},
+    "logs": {"errors"},
+    "options": {"errors"},
+    "kaldi": BASE,
+    "audio": BASE,
+    "session": {*BASE, "kaldi", "audio"},
+    "protocols": BASE,
+    "master": {*BASE, "protocols"},
+    "worker": {*BASE, "protocols", "session", "audio", "kaldi"},
+    "client": {*BASE, "protocols", "audio"},
+    "serve": {*BASE, "master", "protocols"},
+    "doctor": {*BASE, "session", "kaldi", "audio"},
+    "cli": {*BASE, "serve", "master", "worker", "client", "protocols", "session", "kaldi", "audio", "doctor"},
     "__main__": {"cli"},
-    "__init__": {"version"},
+    "__init__": {*BASE, "session"},
 }
 SERVER_ONLY = {"tornado", "prometheus_client"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -52,7 +59,7 @@ def test_imports_point_down(path: Path) -> None:
             target = rest[0]
             known = target == part or target in MAY_IMPORT[part] or target == "__version__"
             assert known, f"{part} imports {name}"
-        if part not in ("server", "cli"):
+        if part not in ("master", "worker", "serve", "client", "cli"):
             assert top not in SERVER_ONLY, f"{part} imports {name}"
 
 
@@ -61,10 +68,10 @@ def test_every_part_has_a_place_in_the_order() -> None:
 
 
 def test_a_relative_import_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check itself: `from ..server import master` inside session must be seen for what it is."""
+    """The check itself: `from ..master import server` inside session must be seen for what it is."""
     package = tmp_path / "pykaldi_server"
     (package / "session").mkdir(parents=True)
     module = package / "session" / "sample.py"
-    module.write_text("from ..server import master\nfrom . import events\n")
+    module.write_text("from ..master import server\nfrom . import events\n")
     monkeypatch.setattr(f"{__name__}.PACKAGE", package)
-    assert list(imported_names(module)) == ["pykaldi_server.server.master", "pykaldi_server.session.events"]
+    assert list(imported_names(module)) == ["pykaldi_server.master.server", "pykaldi_server.session.events"]

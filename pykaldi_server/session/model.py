@@ -13,15 +13,15 @@ from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
 from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
 from pykaldi_server.kaldi.lat.functions import TransitionInformation, transition_information
 from pykaldi_server.kaldi.online2 import EndpointDetector
-from pykaldi_server.session.gmm_layout import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.acoustics.stream import Acoustics
+from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.formats.gstreamer_yaml import read_gstreamer_yaml
+from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
+from pykaldi_server.session.formats.source import ModelSource
+from pykaldi_server.session.formats.vosk import read_vosk_layout
 from pykaldi_server.session.graph import load_graph, read_graph
-from pykaldi_server.session.gstreamer_yaml import read_gstreamer_yaml
-from pykaldi_server.session.model_source import ModelSource
-from pykaldi_server.session.online_layout import is_online_layout, read_online_layout
 from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.rescoring import Rescorer
-from pykaldi_server.session.stream import Acoustics
-from pykaldi_server.session.vosk_layout import read_vosk_layout
 
 if TYPE_CHECKING:
     from pykaldi_server.session.session import Session

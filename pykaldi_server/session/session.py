@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat import LinearResample
+from pykaldi_server.session.acoustics.stream import Stream
 from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.results import final_hypotheses, transcript
-from pykaldi_server.session.stream import Stream
 
 logger = logging.getLogger(__name__)
 

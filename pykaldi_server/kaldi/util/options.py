@@ -20,6 +20,25 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.options import option
+
+__all__ = [
+    "Options",
+    "OptionsT",
+    "ParseOptions",
+    "PathBase",
+    "RegisteredOption",
+    "convert",
+    "group",
+    "groups_of",
+    "normalize_name",
+    "option",
+    "parse_int_list",
+    "read_config_lines",
+    "read_options",
+    "registered_options",
+    "resolve_path",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +46,6 @@ OptionsT = TypeVar("OptionsT")
 
 # Every program of Kaldi has them.
 _STANDARD_OPTIONS = ("config", "help", "print-args", "verbose")
-
-
-def option(default: Any, help: str, *, name: str | None = None, path: bool = False) -> Any:
-    """Declares a field of an options dataclass.
-
-    Args:
-        default: the default value; its field's annotation (bool, int, float, str) is the type.
-        help: one sentence for users.
-        name: Kaldi's name of the option where it is not the field's name with hyphens.
-        path: the value names a file; configuration files resolve it with `resolve_path`.
-    """
-    return dataclasses.field(default=default, metadata={"help": help, "name": name, "path": path})
 
 
 def group(factory: Callable[[], Any], prefix: str | None = None) -> Any:

@@ -1,0 +1,48 @@
+"""Results for people at a terminal, and for scripts."""
+
+import shutil
+from typing import TextIO
+
+from pykaldi_server.protocols.gstreamer import Message, dumps, is_final, transcript_of
+
+CLEAR_LINE = "\r\033[K"
+
+
+class ResultPrinter:
+    """Prints results as they come: finals, a line each, to `out`; partials to `live`.
+
+    On a terminal a partial overwrites the one before; elsewhere each has a line that starts with three dots.
+
+    Args:
+        out: takes the final results.
+        live: takes the partial results.
+        prefix: stands before each final result.
+        as_json: print every message as JSON to `out` instead.
+    """
+
+    def __init__(self, out: TextIO, live: TextIO, *, prefix: str = "", as_json: bool = False) -> None:
+        self._out = out
+        self._live = live
+        self._prefix = prefix
+        self._as_json = as_json
+        self._overwrites = live.isatty()
+
+    def show(self, message: Message) -> None:
+        """Prints one message of a server or a session."""
+        if self._as_json:
+            print(dumps(message), file=self._out, flush=True)
+            return
+        transcript = transcript_of(message)
+        if transcript is None:
+            return
+        line = transcript.replace("\n", "\\n")
+        if is_final(message):
+            if self._overwrites:
+                print(CLEAR_LINE, end="", file=self._live, flush=True)
+            print(self._prefix + line, file=self._out, flush=True)
+        elif self._overwrites:
+            width = shutil.get_terminal_size().columns - 1
+            tail = line if len(line) <= width else "... " + line[-(width - 4) :]
+            print(CLEAR_LINE + tail, end="", file=self._live, flush=True)
+        else:
+            print("... " + line, file=self._live, flush=True)

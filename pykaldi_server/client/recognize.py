@@ -1,0 +1,124 @@
+"""A client of the speech WebSocket: audio in, messages out, both at once."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from typing import BinaryIO
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
+
+from pykaldi_server.audio.caps import parse_content_type
+from pykaldi_server.audio.wav import parse_wav_header
+from pykaldi_server.protocols.gstreamer import EOS, Message, dumps, parse_event
+
+CONNECT_TIMEOUT_S = 10.0
+HEAD_BYTES = 4096
+PIECES_PER_S = 10
+
+
+def request_url(url: str, **fields: str | None) -> str:
+    """Adds fields (`content_type`, `model`, ...) to the address of a server; None leaves a field out."""
+    parts = urlsplit(url)
+    said = {name.replace("_", "-"): value for name, value in fields.items() if value is not None}
+    return urlunsplit(parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), **said})))
+
+
+async def recognize(
+    url: str, audio: AsyncIterator[bytes], adaptation_state: Message | None = None
+) -> AsyncGenerator[Message, None]:
+    """Sends audio as it comes and yields what the server says as it comes, until the server closes.
+
+    Args:
+        url: the server's address with all fields, see `request_url`.
+        audio: the audio in pieces, at the pace at which they shall be sent.
+        adaptation_state: the value of `adaptation_state` from an earlier request of the same speaker.
+
+    Raises:
+        OSError, tornado.httpclient.HTTPError: there is no such server.
+        ProtocolError: the server says something that is not an event.
+    """
+    connection = await websocket_connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+    sending = asyncio.create_task(_send(connection, audio, adaptation_state))
+    try:
+        while (message := await connection.read_message()) is not None:
+            yield parse_event(message)
+    finally:
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+        connection.close()
+
+
+async def _send(
+    connection: WebSocketClientConnection, audio: AsyncIterator[bytes], adaptation_state: Message | None
+) -> None:
+    with suppress(WebSocketClosedError):  # the server has ended the request early; its last message says why
+        if adaptation_state is not None:
+            await connection.write_message(dumps({"adaptation_state": adaptation_state}))
+        async for piece in audio:
+            await connection.write_message(piece, binary=True)
+        await connection.write_message(EOS)
+
+
+async def paced(audio: AsyncIterator[bytes], bytes_per_s: float) -> AsyncIterator[bytes]:
+    """Passes audio on no faster than it would be spoken: each piece when its last byte would be."""
+    loop = asyncio.get_running_loop()
+    due_s = loop.time()
+    async for piece in audio:
+        due_s += len(piece) / bytes_per_s
+        await asyncio.sleep(max(0.0, due_s - loop.time()))
+        yield piece
+
+
+async def recognize_file(
+    url: str,
+    file: BinaryIO,
+    content_type: str | None = None,
+    bytes_per_s: float | None = None,
+    adaptation_state: Message | None = None,
+) -> AsyncGenerator[Message, None]:
+    """Sends a file or a pipe and yields what the server says.
+
+    Args:
+        url: the server's address with all fields, see `request_url`.
+        file: the audio.
+        content_type: how it is encoded, if that is known.
+        bytes_per_s: how fast to send. None sends raw audio and WAV as fast as they are spoken and all else as
+            fast as the server takes it; 0 sends everything so.
+        adaptation_state: see `recognize`.
+    """
+    head = await asyncio.to_thread(file.read, HEAD_BYTES)
+    if bytes_per_s is None:
+        bytes_per_s = natural_bytes_per_s(head, content_type)
+    if bytes_per_s:
+        audio = paced(read_pieces(head, file, max(1, int(bytes_per_s / PIECES_PER_S))), bytes_per_s)
+    else:
+        audio = read_pieces(head, file, HEAD_BYTES)
+    async for message in recognize(url, audio, adaptation_state):
+        yield message
+
+
+async def read_pieces(head: bytes, file: BinaryIO, piece_bytes: int) -> AsyncIterator[bytes]:
+    """Yields what has been read of a file or a pipe, then the rest as soon as there is some."""
+    for start in range(0, len(head), piece_bytes):
+        yield head[start : start + piece_bytes]
+    read = getattr(file, "read1", file.read)
+    while piece := await asyncio.to_thread(read, piece_bytes):
+        yield piece
+
+
+def natural_bytes_per_s(head: bytes, content_type: str | None) -> float | None:
+    """The rate at which raw audio or a WAV file is spoken; None for compressed audio.
+
+    Args:
+        head: the first bytes of the audio.
+        content_type: how it is encoded, if that is known.
+
+    Raises:
+        AudioError: the content type or the WAV header makes no sense.
+    """
+    raw = parse_content_type(content_type).raw
+    if raw is None and head.startswith(b"RIFF") and (header := parse_wav_header(head)) is not None:
+        raw = header.raw
+    return None if raw is None else float(raw.rate_hz * raw.bytes_per_frame)

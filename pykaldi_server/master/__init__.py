@@ -1,0 +1,1 @@
+"""The master: accepts clients and workers, and relays each client's request to a worker."""

@@ -1,0 +1,66 @@
+"""Users' corrections of what was recognised: one JSON object a line, appended, never rewritten."""
+
+import asyncio
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pykaldi_server.master.endpoints.recognize import CorsHandler
+from pykaldi_server.protocols.gstreamer import RequestInfo
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a user says was really said.
+
+    Attributes:
+        content_id: the content id of the request that this corrects.
+        user_id: who says it.
+        content: the right text.
+        time: when it came, local time.
+    """
+
+    content_id: str
+    user_id: str
+    content: str
+    time: str = field(default_factory=lambda: datetime.now().strftime("%Y-%m-%dT%H:%M:%S"))
+
+
+def append_reference(path: Path, reference: Reference) -> None:
+    """Appends a line in one write, so that lines of several masters that share the file never mix."""
+    line = json.dumps(asdict(reference), ensure_ascii=False) + "\n"
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+class ReferenceHandler(CorsHandler):
+    """Serves `POST /client/dynamic/reference`."""
+
+    def initialize(self, path: Path) -> None:
+        """Tornado's constructor for handlers."""
+        self._path = path
+
+    async def post(self) -> None:
+        """Stores the body as the reference text of the content that the headers name."""
+        info = RequestInfo.from_http(self.request.headers, "")
+        if "Content-Id" not in self.request.headers:
+            self.set_status(400)
+            self.finish("No Content-Id specified")
+            return
+        try:
+            text = self.request.body.decode()
+        except UnicodeDecodeError:
+            self.set_status(400)
+            self.finish("The reference is not UTF-8 text")
+            return
+        reference = Reference(info.content_id, info.user_id, text)
+        await asyncio.get_running_loop().run_in_executor(None, append_reference, self._path, reference)
+        logger.info("reference for content %s by user %s", info.content_id, info.user_id)

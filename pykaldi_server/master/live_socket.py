@@ -1,0 +1,109 @@
+"""The base of the master's WebSockets: pings, end of life, and writes that never pile up."""
+
+import asyncio
+import logging
+from typing import Any
+
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.liveness import Liveness
+from pykaldi_server.protocols.gstreamer import GOING_AWAY, Message, dumps
+
+logger = logging.getLogger(__name__)
+
+
+class LiveSocket(WebSocketHandler):
+    """A WebSocket whose peer is pinged, and that ends exactly once.
+
+    Subclasses implement `opened`, `receive` and `ended`. The event `closed` is set when all is over.
+    """
+
+    def initialize(self, hub: Hub) -> None:
+        """Tornado's constructor for handlers."""
+        self.hub = hub
+        self._liveness: Liveness | None = None
+        self._has_ended = False
+        self.closed = asyncio.Event()
+
+    async def opened(self) -> None:
+        """The connection stands; messages are read once this has returned."""
+
+    async def receive(self, message: str | bytes) -> None:
+        """A message has come. Until this returns nothing more is read from the peer: the back-pressure."""
+
+    def ended(self) -> None:
+        """The peer has closed or is lost. Called once."""
+
+    def tell(self, message: Message) -> bool:
+        """Sends the first or last message of a request without waiting; False if the peer is gone."""
+        try:
+            written = self.write_message(dumps(message))
+        except WebSocketClosedError:
+            return False
+        written.add_done_callback(_retrieve_exception)
+        return True
+
+    @property
+    def max_message_size(self) -> int:
+        return self.hub.options.max_message_bytes
+
+    def check_origin(self, origin: str) -> bool:
+        """As the original: pages from anywhere may use the server."""
+        return True
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        self.set_nodelay(True)
+        options = self.hub.options
+        self._liveness = Liveness(
+            ping=self._ping_peer,
+            lost=self._peer_lost,
+            interval_s=options.ping_interval_s,
+            timeout_s=options.silence_timeout_s,
+        )
+        self.hub.sockets.add(self)
+        with self._liveness.not_reading():
+            await self.opened()
+
+    async def on_message(self, message: str | bytes) -> None:
+        assert self._liveness is not None
+        self._liveness.heard()
+        if not self._has_ended:
+            with self._liveness.not_reading():
+                await self.receive(message)
+
+    def on_ping(self, data: bytes) -> None:
+        self.on_pong(data)
+
+    def on_pong(self, data: bytes) -> None:
+        if self._liveness is not None:
+            self._liveness.heard()
+
+    def on_close(self) -> None:
+        if self._liveness is not None:
+            self._liveness.stop()
+        self.hub.sockets.discard(self)
+        self._end()
+        self.closed.set()
+
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self.ended()
+
+    def _ping_peer(self) -> None:
+        try:
+            self.ping()
+        except WebSocketClosedError:
+            logger.debug("no ping: the connection is closing")
+
+    def _peer_lost(self) -> None:
+        logger.warning("%s: no sign of life for %g s", self, self.hub.options.silence_timeout_s)
+        self._end()
+        self.close(GOING_AWAY, "no sign of life")
+
+
+def _retrieve_exception(written: "asyncio.Future[Any]") -> None:
+    """Looks at the outcome, so that asyncio does not complain that nobody did."""
+    if not written.cancelled() and written.exception() is not None:
+        logger.debug("a message found its peer gone")

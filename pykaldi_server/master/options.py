@@ -1,0 +1,39 @@
+"""Settings of a master."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.options import check_positive, check_range, option
+
+__all__ = ["MasterOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterOptions:
+    """Settings of a master."""
+
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
+    port: int = option(8888, "port to listen on; 0 picks a free one")
+    references: Path = option(Path("references.jsonl"), "file to which users' corrections are appended")
+    certfile: Path | None = option(None, "certificate (PEM); with it, the master speaks TLS only")
+    keyfile: Path | None = option(None, "private key (PEM) of the certificate")
+    ping_interval_s: float = option(10.0, "seconds between pings to clients and workers")
+    silence_timeout_s: float = option(
+        30.0, "seconds without any sign of life after which a peer counts as lost"
+    )
+    write_timeout_s: float = option(20.0, "seconds that a client may take to read one result")
+    upload_idle_s: float = option(60.0, "seconds that an HTTP upload may stand still")
+    max_message_bytes: int = option(10 * 1024**2, "largest WebSocket message")
+    max_upload_bytes: int = option(8 * 1024**3, "largest HTTP upload; it is streamed, never kept")
+    drain_s: float = option(10.0, "seconds that running requests may take to end at shutdown")
+
+    def validate(self) -> None:
+        """Raises ConfigError for a value that makes no sense."""
+        check_range(self, "port", 0, 65535)
+        for name in ("ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s"):
+            check_positive(self, name)
+        for name in ("max_message_bytes", "max_upload_bytes"):
+            check_positive(self, name)
+        if (self.certfile is None) != (self.keyfile is None):
+            raise ConfigError("certfile, keyfile: expected both or none, found one")

@@ -1,0 +1,1 @@
+"""Wire formats, without I/O: bytes and text in, messages out, and back."""

@@ -1,0 +1,1 @@
+"""A master and supervised workers on one machine."""

@@ -1,0 +1,32 @@
+"""Settings of a server on one machine."""
+
+from dataclasses import dataclass, field
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.options import check_positive, option
+
+__all__ = ["ServeOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Settings of a server on one machine."""
+
+    models: tuple[str, ...] = option((), "model directories or configuration files; the first is the default")
+    workers: int = option(1, "worker processes for each model")
+    sessions: int = option(4, "requests that each worker process serves at once")
+    worker_arguments: tuple[str, ...] = option((), "further arguments of the worker command")
+    master: MasterOptions = field(default_factory=MasterOptions)
+
+    def validate(self) -> None:
+        """Raises ConfigError for a value that makes no sense."""
+        self.master.validate()
+        if not self.models:
+            raise ConfigError("models: expected at least one, found none")
+        if len(set(self.models)) < len(self.models):
+            raise ConfigError("models: expected each once; use workers for more processes")
+        for name in ("workers", "sessions"):
+            check_positive(self, name)
+        if self.master.certfile is not None:
+            raise ConfigError("certfile: expected none: the workers of serve connect without TLS")

@@ -1,0 +1,91 @@
+"""Neural-network models in the directories that Kaldi's ``prepare_online_decoding.sh`` makes::
+
+final.mdl                     nnet3 or nnet2
+conf/online.conf              features, i-vectors, silence weighting, endpoints (nnet2 may have
+                              conf/online_nnet2_decoding.conf in its place)
+frame_subsampling_factor      chain models: a file with the number, if it is there
+graph/HCLG.fst, graph/words.txt
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, OnlineNnetFeaturePipelineInfo
+from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
+from pykaldi_server.session.formats.graph_files import find_graph, first_of, model_name, optional
+from pykaldi_server.session.formats.source import ModelSource, load_network
+from pykaldi_server.session.options import NetworkOptions
+
+_CONFIGS = (Path("conf") / "online.conf", Path("conf") / "online_nnet2_decoding.conf")
+_SUBSAMPLING = "frame_subsampling_factor"
+
+
+@dataclass
+class OnlineOptions(Options):
+    """All options that ``online.conf`` may have."""
+
+    # Those of Kaldi's online programs that are about their own input and output.
+    without_effect: ClassVar[tuple[str, ...]] = (
+        *("chunk-length", "online", "num-threads-startup", "word-symbol-table"),
+        *("samp-freq", "port-num", "read-timeout", "output-period", "produce-time"),
+    )
+
+    features: OnlineNnetFeaturePipelineConfig = group(OnlineNnetFeaturePipelineConfig, prefix="")
+    network: NetworkOptions = group(NetworkOptions, prefix="")
+
+    def validate(self) -> None:
+        """Raises `ConfigError` where a value makes no sense."""
+        self.features.validate()
+        self.network.validate()
+
+
+def is_online_layout(directory: Path) -> bool:
+    """True for a directory with the configuration of online decoding with a neural network."""
+    return optional(*(directory / config for config in _CONFIGS)) is not None
+
+
+def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
+    """Reads a model's acoustic side and finds its graph.
+
+    Args:
+        directory: the model's directory.
+        graph: name of the graph's folder, or None for the default.
+        overrides: options that win over those of the model.
+
+    Raises:
+        ConfigError: there is no such graph, a file cannot be found, or an option is wrong.
+        ModelFormatError: a file is damaged.
+    """
+    acoustic_model = first_of(directory, "an acoustic model", "final.mdl")
+    files = find_graph(directory, graph)
+    options = OnlineOptions()
+    parser = ParseOptions()
+    parser.register(options)
+    config = first_of(directory, "a configuration", *map(str, _CONFIGS))
+    parser.read_config_file(config, directory)
+    factor = directory / _SUBSAMPLING
+    if factor.exists():
+        parser.set("frame-subsampling-factor", factor.read_text().strip(), str(factor))
+    for name, value in overrides.items():
+        parser.set(name, value, f"{directory}: override")
+    if "do-endpointing" not in parser.given and not options.network.endpoint.silence_phones:
+        # The endpoint rules wait for silence, so they cannot work.
+        options.network.session.do_endpointing = False
+    try:
+        parser.validate()
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}") from None
+    features = OnlineNnetFeaturePipelineInfo.from_config(options.features, directory)
+    return ModelSource(
+        name=model_name(directory, files),
+        acoustics=load_network(acoustic_model, features, options.network, parser.given),
+        graph=files.graph,
+        words=files.words,
+        phones=files.phones,
+        word_boundary=files.word_boundary,
+        session=options.network.session,
+        endpoint=options.network.endpoint,
+    )

@@ -1,0 +1,108 @@
+"""What every way to describe a model leads to: its parts, and how it is decoded."""
+
+import logging
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.feat.online_feature import HISTORY_FRAMES
+from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.nnet2 import AmNnet
+from pykaldi_server.kaldi.nnet3 import AmNnetSimple
+from pykaldi_server.kaldi.online2 import OnlineEndpointConfig, OnlineNnetFeaturePipelineInfo
+from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
+from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
+from pykaldi_server.session.acoustics.stream import Acoustics
+from pykaldi_server.session.options import NetworkOptions, SessionOptions
+from pykaldi_server.session.rescoring import RescoringFiles
+
+logger = logging.getLogger(__name__)
+
+_CHAIN_SUBSAMPLING_FACTOR = 3
+_NNET3_TOKEN = "<Nnet3>"
+_NNET2_TOKEN = "<Nnet>"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model of which the acoustic side is loaded, and the graph is not.
+
+    Attributes:
+        name: what clients call it.
+        acoustics: the acoustic model with its features.
+        graph: the search graph, ``HCLG.fst``, or ``HCLr.fst`` where it comes in parts.
+        words: table of the graph's output symbols, if it is a file of its own.
+        phones: table of phones, if there is one.
+        word_boundary: which phones begin and end words, if known.
+        session: options of sessions.
+        endpoint: when segments end.
+        rescoring: language models for final lattices, if there are any.
+    """
+
+    name: str
+    acoustics: Acoustics
+    graph: Path
+    words: Path | None
+    phones: Path | None
+    word_boundary: Path | None
+    session: SessionOptions
+    endpoint: OnlineEndpointConfig
+    rescoring: RescoringFiles | None = None
+
+
+def load_network(
+    path: Path, features: OnlineNnetFeaturePipelineInfo, options: NetworkOptions, given: Set[str]
+) -> Nnet3Acoustics | Nnet2Acoustics:
+    """Loads a neural network, nnet3 or nnet2.
+
+    Args:
+        path: ``final.mdl``.
+        features: its features; their history is bounded here, because sessions may last for hours.
+        options: how it is decoded. For a chain model, what ``given`` leaves open is set.
+        given: names of the options that the model's description sets itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFormatError: the file is damaged or holds something else.
+        ConfigError: network, transition model and options do not fit together.
+    """
+    reader = KaldiReader.open(path)
+    transition_model = TransitionModel.read(reader)
+    features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
+    kind = reader.peek_token()
+    if kind == _NNET2_TOKEN:
+        return Nnet2Acoustics(transition_model, AmNnet.read(reader), features, options)
+    if kind != _NNET3_TOKEN:
+        raise reader.error(f"a neural network ({_NNET3_TOKEN} or {_NNET2_TOKEN})", repr(kind))
+    acoustic_model = AmNnetSimple.read(reader)
+    if not transition_model.topology.is_hmm():
+        _complete_chain_options(path, options, given)
+    acoustics = Nnet3Acoustics(transition_model, acoustic_model, features, options)
+    pdfs = transition_model.num_pdfs()
+    if acoustics.network.output_dim != pdfs:
+        raise ConfigError(
+            f"{path}: expected {pdfs} outputs of the network (pdfs of the transition model), found "
+            f"{acoustics.network.output_dim}"
+        )
+    return acoustics
+
+
+def _complete_chain_options(path: Path, options: NetworkOptions, given: Set[str]) -> None:
+    """Sets what the description leaves open and a chain model needs; warns of what cannot be right."""
+    for name, field, right in (
+        ("acoustic-scale", "acoustic_scale", 1.0),
+        ("frame-subsampling-factor", "frame_subsampling_factor", _CHAIN_SUBSAMPLING_FACTOR),
+    ):
+        found = getattr(options.decodable, field)
+        if name not in given:
+            setattr(options.decodable, field, right)
+        elif found != right:
+            logger.warning(
+                "%s is a chain model, which needs --%s=%s; the configuration says %s",
+                path,
+                name,
+                right,
+                found,
+            )

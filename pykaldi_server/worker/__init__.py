@@ -1,0 +1,1 @@
+"""A worker: connects to a master and recognises for its clients."""

@@ -1,0 +1,40 @@
+"""Settings of a worker process."""
+
+from dataclasses import dataclass
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.options import check_positive, option
+
+__all__ = ["WorkerOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """Settings of a worker process."""
+
+    url: str = option("ws://localhost:8888/worker/ws/speech", "the master's address for workers")
+    sessions: int = option(4, "requests that one process serves at once")
+    language: str = option("", "language that the worker announces")
+    connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
+    reconnect_max_s: float = option(5.0, "longest pause between attempts to reach a master that is away")
+    ping_interval_s: float = option(
+        30.0, "seconds between pings to the master, and how long its answer may take"
+    )
+    silence_timeout_s: float | None = option(
+        None, "end a request with status 1 when nothing new is recognised for so many seconds"
+    )
+    drain_s: float = option(30.0, "seconds that running requests may take to end after SIGTERM")
+    compile_graphs: bool = option(
+        True, "compile graphs that come in two parts into the user's cache, in the background"
+    )
+
+    def validate(self) -> None:
+        """Raises ConfigError for a value that makes no sense."""
+        if not self.url.startswith(("ws://", "wss://")):
+            raise ConfigError(f"url: expected ws://... or wss://..., found {self.url!r}")
+        for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
+            check_positive(self, name)
+        if self.silence_timeout_s is not None:
+            check_positive(self, "silence_timeout_s")
+        if self.drain_s < 0:
+            raise ConfigError(f"drain_s: expected 0 or more, found {self.drain_s}")

@@ -1,0 +1,318 @@
+"""The protocol without a socket: every message, both ways, and what strangers may send instead."""
+
+import contextlib
+import json
+import math
+import zlib
+from base64 import b64decode, b64encode
+from urllib.parse import quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tornado.httputil import HTTPHeaders
+
+from pykaldi_server.errors import AdaptationStateError, ProtocolError
+from pykaldi_server.protocols import gstreamer as protocol
+from pykaldi_server.protocols.gstreamer import (
+    Audio,
+    EndOfStream,
+    Finalize,
+    HttpResult,
+    KeepAlive,
+    RequestInfo,
+    SetAdaptationState,
+    Status,
+    WorkerInfo,
+)
+
+CAPS = "audio/x-raw, layout=(string)interleaved, rate=(int)16000, format=(string)S16LE, channels=(int)1"
+
+
+def test_status_codes_are_the_published_ones() -> None:
+    assert {status.name: status.value for status in Status} == {
+        "SUCCESS": 0,
+        "NO_SPEECH": 1,
+        "ABORTED": 2,
+        "AUDIO_CAPTURE": 3,
+        "NETWORK": 4,
+        "NOT_ALLOWED": 5,
+        "SERVICE_NOT_ALLOWED": 6,
+        "BAD_GRAMMAR": 7,
+        "LANGUAGE_NOT_SUPPORTED": 8,
+        "NOT_AVAILABLE": 9,
+    }
+
+
+# Requests
+
+
+def test_query_of_a_client() -> None:
+    query = f"content-type={quote_plus(CAPS)}&user-id=anna&content-id=42&model=english"
+    info = RequestInfo.from_query(query)
+    assert (info.content_type, info.user_id, info.content_id, info.model) == (CAPS, "anna", "42", "english")
+
+
+def test_query_as_the_original_documents_it() -> None:
+    """Its README escapes spaces only."""
+    query = "content-type=" + CAPS.replace(" ", "+").replace("16000", "44100")
+    assert RequestInfo.from_query(query).content_type == CAPS.replace("16000", "44100")
+
+
+@pytest.mark.parametrize("query", ["", "content-type=", "content-type=&user-id=&content-id=&model="])
+def test_empty_query_gives_defaults(query: str) -> None:
+    info = RequestInfo.from_query(query)
+    assert (info.content_type, info.user_id, info.content_id, info.model) == (None, "none", "none", None)
+
+
+def test_each_request_has_its_own_id() -> None:
+    assert RequestInfo.from_query("").id != RequestInfo.from_query("").id
+
+
+def test_ids_cannot_forge_log_lines() -> None:
+    info = RequestInfo.from_query("user-id=a%0A2026-01-01+INFO+forged%00&content-id=" + "x" * 10_000)
+    assert info.user_id == "a2026-01-01 INFO forged"
+    assert len(info.content_id) == protocol.MAX_FIELD_CHARACTERS
+
+
+@given(st.text())
+def test_any_query_is_understood_or_ignored(query: str) -> None:
+    RequestInfo.from_query(query)
+    WorkerInfo.from_query(query)
+
+
+def test_headers_of_an_upload() -> None:
+    headers = HTTPHeaders({"Content-Type": "audio/x-wav", "device-id": "phone", "content-id": "42"})
+    info = RequestInfo.from_http(headers, "model=english")
+    assert (info.content_type, info.user_id, info.content_id, info.model) == (
+        "audio/x-wav",
+        "phone",
+        "42",
+        "english",
+    )
+    assert RequestInfo.from_http(HTTPHeaders({"User-Id": "anna"}), "").user_id == "anna"
+
+
+@pytest.mark.parametrize(
+    ("header", "caps"),
+    [
+        ("", None),
+        ("application/x-www-form-urlencoded", None),
+        ("application/x-www-form-urlencoded; charset=UTF-8", None),
+        ("audio/ogg; codecs=opus", "audio/ogg; codecs=opus"),
+        (
+            "audio/x-raw-int; rate=8000",
+            "audio/x-raw, layout=interleaved, rate=8000, format=S16LE, channels=1",
+        ),
+        (
+            "Audio/X-Raw,format=F32LE, channels = 2;nonsense",
+            "audio/x-raw, layout=interleaved, rate=16000, format=F32LE, channels=2",
+        ),
+    ],
+)
+def test_content_type_header_becomes_caps(header: str, caps: str | None) -> None:
+    assert protocol.caps_from_http(header) == caps
+
+
+def test_init_message_reaches_the_worker_unchanged() -> None:
+    info = RequestInfo(content_type=CAPS, user_id="anna", content_id="42", id="some-id")
+    message = protocol.dumps(info.init_message())
+    assert json.loads(message) == {
+        "id": "some-id",
+        "content_type": CAPS,
+        "user_id": "anna",
+        "content_id": "42",
+    }
+    assert RequestInfo.from_init_message(message) == info
+    assert RequestInfo.from_init_message('{"id": "x", "content_type": null}') == RequestInfo(id="x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "EOS", "[]", "{}", '{"id": ""}', '{"id": 7}', '{"id": "x", "content_type": 16000}', "[" * 100_000],
+)
+def test_damaged_init_message_is_refused(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        RequestInfo.from_init_message(text)
+
+
+def test_worker_query() -> None:
+    info = WorkerInfo(model="english v2", version="0.1.0")
+    url = info.url("ws://localhost:8888/worker/ws/speech?token=a%26b")
+    base, _, query = url.partition("?")
+    assert base == "ws://localhost:8888/worker/ws/speech"
+    assert "token=a%26b" in query
+    assert WorkerInfo.from_query(query) == info
+    assert WorkerInfo.from_query("") == WorkerInfo("", "", "")
+    assert WorkerInfo().url("ws://localhost/worker/ws/speech") == "ws://localhost/worker/ws/speech"
+
+
+# Messages of clients
+
+
+@pytest.mark.parametrize("message", ["EOS", b"EOS", "EOS\n", " EOS "])
+def test_end_of_stream_is_text_or_binary(message: str | bytes) -> None:
+    assert protocol.parse_client_message(message) == EndOfStream()
+
+
+@pytest.mark.parametrize("data", [b"", b"EOS\n", b"eos", b"EOSEOS", b'{"finalize": true}', bytes(1000)])
+def test_other_binary_messages_are_audio(data: bytes) -> None:
+    assert protocol.parse_client_message(data) == Audio(data)
+
+
+def test_control_messages() -> None:
+    assert protocol.parse_client_message('{"finalize": true}') == Finalize()
+    assert protocol.parse_client_message('{"keepalive": true}') == KeepAlive()
+    state = {"type": "string+gzip+base64", "value": "abc", "time": "2014-11-14T11:08:49"}
+    assert protocol.parse_client_message(json.dumps({"adaptation_state": state})) == SetAdaptationState(state)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "EOSEOS",
+        "7",
+        "[]",
+        "null",
+        "{}",
+        '{"finalize": 1}',
+        '{"adaptation_state": "x"}',
+        '{"x": NaN',
+    ],
+)
+def test_unknown_text_is_refused(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.parse_client_message(text)
+
+
+@given(st.text())
+def test_text_is_a_message_or_a_protocol_error(text: str) -> None:
+    with contextlib.suppress(ProtocolError):
+        protocol.parse_client_message(text)
+
+
+def test_errors_quote_little_of_what_came() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        protocol.parse_client_message("x" * 1_000_000)
+    assert len(str(caught.value)) < 200
+
+
+@given(st.binary(max_size=100), st.integers(min_value=3, max_value=50))
+def test_split_audio_keeps_the_stream(data: bytes, limit: int) -> None:
+    pieces = list(protocol.split_audio(data, limit))
+    assert b"".join(pieces) == data
+    assert all(len(piece) <= limit for piece in pieces)
+
+
+def test_split_audio_never_makes_an_end_of_stream() -> None:
+    assert list(protocol.split_audio(b"abcEOS", 3)) == [b"abc", b"E", b"OS"]
+    assert list(protocol.split_audio(b"EOS", 3)) == [b"EOS"]
+
+
+# Adaptation state
+
+
+@given(st.text())
+def test_adaptation_state_survives_the_trip(text: str) -> None:
+    value = protocol.encode_adaptation_state(text)
+    assert protocol.decode_adaptation_state({"type": "string+gzip+base64", "value": value}) == text
+
+
+def test_adaptation_state_is_zlib_in_base64() -> None:
+    assert zlib.decompress(b64decode(protocol.encode_adaptation_state("abc"))) == b"abc"
+
+
+def packed(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"type": "string+gzip+base64"},
+        {"type": "string+gzip+base64", "value": 7},
+        {"type": "binary", "value": packed(zlib.compress(b"abc"))},
+        {"type": "string+gzip+base64", "value": "not base64!"},
+        {"type": "string+gzip+base64", "value": "é"},
+        {"type": "string+gzip+base64", "value": packed(b"not zlib")},
+        {"type": "string+gzip+base64", "value": packed(zlib.compress(b"abc" * 100)[:-5])},
+        {"type": "string+gzip+base64", "value": packed(zlib.compress(b"\xff\xfe"))},
+        {"type": "string+gzip+base64", "value": packed(zlib.compress(bytes(64 * 1024 * 1024)))},
+    ],
+)
+def test_damaged_adaptation_state_is_refused(properties: dict[str, object]) -> None:
+    with pytest.raises(AdaptationStateError):
+        protocol.decode_adaptation_state(properties)
+
+
+# Events
+
+
+def test_error() -> None:
+    assert protocol.error_message(Status.NOT_AVAILABLE, "all busy", "some-id") == {
+        "status": 9,
+        "message": "all busy",
+        "id": "some-id",
+    }
+
+
+def test_messages_are_ascii_and_strict_json() -> None:
+    text = protocol.dumps({"transcript": "öö tere"})
+    assert text.isascii()
+    assert json.loads(text) == {"transcript": "öö tere"}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        protocol.dumps({"likelihood": math.inf})
+
+
+def test_event_is_parsed() -> None:
+    final = protocol.parse_event(
+        b'{"status": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": true}}'
+    )
+    assert protocol.is_final(final)
+    assert protocol.transcript_of(final) == "one"
+    for other in ({"status": 9}, {"status": 0, "result": {}}, {"status": 0, "result": {"hypotheses": []}}):
+        assert protocol.transcript_of(other) is None
+        assert not protocol.is_final(other)
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"status": "0"}', '{"status": null}'])
+def test_damaged_event_is_refused(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.parse_event(text)
+
+
+# HTTP
+
+
+def result(transcript: str, *, final: bool) -> protocol.Message:
+    return {"status": 0, "result": {"hypotheses": [{"transcript": transcript}], "final": final}}
+
+
+def test_http_joins_finals() -> None:
+    answer = HttpResult("some-id")
+    for event in (
+        result("one", final=False),
+        result("one two", final=True),
+        {"status": 0, "result": {"hypotheses": [], "final": True}},
+        result("", final=True),
+        result("three", final=True),
+        {"status": 0, "adaptation_state": {"value": "abc"}},
+    ):
+        answer.add(event)
+    assert answer.response() == {"status": 0, "id": "some-id", "hypotheses": [{"utterance": "one two three"}]}
+
+
+def test_http_without_speech() -> None:
+    assert HttpResult("x").response() == {"status": 0, "id": "x", "hypotheses": [{"utterance": ""}]}
+
+
+def test_http_error_wins() -> None:
+    answer = HttpResult("some-id")
+    answer.add(result("one", final=True))
+    answer.add({"status": 1})
+    assert answer.response() == {"status": 1, "id": "some-id", "message": ""}
+    answer.add({"status": 2, "message": "cut off"})
+    assert answer.response() == {"status": 2, "id": "some-id", "message": "cut off"}

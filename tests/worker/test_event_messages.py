@@ -1,0 +1,74 @@
+"""Events of a session as messages of the protocol."""
+
+import json
+from datetime import datetime
+
+from pykaldi_server.protocols import gstreamer as protocol
+from pykaldi_server.protocols.gstreamer import SetAdaptationState
+from pykaldi_server.session.events import (
+    AdaptationState,
+    AlignedPhone,
+    AlignedWord,
+    Final,
+    Hypothesis,
+    Partial,
+)
+from pykaldi_server.worker.event_messages import event_message
+
+
+def test_partial_result() -> None:
+    assert event_message(Partial(segment=2, transcript="one two"), "some-id") == {
+        "status": 0,
+        "segment": 2,
+        "id": "some-id",
+        "result": {"hypotheses": [{"transcript": "one two"}], "final": False},
+    }
+
+
+def test_final_result() -> None:
+    best = Hypothesis(
+        transcript="one",
+        likelihood=123.5,
+        confidence=0.75,
+        words=(AlignedWord("one", 0.30000000000000004, 0.5, 0.75),),
+        phones=(AlignedPhone("W_B", 0.3, 0.06, 1.0),),
+    )
+    second = Hypothesis(transcript="won", likelihood=120.0)
+    event = Final(segment=0, start_s=1.0, length_s=1.2, total_length_s=2.2, hypotheses=(best, second))
+    assert event_message(event, "some-id") == {
+        "status": 0,
+        "segment": 0,
+        "id": "some-id",
+        "segment-start": 1.0,
+        "segment-length": 1.2,
+        "total-length": 2.2,
+        "result": {
+            "final": True,
+            "hypotheses": [
+                {
+                    "transcript": "one",
+                    "likelihood": 123.5,
+                    "confidence": 0.75,
+                    "word-alignment": [{"word": "one", "start": 0.3, "length": 0.5, "confidence": 0.75}],
+                    "phone-alignment": [{"phone": "W_B", "start": 0.3, "length": 0.06, "confidence": 1.0}],
+                },
+                {"transcript": "won", "likelihood": 120.0},
+            ],
+        },
+    }
+
+
+def test_adaptation_state_event() -> None:
+    now = datetime(2014, 11, 14, 11, 8, 49)
+    message = event_message(AdaptationState("<OnlineIvectorAdaptationState>"), "some-id", now)
+    state = message["adaptation_state"]
+    assert message == {"status": 0, "id": "some-id", "adaptation_state": state}
+    assert (state["id"], state["type"], state["time"]) == (
+        "some-id",
+        "string+gzip+base64",
+        "2014-11-14T11:08:49",
+    )
+    # What the server sends is what a client sends back.
+    sent_back = protocol.parse_client_message(json.dumps({"adaptation_state": state}))
+    assert isinstance(sent_back, SetAdaptationState)
+    assert protocol.decode_adaptation_state(sent_back.properties) == "<OnlineIvectorAdaptationState>"
