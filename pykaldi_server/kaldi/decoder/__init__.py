@@ -5,3 +5,16 @@ from pykaldi_server.kaldi.decoder.lattice_faster_online_decoder import (
     LatticeFasterDecoderOptions,
     LatticeFasterOnlineDecoder,
 )
+
+__all__ = [
+    "BestPath",
+    "LatticeFasterDecoderOptions",
+    "LatticeFasterOnlineDecoder",
+    "SearchStatistics",
+    "decoder",
+    "from",
+    "import",
+    "kaldi",
+    "lattice_faster_online_decoder",
+    "pykaldi_server",
+]

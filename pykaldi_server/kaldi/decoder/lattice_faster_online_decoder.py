@@ -15,23 +15,28 @@ Example:
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi import _core
-from pykaldi_server.kaldi._core import BestPath, CompiledGraph, LookaheadFst, SearchStatistics, StdConstFst
+from pykaldi_server.kaldi._core import (
+    BestPath,
+    CompiledGraph,
+    LatticeFasterDecoderConfig,
+    LatticeVectorFst,
+    SearchStatistics,
+    StdConstFst,
+)
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.util.options import Options, option
 
 _INT32_MAX = 2**31 - 1
 # The search is compiled for each kind of graph.
-_CORE_CLASSES = {
-    StdConstFst: _core.LatticeFasterOnlineDecoder,
-    CompiledGraph: _core.CompiledFasterOnlineDecoder,
-    LookaheadFst: _core.LookaheadFasterOnlineDecoder,
-}
+_CoreDecoder: TypeAlias = (
+    _core.LatticeFasterOnlineDecoder | _core.CompiledFasterOnlineDecoder | _core.LookaheadFasterOnlineDecoder
+)
 _CORE_FIELDS = [
     *("beam", "max_active", "min_active", "lattice_beam", "prune_interval"),
     *("beam_delta", "hash_ratio", "prune_scale"),
@@ -70,9 +75,9 @@ class LatticeFasterDecoderOptions(Options):
         """Raises `ConfigError` where a value makes no sense."""
         self.core_config().check()
 
-    def core_config(self) -> Any:
+    def core_config(self) -> LatticeFasterDecoderConfig:
         """The options as the core takes them."""
-        config = _core.LatticeFasterDecoderConfig()
+        config = LatticeFasterDecoderConfig()
         for name in _CORE_FIELDS:
             setattr(config, name, getattr(self, name))
         return config
@@ -97,7 +102,7 @@ class LatticeFasterOnlineDecoder:
             ConfigError: an option makes no sense, or the graph has transition-ids that the model has not.
         """
         self._options = opts
-        self._core = _CORE_CLASSES[type(fst)](fst, opts.core_config(), id2pdf)
+        self._core = _core_decoder(fst, opts.core_config(), id2pdf)
 
     def get_options(self) -> LatticeFasterDecoderOptions:
         """The options of the search."""
@@ -139,7 +144,7 @@ class LatticeFasterOnlineDecoder:
         """
         return self._core.get_best_path(use_final_probs)
 
-    def get_raw_lattice(self, use_final_probs: bool = True) -> Any:
+    def get_raw_lattice(self, use_final_probs: bool = True) -> LatticeVectorFst:
         """The state-level lattice, topologically sorted; costs as they came in, not divided by a scale.
 
         Args:
@@ -184,3 +189,13 @@ class LatticeFasterOnlineDecoder:
     def statistics(self) -> SearchStatistics:
         """Counts of what the search has done since the utterance began."""
         return self._core.statistics()
+
+
+def _core_decoder(
+    fst: DecodingGraph, config: LatticeFasterDecoderConfig, id2pdf: NDArray[np.int32]
+) -> _CoreDecoder:
+    if isinstance(fst, StdConstFst):
+        return _core.LatticeFasterOnlineDecoder(fst, config, id2pdf)
+    if isinstance(fst, CompiledGraph):
+        return _core.CompiledFasterOnlineDecoder(fst, config, id2pdf)
+    return _core.LookaheadFasterOnlineDecoder(fst, config, id2pdf)

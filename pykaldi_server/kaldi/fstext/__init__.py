@@ -26,5 +26,33 @@ from pykaldi_server.kaldi.fstext.lookahead import (
 )
 from pykaldi_server.kaldi.fstext.utils import indices_to_symbols, read_decoding_graph, read_fst_kaldi
 
+__all__ = [
+    "NO_STATE_ID",
+    "NO_SYMBOL",
+    "CompactLatticeArc",
+    "CompactLatticeVectorFst",
+    "CompactLatticeWeight",
+    "CompiledGraph",
+    "DecodingGraph",
+    "FstFormat",
+    "LatticeArc",
+    "LatticeVectorFst",
+    "LatticeWeight",
+    "LookaheadFst",
+    "LookaheadFstReader",
+    "StdArc",
+    "StdConstFst",
+    "StdVectorFst",
+    "SymbolTable",
+    "compile_graph",
+    "compiled_for",
+    "graph_fingerprint",
+    "indices_to_symbols",
+    "read_decoding_graph",
+    "read_disambig_labels",
+    "read_fst_kaldi",
+    "read_lookahead_graph",
+]
+
 NO_STATE_ID = -1
 NO_SYMBOL = -1

@@ -12,3 +12,12 @@ from pykaldi_server.kaldi._core import (
     LatticeVectorFst,
     LatticeWeight,
 )
+
+__all__ = [
+    "CompactLatticeArc",
+    "CompactLatticeVectorFst",
+    "CompactLatticeWeight",
+    "LatticeArc",
+    "LatticeVectorFst",
+    "LatticeWeight",
+]

@@ -12,7 +12,7 @@ not changed by one while another one uses it.
 
 import logging
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi import _core
@@ -197,8 +197,7 @@ def nbest(clat: CompactLatticeVectorFst, n: int) -> list[CompactLatticeVectorFst
     """
     if n < 0:
         raise ConfigError(f"expected a number of paths of 0 or more, found {n}")
-    paths: list[CompactLatticeVectorFst] = _core.nbest(clat, n)
-    return paths
+    return _core.nbest(clat, n)
 
 
 def get_linear_symbol_sequence(lat: AnyLattice) -> tuple[list[int], list[int], LatticeWeight]:
@@ -211,8 +210,7 @@ def get_linear_symbol_sequence(lat: AnyLattice) -> tuple[list[int], list[int], L
     """
     if isinstance(lat, LatticeVectorFst):
         lat = convert_lattice_to_compact_lattice(lat)
-    alignment, words, weight = _core.linear_path(lat)
-    return alignment, words, weight
+    return _core.linear_path(lat)
 
 
 def scale_lattice(lat: AnyLattice, graph_scale: float = 1.0, acoustic_scale: float = 1.0) -> None:
@@ -222,7 +220,7 @@ def scale_lattice(lat: AnyLattice, graph_scale: float = 1.0, acoustic_scale: flo
 
 def prune_lattice(beam: float, lat: AnyLattice) -> bool:
     """Removes in place what is on no path within ``beam`` of the best; false when nothing is left."""
-    return bool(_core.prune_lattice(beam, lat))
+    return _core.prune_lattice(beam, lat)
 
 
 def top_sort_lattice_if_needed(lat: AnyLattice) -> None:
@@ -240,12 +238,9 @@ def lattice_state_times(lat: AnyLattice) -> tuple[int, list[int]]:
     Raises:
         LatticeError: the lattice is not sorted topologically, or two paths to a state differ in length.
     """
-    times: tuple[int, list[int]]
     if isinstance(lat, LatticeVectorFst):
-        times = _core.lattice_state_times(lat)
-    else:
-        times = _core.compact_lattice_state_times(lat)
-    return times
+        return _core.lattice_state_times(lat)
+    return _core.compact_lattice_state_times(lat)
 
 
 def compute_lattice_alphas_and_betas(
@@ -264,15 +259,14 @@ def compute_lattice_alphas_and_betas(
     Raises:
         LatticeError: the lattice is not sorted topologically.
     """
-    result: Any = _core.compute_lattice_alphas_and_betas(lat, viterbi)
-    return result
+    return _core.compute_lattice_alphas_and_betas(lat, viterbi)
 
 
 def longest_sentence_length_in_lattice(lat: AnyLattice) -> int:
     """Returns the number of words of the longest path."""
     if isinstance(lat, LatticeVectorFst):
         lat = convert_lattice_to_compact_lattice(lat)
-    return int(_core.longest_sentence_length(lat))
+    return _core.longest_sentence_length(lat)
 
 
 def sentence_level_confidence(clat: CompactLatticeVectorFst) -> tuple[float, int, list[int], list[int]]:

@@ -11,3 +11,21 @@ from pykaldi_server.kaldi.lm.rescore import (
     read_backoff_lm,
     read_const_arpa,
 )
+
+__all__ = [
+    "BackoffLm",
+    "ConstArpaLm",
+    "ConstArpaLmDeterministicFst",
+    "build_const_arpa",
+    "const_arpa",
+    "from",
+    "import",
+    "kaldi",
+    "lattice_lmrescore",
+    "lattice_lmrescore_const_arpa",
+    "lm",
+    "pykaldi_server",
+    "read_backoff_lm",
+    "read_const_arpa",
+    "rescore",
+]

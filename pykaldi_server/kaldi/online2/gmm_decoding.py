@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi._core import BestPath, StdConstFst
+from pykaldi_server.kaldi._core import BestPath
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import (
@@ -75,7 +76,7 @@ class SingleUtteranceGmmDecoder:
         config: OnlineGmmDecodingConfig,
         models: OnlineGmmDecodingModels,
         feature_prototype: OnlineFeaturePipeline,
-        fst: StdConstFst,
+        fst: DecodingGraph,
         adaptation_state: OnlineGmmAdaptationState,
     ):
         """Starts an utterance.

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pykaldi_server.kaldi._core import pitch_viterbi
 
 from pykaldi_server.errors import AudioError, ConfigError, DecoderError
+from pykaldi_server.kaldi._core import pitch_viterbi
 from pykaldi_server.kaldi.feat.online_feature import OnlineMatrixFeature
 from pykaldi_server.kaldi.feat.pitch import (
     OnlinePitchFeature,

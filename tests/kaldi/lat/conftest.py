@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from pykaldi_server.kaldi._core import TransitionInformation
 
+from pykaldi_server.kaldi._core import TransitionInformation
 from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
 from pykaldi_server.kaldi.lat.functions import transition_information
 from pykaldi_server.kaldi.util.io import KaldiReader

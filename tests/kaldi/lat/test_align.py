@@ -7,9 +7,9 @@ from golden_data import lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattices import all_paths, costs_by_words, golden_lattices, make_lattice, raw_lattices, word_symbols
-from pykaldi_server.kaldi._core import TransitionInformation
 
 from pykaldi_server.errors import ConfigError, LatticeError, ModelFormatError
+from pykaldi_server.kaldi._core import TransitionInformation
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.lat.align import (
     PhoneAlignLatticeOptions,

@@ -15,9 +15,9 @@ from lattices import (
     make_lattice,
     raw_lattices,
 )
-from pykaldi_server.kaldi._core import TransitionInformation
 
 from pykaldi_server.errors import ConfigError, LatticeError
+from pykaldi_server.kaldi._core import TransitionInformation
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import (
     DeterminizeLatticePhonePrunedOptions,

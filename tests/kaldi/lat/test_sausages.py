@@ -17,9 +17,9 @@ from golden_data import lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattices import all_paths, golden_lattices, make_lattice, raw_lattices, text_variants, word_symbols
-from pykaldi_server.kaldi._core import TransitionInformation
 
 from pykaldi_server.errors import LatticeError
+from pykaldi_server.kaldi._core import TransitionInformation
 from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.lat.align import (

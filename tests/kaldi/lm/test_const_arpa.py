@@ -10,9 +10,9 @@ from damage import damaged, limited_memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ngrams import BOS, EOS, UNK, WORDS, NgramModel, ngram_models
-from pykaldi_server.kaldi._core import ConstArpaLmBuilder
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi._core import ConstArpaLmBuilder
 from pykaldi_server.kaldi.fstext import SymbolTable
 from pykaldi_server.kaldi.lm import (
     ConstArpaLm,

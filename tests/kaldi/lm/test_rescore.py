@@ -17,9 +17,9 @@ from lattices import (
     word_symbols,
 )
 from ngrams import BOS, EOS, UNK, NgramModel, ngram_models
-from pykaldi_server.kaldi._core import compose_compact_lattice_backoff, compose_compact_lattice_deterministic
 
 from pykaldi_server.errors import ConfigError, LatticeError, ModelFormatError
+from pykaldi_server.kaldi._core import compose_compact_lattice_backoff, compose_compact_lattice_deterministic
 from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
 from pykaldi_server.kaldi.lat import LatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import (

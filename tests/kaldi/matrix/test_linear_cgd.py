@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pykaldi_server.kaldi._core import linear_cgd
 
+from pykaldi_server.kaldi._core import linear_cgd
 from pykaldi_server.kaldi.util.io import pack_symmetric
 
 
