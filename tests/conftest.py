@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import FakeTimeLoop, Harness
+from hypothesis import settings
 
 # Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -21,6 +23,12 @@ EXPECTED_SKIPS = (
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Property tests try the same examples in every run, `make test-random` fresh ones; no test measures time.
+RANDOM_PROFILE = "random"
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile(RANDOM_PROFILE, derandomize=False, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,9 +64,31 @@ class SkipWatch:
             terminalreporter.write_line(f"unexpected skip: {line}", red=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its seed
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.hypothesis_profile == RANDOM_PROFILE and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(secrets.randbelow(2**32))
     if config.getoption("--strict-skips"):
         config.pluginmanager.register(SkipWatch())
+
+
+def how_to_repeat(config: pytest.Config) -> str | None:
+    """Says how to repeat a run with random examples; None for every other run, which repeats itself."""
+    profile, seed = config.option.hypothesis_profile, config.option.hypothesis_seed
+    if profile != RANDOM_PROFILE:
+        return None
+    return f"random examples: repeat with --hypothesis-profile={profile} --hypothesis-seed={seed}"
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return how_to_repeat(config)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and (text := how_to_repeat(config)):
+        terminalreporter.write_line(text, yellow=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
