@@ -11,10 +11,4 @@ __all__ = [
     "LatticeFasterDecoderOptions",
     "LatticeFasterOnlineDecoder",
     "SearchStatistics",
-    "decoder",
-    "from",
-    "import",
-    "kaldi",
-    "lattice_faster_online_decoder",
-    "pykaldi_server",
 ]
