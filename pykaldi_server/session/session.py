@@ -90,7 +90,7 @@ class Session:
         self._finished = True
         events: list[Event] = []
         rest = np.concatenate(self._waiting) if self._waiting else _NO_SAMPLES
-        self._stream.finish(self._at_model_rate(rest, last=True))
+        self._stream.finish(self._at_model_rate(rest, last=True), new_quantum=len(rest) > 0)
         self._end_segment(events)
         if self._state is not None:
             events.append(AdaptationState(self._state))

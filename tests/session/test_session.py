@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykaldi_server.errors import AudioError, DecoderError
+from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.feat import LinearResample
+from pykaldi_server.kaldi.online2 import OnlineSilenceWeighting
 from pykaldi_server.session import AdaptationState, Final, Model, Partial
 
 
@@ -231,3 +234,60 @@ def test_ten_minutes_of_digital_silence(model):
     session, silence = model.session(), np.zeros(16000, np.float32)
     events = [event for _ in range(600) for event in session.accept(silence)] + session.finish()
     assert words_of(events) == []
+
+
+def likelihood(events: list) -> float:
+    [final] = [event for event in events if isinstance(event, Final)]
+    return final.hypotheses[0].likelihood
+
+
+def test_cost_of_a_stream_that_ends_with_a_quantum(golden, models):
+    model = Model.load(models / "english:graph-digits", do_endpointing=False)
+    samples = samples_of(golden, "ps-tidigits-2934z")[:11200]
+    kaldis = 39.169  # online2-wav-nnet3-latgen-faster --chunk-length=0.05 --frames-per-chunk=24
+    assert likelihood(recognise(model, samples)) == pytest.approx(kaldis, rel=1e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [16000, 32000])
+def test_end_with_a_quantum_as_if_it_had_been_known(golden, models, rate_hz):
+    """Kaldi, which reads files, knows of each piece of audio whether it is the last one."""
+    model = Model.load(
+        models / "english:graph-digits", frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK, do_endpointing=False
+    )
+    quantum = rate_hz // 20
+    recording = samples_of(golden, "ps-tidigits-2934z")
+    equal = 0
+    for quanta in range(10, 24):
+        samples = recording[: quanta * quantum]
+        resampler = LinearResample(rate_hz, 16000, 8000, 6) if rate_hz != 16000 else None
+        known = model.acoustics.start(model.graph, None)
+        for begin in range(0, len(samples), quantum):
+            piece, last = samples[begin : begin + quantum], begin + quantum == len(samples)
+            if resampler is not None:
+                piece = resampler.resample(piece, flush=last)
+            (known.finish if last else known.accept)(piece)
+        known.decoder.finalize_decoding()
+        best = known.decoder.get_best_path()
+        session = model.session(sample_rate_hz=rate_hz)
+        found = likelihood(session.accept(samples) + session.finish())
+        # Where the last quantum completes a chunk of the network, its i-vector lacks the very last frames.
+        assert found == pytest.approx(-(best.graph_cost + best.acoustic_cost), abs=0.15), quanta
+        equal += found == pytest.approx(-(best.graph_cost + best.acoustic_cost), rel=1e-6)
+    assert equal >= 9
+
+
+@pytest.mark.parametrize("rate_hz", [16000, 32000])
+@pytest.mark.parametrize("rest", [0, 100])
+def test_one_traceback_per_quantum(golden, model, monkeypatch, rate_hz, rest):
+    tracebacks = []
+    compute = OnlineSilenceWeighting.compute_current_traceback
+
+    def counted(self: OnlineSilenceWeighting, decoder: LatticeFasterOnlineDecoder) -> None:
+        tracebacks.append(decoder.num_frames_decoded())
+        compute(self, decoder)
+
+    monkeypatch.setattr(OnlineSilenceWeighting, "compute_current_traceback", counted)
+    session = model.session(sample_rate_hz=rate_hz)
+    session.accept(samples_of(golden, "ps-tidigits-2934z")[: 14 * rate_hz // 20 + rest])
+    session.finish()
+    assert len(tracebacks) == 14 + (rest > 0)

@@ -99,7 +99,7 @@ class GmmStream(RestartingStream):
         if last:
             pipeline.input_finished()
 
-    def _advance(self) -> bool:
+    def _advance(self, new_quantum: bool) -> bool:
         before = self.num_frames_decoded()
         self._decoder.advance_decoding()
         return self.num_frames_decoded() > before

@@ -105,7 +105,7 @@ class GmmPluginStream(Stream):
         self._pipeline.accept_waveform(_SAMPLE_RATE_HZ, samples)
         return self._advance()
 
-    def finish(self, samples: NDArray[np.float32]) -> bool:
+    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
         self._pipeline.accept_waveform(_SAMPLE_RATE_HZ, samples)
         self._pipeline.input_finished()
         return self._advance()

@@ -117,9 +117,10 @@ class Nnet2Stream(RestartingStream):
         if last:
             self._pipeline.input_finished()
 
-    def _advance(self) -> bool:
+    def _advance(self, new_quantum: bool) -> bool:
         if self._silence_weighting.active() and self._pipeline.ivector_feature() is not None:
-            self._silence_weighting.compute_current_traceback(self._decoder)
+            if new_quantum:
+                self._silence_weighting.compute_current_traceback(self._decoder)
             self._pipeline.update_frame_weights(
                 self._silence_weighting.get_delta_weights(self._pipeline.num_frames_ready())
             )

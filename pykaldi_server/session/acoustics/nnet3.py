@@ -91,12 +91,12 @@ class Nnet3Stream(Stream):
 
     def accept(self, samples: NDArray[np.float32]) -> bool:
         self._pipeline.accept_waveform(self._acoustics.sample_rate_hz, samples)
-        return self._advance()
+        return self._advance(new_quantum=True)
 
-    def finish(self, samples: NDArray[np.float32]) -> bool:
+    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
         self._pipeline.accept_waveform(self._acoustics.sample_rate_hz, samples)
         self._pipeline.input_finished()
-        return self._advance()
+        return self._advance(new_quantum)
 
     def num_frames_decoded(self) -> int:
         return self.decoder.num_frames_decoded()
@@ -127,9 +127,10 @@ class Nnet3Stream(Stream):
             self._acoustics.subsampling_factor,
         )
 
-    def _advance(self) -> bool:
+    def _advance(self, new_quantum: bool) -> bool:
         if self._silence_weighting.active() and self._pipeline.ivector_feature() is not None:
-            self._silence_weighting.compute_current_traceback(self.decoder)
+            if new_quantum:
+                self._silence_weighting.compute_current_traceback(self.decoder)
             self._pipeline.update_frame_weights(
                 self._silence_weighting.get_delta_weights(
                     self._pipeline.num_frames_ready(), self.first_frame * self._acoustics.subsampling_factor

@@ -31,8 +31,20 @@ class Stream(ABC):
         """Takes one quantum of audio; tells whether frames were decoded."""
 
     @abstractmethod
-    def finish(self, samples: NDArray[np.float32]) -> bool:
-        """Takes the last samples (there may be none); tells whether frames were decoded."""
+    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
+        """Takes the last samples and completes the features.
+
+        Kaldi takes the last piece of audio and the end of the stream in one step, with one traceback. A
+        stream that ends exactly at a quantum has had that step's traceback already.
+
+        Args:
+            samples: the last samples; there may be none.
+            new_quantum: False if they are no quantum of their own, but only what changing the sample rate
+                still held of the quantum before.
+
+        Returns:
+            True if frames were decoded.
+        """
 
     @abstractmethod
     def num_frames_decoded(self) -> int:
@@ -113,11 +125,11 @@ class RestartingStream(Stream):
     def accept(self, samples: NDArray[np.float32]) -> bool:
         self._audio.append(samples)
         self._take(samples, last=False)
-        return self._advance_and_forget()
+        return self._advance_and_forget(new_quantum=True)
 
-    def finish(self, samples: NDArray[np.float32]) -> bool:
+    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
         self._take(samples, last=True)
-        return self._advance_and_forget()
+        return self._advance_and_forget(new_quantum)
 
     def next_segment(self) -> None:
         decoded = self.num_frames_decoded()
@@ -137,11 +149,11 @@ class RestartingStream(Stream):
         """Gives samples to the features."""
 
     @abstractmethod
-    def _advance(self) -> bool:
-        """Decodes what is ready; tells whether frames were decoded."""
+    def _advance(self, new_quantum: bool) -> bool:
+        """Decodes the frames that are ready; see `finish`."""
 
-    def _advance_and_forget(self) -> bool:
-        advanced = self._advance()
+    def _advance_and_forget(self, new_quantum: bool) -> bool:
+        advanced = self._advance(new_quantum)
         needed = self.num_frames_decoded() * self._samples_per_frame
         while self._audio and self._audio_start + len(self._audio[0]) <= needed:
             self._audio_start += len(self._audio.pop(0))
