@@ -6,8 +6,12 @@
 // the model. The best of them counts, whatever the sign of the scale: the graph costs are divided by the scale
 // first, the composed lattice is determinised, and its graph costs are multiplied again.
 //
+// Each pair of a path of the lattice and a path of the model that accepts its words is one path of the result,
+// however arcs without a word and arcs that back off follow each other: those of the lattice come first.
+//
 // Source: latbin/lattice-lmrescore.cc, latbin/lattice-lmrescore-const-arpa.cc, and
-// ComposeCompactLatticeDeterministic in lat/lattice-functions.cc.
+// ComposeCompactLatticeDeterministic in lat/lattice-functions.cc; SequenceComposeFilter in OpenFst's
+// fst/compose-filter.h.
 #ifndef PYKALDI_SERVER_LM_LATTICE_LMRESCORE_H_
 #define PYKALDI_SERVER_LM_LATTICE_LMRESCORE_H_
 
