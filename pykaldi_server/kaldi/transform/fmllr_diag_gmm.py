@@ -13,6 +13,7 @@ The sums over m come first, frame by frame: a(t) for the means and b(t) for the 
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,49 @@ from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64, p
 Doubles = NDArray[np.float64]
 FloatFrames = NDArray[np.float32]
 
+__all__ = ["FmllrDiagGmmAccs"]
+
 # Frames whose outer products x⁺ x⁺ᵀ are held at the same time.
 _BLOCK_FRAMES = 128
+# Kaldi tests frames for equality. Ours come out of products of whole blocks, where the same numbers may be
+# rounded in another way at another place of the block: frames are equal within this part of their norm.
+_EQUAL_WITHIN = 1e-5
+
+
+class _Frames(NamedTuple):
+    """Frames with their sums over the Gaussians; (frames, dim) each, ``counts`` (frames,)."""
+
+    features: FloatFrames
+    a: FloatFrames
+    b: FloatFrames
+    counts: Doubles
+
+    def take(self, part: slice | NDArray[np.bool_]) -> "_Frames":
+        return _Frames(self.features[part], self.a[part], self.b[part], self.counts[part])
+
+    def followed_by(self, others: "_Frames") -> "_Frames":
+        return _Frames(
+            np.concatenate([self.features, others.features]),
+            np.concatenate([self.a, others.a]),
+            np.concatenate([self.b, others.b]),
+            np.concatenate([self.counts, others.counts]),
+        )
+
+    def last_run(self) -> int:
+        """Returns how many frames at the end are equal to the last one."""
+        last = self.features[-1]
+        distances = np.linalg.norm(self.features - last, axis=1)
+        different = np.flatnonzero(distances > _EQUAL_WITHIN * np.linalg.norm(last))
+        return len(distances) - (int(different[-1]) + 1 if len(different) else 0)
 
 
 @dataclass
 class FmllrDiagGmmAccs:
     """What fMLLR needs to know of a speaker's frames.
 
-    Kaldi adds a frame to the sums only when the next one comes, so that its transforms and the states
-    that it writes lack the last frame. This is done here, too: `accumulate` holds the last frame back.
+    Kaldi adds a frame to the sums only when a different one follows. Its transforms and the states that it
+    writes therefore lack the last frame and all frames before it that are equal to it, as in digital silence.
+    `accumulate` holds the same frames back.
 
     Attributes:
         beta: number of frames, weighted by their posteriors.
@@ -42,9 +76,7 @@ class FmllrDiagGmmAccs:
     beta: float
     K: Doubles
     G: Doubles
-    _held_back: tuple[FloatFrames, FloatFrames, FloatFrames, NDArray[np.float64]] | None = field(
-        default=None, repr=False
-    )
+    _held_back: _Frames | None = field(default=None, repr=False)
 
     @classmethod
     def zero(cls, dim: int) -> "FmllrDiagGmmAccs":
@@ -66,7 +98,7 @@ class FmllrDiagGmmAccs:
         weighted_inv_vars: FloatFrames,
         counts: NDArray[np.floating],
     ) -> None:
-        """Adds frames, all but those with the count 0.
+        """Adds frames in their order, except those whose count is 0.
 
         Args:
             features: the frames without any fMLLR transform, (frames, dim).
@@ -77,28 +109,23 @@ class FmllrDiagGmmAccs:
         used = counts != 0
         if not used.any():
             return
-        rows = (
-            features[used],
-            weighted_means_invvars[used],
-            weighted_inv_vars[used],
-            counts[used].astype(np.float64),
+        frames = _Frames(features, weighted_means_invvars, weighted_inv_vars, counts.astype(np.float64)).take(
+            used
         )
         if self._held_back is not None:
-            self._commit(*self._held_back)
-        x, a, b, count = rows
-        self._commit(x[:-1], a[:-1], b[:-1], count[:-1])
-        self._held_back = (x[-1:], a[-1:], b[-1:], count[-1:])
+            frames = self._held_back.followed_by(frames)
+        known = len(frames.counts) - frames.last_run()
+        self._commit(frames.take(slice(known)))
+        self._held_back = frames.take(slice(known, None))
 
-    def _commit(
-        self, features: FloatFrames, a: FloatFrames, b: FloatFrames, counts: NDArray[np.float64]
-    ) -> None:
-        extended = np.hstack([features, np.ones((len(features), 1))], dtype=np.float64)
-        self.beta += float(counts.sum())
-        self.K += a.T.astype(np.float64) @ extended
+    def _commit(self, frames: _Frames) -> None:
+        extended = np.hstack([frames.features, np.ones((len(frames.features), 1))], dtype=np.float64)
+        self.beta += float(frames.counts.sum())
+        self.K += frames.a.T.astype(np.float64) @ extended
         for begin in range(0, len(extended), _BLOCK_FRAMES):
             block = extended[begin : begin + _BLOCK_FRAMES]
             outer = (block[:, :, np.newaxis] * block[:, np.newaxis, :]).reshape(len(block), -1)
-            weights = b[begin : begin + _BLOCK_FRAMES].T.astype(np.float64)
+            weights = frames.b[begin : begin + _BLOCK_FRAMES].T.astype(np.float64)
             self.G += (weights @ outer).reshape(self.G.shape)
 
     def auxiliary_function(self, transform: Doubles) -> float:

@@ -189,6 +189,17 @@ def samples(golden: Path) -> np.ndarray:
     return read_wav(golden / "wav/ps-tidigits-2934z.wav")[1]
 
 
+def test_digital_silence_at_the_end(recogniser: Recogniser, samples: np.ndarray) -> None:
+    """No transform learns from the equal frames at the end; with all of them but one, the cost is 2503.54."""
+    decoder = recogniser.decoder()
+    for _ in feed(decoder, 16000, np.concatenate([samples, np.zeros(8000, np.float32)])):
+        pass
+    _, words, weight = get_linear_symbol_sequence(compact_lattice_shortest_path(finish(decoder)))
+    assert recogniser.text(words) == ["two", "nine", "three", "four", "zero"]
+    kaldis = 2631.76  # online2-wav-gmm-latgen-faster with the same options
+    assert close(weight.value1 + weight.value2, kaldis)
+
+
 def test_a_state_of_kaldis_goes_on_with_the_next_utterance(
     recogniser: Recogniser, golden: Path, samples: np.ndarray
 ) -> None:

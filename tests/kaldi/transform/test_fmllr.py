@@ -55,6 +55,21 @@ def test_statistics_by_definition_hold_the_last_frame_back() -> None:
     np.testing.assert_allclose(accs.G, np.einsum("td,ti,tj->dij", b[:-1], extended, extended))
 
 
+@pytest.mark.parametrize("cut", [250, 299, 300])
+def test_all_last_frames_that_are_equal_are_held_back(cut: int) -> None:
+    features, a, b, counts = random_frames(dim=3, count=301)
+    features[100:150] = features[100]  # equal frames before others count
+    features[200:300] = features[200] * (1 + 1e-7 * np.random.default_rng(4).normal(size=(100, 3)))
+    accs = FmllrDiagGmmAccs.zero(3)
+    for block in (slice(0, cut), slice(cut, 300)):
+        accs.accumulate(features[block], a[block], b[block], counts[block])
+    np.testing.assert_allclose(accs.beta, counts[:200].sum())
+    accs.accumulate(features[300:], a[300:], b[300:], counts[300:])
+    np.testing.assert_allclose(accs.beta, counts[:300].sum())
+    extended = np.hstack([features, np.ones((301, 1))])[:-1].astype(np.float64)
+    np.testing.assert_allclose(accs.K, a[:-1].T @ extended)
+
+
 def test_frames_without_posteriors_count_for_nothing() -> None:
     features, a, b, counts = random_frames(dim=2, count=10)
     counts[[2, 9]] = 0
