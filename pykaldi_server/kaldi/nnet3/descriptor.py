@@ -24,6 +24,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from pykaldi_server.kaldi.util.text_utils import convert_string_to_integer, convert_string_to_real
+
 _MAX_DEPTH = 40
 _MAX_CONST_DIM = 1 << 18
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
@@ -241,9 +243,9 @@ class _Parser:
     def _integer(self, least: int = -(2**31), most: int = 2**31 - 1) -> int:
         word = self._take("an integer")
         try:
-            value = int(word)
-        except ValueError:
-            raise ValueError(f"expected an integer in a descriptor, found {word!r}") from None
+            value = convert_string_to_integer(word)
+        except ValueError as error:
+            raise ValueError(f"in a descriptor: {error}") from None
         if not least <= value <= most:
             raise ValueError(f"expected an integer from {least} to {most} in a descriptor, found {word!r}")
         return value
@@ -251,9 +253,9 @@ class _Parser:
     def _float(self) -> float:
         word = self._take("a number")
         try:
-            return float(word)
-        except ValueError:
-            raise ValueError(f"expected a number in a descriptor, found {word!r}") from None
+            return convert_string_to_real(word)
+        except ValueError as error:
+            raise ValueError(f"in a descriptor: {error}") from None
 
     def _at(self, token: str) -> bool:
         return self._next < len(self._tokens) and self._tokens[self._next] == token

@@ -335,7 +335,7 @@ def _parse_node(line: str) -> Node:
     values = {key: value.strip() for key, value in zip(pieces[1::2], pieces[2::2], strict=True)}
 
     def integer(key: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", values.get(key, "")):
+        if not re.fullmatch(r"[0-9]{1,9}", values.get(key, "")):
             raise ValueError(f"{key}={values.get(key)} in {line[:200]!r}")
         return int(values[key])
 

@@ -24,42 +24,28 @@ import math
 import mmap
 import os
 import re
-from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
+from pykaldi_server.kaldi.util.files import load_bytes
+from pykaldi_server.kaldi.util.text_utils import INT32_MAX, INT32_MIN
 
 BINARY_MARK = b"\0B"
 _MAX_TOKEN_BYTES = 1024
 _WHITE = b" \t\n\r\v\f"
 _SKIP_WHITE = re.compile(rb"\s*")
 _WORD = re.compile(rb"[^\s]{1,%d}" % (_MAX_TOKEN_BYTES + 1))
-_SPECIAL_FLOATS = re.compile(rb"(?i)[+-]?(nan|inf(inity)?)\Z")
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,20}")
+# Python's and NumPy's conversions take more than digits: underscores, white space, long words for infinity.
+_FLOAT = re.compile(
+    rb"(?i)[+-]?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)"
+)
 
 FloatArray = NDArray[np.floating[Any]]
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
-
-
-def load_bytes(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
-    """Maps a file into memory, read only (an empty file gives empty bytes).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ModelFormatError: the path is a directory or something else that cannot be mapped.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ModelFormatError(f"{path}: expected a file, found a directory")
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return b""
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise ModelFormatError(f"{path}: expected a regular file, found {error}") from error
 
 
 class KaldiReader:
@@ -178,10 +164,9 @@ class KaldiReader:
         """Reads an integer of any size that Kaldi writes."""
         if not self.binary:
             start, word = self._text_word("an integer")
-            try:
-                return int(word)
-            except ValueError:
-                raise self.error("an integer", repr(word.decode(errors="replace")), start) from None
+            if not _INTEGER.fullmatch(word):
+                raise self.error("an integer", repr(word[:40].decode(errors="replace")), start)
+            return int(word)
         size = int.from_bytes(self._take(1, "the size of an integer"), "little", signed=True)
         if abs(size) not in (1, 2, 4, 8):
             raise self.error("an integer of 1, 2, 4 or 8 bytes", f"size {size}", self.offset - 1)
@@ -312,7 +297,7 @@ class KaldiReader:
     def _read_int32(self) -> int:
         start = self.offset
         value = self.read_int()
-        if not -(2**31) <= value < 2**31:
+        if not INT32_MIN <= value <= INT32_MAX:
             raise self.error("an integer of 32 bits", str(value), start)
         return value
 
@@ -362,10 +347,9 @@ class KaldiReader:
         return start, match.group()
 
     def _parse_float(self, word: bytes, start: int) -> float:
-        try:
-            return float(word)
-        except ValueError:
-            raise self.error("a number", repr(word.decode(errors="replace")), start) from None
+        if not _FLOAT.fullmatch(word):
+            raise self.error("a number", repr(word[:40].decode(errors="replace")), start)
+        return float(word)
 
     def _text_brackets(self, what: str) -> tuple[int, bytes]:
         self._skip_white()
@@ -379,12 +363,10 @@ class KaldiReader:
         return start, self._data[start + 1 : end]
 
     def _numbers(self, words: list[bytes], what: str, start: int) -> FloatArray:
-        try:
-            values = np.array(words, dtype="S").astype(np.float64) if words else np.zeros(0)
-        except ValueError:
-            bad = next(word for word in words if not _is_number(word))
-            raise self.error(what, repr(bad.decode(errors="replace")), start) from None
-        return values
+        bad = next((word for word in words if not _FLOAT.fullmatch(word)), None)
+        if bad is not None:
+            raise self.error(what, repr(bad[:40].decode(errors="replace")), start)
+        return np.array(words, dtype="S").astype(np.float64) if words else np.zeros(0)
 
     def _text_numbers(self, what: str) -> FloatArray:
         start, body = self._text_brackets(what)
@@ -558,14 +540,6 @@ def unpack_symmetric(triangle: NDArray[FloatT]) -> NDArray[FloatT]:
 def _packed_rows(count: int) -> int | None:
     rows = (math.isqrt(8 * count + 1) - 1) // 2
     return rows if rows * (rows + 1) // 2 == count else None
-
-
-def _is_number(word: bytes) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return bool(_SPECIAL_FLOATS.match(word))
-    return True
 
 
 def _as_float(values: FloatArray) -> tuple[FloatArray, str]:

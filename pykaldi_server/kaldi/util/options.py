@@ -5,11 +5,12 @@ where it differs from the field's name, Kaldi's name of the option. Nested datac
 prefix (``endpoint.rule1.``) or without one. The same class serves Python code, configuration files and
 the command line.
 
-A configuration file holds one ``--name=value`` a line; ``#`` starts a comment; a boolean may stand
-without a value. Underscores and hyphens in names are the same, and so are capitals and small letters, as in
-Kaldi. Options that Kaldi's programs have and that mean nothing here are accepted and ignored.
+A configuration file holds one ``--name=value`` per line; ``#`` starts a comment; a boolean may have no
+value. Underscores and hyphens in names are the same, and so are capitals and small letters, as in Kaldi.
+Options of Kaldi's programs that have no meaning here are accepted; the log says that they have no effect.
 """
 
+import codecs
 import dataclasses
 import difflib
 import logging
@@ -20,6 +21,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.util.files import refuse_lfs_pointer
+from pykaldi_server.kaldi.util.relocation import PathBase, resolve_path
+from pykaldi_server.kaldi.util.text_utils import (
+    convert_string_to_integer,
+    convert_string_to_real,
+    split_string_to_integers,
+)
 from pykaldi_server.options import option
 
 __all__ = [
@@ -46,6 +54,7 @@ OptionsT = TypeVar("OptionsT")
 
 # Every program of Kaldi has them.
 _STANDARD_OPTIONS = ("config", "help", "print-args", "verbose")
+_WHITE = b" \t\n\r\f\v"
 
 
 def group(factory: Callable[[], Any], prefix: str | None = None) -> Any:
@@ -54,11 +63,11 @@ def group(factory: Callable[[], Any], prefix: str | None = None) -> Any:
 
 
 class Options:
-    """Base of options dataclasses: how PyKaldi's scripts make them known to a parser.
+    """Base of options dataclasses, which PyKaldi's scripts register with a parser.
 
     Attributes:
-        without_effect: Kaldi's names of options of the class that are accepted and ignored; a dot at the end
-            stands for all that begin so.
+        without_effect: Kaldi's names of the class's options that are accepted and ignored; a name that ends
+            with a dot means every option that begins with it.
     """
 
     without_effect: ClassVar[tuple[str, ...]] = ()
@@ -81,7 +90,7 @@ class RegisteredOption:
 
     @property
     def value(self) -> Any:
-        """The present value."""
+        """The current value."""
         return getattr(self.owner, self.field)
 
 
@@ -129,7 +138,7 @@ class ParseOptions:
     """
 
     def __init__(self, usage: str = "") -> None:
-        """``usage`` is a text for people; it is not parsed."""
+        """Makes a parser without options; ``usage`` is a text for people and is not parsed."""
         self.usage = usage
         self._known: dict[str, RegisteredOption] = {}
         self._registered: list[Any] = []
@@ -137,7 +146,7 @@ class ParseOptions:
         self.given: set[str] = set()
 
     def register(self, options: Any, prefix: str = "") -> None:
-        """Makes the options of a dataclass instance known; parsing changes that instance."""
+        """Registers the options of a dataclass instance; parsing changes that instance."""
         self._registered.append(options)
         for entry in registered_options(options, prefix):
             self._known[entry.name] = entry
@@ -152,7 +161,7 @@ class ParseOptions:
         )
 
     def names(self) -> list[str]:
-        """All names that are known."""
+        """The names of all registered options."""
         return sorted(self._known)
 
     def set(self, name: str, value: str | None, place: str, base: "PathBase | None" = None) -> None:
@@ -161,11 +170,11 @@ class ParseOptions:
         Args:
             name: the option's name, without ``--``.
             value: the text after ``=``; None where there is none (allowed for booleans).
-            place: where it stands, for errors (``conf/mfcc.conf:3``).
-            base: where a path may be relative to.
+            place: where the option is set, for errors (``conf/mfcc.conf:3``).
+            base: where files named by options are looked for; None leaves paths as they are.
 
         Raises:
-            ConfigError: the name is unknown or the value is not of the option's type.
+            ConfigError: the name is unknown, the value is not of the option's type, or there is no such file.
         """
         name = normalize_name(name)
         entry = self._known.get(name)
@@ -187,7 +196,7 @@ class ParseOptions:
 
         Args:
             path: the file.
-            model_dir: the model's directory, where files of other machines are looked for by name.
+            model_dir: the model's directory, where files that have moved are looked for; see `resolve_path`.
 
         Raises:
             ConfigError: a line is not an option, an option is unknown, or a value is of the wrong type.
@@ -209,10 +218,11 @@ def read_options(
     path: str | os.PathLike[str],
     model_dir: Path | None = None,
 ) -> OptionsT:
-    """Makes options of a class from a configuration file, and validates them.
+    """Reads the options of a class from a configuration file, and validates them.
 
     Raises:
-        ConfigError: see `ParseOptions.read_config_file`; also what ``validate()`` refuses, with the path.
+        ConfigError: as `ParseOptions.read_config_file`, or ``validate()`` refuses a value; names the path.
+        FileNotFoundError: there is no such file.
     """
     options = options_class()
     parser = ParseOptions()
@@ -226,87 +236,78 @@ def read_options(
 
 
 def read_config_lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str | None, str]]:
-    """Yields (name, value, place) of each option in a configuration file; see `ParseOptions.set`."""
+    """Yields (name, value, place) of each option in a configuration file; see `ParseOptions.set`.
+
+    As in Kaldi, only a newline ends a line, and comments may be in any encoding.
+
+    Raises:
+        ConfigError: the path is a directory, or a line is not an option.
+        FileNotFoundError: there is no such file.
+        ModelFormatError: the file is a Git LFS pointer.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except IsADirectoryError:
         raise ConfigError(f"{os.fspath(path)}: expected a configuration file, found a directory") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{os.fspath(path)}: expected UTF-8 text, found {error}") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#", 1)[0].strip()
+    refuse_lfs_pointer(content, path)
+    for number, raw in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        place = f"{os.fspath(path)}:{number}"
+        line = raw.split(b"#", 1)[0].strip(_WHITE)
         if not line:
             continue
-        place = f"{os.fspath(path)}:{number}"
-        if not line.startswith("--") or len(line) == 2:
-            raise ConfigError(f"{place}: expected --name=value, found {line!r}")
-        name, equals, value = line[2:].partition("=")
-        yield name.strip(), value.strip() if equals else None, place
+        name, equals, value = line.removeprefix(b"--").partition(b"=")
+        if not line.startswith(b"--") or not name:
+            raise ConfigError(f"{place}: expected --name=value, found {_printable(os.fsdecode(line))}")
+        # Values may be paths, whose bytes must stay what they are.
+        yield name.decode(errors="replace"), os.fsdecode(value.strip(_WHITE)) if equals else None, place
 
 
 def convert(value: str | None, wanted: type, place: str) -> bool | int | float | str:
-    """Converts an option's text; a boolean without text is true, as in Kaldi.
+    """Converts an option's text as Kaldi does (``ParseOptions::SetOption``).
+
+    Args:
+        value: the text after ``=``; None where there is none, which only booleans allow (true).
+        wanted: the option's type: bool, int, float or str.
+        place: where the option is set, for errors.
 
     Raises:
-        ConfigError: the text is not of the wanted type.
+        ConfigError: the text is not of the wanted type, or the number is beyond 32 bits or not a number.
     """
-    text = value if value is not None else ""
     if wanted is bool:
-        if text.lower() in ("true", "t", "1", ""):
-            return True
-        if text.lower() in ("false", "f", "0"):
-            return False
-        raise ConfigError(f"{place}: expected true or false, found {text!r}")
+        return _convert_bool(value, place)
+    if value is None:
+        raise ConfigError(f"{place}: expected a value after '=', found none")
     if wanted is str:
-        return text
+        return value
     try:
-        number = wanted(text)
-    except ValueError:
-        kind = "an integer" if wanted is int else "a number"
-        raise ConfigError(f"{place}: expected {kind}, found {text!r}") from None
-    if wanted is float and math.isnan(number):
-        raise ConfigError(f"{place}: expected a number, found {text!r}")
+        number = convert_string_to_integer(value) if wanted is int else convert_string_to_real(value)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    if math.isnan(number):
+        raise ConfigError(f"{place}: expected a number, found {value!r}")
     return number
 
 
-@dataclasses.dataclass(frozen=True)
-class PathBase:
-    """Where the files that a configuration file names are looked for."""
+def _convert_bool(value: str | None, place: str) -> bool:
+    if value is None or value.lower() in ("true", "t", "1"):
+        return True
+    if value.lower() in ("false", "f", "0"):
+        return False
+    raise ConfigError(f"{place}: expected true or false, found {_printable(value)}")
 
-    config_dir: Path
-    model_dir: Path | None = None
 
-
-def resolve_path(value: str, base: PathBase, place: str) -> Path:
-    """Finds a file that a configuration names, though the model was trained on another machine.
-
-    Tried in this order: the path as it is, relative to the configuration file, its base name anywhere
-    inside the model's directory (with a warning, the shallowest first).
-
-    Raises:
-        ConfigError: no such file; the text names all places that were tried.
-    """
-    given = Path(value)
-    tried = [given] if given.is_absolute() else [base.config_dir / given, given]
-    for candidate in tried:
-        if candidate.exists():
-            return candidate
-    root = base.model_dir or base.config_dir
-    by_name = sorted(root.rglob(given.name), key=lambda path: (len(path.parts), path))
-    if by_name:
-        logger.warning("%s: there is no %s; using %s instead", place, value, by_name[0])
-        return by_name[0]
-    places = ", ".join(str(path) for path in tried)
-    raise ConfigError(f"{place}: there is no such file: {places}, nor a {given.name} inside {root}")
+def _printable(text: str) -> str:
+    """A text for errors: quoted, and short."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
 def parse_int_list(text: str, place: str) -> list[int]:
     """Parses a list of integers between colons or commas, such as ``1:2:3``; '' is an empty list.
 
     Raises:
-        ConfigError: an element is not an integer.
+        ConfigError: an element is not an integer of 32 bits.
     """
     try:
-        return [int(word) for word in text.replace(",", ":").split(":") if word.strip()]
-    except ValueError:
-        raise ConfigError(f"{place}: expected integers between colons, found {text!r}") from None
+        return split_string_to_integers(text, ":,")
+    except ValueError as error:
+        raise ConfigError(f"{place}: expected integers between colons, found {text!r}: {error}") from None

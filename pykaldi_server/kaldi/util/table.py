@@ -2,10 +2,12 @@
 
 An archive (``ark:FILE``, in text form ``ark,t:FILE``) is a sequence of ``key object``; a script
 (``scp:FILE``) has a line ``key FILE`` or ``key FILE:OFFSET`` for each object, with the offset pointing
-into an archive. Commands (``... |``) are never run.
+into an archive. Files may be packed with gzip. Commands (``... |``) are never run, but those that only unpack
+(``ark:gunzip -c FILE |``, ``zcat FILE |``) are understood.
 """
 
 import os
+import re
 import wave
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError, ModelFormatError
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, load_bytes
+from pykaldi_server.kaldi.util.files import load_bytes, load_text
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+from pykaldi_server.kaldi.util.relocation import unpiped
 
 T = TypeVar("T")
 
@@ -36,12 +40,13 @@ class Specifier:
         """Parses a read or write specifier.
 
         Raises:
-            ConfigError: it is none, or it asks for a command to be run.
+            ConfigError: it is not one, or it asks for a command that does more than unpack a file.
         """
         kinds, colon, names = specifier.partition(":")
         options = kinds.strip().split(",")
         if not colon or not set(options) & {"ark", "scp"}:
             raise ConfigError(f"expected ark:FILE or scp:FILE, found {specifier!r}")
+        names = unpiped(names, f"{specifier!r}")
         if "|" in names:
             raise ConfigError(f"{specifier!r}: commands are not run; write their output to a file first")
         both = "ark" in options and "scp" in options
@@ -59,25 +64,27 @@ def read_script(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Yields the (key, file) pairs of a script file.
 
     Raises:
-        ModelFormatError: a line has no file name, or names a command.
+        ModelFormatError: a line has no file name, or a command that does more than unpack a file.
     """
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        key, _, name = line.strip().partition(" ")
-        name = name.strip()
-        if not key:
+    for number, line in enumerate(load_text(path).split("\n"), 1):
+        fields = line.split(maxsplit=1)
+        if not fields:
             continue
-        if not name or name.endswith("|"):
-            found = "a command, which is not run" if name else "only a key"
+        if len(fields) == 1:
             raise ModelFormatError(
-                f"{os.fspath(path)}:{number}: expected a key and a file name, found {found}"
+                f"{os.fspath(path)}:{number}: expected a key and a file name, found only {fields[0]!r}"
             )
-        yield key, name
+        try:
+            name = unpiped(fields[1].rstrip(), f"{os.fspath(path)}:{number}")
+        except ConfigError as error:
+            raise ModelFormatError(str(error)) from None
+        yield fields[0], name
 
 
 def open_extended(name: str) -> KaldiReader:
     """Opens ``FILE`` or ``FILE:OFFSET``."""
     path, colon, offset = name.rpartition(":")
-    if colon and offset.isdigit() and not Path(name).exists():
+    if colon and re.fullmatch("[0-9]{1,18}", offset) and not Path(name).exists():
         data = load_bytes(path)
         if int(offset) > len(data):
             raise ModelFormatError(f"{path}: expected {offset} bytes or more, found {len(data)}")
@@ -235,7 +242,7 @@ class WaveData:
     @property
     def duration(self) -> float:
         """Length in seconds."""
-        return self.samples.shape[1] / self.samp_freq
+        return float(self.samples.shape[1] / self.samp_freq)
 
 
 def read_wave(path: str | os.PathLike[str]) -> WaveData:

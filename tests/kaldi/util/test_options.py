@@ -7,16 +7,14 @@ from typing import ClassVar
 
 import pytest
 
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.util.options import (
     Options,
     ParseOptions,
-    PathBase,
     group,
     option,
     parse_int_list,
     read_options,
-    resolve_path,
 )
 
 
@@ -45,7 +43,7 @@ class Outer(Options):
 
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "test.conf"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     return path
 
 
@@ -78,6 +76,17 @@ def test_boolean_without_value_is_true(tmp_path):
         ("--beam=nan", "expected a number"),
         ("--beam=-1", "test.conf: beam: expected more than 0"),
         ("--file=nowhere.mat", "there is no such file"),
+        ("--max-size=7_000", "test.conf:1: --max-size: expected an integer, found '7_000'"),
+        ("--max-size=99999999999", "test.conf:1: --max-size: expected an integer from -2147483648 to 2147"),
+        ("--max-size=-2147483649", "test.conf:1: --max-size: expected an integer from"),
+        ("--beam=1_3", "expected a number, found '1_3'"),
+        ("--beam=1e39", "expected a number of single precision"),
+        ("--beam", "test.conf:1: --beam: expected a value after '=', found none"),
+        ("--window-type", "expected a value after '=', found none"),
+        ("--use-energy=", "expected true or false, found ''"),
+        ("--beam =3", "unknown option --beam ; the nearest known one is --beam"),
+        ("--=3", "expected --name=value, found '--=3'"),
+        ("--ger\udce4t=3", "unknown option"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, expected):
@@ -121,12 +130,28 @@ def test_file_of_another_machine_is_found_by_name(tmp_path, caplog):
     assert "/home/someone/exp/final.mat" in caplog.text
 
 
-def test_the_shallowest_file_of_a_name_wins(tmp_path):
-    for folder in (tmp_path / "a" / "b", tmp_path / "z"):
-        folder.mkdir(parents=True)
-        (folder / "x.conf").touch()
-    found = resolve_path("/gone/x.conf", PathBase(tmp_path / "conf", tmp_path), "here")
-    assert found == tmp_path / "z" / "x.conf"
+@pytest.mark.parametrize(
+    "comment", [b"Ger\xe4t", "a\u2028b".encode(), "a\u0085b".encode(), b"a\x0bb", b"a\x0cb", b"a\rb", b"\0"]
+)
+def test_comments_are_any_bytes_up_to_a_newline(tmp_path, comment):
+    path = tmp_path / "test.conf"
+    lines = (b"\xef\xbb\xbf# " + comment, b"--beam=13 # " + comment + b"\r", b"\x0b--max-size=7\x0c", b"")
+    path.write_bytes(b"\n".join(lines))
+    options = read_options(Outer, path)
+    assert (options.beam, options.flat.max_size) == (13.0, 7)
+
+
+def test_names_of_files_are_any_bytes(tmp_path):
+    (tmp_path / "ger\udce4t.mat").touch()
+    path = tmp_path / "test.conf"
+    path.write_bytes(b"--file=ger\xe4t.mat\n")
+    assert Path(read_options(Outer, path).file).exists()
+
+
+def test_git_lfs_pointer_in_place_of_a_configuration(tmp_path):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    with pytest.raises(ModelFormatError, match="Git LFS pointer"):
+        read_options(Outer, written(tmp_path, text))
 
 
 def test_directory_in_place_of_a_configuration(tmp_path):
@@ -137,5 +162,6 @@ def test_directory_in_place_of_a_configuration(tmp_path):
 def test_lists_of_integers():
     assert parse_int_list("1:2,3", "x") == [1, 2, 3]
     assert parse_int_list("", "x") == []
-    with pytest.raises(ConfigError, match="x: expected integers"):
-        parse_int_list("1:b", "x")
+    for text in ("1:b", "1::2", "1:7_0", "4294967297"):
+        with pytest.raises(ConfigError, match="x: expected integers"):
+            parse_int_list(text, "x")

@@ -1,5 +1,7 @@
 """Archives and scripts: what is written is read back, and no command is ever run."""
 
+import gzip
+
 import numpy as np
 import pytest
 from golden_data import read_wav
@@ -62,7 +64,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
         list(SequentialWaveReader(f"scp:{tmp_path}/wav.scp"))
 
 
-@pytest.mark.parametrize("specifier", ["x.ark", "ark:gunzip -c x.gz |", "pipe:x", "scp,ark:a,b"])
+@pytest.mark.parametrize("specifier", ["x.ark", "ark:touch x.gz |", "pipe:x", "scp,ark:a,b"])
 def test_wrong_specifiers_are_refused(specifier):
     with pytest.raises(ConfigError):
         SequentialMatrixReader(specifier)
@@ -73,6 +75,17 @@ def test_commands_in_scripts_are_refused(tmp_path):
     with pytest.raises(ModelFormatError, match=r"x\.scp:1: .* a command, which is not run"):
         list(SequentialMatrixReader(f"scp:{tmp_path}/x.scp"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_packed_archives(tmp_path):
+    packed = tmp_path / "x.ark.gz"
+    packed.write_bytes(gzip.compress(b"a  [ 1 2 ]\nb  [ 3 ]\n"))
+    (tmp_path / "x.scp").write_text(f"a\tzcat {packed} |\nb {packed}:12\n")
+    read = {key: vector.tolist() for key, vector in SequentialVectorReader(f"ark:gunzip -c {packed} |")}
+    assert read == {"a": [1, 2], "b": [3]}
+    with pytest.raises(ModelFormatError, match="expected a vector"):  # an archive has keys, a file has none
+        list(SequentialVectorReader(f"scp:{tmp_path}/x.scp"))
+    assert dict(SequentialVectorReader(f"ark:{packed}")).keys() == {"a", "b"}
 
 
 def test_offset_beyond_the_archive_is_refused(tmp_path):
