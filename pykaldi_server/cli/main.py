@@ -265,7 +265,7 @@ def compile_(path: str, cache: bool) -> None:
 
     from pykaldi_server.kaldi.fstext import compile_graph
     from pykaldi_server.session.graph import COMPILED_NAME, cached_path, is_lookahead
-    from pykaldi_server.session.model import read_source
+    from pykaldi_server.session.loading import read_source
 
     with plain_errors(), Progress(transient=True) as progress:
         graph = read_source(path, {}).graph

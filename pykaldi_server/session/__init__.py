@@ -9,7 +9,8 @@ from pykaldi_server.session.events import (
     Hypothesis,
     Partial,
 )
-from pykaldi_server.session.model import Model, packaged_model
+from pykaldi_server.session.loading import packaged_model
+from pykaldi_server.session.model import Model
 from pykaldi_server.session.options import SessionOptions
 from pykaldi_server.session.session import Session
 from pykaldi_server.session.transcribe import transcribe_file

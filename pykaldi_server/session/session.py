@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat import LinearResample
 from pykaldi_server.session.acoustics.stream import Stream
-from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
-from pykaldi_server.session.model import Model
-from pykaldi_server.session.results import final_hypotheses, transcript
+from pykaldi_server.session.events import AdaptationState, Event, Partial
+from pykaldi_server.session.model_parts import ModelParts
+from pykaldi_server.session.results import ResultMaker
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,17 @@ class Session:
     converted to the model's rate.
     """
 
-    def __init__(self, model: Model, adaptation_state: str | None = None, sample_rate_hz: int | None = None):
+    def __init__(
+        self, parts: ModelParts, adaptation_state: str | None = None, sample_rate_hz: int | None = None
+    ):
         """See `Model.session`."""
-        self._model = model
-        self._options = model.options
-        self._stream, self._state = _start_stream(model, adaptation_state)
-        rate_hz = sample_rate_hz or model.sample_rate_hz
+        self._parts = parts
+        self._options = parts.options
+        self._results = ResultMaker(parts, self._options)
+        self._stream, self._state = _start_stream(parts, adaptation_state)
+        rate_hz = sample_rate_hz or parts.sample_rate_hz
         self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * rate_hz))
-        self._resampler = _resampler(rate_hz, model.sample_rate_hz)
+        self._resampler = _resampler(rate_hz, parts.sample_rate_hz)
         self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
         self._waiting_samples = 0
         self._segment = 0
@@ -110,16 +113,16 @@ class Session:
     def _segment_is_over(self) -> bool:
         if self._stream.endpoint_detected():
             return True
-        length_s = self._stream.num_frames_decoded() * self._model.frame_shift_s
+        length_s = self._stream.num_frames_decoded() * self._parts.frame_shift_s
         return length_s >= self._options.max_segment_length_in_secs
 
     def _tell_partial(self, events: list[Event]) -> None:
         frames = self._stream.num_frames_decoded()
-        since_s = (frames - self._partial_frame) * self._model.frame_shift_s
+        since_s = (frames - self._partial_frame) * self._parts.frame_shift_s
         if since_s < self._options.traceback_period_in_secs:
             return
         self._partial_frame = frames
-        text = transcript(self._model, self._stream.partial_words())
+        text = self._results.transcript(self._stream.partial_words())
         if text != self._partial:
             self._partial = text
             events.append(Partial(self._segment, text))
@@ -127,14 +130,13 @@ class Session:
     def _end_segment(self, events: list[Event]) -> None:
         stream = self._stream
         if stream.num_frames_decoded() > 0:
-            hypotheses = final_hypotheses(self._model, stream.end_segment())
-            if hypotheses and hypotheses[0].transcript:
-                frame_shift_s = self._model.frame_shift_s
-                start_s = stream.first_frame * frame_shift_s
-                length_s = stream.num_frames_decoded() * frame_shift_s
-                events.append(Final(self._segment, start_s, length_s, start_s + length_s, hypotheses))
+            start_s = stream.first_frame * self._parts.frame_shift_s
+            length_s = stream.num_frames_decoded() * self._parts.frame_shift_s
+            final = self._results.final(self._segment, start_s, length_s, stream.end_segment())
+            if final is not None:
+                events.append(final)
                 self._segment += 1
-                if len(hypotheses[0].transcript.split()) >= self._options.min_words_for_ivector:
+                if len(final.hypotheses[0].transcript.split()) >= self._options.min_words_for_ivector:
                     self._state = stream.adaptation_state()
             stream.next_segment()
         self._partial = ""
@@ -149,13 +151,13 @@ def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None
     return LinearResample(source_rate_hz, model_rate_hz, cutoff_hz, _RESAMPLE_ZEROS)
 
 
-def _start_stream(model: Model, adaptation_state: str | None) -> tuple[Stream, str | None]:
+def _start_stream(parts: ModelParts, adaptation_state: str | None) -> tuple[Stream, str | None]:
     """Starts a stream with a speaker's state, or without one where the state does not fit."""
     if adaptation_state is not None:
         try:
-            stream = model.acoustics.start(model.graph, model.endpoint, adaptation_state)
+            stream = parts.acoustics.start(parts.graph, parts.endpoint, adaptation_state)
             return stream, adaptation_state
         except (AdaptationStateError, ModelFormatError) as error:
             logger.warning("starting without the speaker's adaptation state: %s", error)
-    stream = model.acoustics.start(model.graph, model.endpoint, None)
+    stream = parts.acoustics.start(parts.graph, parts.endpoint, None)
     return stream, stream.adaptation_state()

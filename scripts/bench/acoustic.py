@@ -24,7 +24,7 @@ from pykaldi_server.kaldi.online2 import OnlineIvectorFeature, OnlineNnetFeature
 from pykaldi_server.kaldi.online2.base_feature import make_base_feature
 from pykaldi_server.kaldi.util.table import read_wave
 from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
-from pykaldi_server.session.model import read_source
+from pykaldi_server.session.loading import read_source
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME_SHIFT_S = 0.01

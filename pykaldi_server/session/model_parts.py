@@ -1,0 +1,69 @@
+"""The parts of a loaded model: data, which sessions and results read and never change.
+
+Only annotations name the classes of the parts here, so that this module, and with it `Model`, can be
+imported without the whole runtime.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pykaldi_server.kaldi._core import TransitionInformation
+    from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
+    from pykaldi_server.kaldi.lat.align import WordBoundaryInfo
+    from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
+    from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint
+    from pykaldi_server.session.options import SessionOptions
+    from pykaldi_server.session.rescoring import Rescorer
+
+__all__ = ["ModelParts"]
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """An acoustic model, a graph and what goes with them; immutable, shared by all threads.
+
+    Attributes:
+        name: what clients call the model.
+        options: how sessions work unless a request asks for something else.
+        acoustics: features and acoustic model.
+        graph: the search graph.
+        graph_path: its file; the first one of a graph in two parts.
+        words: symbols of the graph's output labels.
+        phones: symbols of the phones; None for a model without such a table.
+        endpoint_rules: when segments end, if endpointing is on and the model has no rule of its own.
+        endpoint: what ends segments; None when endpointing is off.
+        word_boundary: which phones begin and end words; None where the model does not say.
+        rescorer: replaces the graph's language model in final lattices; None without a larger one.
+    """
+
+    name: str
+    options: SessionOptions
+    acoustics: Acoustics
+    graph: DecodingGraph
+    graph_path: Path
+    words: SymbolTable
+    phones: SymbolTable | None
+    endpoint_rules: OnlineEndpointConfig
+    endpoint: Endpoint | None
+    word_boundary: WordBoundaryInfo | None
+    rescorer: Rescorer | None
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the samples that sessions take unless they are told another one."""
+        return self.acoustics.sample_rate_hz
+
+    @property
+    def frame_shift_s(self) -> float:
+        """Time from one decoder frame to the next."""
+        return self.acoustics.frame_shift_s
+
+    @property
+    def transitions(self) -> TransitionInformation:
+        """What lattice functions need of the transition model."""
+        return self.acoustics.transitions
