@@ -1,12 +1,17 @@
 """Options as dataclass fields: one help text feeds the command line, YAML files and the documentation."""
 
 import dataclasses
-from dataclasses import Field
+from collections.abc import Iterable
 from typing import Any
 
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["check_positive", "check_range", "field_of", "option"]
+__all__ = ["MODEL_OPTIONS_HELP", "check_positive", "check_range", "option", "parse_assignments"]
+
+MODEL_OPTIONS_HELP = (
+    "option of the model, such as beam=11, that wins over the model's own configuration; can be given "
+    "several times; see `pykaldi-server model options`"
+)
 
 
 def option(default: Any, help: str, *, name: str | None = None, path: bool = False) -> Any:
@@ -21,9 +26,20 @@ def option(default: Any, help: str, *, name: str | None = None, path: bool = Fal
     return dataclasses.field(default=default, metadata={"help": help, "name": name, "path": path})
 
 
-def field_of(options: type, name: str) -> "Field[Any]":
-    """One field of an options class, with its default and its help text (`metadata["help"]`)."""
-    return next(each for each in dataclasses.fields(options) if each.name == name)
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Splits texts of the form ``name=value``.
+
+    Raises:
+        ConfigError: a text has no name or no equals sign.
+    """
+    result = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip().removeprefix("--")
+        if not equals or not name:
+            raise ConfigError(f"model option: expected NAME=VALUE, found {text!r}")
+        result[name] = value.strip()
+    return result
 
 
 def check_positive(options: object, *names: str) -> None:

@@ -6,15 +6,25 @@ from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
+from tornado.httpclient import HTTPError
+from tornado.websocket import (
+    WebSocketClientConnection,
+    WebSocketClosedError,
+    WebSocketError,
+    websocket_connect,
+)
 
 from pykaldi_server.audio.caps import parse_content_type
 from pykaldi_server.audio.wav import parse_wav_header
-from pykaldi_server.protocols.gstreamer import EOS, Message, dumps, parse_event
+from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
+from pykaldi_server.protocols.gstreamer import EOS, NORMAL_CLOSURE, Message, Status, dumps, parse_event
+
+__all__ = ["natural_bytes_per_s", "paced", "read_pieces", "recognize", "recognize_file", "request_url"]
 
 CONNECT_TIMEOUT_S = 10.0
 HEAD_BYTES = 4096
 PIECES_PER_S = 10
+NO_ANSWER = 599  # tornado's code for a time-out and the like
 
 
 def request_url(url: str, **fields: str | None) -> str:
@@ -35,14 +45,24 @@ async def recognize(
         adaptation_state: the value of `adaptation_state` from an earlier request of the same speaker.
 
     Raises:
-        OSError, tornado.httpclient.HTTPError: there is no such server.
+        ConfigError: the address is not one of a WebSocket.
+        ConnectionError: there is no such server, or the connection was lost before the end of the results;
+            the text has the address and the reason.
         ProtocolError: the server says something that is not an event.
     """
-    connection = await websocket_connect(url, connect_timeout=CONNECT_TIMEOUT_S)
-    sending = asyncio.create_task(_send(connection, audio, adaptation_state))
+    connection = await _connect(url)
+    all_sent = asyncio.Event()
+    sending = asyncio.create_task(_send(connection, audio, adaptation_state, all_sent))
+    is_over = False
     try:
         while (message := await connection.read_message()) is not None:
-            yield parse_event(message)
+            event = parse_event(message)
+            is_over = is_over or event["status"] != Status.SUCCESS
+            yield event
+        code = connection.close_code
+        if not is_over and code != NORMAL_CLOSURE and not (code is None and all_sent.is_set()):
+            reason = f"code {code} {connection.close_reason or ''}".strip() if code else "without a reason"
+            raise ConnectionError(f"{_shown(url)}: closed before the end of the results: {reason}")
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError):
@@ -50,14 +70,38 @@ async def recognize(
         connection.close()
 
 
+async def _connect(url: str) -> WebSocketClientConnection:
+    check_websocket_url(url, CLIENT_PATH)
+    try:
+        return await websocket_connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+    except HTTPError as error:
+        is_answer = error.code != NO_ANSWER
+        reason = f"expected a WebSocket, found {error}" if is_answer else f"cannot connect: {error.message}"
+    except WebSocketError:
+        reason = "expected a WebSocket, found an ordinary HTTP answer"
+    except OSError as error:
+        reason = f"cannot connect: {error.strerror or error}"
+    raise ConnectionError(f"{_shown(url)}: {reason}")
+
+
+def _shown(url: str) -> str:
+    """An address as errors show it: without a password and the fields of the request."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
 async def _send(
-    connection: WebSocketClientConnection, audio: AsyncIterator[bytes], adaptation_state: Message | None
+    connection: WebSocketClientConnection,
+    audio: AsyncIterator[bytes],
+    adaptation_state: Message | None,
+    all_sent: asyncio.Event,
 ) -> None:
     with suppress(WebSocketClosedError):  # the server has ended the request early; its last message says why
         if adaptation_state is not None:
             await connection.write_message(dumps({"adaptation_state": adaptation_state}))
         async for piece in audio:
             await connection.write_message(piece, binary=True)
+        all_sent.set()
         await connection.write_message(EOS)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
-from pykaldi_server.options import check_positive, option
+from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
 
 __all__ = ["ServeOptions"]
 
@@ -13,10 +13,13 @@ __all__ = ["ServeOptions"]
 class ServeOptions:
     """Settings of a server on one machine."""
 
-    models: tuple[str, ...] = option((), "model directories or configuration files; the first is the default")
+    models: tuple[str, ...] = option(
+        (), "model directories or configuration files; the first is the default", path=True
+    )
     workers: int = option(1, "worker processes for each model")
     sessions: int = option(4, "requests that each worker process serves at once")
-    worker_arguments: tuple[str, ...] = option((), "further arguments of the worker command")
+    model_options: tuple[str, ...] = option((), MODEL_OPTIONS_HELP)
+    worker_arguments: tuple[str, ...] = option((), "argument for every worker process, such as --language=en")
     master: MasterOptions = field(default_factory=MasterOptions)
 
     def validate(self) -> None:
@@ -28,5 +31,6 @@ class ServeOptions:
             raise ConfigError("models: expected each once; use workers for more processes")
         for name in ("workers", "sessions"):
             check_positive(self, name)
+        parse_assignments(self.model_options)
         if self.master.certfile is not None:
             raise ConfigError("certfile: expected none: the workers of serve connect without TLS")

@@ -55,8 +55,9 @@ class Server:
 
     def _commands(self) -> list[WorkerCommand]:
         options = self._options
+        extra = (*(f"--model-option={each}" for each in options.model_options), *options.worker_arguments)
         return [
-            WorkerCommand(model, self._master.worker_url, options.sessions, options.worker_arguments)
+            WorkerCommand(model, self._master.worker_url, options.sessions, extra)
             for model in options.models
             for _ in range(options.workers)
         ]

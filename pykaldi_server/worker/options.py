@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.options import check_positive, option
+from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
+from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
 
 __all__ = ["WorkerOptions"]
 
@@ -12,7 +13,7 @@ __all__ = ["WorkerOptions"]
 class WorkerOptions:
     """Settings of a worker process."""
 
-    url: str = option("ws://localhost:8888/worker/ws/speech", "the master's address for workers")
+    url: str = option(f"ws://localhost:8888{WORKER_PATH}", "the master's address for workers")
     sessions: int = option(4, "requests that one process serves at once")
     language: str = option("", "language that the worker announces")
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
@@ -27,11 +28,12 @@ class WorkerOptions:
     compile_graphs: bool = option(
         True, "compile graphs that come in two parts into the user's cache, in the background"
     )
+    model_options: tuple[str, ...] = option((), MODEL_OPTIONS_HELP)
 
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
-        if not self.url.startswith(("ws://", "wss://")):
-            raise ConfigError(f"url: expected ws://... or wss://..., found {self.url!r}")
+        check_websocket_url(self.url, WORKER_PATH)
+        parse_assignments(self.model_options)
         for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
             check_positive(self, name)
         if self.silence_timeout_s is not None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerError
+from pykaldi_server.options import parse_assignments
 from pykaldi_server.protocols.supervision import ALIVE, EXIT_MODEL, READY
 from pykaldi_server.session import Model
 from pykaldi_server.session.graph import compile_in_background
@@ -84,7 +85,8 @@ async def _serve(model_path: str, options: WorkerOptions, supervisor_fd: int | N
     link = await SupervisorLink.open(supervisor_fd) if supervisor_fd is not None else None
     background = [asyncio.create_task(work) for work in ((link.beat(), link.outlive()) if link else ())]
     try:
-        model = await asyncio.to_thread(Model.load, model_path)
+        overrides = parse_assignments(options.model_options)
+        model = await asyncio.to_thread(Model.load, model_path, **overrides)
         worker = Worker(model, options)
         serving = asyncio.create_task(worker.run())
         if options.compile_graphs:

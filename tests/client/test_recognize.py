@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+from tornado.websocket import WebSocketHandler
 
 from pykaldi_server.client.recognize import (
     natural_bytes_per_s,
@@ -16,7 +20,7 @@ from pykaldi_server.client.recognize import (
     recognize_file,
     request_url,
 )
-from pykaldi_server.errors import AudioError
+from pykaldi_server.errors import AudioError, ConfigError
 
 FINAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": True}}
 
@@ -118,3 +122,93 @@ def test_an_early_end_is_heard_while_sending(harness: Any) -> None:
             assert [message["status"] for message in messages] == [9]
 
     harness.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/no/such/path", "expected a WebSocket, found HTTP 404: Not Found"),
+        ("/healthz", "expected a WebSocket, found an ordinary HTTP answer"),
+    ],
+)
+def test_an_address_where_no_speech_is_served_is_named(harness: Any, path: str, reason: str) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            url = f"ws://user:secret@localhost:{master.port}{path}"
+            with pytest.raises(ConnectionError) as caught:
+                await anext(recognize_file(f"{url}?user-id=1", io.BytesIO(b"")))
+            assert str(caught.value) == f"ws://localhost:{master.port}{path}: {reason}"
+
+    harness.run(scenario)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    url = "ws://127.0.0.1:1/client/ws/speech"
+    with pytest.raises(ConnectionError) as caught:
+        asyncio.run(anext(recognize_file(url, io.BytesIO(b""))))
+    assert str(caught.value) == f"{url}: cannot connect: Connection refused"
+
+
+def test_an_address_that_is_not_one_of_a_websocket_is_refused() -> None:
+    with pytest.raises(ConfigError, match="address: expected ws://localhost:8888/client/ws/speech, found"):
+        asyncio.run(anext(recognize_file("localhost:8888", io.BytesIO(b""))))
+
+
+class ScriptedServer(WebSocketHandler):
+    """Sends messages after the first piece of audio, or after its end, and closes in some way."""
+
+    def initialize(self, wait_for_end: bool, messages: list[dict[str, Any]], code: int | None) -> None:
+        self._wait_for_end = wait_for_end
+        self._messages = messages
+        self._code = code
+
+    async def on_message(self, message: str | bytes) -> None:
+        if self._wait_for_end and message != "EOS":
+            return
+        for each in self._messages:
+            await self.write_message(json.dumps(each))
+        self.close(self._code, "because" if self._code else None)
+
+
+async def results_of(wait_for_end: bool, messages: list[dict[str, Any]], code: int | None) -> list[Any]:
+    """What the client yields for a scripted server."""
+    script = {"wait_for_end": wait_for_end, "messages": messages, "code": code}
+    server = HTTPServer(Application([("/client/ws/speech", ScriptedServer, script)]))
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/client/ws/speech"
+    try:
+        audio = io.BytesIO(bytes(100_000))
+        return [message async for message in recognize_file(url, audio, None, 0 if wait_for_end else 1000)]
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+REFUSED = {"status": 9, "message": "no worker"}
+
+
+@pytest.mark.parametrize(
+    ("wait_for_end", "messages", "code"),
+    [
+        (True, [FINAL], 1000),
+        (True, [FINAL], None),  # as the original server closes
+        (False, [REFUSED], 1000),
+        (False, [REFUSED], None),
+    ],
+)
+def test_an_orderly_end_is_not_an_error(wait_for_end: bool, messages: list[Any], code: int | None) -> None:
+    assert asyncio.run(results_of(wait_for_end, messages, code)) == messages
+
+
+@pytest.mark.parametrize(
+    ("wait_for_end", "code", "reason"),
+    [
+        (False, None, "without a reason"),  # in the middle of the audio
+        (True, 1001, "code 1001 because"),
+        (False, 1008, "code 1008 because"),
+    ],
+)
+def test_an_end_before_the_end_is_an_error(wait_for_end: bool, code: int | None, reason: str) -> None:
+    with pytest.raises(ConnectionError, match=f"closed before the end of the results: {reason}"):
+        asyncio.run(results_of(wait_for_end, [FINAL], code))

@@ -1,0 +1,114 @@
+"""`pykaldi-server client`."""
+
+import json
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import click
+
+from pykaldi_server.cli.common import content_type_option, plain_errors
+from pykaldi_server.cli.settings import FILE
+from pykaldi_server.errors import AdaptationStateError
+from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
+
+__all__ = ["client"]
+
+RAW_CAPS = (
+    "audio/x-raw, layout=(string)interleaved, rate=(int){rate_hz}, format=(string)S16LE, channels=(int)1"
+)
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "-u",
+    "--uri",
+    "--url",
+    "url",
+    metavar="URL",
+    default=f"ws://localhost:8888{CLIENT_PATH}",
+    show_default=True,
+    help="Address of the server.",
+)
+@click.option(
+    "-r",
+    "--rate",
+    type=click.FloatRange(min=0),
+    help="Bytes per second to send; 0 sends as fast as the server reads.  [default: raw audio and WAV in "
+    "real time, other files as fast as the server reads]",
+)
+@content_type_option
+@click.option("-m", "--model", help="Model to ask for.")
+@click.option("--user-id", metavar="ID", help="Name of the speaker.")
+@click.option("--content-id", metavar="ID", help="Name of the recording.")
+@click.option(
+    "--send-adaptation-state",
+    type=click.File("r", encoding="utf-8"),
+    help="File with the adaptation state to start from.",
+)
+@click.option(
+    "--save-adaptation-state", type=FILE, help="File to which the adaptation state at the end is written."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the server's messages as they arrive.")
+def client(
+    file: BinaryIO,
+    url: str,
+    rate: float | None,
+    send_adaptation_state: TextIO | None,
+    save_adaptation_state: Path | None,
+    as_json: bool,
+    **fields: str | None,
+) -> None:
+    """Send FILE (- is standard input) to a server and print results while it is being sent."""
+    import asyncio
+
+    with plain_errors():
+        check_websocket_url(url, CLIENT_PATH)
+        state = read_state(send_adaptation_state) if send_adaptation_state else None
+        if save_adaptation_state:
+            save_adaptation_state.touch()  # better to fail now than after the recording
+        if file.name.endswith(".raw") and not fields["content_type"]:
+            fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
+        asyncio.run(_recognize(file, url, rate, state, save_adaptation_state, as_json, fields))
+
+
+def read_state(file: TextIO) -> dict[str, Any]:
+    """Reads an adaptation state that an earlier call saved.
+
+    Raises:
+        AdaptationStateError: the file is something else.
+    """
+    try:
+        state = json.load(file)
+    except ValueError as error:
+        raise AdaptationStateError(
+            f"{file.name}: expected an adaptation state as JSON, found other text: {error}"
+        ) from None
+    if not isinstance(state, dict):
+        raise AdaptationStateError(f"{file.name}: expected a JSON object, found {type(state).__name__}")
+    return state
+
+
+async def _recognize(
+    file: BinaryIO,
+    url: str,
+    rate: float | None,
+    state: dict[str, Any] | None,
+    save_adaptation_state: Path | None,
+    as_json: bool,
+    fields: dict[str, str | None],
+) -> None:
+    from pykaldi_server.client.console import ResultPrinter
+    from pykaldi_server.client.recognize import recognize_file, request_url
+
+    printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
+    address = request_url(url, **fields)
+    async with aclosing(recognize_file(address, file, fields["content_type"], rate, state)) as messages:
+        async for message in messages:
+            printer.show(message)
+            if message["status"] != 0:
+                raise click.ClickException(f"status {message['status']}: {message.get('message', '')}")
+            if save_adaptation_state and "adaptation_state" in message:
+                save_adaptation_state.write_text(json.dumps(message["adaptation_state"]))

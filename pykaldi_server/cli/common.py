@@ -1,0 +1,63 @@
+"""What several commands share."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pykaldi_server.errors import PykaldiServerError
+
+__all__ = ["content_type_option", "demo_models", "has_demo_models", "plain_errors", "verbose_option"]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEMO_MODEL = CHECKOUT / "models" / "english"
+DEMO_GRAPHS = ("graph", "graph-digits")
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+verbose_option: Decorator = click.option(
+    "-v", "--verbose", is_flag=True, help="Also log what is only needed to find faults."
+)
+content_type_option: Decorator = click.option(
+    "--content-type",
+    metavar="TYPE",
+    help="Encoding of the audio, such as audio/x-raw,rate=8000; needed for raw audio that is not 16 kHz mono "
+    "S16LE.",
+)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Reports errors that a user can do something about in one line, without a traceback."""
+    try:
+        yield
+    except PykaldiServerError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(_text_of(error)) from error
+
+
+def _text_of(error: OSError) -> str:
+    """The text of an operating-system error with the file first, as in all other errors."""
+    if error.filename is not None and error.strerror:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def has_demo_models() -> bool:
+    """Whether the package runs from a checkout of the repository, which has the demo models."""
+    return DEMO_MODEL.is_dir()
+
+
+def demo_models() -> tuple[str, ...]:
+    """The models of the checkout: general English, and digits.
+
+    Raises:
+        click.UsageError: the package is installed; the models are not part of it.
+    """
+    if not has_demo_models():
+        raise click.UsageError("name a model; only a checkout of the repository has the demo models")
+    return tuple(f"{DEMO_MODEL}:{graph}" for graph in DEMO_GRAPHS)

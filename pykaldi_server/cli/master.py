@@ -1,0 +1,26 @@
+"""`pykaldi-server master`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pykaldi_server.cli.common import plain_errors, verbose_option
+from pykaldi_server.cli.settings import assemble, config_option, settings
+from pykaldi_server.master.options import MasterOptions
+
+__all__ = ["master"]
+
+
+@click.command()
+@settings(MasterOptions, defaults={"host": "0.0.0.0"})
+@config_option("master")
+@verbose_option
+def master(verbose: bool, config: Path | None, **values: Any) -> None:
+    """Run a master alone; workers on any machines connect to it."""
+    from pykaldi_server.logs import configure_logging
+    from pykaldi_server.master.server import run_master
+
+    configure_logging("master", verbose)
+    with plain_errors():
+        run_master(assemble(MasterOptions, values))

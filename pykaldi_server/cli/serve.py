@@ -1,0 +1,68 @@
+"""`pykaldi-server serve`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pykaldi_server.cli.common import demo_models, plain_errors, verbose_option
+from pykaldi_server.cli.settings import assemble, config_option, read_config, settings
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.serve.options import ServeOptions
+
+__all__ = ["serve"]
+
+SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
+TLS = ("certfile", "keyfile")  # the workers of `serve` connect without it
+SET_HERE = {"url", "sessions"}
+
+
+@click.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@settings(ServeOptions, leave_out=("models",))
+@settings(MasterOptions, leave_out=TLS)
+@config_option("serve", "master")
+@verbose_option
+def serve(verbose: bool, config: Path | None, **values: Any) -> None:
+    """Run a server on this machine: a master, and worker processes for each MODEL.
+
+    A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
+    the name of an installed model package. Clients that name no model get the first one. Without any MODEL,
+    the demo models of the checkout are served.
+    """
+    from pykaldi_server.logs import configure_logging
+    from pykaldi_server.serve.server import run_server
+
+    configure_logging("master", verbose)
+    arguments = list(values.pop("worker_arguments"))
+    if verbose:
+        arguments.append("--verbose")
+    values["models"] = values["models"] or demo_models()
+    with plain_errors():
+        if config is not None:
+            check_worker_section(config)
+            arguments += ["--config", str(config.resolve())]
+        options = assemble(
+            ServeOptions,
+            values,
+            worker_arguments=tuple(arguments),
+            master=assemble(MasterOptions, values),
+        )
+        run_server(options, announce)
+
+
+def check_worker_section(config: Path) -> None:
+    """Refuses options of workers that `serve` itself sets: they would have no effect.
+
+    Raises:
+        ConfigError: the section ``worker`` has one of them.
+    """
+    for name in SET_HERE & read_config(config).get("worker", {}).keys():
+        raise ConfigError(f"{config}: worker: {name} has no effect: serve sets it")
+
+
+def announce(url: str) -> None:
+    """Says where the server is and what to try."""
+    sample = SAMPLE if SAMPLE.exists() else "FILE.wav"
+    click.echo(f"\nServing on {url}/\nTry:  curl -T {sample} {url}/client/dynamic/recognize\n")
