@@ -3,7 +3,8 @@
 import shutil
 from typing import TextIO
 
-from pykaldi_server.protocols.gstreamer import Message, dumps, is_final, transcript_of
+from pykaldi_server.protocols.gstreamer import is_final, transcript_of
+from pykaldi_server.protocols.messages import Message, dumps
 
 CLEAR_LINE = "\r\033[K"
 

@@ -17,7 +17,9 @@ from tornado.websocket import (
 from pykaldi_server.audio.caps import parse_content_type
 from pykaldi_server.audio.wav import parse_wav_header
 from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
-from pykaldi_server.protocols.gstreamer import EOS, NORMAL_CLOSURE, Message, Status, dumps, parse_event
+from pykaldi_server.protocols.gstreamer import EOS, parse_event
+from pykaldi_server.protocols.liveness import watch_close_frame
+from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Message, Status, dumps
 
 __all__ = ["natural_bytes_per_s", "paced", "read_pieces", "recognize", "recognize_file", "request_url"]
 
@@ -51,6 +53,8 @@ async def recognize(
         ProtocolError: the server says something that is not an event.
     """
     connection = await _connect(url)
+    assert connection.protocol is not None
+    server_has_closed = watch_close_frame(connection.protocol)
     all_sent = asyncio.Event()
     sending = asyncio.create_task(_send(connection, audio, adaptation_state, all_sent))
     is_over = False
@@ -60,7 +64,9 @@ async def recognize(
             is_over = is_over or event["status"] != Status.SUCCESS
             yield event
         code = connection.close_code
-        if not is_over and code != NORMAL_CLOSURE and not (code is None and all_sent.is_set()):
+        # Servers of the original project close without a code.
+        is_orderly = all_sent.is_set() and server_has_closed() and code in (NORMAL_CLOSURE, None)
+        if not is_over and not is_orderly:
             reason = f"code {code} {connection.close_reason or ''}".strip() if code else "without a reason"
             raise ConnectionError(f"{_shown(url)}: closed before the end of the results: {reason}")
     finally:

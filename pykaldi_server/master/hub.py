@@ -1,14 +1,50 @@
 """What the handlers of one master share."""
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.pool import WorkerPool
+from pykaldi_server.protocols.gstreamer import RequestInfo
+from pykaldi_server.protocols.worker import WorkerInfo
 
-if TYPE_CHECKING:
-    from pykaldi_server.master.live_socket import LiveSocket
-    from pykaldi_server.master.worker_socket import WorkerSocket
+__all__ = ["Hub", "OpenSocket", "WorkerConnection"]
+
+
+class OpenSocket(Protocol):
+    """A WebSocket as the master's shutdown sees it."""
+
+    closed: asyncio.Event
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Starts to close it; `closed` is set when that is done."""
+
+
+class WorkerConnection(Protocol):
+    """A connected worker as a relay sees it. It serves one request."""
+
+    info: WorkerInfo
+
+    def begin(self, request: RequestInfo, position_bytes: int) -> bool:
+        """Starts the request; False when the worker turns out to be gone."""
+
+    def send(self, message: str | bytes) -> "asyncio.Future[None] | None":
+        """Sends a message; the result is done when that has been written, None when the worker is gone."""
+
+    async def read(self) -> str | bytes | None:
+        """The next message; None when the worker has closed or is lost."""
+
+    @property
+    def is_closed_properly(self) -> bool:
+        """Whether the worker has sent a close frame with no code or with that of a normal end."""
+
+    @property
+    def is_going_away(self) -> bool:
+        """Whether the worker has closed because it is shutting down."""
+
+    def release(self) -> None:
+        """The request needs this worker no more; if the worker is still at it, this tells it to stop."""
 
 
 @dataclass
@@ -22,5 +58,5 @@ class Hub:
     """
 
     options: MasterOptions
-    pool: "WorkerPool[WorkerSocket]" = field(default_factory=WorkerPool)
-    sockets: "set[LiveSocket]" = field(default_factory=set)
+    pool: WorkerPool[WorkerConnection] = field(default_factory=WorkerPool)
+    sockets: set[OpenSocket] = field(default_factory=set)

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
 from pykaldi_server.master.hub import Hub
-from pykaldi_server.master.liveness import Liveness
-from pykaldi_server.protocols.gstreamer import GOING_AWAY, Message, dumps
+from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
+from pykaldi_server.protocols.messages import GOING_AWAY
+
+__all__ = ["LiveSocket"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +27,11 @@ class LiveSocket(WebSocketHandler):
         self.hub = hub
         self._liveness: Liveness | None = None
         self._has_ended = False
+        self._peer_has_closed: Callable[[], bool] = lambda: False
         self.closed = asyncio.Event()
 
     async def opened(self) -> None:
-        """The connection stands; messages are read once this has returned."""
+        """The connection is open; messages are read once this has returned."""
 
     async def receive(self, message: str | bytes) -> None:
         """A message has come. Until this returns nothing more is read from the peer: the back-pressure."""
@@ -35,14 +39,25 @@ class LiveSocket(WebSocketHandler):
     def ended(self) -> None:
         """The peer has closed or is lost. Called once."""
 
-    def tell(self, message: Message) -> bool:
-        """Sends the first or last message of a request without waiting; False if the peer is gone."""
+    def write_soon(self, message: str | bytes) -> "asyncio.Future[None] | None":
+        """Sends a message; the result is done when that has been written, None when the peer is gone."""
         try:
-            written = self.write_message(dumps(message))
+            written = self.write_message(message, binary=isinstance(message, bytes))
         except WebSocketClosedError:
-            return False
+            return None
         written.add_done_callback(_retrieve_exception)
-        return True
+        return written
+
+    @property
+    def peer_has_closed(self) -> bool:
+        """Whether the peer has sent a close frame; `close_code` is its code, if it has one."""
+        return self._peer_has_closed()
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        protocol = super().get_websocket_protocol()
+        if protocol is not None:
+            self._peer_has_closed = watch_close_frame(protocol)
+        return protocol
 
     @property
     def max_message_size(self) -> int:
@@ -95,7 +110,7 @@ class LiveSocket(WebSocketHandler):
         try:
             self.ping()
         except WebSocketClosedError:
-            logger.debug("no ping: the connection is closing")
+            logger.debug("%s: no ping: the connection is closing", self)
 
     def _peer_lost(self) -> None:
         logger.warning("%s: no sign of life for %g s", self, self.hub.options.silence_timeout_s)

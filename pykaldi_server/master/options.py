@@ -22,6 +22,12 @@ class MasterOptions:
     silence_timeout_s: float = option(
         30.0, "seconds without any sign of life after which a peer counts as lost"
     )
+    wait_s: float = option(2.0, "seconds that a request waits for a free worker before it is refused")
+    idle_s: float = option(60.0, "seconds that a request may hold a worker without sending any audio")
+    store_bytes: int = option(
+        256 * 1024**2,
+        "audio that a client may be ahead of its recogniser before it is held back, per request",
+    )
     write_timeout_s: float = option(20.0, "seconds that a client may take to read one result")
     upload_idle_s: float = option(60.0, "seconds that an HTTP upload may stand still")
     max_message_bytes: int = option(10 * 1024**2, "largest WebSocket message")
@@ -31,9 +37,11 @@ class MasterOptions:
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
         check_range(self, "port", 0, 65535)
-        for name in ("ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s"):
-            check_positive(self, name)
-        for name in ("max_message_bytes", "max_upload_bytes"):
-            check_positive(self, name)
+        check_positive(
+            self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"
+        )
+        check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes")
+        check_range(self, "wait_s", 0, 3600)
+        check_range(self, "drain_s", 0, 86400)
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError("certfile, keyfile: expected both or none, found one")

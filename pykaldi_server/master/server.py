@@ -12,9 +12,10 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
+from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.endpoints.recognize import RecognizeHandler
-from pykaldi_server.master.endpoints.reference import ReferenceHandler
-from pykaldi_server.master.endpoints.speech import ClientSocket
+from pykaldi_server.master.endpoints.reference import ReferenceHandler, check_writable
+from pykaldi_server.master.endpoints.speech import SpeechSocket
 from pykaldi_server.master.endpoints.status import (
     HealthHandler,
     MetricsHandler,
@@ -24,12 +25,11 @@ from pykaldi_server.master.endpoints.status import (
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.worker_socket import WorkerSocket
-from pykaldi_server.protocols.gstreamer import GOING_AWAY
+from pykaldi_server.protocols.messages import GOING_AWAY
 
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-EVERYWHERE_OR_HERE = ("", "0.0.0.0", "::", "127.0.0.1", "::1")
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 MAX_SMALL_BODY_BYTES = 1024 * 1024
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
@@ -42,7 +42,7 @@ def make_application(hub: Hub) -> Application:
     shared = {"hub": hub}
     return Application(
         [
-            (r"/client/ws/speech", ClientSocket, shared),
+            (r"/client/ws/speech", SpeechSocket, shared),
             (r"/client/ws/status", StatusSocket, shared),
             (r"/worker/ws/speech", WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
@@ -76,23 +76,34 @@ class Master:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        host = self.hub.options.host
-        scheme = "https" if self.hub.options.certfile else "http"
-        return f"{scheme}://{'localhost' if host in EVERYWHERE_OR_HERE else host}:{self.port}"
+        host = "localhost" if self.hub.options.host in ("", "0.0.0.0", "127.0.0.1") else self._own_host()
+        return f"{'https' if self.hub.options.certfile else 'http'}://{host}:{self.port}"
 
     @property
     def worker_url(self) -> str:
         """Where a worker on this machine connects."""
-        return self.url.replace("http", "ws", 1) + "/worker/ws/speech"
+        scheme = "wss" if self.hub.options.certfile else "ws"
+        return f"{scheme}://{self._own_host()}:{self.port}/worker/ws/speech"
+
+    def _own_host(self) -> str:
+        """The address on which this machine reaches the master, as it is written in a URL."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+            self.hub.options.host, self.hub.options.host
+        )
+        return f"[{host}]" if ":" in host else host
 
     def start(self) -> None:
         """Listens.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address cannot be had; the text names it.
+            ConfigError: the certificate cannot be used, or corrections could not be stored; the text names
+                the file.
         """
         options = self.hub.options
-        sockets = bind_sockets(options.port, address=options.host or None)
+        tls = _tls(options)
+        check_writable(options.references)
+        sockets = _listen(options)
         for each in sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
@@ -100,7 +111,8 @@ class Master:
             make_application(self.hub),
             max_body_size=MAX_SMALL_BODY_BYTES,
             idle_connection_timeout=IDLE_CONNECTION_S,
-            ssl_options=_tls(options),
+            decompress_request=True,
+            ssl_options=tls,
         )
         self._server.add_sockets(sockets)
         self.port = sockets[0].getsockname()[1]
@@ -170,5 +182,19 @@ def _tls(options: MasterOptions) -> ssl.SSLContext | None:
     if options.certfile is None or options.keyfile is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(options.certfile, options.keyfile)
+    try:
+        context.load_cert_chain(options.certfile, options.keyfile)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"certfile {options.certfile}, keyfile {options.keyfile}: expected both in PEM form, "
+            f"found {error.strerror or error}"
+        ) from error
     return context
+
+
+def _listen(options: MasterOptions) -> list[socket.socket]:
+    try:
+        return bind_sockets(options.port, address=options.host or None)
+    except OSError as error:
+        where = f"{options.host or '(all addresses)'}, port {options.port}"
+        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error

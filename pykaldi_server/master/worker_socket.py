@@ -1,109 +1,89 @@
 """The master's end of a worker's connection: it serves one request, then it is closed."""
 
+import asyncio
 import logging
-from typing import Protocol
 
-from tornado.websocket import WebSocketClosedError
-
-from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
-from pykaldi_server.protocols.gstreamer import (
-    GOING_AWAY,
-    NORMAL_CLOSURE,
-    Message,
-    RequestInfo,
-    WorkerInfo,
-    parse_event,
-    split_audio,
-)
+from pykaldi_server.protocols.gstreamer import RequestInfo
+from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION, excerpt
+from pykaldi_server.protocols.worker import WorkerInfo, init_message
+
+__all__ = ["WorkerSocket"]
 
 logger = logging.getLogger(__name__)
 
-
-class Client(Protocol):
-    """A client that wants a worker or has one: a WebSocket or an HTTP upload."""
-
-    info: RequestInfo
-    worker: "WorkerSocket | None"
-
-    async def deliver(self, event: Message) -> None:
-        """Passes an event on, and returns when the client has taken it."""
-
-    def worker_gone(self, *, orderly: bool) -> None:
-        """The worker has closed its connection: because it is done (`orderly`) or because it died."""
+MOST_WAITING = 8
+"""The worker is not read on while this many of its messages wait to be delivered."""
 
 
 class WorkerSocket(LiveSocket):
-    """Carries one request to a worker and the worker's events back, owned by the client that it serves."""
+    """Serves `/worker/ws/speech`: a worker that is free until a relay begins a request with it."""
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
-        self.worker_info = WorkerInfo.from_query(self.request.query)
-        self._client: Client | None = None
-        self._has_forwarded = False
+        self.info = WorkerInfo.from_query(self.request.query)
+        self._is_serving = False
+        self._is_released = False
+        self._messages: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._has_room = asyncio.Event()
 
     def __str__(self) -> str:
-        return f"worker {self.worker_info.model or '(unnamed)'} at {self.request.remote_ip}"
+        return f"worker {self.info.model or '(unnamed)'} at {self.request.remote_ip}"
 
     async def opened(self) -> None:
         logger.debug("%s: ready", self)
-        self.hub.pool.add(self, self.worker_info.model)
+        self.hub.pool.add(self, self.info.model)
 
-    def begin(self, client: Client) -> bool:
-        """Starts a client's request; False when this worker turns out to be gone."""
-        if not self.tell(client.info.init_message()):
-            self.hub.pool.remove(self)
-            return False
-        self._client = client
-        return True
+    def begin(self, request: RequestInfo, position_bytes: int) -> bool:
+        """Starts a request; False when this worker turns out to be gone."""
+        self._is_serving = self.write_soon(init_message(request, self.info, position_bytes)) is not None
+        return self._is_serving
 
-    async def forward(self, message: str | bytes) -> None:
-        """Passes a client's message on, and returns when the worker's socket has taken it: back-pressure."""
-        self._has_forwarded = True
-        try:
-            if isinstance(message, str):
-                await self.write_message(message)
-                return
-            for piece in split_audio(message):
-                await self.write_message(piece, binary=True)
-        except WebSocketClosedError:
-            logger.debug("%s: gone while a message was forwarded", self)  # the client learns it from ended()
+    def send(self, message: str | bytes) -> "asyncio.Future[None] | None":
+        """Sends a message; the result is done when that has been written, None when the worker is gone."""
+        return self.write_soon(message)
+
+    async def read(self) -> str | bytes | None:
+        """The next message; None when the worker has closed or is lost."""
+        message = await self._messages.get()
+        self._has_room.set()
+        return message
+
+    @property
+    def is_closed_properly(self) -> bool:
+        """Whether the worker has sent a close frame with no code or with that of a normal end."""
+        return self.peer_has_closed and self.close_code in (None, NORMAL_CLOSURE)
+
+    @property
+    def is_going_away(self) -> bool:
+        """Whether the worker has closed because it is shutting down."""
+        return self.close_code == GOING_AWAY
 
     def release(self) -> None:
-        """The client needs this worker no more; if the worker is still at it, closing tells it to stop."""
-        self._client = None
+        """The request needs this worker no more; if the worker is still at it, closing tells it to stop."""
+        self._is_serving, self._is_released = False, True
+        self._has_room.set()
         self.hub.pool.remove(self)
         self.close(NORMAL_CLOSURE)
 
     async def receive(self, message: str | bytes) -> None:
-        if self._client is None:
+        if not self._is_serving:
+            if not self._is_released:
+                self._refuse(message)
             return
-        try:
-            event = parse_event(message)
-        except ProtocolError as error:
-            logger.warning("%s: %s ignored: %s", self._client.info.id, self, error)
-            return
-        event["id"] = self._client.info.id
-        await self._client.deliver(event)
+        self._messages.put_nowait(message)
+        while self._is_serving and self._messages.qsize() >= MOST_WAITING:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     def ended(self) -> None:
         self.hub.pool.remove(self)
-        client, self._client = self._client, None
-        if client is None:
-            return
-        if self.close_code == GOING_AWAY and not self._has_forwarded:
-            client.worker = find_worker(self.hub, client)  # it was shut down just as the client came
-            if client.worker is not None:
-                return
-        client.worker_gone(orderly=self.close_code == NORMAL_CLOSURE)
+        self._messages.put_nowait(None)
 
-
-def find_worker(hub: Hub, client: Client) -> WorkerSocket | None:
-    """Finds a free worker for the client's request and starts the request; None when there is none."""
-    while (worker := hub.pool.acquire(client.info.model)) is not None:
-        if worker.begin(client):
-            logger.info("%s: served by %s", client.info.id, worker)
-            return worker
-    logger.warning("%s: no worker available for model %s", client.info.id, client.info.model or "(default)")
-    return None
+    def _refuse(self, message: str | bytes) -> None:
+        """A worker speaks only when it has a request: this is somebody else."""
+        self._is_released = True
+        self.hub.pool.remove(self)
+        logger.warning("%s: closed, because it spoke out of turn: %s", self, excerpt(message))
+        self.close(POLICY_VIOLATION, "This address is for workers; clients use /client/ws/speech")

@@ -1,56 +1,54 @@
-"""What clients, master and workers say to each other. No I/O here: text in, text out.
+"""The wire format of kaldi-gstreamer-server: what clients say and hear.
 
     client --RequestInfo, audio, control messages, EOS--> master --the same--> worker
     client <--partial, final, adaptation state, error---- master <------------ worker
 
-The wire format is kaldi-gstreamer-server's (`kaldigstserver/master_server.py`, `worker.py`), so that its
-clients and workers can be used unchanged; `docs/protocol.md` describes it for users. A message is a JSON
-object; `Message` is that object before `dumps` or after parsing.
+The original's (`kaldigstserver/master_server.py`, `worker.py`), so that its clients and workers can be used
+unchanged; `docs/protocol.md` describes it for users. No I/O here: text in, text out.
 """
 
 import base64
 import binascii
-import json
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 from pykaldi_server.errors import AdaptationStateError, ProtocolError
+from pykaldi_server.protocols.messages import Message, Status, clean_text, excerpt, parse_object
 
-Message = dict[str, Any]
+__all__ = [
+    "ADAPTATION_STATE_TYPE",
+    "EOS",
+    "NO_ID",
+    "Audio",
+    "ClientMessage",
+    "EndOfStream",
+    "Finalize",
+    "HttpResult",
+    "KeepAlive",
+    "RequestInfo",
+    "Reset",
+    "SetAdaptationState",
+    "SetOptions",
+    "caps_from_http",
+    "decode_adaptation_state",
+    "encode_adaptation_state",
+    "error_message",
+    "is_eos",
+    "is_final",
+    "parse_client_message",
+    "parse_event",
+    "parse_query",
+    "transcript_of",
+]
 
 EOS = "EOS"
 NO_ID = "none"
 ADAPTATION_STATE_TYPE = "string+gzip+base64"
 MAX_ADAPTATION_STATE_BYTES = 16 * 1024 * 1024
-MAX_FIELD_CHARACTERS = 512
-WORKER_CHUNK_BYTES = 16 * 1024
-NORMAL_CLOSURE = 1000  # codes with which WebSockets are closed (RFC 6455, 7.4.1)
-GOING_AWAY = 1001
-
-
-class Status(IntEnum):
-    """The `status` of a message; everything but SUCCESS ends the request."""
-
-    SUCCESS = 0
-    NO_SPEECH = 1
-    ABORTED = 2
-    AUDIO_CAPTURE = 3
-    NETWORK = 4
-    NOT_ALLOWED = 5
-    SERVICE_NOT_ALLOWED = 6
-    BAD_GRAMMAR = 7
-    LANGUAGE_NOT_SUPPORTED = 8
-    NOT_AVAILABLE = 9
-
-
-def dumps(message: Message) -> str:
-    """The text of a message, pure ASCII like the original's; refuses NaN and infinity, which JSON lacks."""
-    return json.dumps(message, allow_nan=False)
 
 
 # Requests: what the client says when it connects, and how the master passes it on
@@ -65,6 +63,7 @@ class RequestInfo:
         user_id: who speaks, as the client says; "none" when it does not.
         content_id: what is spoken, as the client says, to match a later reference text.
         model: name of the model that the client asks for; None is the server's default.
+        options: options of the session that the client asks for; the worker checks them.
         id: unique name of the request, given by the master.
     """
 
@@ -72,71 +71,61 @@ class RequestInfo:
     user_id: str = NO_ID
     content_id: str = NO_ID
     model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @classmethod
     def from_query(cls, query: str) -> "RequestInfo":
-        """Reads the query string of the client WebSocket's address."""
+        """Reads the query string of the client WebSocket's address.
+
+        Raises:
+            ProtocolError: the options are not a JSON object.
+        """
         fields = parse_query(query)
         return cls(
             content_type=fields.get("content-type") or None,
             user_id=fields.get("user-id") or NO_ID,
             content_id=fields.get("content-id") or NO_ID,
             model=fields.get("model") or None,
+            options=_parse_options(query),
         )
 
     @classmethod
     def from_http(cls, headers: Mapping[str, str], query: str) -> "RequestInfo":
-        """Reads the headers (a mapping that ignores case) and the query string of an upload."""
-        content_type = _clean(headers.get("Content-Type", ""))
-        user_id = _clean(headers.get("device-id", "")) or _clean(headers.get("User-Id", ""))
-        return cls(
-            content_type=caps_from_http(content_type),
-            user_id=user_id or NO_ID,
-            content_id=_clean(headers.get("Content-Id", "")) or NO_ID,
-            model=parse_query(query).get("model") or None,
-        )
-
-    def init_message(self) -> Message:
-        """The first message that a worker gets."""
-        return {
-            "id": self.id,
-            "content_type": self.content_type,
-            "user_id": self.user_id,
-            "content_id": self.content_id,
-        }
-
-    @classmethod
-    def from_init_message(cls, text: str | bytes) -> "RequestInfo":
-        """Reads the first message from the master.
+        """Reads the headers (a mapping that ignores case) and the query string of an upload.
 
         Raises:
-            ProtocolError: it is not an object with an id, or a field has the wrong type.
+            ProtocolError: the options are not a JSON object.
         """
-        message = _parse_object(text, "the master's first message")
-        for name in ("id", "content_type", "user_id", "content_id"):
-            if not isinstance(message.get(name), str | None):
-                raise ProtocolError(
-                    f"{name} in the master's first message: expected a text, found {message[name]!r}"
-                )
-        if not message.get("id"):
-            raise ProtocolError("the master's first message: expected an id, found none")
+
+        def header(name: str) -> str:
+            return clean_text(_decode_header(headers.get(name, "")))
+
         return cls(
-            id=message["id"],
-            content_type=message.get("content_type") or None,
-            user_id=message.get("user_id") or NO_ID,
-            content_id=message.get("content_id") or NO_ID,
+            content_type=caps_from_http(header("Content-Type")),
+            user_id=header("device-id") or header("User-Id") or NO_ID,
+            content_id=header("Content-Id") or NO_ID,
+            model=parse_query(query).get("model") or None,
+            options=_parse_options(query),
         )
+
+
+def _decode_header(value: str) -> str:
+    """HTTP libraries take the bytes of a header for Latin-1; clients mean UTF-8 (and a few mean Latin-1)."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
+
+
+def _parse_options(query: str) -> Message:
+    text = dict(parse_qsl(query)).get("options")
+    return parse_object(text, "options in the address") if text else {}
 
 
 def parse_query(query: str) -> dict[str, str]:
     """The fields of a query string, without control characters and of bounded length."""
-    return {name: _clean(value) for name, value in parse_qsl(query, keep_blank_values=True)}
-
-
-def _clean(value: str) -> str:
-    """Makes a text from outside fit for log lines."""
-    return "".join(character for character in value if character.isprintable()).strip()[:MAX_FIELD_CHARACTERS]
+    return {name: clean_text(value) for name, value in parse_qsl(query, keep_blank_values=True)}
 
 
 def caps_from_http(content_type: str) -> str | None:
@@ -157,28 +146,6 @@ def caps_from_http(content_type: str) -> str | None:
         if equals:
             caps[key.strip()] = value.strip()
     return ", ".join(["audio/x-raw", *(f"{key}={value}" for key, value in caps.items())])
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """What a worker says about itself when it connects; a worker of the original project says nothing."""
-
-    model: str = ""
-    language: str = ""
-    version: str = ""
-
-    @classmethod
-    def from_query(cls, query: str) -> "WorkerInfo":
-        """Reads the query string of the worker WebSocket's address."""
-        fields = parse_query(query)
-        return cls(**{name: fields.get(name, "") for name in ("model", "language", "version")})
-
-    def url(self, base: str) -> str:
-        """Adds what this worker says of itself to the master's address."""
-        parts = urlsplit(base)
-        said = {"model": self.model, "language": self.language, "version": self.version}
-        fields = {**dict(parse_qsl(parts.query)), **{name: value for name, value in said.items() if value}}
-        return urlunsplit(parts._replace(query=urlencode(fields)))
 
 
 # From the client: audio, EOS and control messages
@@ -209,11 +176,28 @@ class Finalize:
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """End the segment now and forget what its words were recognised with; times go on counting."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    """Use these options of the session from now on."""
+
+    options: Message
+
+
+@dataclass(frozen=True, slots=True)
 class KeepAlive:
     """The client is still there; nothing is to be done."""
 
 
-ClientMessage = Audio | EndOfStream | SetAdaptationState | Finalize | KeepAlive
+ClientMessage = Audio | EndOfStream | SetAdaptationState | SetOptions | Finalize | Reset | KeepAlive
+
+
+def is_eos(message: str | bytes) -> bool:
+    """Whether a message of a client says that no more audio will come."""
+    return message == EOS.encode() if isinstance(message, bytes) else message.strip() == EOS
 
 
 def parse_client_message(message: str | bytes) -> ClientMessage:
@@ -222,38 +206,29 @@ def parse_client_message(message: str | bytes) -> ClientMessage:
     Raises:
         ProtocolError: a text message is not EOS and not a known control message.
     """
-    if isinstance(message, bytes):
-        return EndOfStream() if message == EOS.encode() else Audio(message)
-    if message.strip() == EOS:
+    if is_eos(message):
         return EndOfStream()
-    properties = _parse_object(message, "a control message")
+    if isinstance(message, bytes):
+        return Audio(message)
+    properties = parse_object(message, "a control message")
     if "adaptation_state" in properties:
         state = properties["adaptation_state"]
         if not isinstance(state, dict):
-            raise ProtocolError(f"adaptation_state: expected an object, found {_excerpt(state)}")
+            raise ProtocolError(f"adaptation_state: expected an object, found {excerpt(state)}")
         return SetAdaptationState(state)
+    if "options" in properties:
+        options = properties["options"]
+        if not isinstance(options, dict):
+            raise ProtocolError(f"options: expected an object, found {excerpt(options)}")
+        return SetOptions(options)
     if properties.get("finalize") is True:
         return Finalize()
+    if properties.get("reset") is True:
+        return Reset()
     if properties.get("keepalive") is True:
         return KeepAlive()
-    raise ProtocolError(f"expected adaptation_state, finalize, keepalive or {EOS}, found {_excerpt(message)}")
-
-
-def split_audio(data: bytes, limit_bytes: int = WORKER_CHUNK_BYTES) -> Iterator[bytes]:
-    """Cuts audio into pieces that a worker decodes in a moment, to answer pings and notice a cancel in time.
-
-    The pieces join to the same stream. No piece is ever `EOS` unless the whole message was.
-    """
-    if len(data) <= limit_bytes:
-        yield data
-        return
-    end = len(data)
-    for start in range(0, end, limit_bytes):
-        piece = data[start : start + limit_bytes]
-        if piece == EOS.encode():  # the last bytes of a longer message that happen to read so
-            yield from (piece[:1], piece[1:])
-        else:
-            yield piece
+    known = "adaptation_state, options, finalize, reset, keepalive"
+    raise ProtocolError(f"a control message: expected one of {known}, or {EOS}, found {excerpt(message)}")
 
 
 # Adaptation state
@@ -273,10 +248,10 @@ def decode_adaptation_state(properties: Mapping[str, Any]) -> str:
     kind, value = properties.get("type"), properties.get("value")
     if kind != ADAPTATION_STATE_TYPE:
         raise AdaptationStateError(
-            f"adaptation state: expected type {ADAPTATION_STATE_TYPE}, found {_excerpt(kind)}"
+            f"adaptation state: expected type {ADAPTATION_STATE_TYPE}, found {excerpt(kind)}"
         )
     if not isinstance(value, str):
-        raise AdaptationStateError(f"adaptation state: expected a text as value, found {_excerpt(value)}")
+        raise AdaptationStateError(f"adaptation state: expected a text as value, found {excerpt(value)}")
     try:
         packed = base64.b64decode(value, validate=True)
         unpacker = zlib.decompressobj()
@@ -310,9 +285,9 @@ def parse_event(text: str | bytes) -> Message:
     Raises:
         ProtocolError: it is not an object with an integer status.
     """
-    message = _parse_object(text, "an event")
+    message = parse_object(text, "an event")
     if not isinstance(message.get("status"), int):
-        raise ProtocolError(f"an event: expected an integer status, found {_excerpt(message.get('status'))}")
+        raise ProtocolError(f"an event: expected an integer status, found {excerpt(message.get('status'))}")
     return message
 
 
@@ -336,40 +311,34 @@ class HttpResult:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._transcripts: list[str] = []
-        self._error: Message | None = None
+        self._partial = ""
 
     def add(self, event: Message) -> None:
-        """Notes a final result or an error; nothing else is part of the answer."""
-        if event["status"] != Status.SUCCESS:
-            text = str(event.get("message", ""))
-            self._error = {"status": event["status"], "id": self._request_id, "message": text}
-        elif is_final(event):
-            transcript = transcript_of(event)
-            if transcript:
-                self._transcripts.append(transcript)
+        """Notes a final result; of partial results, the last one of a segment that has no final one."""
+        transcript = transcript_of(event)
+        if transcript is None:
+            return
+        if not is_final(event):
+            self._partial = transcript
+            return
+        self._partial = ""
+        if transcript:
+            self._transcripts.append(transcript)
 
-    def response(self) -> Message:
-        """The answer: the finals joined by spaces, or the error."""
-        if self._error is not None:
-            return self._error
-        utterance = " ".join(self._transcripts)
-        return {
-            "status": int(Status.SUCCESS),
-            "id": self._request_id,
-            "hypotheses": [{"utterance": utterance}],
-        }
+    def response(self, status: Status, message: str = "") -> Message:
+        """The answer: the finals joined by spaces.
 
-
-def _parse_object(text: str | bytes, what: str) -> Message:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ProtocolError(f"{what}: expected JSON, found {_excerpt(text)}") from None
-    if not isinstance(message, dict):
-        raise ProtocolError(f"{what}: expected a JSON object, found {_excerpt(message)}")
-    return message
-
-
-def _excerpt(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+        Args:
+            status: how the request has ended. Beside an error, ``hypotheses`` is what was recognised before
+                it, and ``partial`` is the last partial result of a segment that was cut off, where there are
+                any.
+            message: describes the error.
+        """
+        answer: Message = {"status": int(status), "id": self._request_id}
+        if status is not Status.SUCCESS:
+            answer["message"] = message
+        if self._transcripts or status is Status.SUCCESS:
+            answer["hypotheses"] = [{"utterance": " ".join(self._transcripts)}]
+        if self._partial and status is not Status.SUCCESS:
+            answer["partial"] = self._partial
+        return answer

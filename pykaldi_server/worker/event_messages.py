@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, Message, Status, encode_adaptation_state
+from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
+from pykaldi_server.protocols.messages import Message, Status
 from pykaldi_server.session.events import AdaptationState, Event, Final, Hypothesis, Partial
 
 

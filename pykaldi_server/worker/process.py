@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 HANG_S = 60.0
+CUT_OFF_S = 2.0
+"""How long requests that are cut off may take to say what has been recognised of them."""
 
 
 class SupervisorLink:
@@ -128,7 +130,8 @@ def _stop_on_signals(worker: Worker, serving: "asyncio.Task[None]", drain_s: flo
     def stop() -> None:
         logger.info("stopping when the running requests have ended, in %g s at the latest", drain_s)
         worker.drain()
-        loop.call_later(drain_s, serving.cancel)
+        loop.call_later(drain_s, worker.cut_off)
+        loop.call_later(drain_s + CUT_OFF_S, serving.cancel)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, serving.cancel)
 

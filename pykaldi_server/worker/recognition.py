@@ -4,6 +4,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AdaptationStateError, AudioError, PykaldiServerError
 from pykaldi_server.protocols.gstreamer import (
@@ -12,15 +15,20 @@ from pykaldi_server.protocols.gstreamer import (
     EndOfStream,
     Finalize,
     KeepAlive,
-    RequestInfo,
     SetAdaptationState,
-    Status,
     decode_adaptation_state,
 )
+from pykaldi_server.protocols.messages import Status
+from pykaldi_server.protocols.worker import WorkerRequestInfo
 from pykaldi_server.session import Model, Session
 from pykaldi_server.session.events import Event
 
+__all__ = ["Recognition", "status_of"]
+
 logger = logging.getLogger(__name__)
+
+STEP_S = 1.0
+"""Audio is recognised in steps of this length: between them a cancel is noticed."""
 
 
 class Recognition:
@@ -30,14 +38,18 @@ class Recognition:
         model: shared by all requests.
         info: who asks, and how the audio is encoded.
 
+    Attributes:
+        position_s: seconds of audio that have been processed.
+
     Raises:
-        AudioError: the content type makes no sense.
+        AudioError: the content type is invalid.
     """
 
-    def __init__(self, model: Model, info: RequestInfo) -> None:
+    def __init__(self, model: Model, info: WorkerRequestInfo) -> None:
+        self.position_s = 0.0
         self._model = model
-        self._id = info.id
-        self._decoder = AudioDecoder(info.content_type, None)
+        self._id = info.request.id
+        self._decoder = AudioDecoder(info.request.content_type, None)
         self._adaptation_state: str | None = None
         self._session: Session | None = None
 
@@ -45,7 +57,7 @@ class Recognition:
         """Does what the client asks, step by step: a few bytes of compressed audio may be hours of speech.
 
         Yields:
-            After each step what there is to tell, which may be nothing.
+            After each step its events, of which there may be none.
 
         Raises:
             AudioError: the audio cannot be decoded.
@@ -53,22 +65,35 @@ class Recognition:
         match message:
             case Audio(data):
                 for samples in self._decoder.decode(data):
-                    yield self._started().accept(samples)
+                    yield from self._accept(samples)
             case Finalize():
-                if self._session is not None:
-                    yield self._session.finalize_segment()
+                yield self.finalize()
             case EndOfStream():
                 for samples in self._decoder.decode_rest():
-                    yield self._started().accept(samples)
+                    yield from self._accept(samples)
                 yield self._started().finish()
             case SetAdaptationState(properties):
                 self._set_adaptation_state(properties)
             case KeepAlive():
                 logger.debug("%s: kept alive", self._id)
 
+    def finalize(self) -> list[Event]:
+        """Ends the current segment, and returns what was recognised of it."""
+        return [] if self._session is None else self._session.finalize_segment()
+
     def close(self) -> None:
         """Frees what the audio decoder holds."""
         self._decoder.close()
+
+    def _accept(self, samples: NDArray[np.float32]) -> Iterator[list[Event]]:
+        session = self._started()
+        rate_hz = self._decoder.sample_rate_hz or self._model.sample_rate_hz
+        step = max(1, round(STEP_S * rate_hz))
+        for begin in range(0, len(samples), step):
+            piece = samples[begin : begin + step]
+            events = session.accept(piece)
+            self.position_s += len(piece) / rate_hz
+            yield events
 
     def _set_adaptation_state(self, properties: dict[str, Any]) -> None:
         if self._session is not None:

@@ -1,40 +1,59 @@
-"""One request as a worker sees it: messages from the master, work in a thread, events back, in order."""
+"""One request as a worker sees it: messages from the master, work on a thread, events back, in order.
+
+Each message is one piece of work for a thread. Whatever ends a request before its audio does, what has been
+recognised of the current segment is sent first.
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
-from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
+from tornado.websocket import WebSocketClientConnection
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import (
     Audio,
     ClientMessage,
     EndOfStream,
-    RequestInfo,
-    Status,
-    dumps,
     error_message,
     parse_client_message,
-    split_audio,
 )
+from pykaldi_server.protocols.messages import Status, dumps, message_bytes
+from pykaldi_server.protocols.worker import PIECE_BYTES, Position, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.events import AdaptationState, Event
-from pykaldi_server.worker.event_messages import event_message
+from pykaldi_server.worker.inbox import Inbox
+from pykaldi_server.worker.outbox import Outbox
 from pykaldi_server.worker.recognition import Recognition, status_of
+
+__all__ = ["RunInThread", "WorkerRequest"]
 
 logger = logging.getLogger(__name__)
 
-RunInThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+T = TypeVar("T")
+
+
+class RunInThread(Protocol):
+    """Runs a piece of work on a thread and returns its result.
+
+    The work gets a function that it calls from time to time, so that nobody takes it for hung.
+    """
+
+    async def __call__(self, work: Callable[[Callable[[], None]], T], /) -> T: ...
 
 
 class CancelledByMasterError(Exception):
     """The master has closed the connection: its client is gone."""
 
 
-class NoSpeechError(Exception):
-    """Nothing new was recognised for longer than the configuration allows."""
+class RequestEndedError(Exception):
+    """The worker itself ends the request early."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WorkerRequest:
@@ -44,103 +63,147 @@ class WorkerRequest:
         connection: to the master.
         info: that first message.
         model: what to recognise with.
-        run_in_thread: runs a function in a thread and returns its result.
-        silence_timeout_s: ends the request when nothing new is recognised for so long; None never does.
+        run_in_thread: runs a function on a thread and returns its result.
+        silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
     """
 
     def __init__(
         self,
         connection: WebSocketClientConnection,
-        info: RequestInfo,
+        info: WorkerRequestInfo,
         model: Model,
         run_in_thread: RunInThread,
         silence_timeout_s: float | None,
     ) -> None:
-        self._connection = connection
         self._info = info
+        self._id = info.request.id
         self._model = model
         self._run_in_thread = run_in_thread
         self._silence_timeout_s = silence_timeout_s
-        self._last_result_s = asyncio.get_running_loop().time()
-        self._coming = self._read_ahead()
+        self._loop = asyncio.get_running_loop()
+        self._last_result_s = self._loop.time()
+        self._is_cancelled = threading.Event()
+        self._interruption: asyncio.Future[Any] = self._loop.create_future()
+        self._inbox = Inbox(connection, self._is_cancelled.set)
+        self._outbox = Outbox(connection, self._id)
+        self._consumed_bytes = 0
+        self._reported_bytes = 0
 
     async def run(self) -> None:
         """Recognises to the end. Whatever goes wrong is told to the client, and only logged here."""
-        info = self._info
-        logger.info("%s: started, user %s, type %s", info.id, info.user_id, info.content_type)
+        request = self._info.request
+        logger.info("%s: started, user %s, type %s", self._id, request.user_id, request.content_type)
+        recognition: Recognition | None = None
         try:
-            await self._recognize()
-            logger.info("%s: done", info.id)
-        except (CancelledByMasterError, WebSocketClosedError):
-            logger.info("%s: cancelled", info.id)
-        except NoSpeechError as error:
-            await self._fail(Status.NO_SPEECH, str(error))
+            recognition = Recognition(self._model, self._info)
+            await self._recognize(recognition)
+            logger.info("%s: done", self._id)
+        except CancelledByMasterError:
+            logger.info("%s: cancelled", self._id)
         except Exception as error:
-            status, text = status_of(error)
-            if status == Status.ABORTED:
-                logger.exception("%s: failed", info.id)
-            await self._fail(status, text)
+            await self._fail(recognition, error)
         finally:
-            self._coming.cancel()
+            self._inbox.close()
+            self._outbox.close()
+            if recognition is not None:
+                recognition.close()
 
-    async def _recognize(self) -> None:
-        recognition = await self._run_in_thread(lambda: Recognition(self._model, self._info))
-        try:
-            at_end = False
-            while not at_end:
-                message = await self._next_message()
-                for part in self._parts(message):
-                    await self._work(recognition, part)
-                    at_end = isinstance(part, EndOfStream)
-        finally:
-            recognition.close()
+    def interrupt(self, reason: str) -> None:
+        """Ends the request with status 2 and this reason, after what has been recognised."""
+        if not self._interruption.done():
+            self._interruption.set_result(RequestEndedError(Status.ABORTED, reason))
+
+    async def _recognize(self, recognition: Recognition) -> None:
+        at_end = False
+        while not at_end:
+            message = await self._next_message()
+            num_bytes = message_bytes(message)
+            parsed = self._parse(message)
+            if isinstance(parsed, Audio) and self._info.position_bytes != 0:
+                more = self._inbox.get_more_audio(PIECE_BYTES - num_bytes)
+                parsed = Audio(b"".join((parsed.data, *more)))
+                num_bytes = len(parsed.data)
+            if parsed is not None:
+                await self._work(recognition, parsed)
+                at_end = isinstance(parsed, EndOfStream)
+            self._consumed_bytes += num_bytes
+            self._report(recognition, at_end)
+        await self._outbox.flush()
 
     async def _work(self, recognition: Recognition, message: ClientMessage) -> None:
-        """Does what a message asks, and tells the results of each step before the next."""
-        steps = recognition.handle(message)
-        while (events := await self._run_in_thread(lambda: next(steps, None))) is not None:
-            if self._coming.done() and self._coming.result() is None:
-                raise CancelledByMasterError
-            for event in events:
-                await self._tell(event)
+        """Does what a message asks, on a thread; events of a step go out while the next is computed."""
 
-    async def _tell(self, event: Event) -> None:
-        if not isinstance(event, AdaptationState):
-            self._last_result_s = asyncio.get_running_loop().time()
-        await self._connection.write_message(dumps(event_message(event, self._info.id)))
+        def work(progress: Callable[[], None]) -> None:
+            for events in recognition.handle(message):
+                progress()
+                if events:
+                    self._loop.call_soon_threadsafe(self._tell, events)
+                if self._is_cancelled.is_set() or self._interruption.done():
+                    return
+
+        await self._run_in_thread(work)
+        if self._is_cancelled.is_set() or self._outbox.is_closed:
+            raise CancelledByMasterError
+        if self._interruption.done():
+            raise self._interruption.result()
+
+    def _tell(self, events: list[Event]) -> None:
+        if not all(isinstance(event, AdaptationState) for event in events):
+            self._last_result_s = self._loop.time()
+        self._outbox.put(*events)
+
+    def _report(self, recognition: Recognition, at_end: bool) -> None:
+        """Reports the position when the master wants to know of it."""
+        wanted = self._info.position_bytes
+        if wanted is not None and (at_end or self._consumed_bytes - self._reported_bytes >= wanted):
+            self._reported_bytes = self._consumed_bytes
+            self._outbox.put(Position(self._consumed_bytes, recognition.position_s, at_end))
 
     async def _next_message(self) -> str | bytes:
-        deadline_s = (
-            None if self._silence_timeout_s is None else self._last_result_s + self._silence_timeout_s
-        )
+        coming: asyncio.Future[Any] = asyncio.ensure_future(self._inbox.get())
         try:
-            async with asyncio.timeout_at(deadline_s):
-                message = await self._coming
+            async with asyncio.timeout_at(self._deadline_s()):
+                await asyncio.wait((coming, self._interruption), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise NoSpeechError(f"nothing was recognised for {self._silence_timeout_s:g} s") from None
+            text = f"nothing was recognised for {self._silence_timeout_s:g} s"
+            raise RequestEndedError(Status.NO_SPEECH, text) from None
+        finally:
+            if not coming.done():
+                coming.cancel()
+        if self._interruption.done():
+            raise self._interruption.result()
+        message: str | bytes | None = coming.result()
         if message is None:
             raise CancelledByMasterError
-        self._coming = self._read_ahead()
         return message
 
-    def _read_ahead(self) -> "asyncio.Future[str | bytes | None]":
-        """Waits for the next message already, so that a cancel is seen while there is still work to do."""
-        return asyncio.ensure_future(self._connection.read_message())
+    def _deadline_s(self) -> float | None:
+        return None if self._silence_timeout_s is None else self._last_result_s + self._silence_timeout_s
 
-    def _parts(self, message: str | bytes) -> list[ClientMessage]:
-        """Understands a message; long audio comes in parts, between which a cancel is noticed."""
+    def _parse(self, message: str | bytes) -> ClientMessage | None:
         try:
-            parsed = parse_client_message(message)
+            return parse_client_message(message)
         except ProtocolError as error:
-            logger.warning("%s: message ignored: %s", self._info.id, error)
-            return []
-        if isinstance(parsed, Audio):
-            return [Audio(piece) for piece in split_audio(parsed.data)]
-        return [parsed]
+            logger.warning("%s: message ignored: %s", self._id, error)
+            return None
 
-    async def _fail(self, status: Status, text: str) -> None:
-        logger.warning("%s: error %d: %s", self._info.id, status, text)
+    async def _fail(self, recognition: Recognition | None, error: Exception) -> None:
+        """Sends what has been recognised of the segment, then the error."""
+        if isinstance(error, RequestEndedError):
+            status, text = error.status, str(error)
+        else:
+            status, text = status_of(error)
+            if status is Status.ABORTED:
+                logger.error("%s: failed", self._id, exc_info=error)
+        if recognition is not None:
+            self._outbox.put(*await self._last_events(recognition))
+        logger.warning("%s: error %d: %s", self._id, status, text)
+        self._outbox.put(dumps(error_message(status, text, self._id)))
+        await self._outbox.flush()
+
+    async def _last_events(self, recognition: Recognition) -> list[Event]:
         try:
-            await self._connection.write_message(dumps(error_message(status, text, self._info.id)))
-        except WebSocketClosedError:
-            logger.info("%s: gone before it heard of the error", self._info.id)
+            return await self._run_in_thread(lambda progress: recognition.finalize())
+        except Exception:  # the session may be what has failed
+            logger.warning("%s: nothing more can be had of the segment", self._id, exc_info=True)
+            return []

@@ -1,13 +1,13 @@
 """A worker: slots that each keep one connection to the master and serve one request after another.
 
 A slot is a coroutine: connect, wait for a request, serve it (`worker_request`), close, connect again. The
-audio is decoded and recognised in a pool with one thread a slot, one message at a time. While a message is
-being worked on, no more than the next three are read from the master: that is how a slow worker holds back a
-fast client.
+audio is decoded and recognised in a pool with one thread per slot, one message at a time. The connection is
+always read: the master keeps only so much on the way as the worker's positions allow.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +17,8 @@ from tornado.httpclient import HTTPError
 from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.protocols.gstreamer import GOING_AWAY, NORMAL_CLOSURE, RequestInfo, WorkerInfo
+from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION
+from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.version import __version__
 from pykaldi_server.worker.options import WorkerOptions
@@ -45,12 +46,13 @@ class Worker:
         options.validate()
         self.model = model
         self._options = options
-        info = WorkerInfo(model=model.name, language=options.language, version=__version__)
+        info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL)
         self._url = info.url(options.url)
         self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
         self._draining = asyncio.Event()
         self._master_is_away = False
         self._waiting: set[WebSocketClientConnection] = set()
+        self._requests: set[WorkerRequest] = set()
         self._calls: dict[object, float] = {}
 
     async def run(self) -> None:
@@ -68,9 +70,14 @@ class Worker:
         for connection in tuple(self._waiting):
             connection.close(GOING_AWAY, "the worker is shutting down")
 
+    def cut_off(self) -> None:
+        """Ends the running requests with status 2, after what has been recognised of them."""
+        for request in tuple(self._requests):
+            request.interrupt("the worker is shutting down")
+
     def longest_call_s(self) -> float:
-        """How long the oldest piece of work that has not returned has been at it; 0 when there is none."""
-        now_s = asyncio.get_running_loop().time()
+        """How long ago the piece of work that shows the least progress last showed some; 0 without any."""
+        now_s = time.monotonic()
         return max((now_s - start_s for start_s in self._calls.values()), default=0.0)
 
     async def _run_slot(self) -> None:
@@ -101,7 +108,12 @@ class Worker:
             if info is None:
                 return False
             silence_timeout_s = self._options.silence_timeout_s
-            await WorkerRequest(connection, info, self.model, self._in_thread, silence_timeout_s).run()
+            request = WorkerRequest(connection, info, self.model, self._in_thread, silence_timeout_s)
+            self._requests.add(request)
+            try:
+                await request.run()
+            finally:
+                self._requests.discard(request)
             return True
         finally:
             await _close(connection)
@@ -124,7 +136,7 @@ class Worker:
                 await _close(connecting.result())
             raise
 
-    async def _wait_for_request(self, connection: WebSocketClientConnection) -> RequestInfo | None:
+    async def _wait_for_request(self, connection: WebSocketClientConnection) -> WorkerRequestInfo | None:
         self._waiting.add(connection)
         if self._draining.is_set():
             connection.close(GOING_AWAY)
@@ -133,30 +145,43 @@ class Worker:
         finally:
             self._waiting.discard(connection)
         if message is None:
+            self._explain_close(connection)
             return None
         try:
-            return RequestInfo.from_init_message(message)
+            return WorkerRequestInfo.from_init_message(message)
         except ProtocolError as error:
-            logger.error("the master does not follow the protocol: %s", error)
+            self._complain(f"{self._options.url} is not a master's address for workers: {error}")
             return None
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    def _explain_close(self, connection: WebSocketClientConnection) -> None:
+        if connection.close_code == POLICY_VIOLATION:
+            self._complain(f"{self._options.url} refuses this worker: {connection.close_reason}")
+
+    def _complain(self, text: str) -> None:
+        """Logs what keeps all slots from working, once until a master can be used again."""
+        logger.log(logging.DEBUG if self._master_is_away else logging.ERROR, "%s", text)
+        self._master_is_away = True
+
+    async def _in_thread(self, work: Callable[[Callable[[], None]], T]) -> T:
         """Runs a piece of work in the pool.
 
         Even when cancelled, it returns only after the work has: no thread may still be using a session that
         somebody is about to close.
         """
-        loop = asyncio.get_running_loop()
         call = object()
-        self._calls[call] = loop.time()
-        running = loop.run_in_executor(self._threads, work)
+
+        def progress() -> None:
+            self._calls[call] = time.monotonic()
+
+        progress()
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work, progress)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
         finally:
-            del self._calls[call]
+            self._calls.pop(call, None)
 
 
 async def _close(connection: WebSocketClientConnection) -> None:

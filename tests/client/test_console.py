@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pykaldi_server.client.console import ResultPrinter
-from pykaldi_server.protocols.gstreamer import Message
+from pykaldi_server.protocols.messages import Message
 
 
 class Terminal(io.StringIO):

@@ -22,9 +22,8 @@ from pykaldi_server.protocols.gstreamer import (
     KeepAlive,
     RequestInfo,
     SetAdaptationState,
-    Status,
-    WorkerInfo,
 )
+from pykaldi_server.protocols.messages import MAX_FIELD_CHARACTERS, Message, Status, dumps
 
 CAPS = "audio/x-raw, layout=(string)interleaved, rate=(int)16000, format=(string)S16LE, channels=(int)1"
 
@@ -72,13 +71,12 @@ def test_each_request_has_its_own_id() -> None:
 def test_ids_cannot_forge_log_lines() -> None:
     info = RequestInfo.from_query("user-id=a%0A2026-01-01+INFO+forged%00&content-id=" + "x" * 10_000)
     assert info.user_id == "a2026-01-01 INFO forged"
-    assert len(info.content_id) == protocol.MAX_FIELD_CHARACTERS
+    assert len(info.content_id) == MAX_FIELD_CHARACTERS
 
 
 @given(st.text())
 def test_any_query_is_understood_or_ignored(query: str) -> None:
     RequestInfo.from_query(query)
-    WorkerInfo.from_query(query)
 
 
 def test_headers_of_an_upload() -> None:
@@ -91,6 +89,24 @@ def test_headers_of_an_upload() -> None:
         "english",
     )
     assert RequestInfo.from_http(HTTPHeaders({"User-Id": "anna"}), "").user_id == "anna"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_ids_in_headers_may_have_any_letters(encoding: str) -> None:
+    """Tornado takes the bytes of a header for Latin-1."""
+    ids = []
+    for name in ("Jüri", "Jõri", "Jri"):
+        headers = HTTPHeaders({"User-Id": name.encode(encoding).decode("latin-1"), "Content-Id": "ö"})
+        ids.append(RequestInfo.from_http(headers, "").user_id)
+    assert ids == ["Jüri", "Jõri", "Jri"]
+
+
+def test_options_in_an_address() -> None:
+    query = "options=" + quote_plus('{"num_nbest": 3}')
+    assert RequestInfo.from_query(query).options == {"num_nbest": 3}
+    assert RequestInfo.from_http(HTTPHeaders(), query).options == {"num_nbest": 3}
+    with pytest.raises(ProtocolError, match="options in the address: expected a JSON object, found 3"):
+        RequestInfo.from_query("options=3")
 
 
 @pytest.mark.parametrize(
@@ -112,39 +128,6 @@ def test_headers_of_an_upload() -> None:
 )
 def test_content_type_header_becomes_caps(header: str, caps: str | None) -> None:
     assert protocol.caps_from_http(header) == caps
-
-
-def test_init_message_reaches_the_worker_unchanged() -> None:
-    info = RequestInfo(content_type=CAPS, user_id="anna", content_id="42", id="some-id")
-    message = protocol.dumps(info.init_message())
-    assert json.loads(message) == {
-        "id": "some-id",
-        "content_type": CAPS,
-        "user_id": "anna",
-        "content_id": "42",
-    }
-    assert RequestInfo.from_init_message(message) == info
-    assert RequestInfo.from_init_message('{"id": "x", "content_type": null}') == RequestInfo(id="x")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "EOS", "[]", "{}", '{"id": ""}', '{"id": 7}', '{"id": "x", "content_type": 16000}', "[" * 100_000],
-)
-def test_damaged_init_message_is_refused(text: str) -> None:
-    with pytest.raises(ProtocolError):
-        RequestInfo.from_init_message(text)
-
-
-def test_worker_query() -> None:
-    info = WorkerInfo(model="english v2", version="0.1.0")
-    url = info.url("ws://localhost:8888/worker/ws/speech?token=a%26b")
-    base, _, query = url.partition("?")
-    assert base == "ws://localhost:8888/worker/ws/speech"
-    assert "token=a%26b" in query
-    assert WorkerInfo.from_query(query) == info
-    assert WorkerInfo.from_query("") == WorkerInfo("", "", "")
-    assert WorkerInfo().url("ws://localhost/worker/ws/speech") == "ws://localhost/worker/ws/speech"
 
 
 # Messages of clients
@@ -199,18 +182,6 @@ def test_errors_quote_little_of_what_came() -> None:
     assert len(str(caught.value)) < 200
 
 
-@given(st.binary(max_size=100), st.integers(min_value=3, max_value=50))
-def test_split_audio_keeps_the_stream(data: bytes, limit: int) -> None:
-    pieces = list(protocol.split_audio(data, limit))
-    assert b"".join(pieces) == data
-    assert all(len(piece) <= limit for piece in pieces)
-
-
-def test_split_audio_never_makes_an_end_of_stream() -> None:
-    assert list(protocol.split_audio(b"abcEOS", 3)) == [b"abc", b"E", b"OS"]
-    assert list(protocol.split_audio(b"EOS", 3)) == [b"EOS"]
-
-
 # Adaptation state
 
 
@@ -260,11 +231,11 @@ def test_error() -> None:
 
 
 def test_messages_are_ascii_and_strict_json() -> None:
-    text = protocol.dumps({"transcript": "öö tere"})
+    text = dumps({"transcript": "öö tere"})
     assert text.isascii()
     assert json.loads(text) == {"transcript": "öö tere"}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        protocol.dumps({"likelihood": math.inf})
+        dumps({"likelihood": math.inf})
 
 
 def test_event_is_parsed() -> None:
@@ -287,7 +258,7 @@ def test_damaged_event_is_refused(text: str) -> None:
 # HTTP
 
 
-def result(transcript: str, *, final: bool) -> protocol.Message:
+def result(transcript: str, *, final: bool) -> Message:
     return {"status": 0, "result": {"hypotheses": [{"transcript": transcript}], "final": final}}
 
 
@@ -302,17 +273,30 @@ def test_http_joins_finals() -> None:
         {"status": 0, "adaptation_state": {"value": "abc"}},
     ):
         answer.add(event)
-    assert answer.response() == {"status": 0, "id": "some-id", "hypotheses": [{"utterance": "one two three"}]}
+    assert answer.response(Status.SUCCESS) == {
+        "status": 0,
+        "id": "some-id",
+        "hypotheses": [{"utterance": "one two three"}],
+    }
 
 
 def test_http_without_speech() -> None:
-    assert HttpResult("x").response() == {"status": 0, "id": "x", "hypotheses": [{"utterance": ""}]}
+    answer = HttpResult("x").response(Status.SUCCESS)
+    assert answer == {"status": 0, "id": "x", "hypotheses": [{"utterance": ""}]}
 
 
-def test_http_error_wins() -> None:
-    answer = HttpResult("some-id")
+def test_http_error_carries_what_was_recognised() -> None:
+    answer = HttpResult("x")
+    assert answer.response(Status.NO_SPEECH, "silence") == {"status": 1, "id": "x", "message": "silence"}
     answer.add(result("one", final=True))
-    answer.add({"status": 1})
-    assert answer.response() == {"status": 1, "id": "some-id", "message": ""}
-    answer.add({"status": 2, "message": "cut off"})
-    assert answer.response() == {"status": 2, "id": "some-id", "message": "cut off"}
+    answer.add(result("tw", final=False))
+    assert answer.response(Status.ABORTED, "cut off") == {
+        "status": 2,
+        "id": "x",
+        "message": "cut off",
+        "hypotheses": [{"utterance": "one"}],
+        "partial": "tw",
+    }
+    answer.add(result("two", final=True))
+    assert answer.response(Status.ABORTED, "cut off")["hypotheses"] == [{"utterance": "one two"}]
+    assert "partial" not in answer.response(Status.ABORTED, "cut off")

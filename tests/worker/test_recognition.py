@@ -8,6 +8,7 @@ import pytest
 from golden_data import read_wav
 
 from pykaldi_server.protocols.gstreamer import Audio, EndOfStream, Finalize, KeepAlive, RequestInfo
+from pykaldi_server.protocols.worker import WorkerRequestInfo
 from pykaldi_server.session import Event, Final, Model
 from pykaldi_server.worker.recognition import Recognition
 
@@ -31,7 +32,7 @@ def narrow_band(golden: Path) -> bytes:
 
 
 def events_of(model: Model, *messages: Audio | EndOfStream | Finalize | KeepAlive) -> list[Event]:
-    recognition = Recognition(model, RequestInfo(id="a"))
+    recognition = Recognition(model, WorkerRequestInfo(RequestInfo(id="a")))
     try:
         return [event for message in messages for step in recognition.handle(message) for event in step]
     finally:

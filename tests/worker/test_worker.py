@@ -13,7 +13,7 @@ import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK
 
 from pykaldi_server.errors import AudioError, DecoderError
-from pykaldi_server.protocols.gstreamer import Status
+from pykaldi_server.protocols.messages import Status
 from pykaldi_server.session import Model
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.recognition import status_of

@@ -8,23 +8,21 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
-from pykaldi_server.master.endpoints.speech import WORKER_LOST
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
-from pykaldi_server.master.liveness import Liveness
-from pykaldi_server.master.worker_socket import WorkerSocket, find_worker
-from pykaldi_server.protocols.gstreamer import (
-    EOS,
-    HttpResult,
-    Message,
-    RequestInfo,
-    Status,
-    dumps,
-    error_message,
-)
+from pykaldi_server.master.relay import End, Relay
+from pykaldi_server.protocols.gstreamer import EOS, HttpResult, RequestInfo, parse_event
+from pykaldi_server.protocols.liveness import Liveness
+from pykaldi_server.protocols.messages import Status, dumps
+from pykaldi_server.protocols.worker import Position
+
+__all__ = ["CorsHandler", "RecognizeHandler"]
 
 logger = logging.getLogger(__name__)
 
 NO_WORKERS = "No workers available"
+REFUSED_BODY_S = 5.0
+"""How long the rest of a body may take to arrive before the answer to a request that has failed goes out."""
 
 
 class CorsHandler(RequestHandler):
@@ -55,15 +53,30 @@ class RecognizeHandler(CorsHandler):
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
-        self.info = RequestInfo.from_http(self.request.headers, self.request.query)
-        self.worker: WorkerSocket | None = None
+        self.info = RequestInfo()
+        self._relay: Relay | None = None
         self._result = HttpResult(self.info.id)
-        self._worker_done = asyncio.Event()
+        self._early_end: End | None = None  # why the server itself has ended the upload
+        self._is_answered = asyncio.Event()
+        self._body_has_come = asyncio.Event()
         self._liveness: Liveness | None = None
+        self._answering: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
         if self.request.method == "OPTIONS":
             return
+        connection = cast(HTTP1Connection, self.request.connection)
+        connection.set_max_body_size(self.hub.options.max_upload_bytes)
+        encoding = self.request.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":  # Tornado has undone gzip and removed the header
+            self._refuse(415, f"Content-Encoding: expected gzip or none, found {encoding!r}")
+            return
+        try:
+            self.info = RequestInfo.from_http(self.request.headers, self.request.query)
+        except ProtocolError as error:
+            self._refuse(400, str(error))
+            return
+        self._result = HttpResult(self.info.id)
         logger.info(
             "%s: upload by %s, user %s, content %s, type %s",
             self.info.id,
@@ -72,59 +85,84 @@ class RecognizeHandler(CorsHandler):
             self.info.content_id,
             self.info.content_type,
         )
-        connection = cast(HTTP1Connection, self.request.connection)
-        connection.set_max_body_size(self.hub.options.max_upload_bytes)
-        self.worker = find_worker(self.hub, self)
-        if self.worker is None:
-            self.set_status(503)
-            self.finish(NO_WORKERS)
-            return
+        self._relay = Relay(self.hub, self.info, self)
+        self._relay.start()
         idle_s = self.hub.options.upload_idle_s
-        self._liveness = Liveness(ping=None, lost=connection.close, interval_s=idle_s / 4, timeout_s=idle_s)
+        self._liveness = Liveness(ping=None, lost=self._stands_still, interval_s=idle_s / 4, timeout_s=idle_s)
 
     async def data_received(self, chunk: bytes) -> None:
         """Passes a piece of the body on; the rest of the body of a request that has failed is dropped."""
-        if self.worker is not None and self._liveness is not None:
+        if self._relay is not None and self._liveness is not None:
             with self._liveness.not_reading():
-                await self.worker.forward(chunk)
+                await self._relay.send(chunk)
 
     async def post(self) -> None:
         """The whole body has come."""
+        self._body_has_come.set()
         self._stop_watching()
-        if self.worker is not None:
-            await self.worker.forward(EOS)
-        await self._worker_done.wait()
-        response = self._result.response()
-        try:
-            await self.finish(response)
-        except StreamClosedError:
-            logger.info("%s: left without its answer", self.info.id)
-        else:
-            logger.info("%s: answered with status %d", self.info.id, response["status"])
-            logger.debug("%s: answer %s", self.info.id, dumps(response))
+        if self._relay is not None:
+            await self._relay.send(EOS)
+        await self._is_answered.wait()
 
     async def put(self) -> None:
         """As POST."""
         await self.post()
 
-    async def deliver(self, event: Message) -> None:
-        self._result.add(event)
+    async def deliver(self, event: str) -> None:
+        self._result.add(parse_event(event))
 
-    def worker_gone(self, *, orderly: bool) -> None:
-        self.worker = None
-        if not orderly:
-            self._result.add(error_message(Status.ABORTED, WORKER_LOST, self.info.id))
-        self._worker_done.set()
+    def consumed(self, position: Position) -> None:
+        """The answer comes at the end, so positions are of no interest."""
+
+    async def end(self, end: End) -> None:
+        self._stop_watching()
+        if end.is_unknown_model:
+            await self._answer(404, end.message)
+        elif end.status is Status.NOT_AVAILABLE:
+            await self._answer(503, NO_WORKERS)
+        else:
+            end = self._early_end or end
+            await self._answer(200, self._result.response(end.status, end.message))
 
     def on_connection_close(self) -> None:
         """The client has left before its answer."""
         super().on_connection_close()
         self._stop_watching()
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            logger.info("%s: closed by the client", self.info.id)
-            worker.release()
-            self._worker_done.set()
+        if self._relay is not None and not self._relay.is_over:
+            logger.info("%s: left by the client", self.info.id)
+            self._relay.cancel()
+        self._is_answered.set()
+        self._body_has_come.set()
+
+    def _stands_still(self) -> None:
+        """Nothing of the body has come for too long: answers with what has been recognised so far."""
+        assert self._relay is not None
+        idle_s = self.hub.options.upload_idle_s
+        self._early_end = End(Status.ABORTED, f"the upload stood still for {idle_s:g} s")
+        self._answering = asyncio.ensure_future(self._relay.send(EOS))
+
+    def _refuse(self, code: int, text: str) -> None:
+        """Answers without a relay once the body has come."""
+        logger.warning("%s: refused: %s", self.info.id, text)
+        self._answering = asyncio.ensure_future(self._answer(code, text))
+
+    async def _answer(self, code: int, answer: str | dict[str, object]) -> None:
+        """Sends the answer, after the body where that comes in time: many clients read only then."""
+        try:
+            async with asyncio.timeout(0 if self._early_end else REFUSED_BODY_S):
+                await self._body_has_come.wait()
+        except TimeoutError:
+            self.set_header("Connection", "close")
+        self.set_status(code)
+        try:
+            await self.finish(answer)
+        except StreamClosedError:
+            logger.info("%s: left without its answer", self.info.id)
+        else:
+            logger.info("%s: answered with code %d", self.info.id, code)
+            logger.debug("%s: answer %s", self.info.id, answer if isinstance(answer, str) else dumps(answer))
+        finally:
+            self._is_answered.set()
 
     def _stop_watching(self) -> None:
         if self._liveness is not None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.endpoints.recognize import CorsHandler
 from pykaldi_server.protocols.gstreamer import RequestInfo
 
@@ -39,6 +40,21 @@ def append_reference(path: Path, reference: Reference) -> None:
         os.write(file, line.encode())
     finally:
         os.close(file)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out at start whether corrections can be stored.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if path.is_dir():
+        raise ConfigError(f"references: expected a file, found the directory {path}")
+    place = path if path.exists() else path.absolute().parent
+    if not place.exists():
+        raise ConfigError(f"references: {path} cannot be written: there is no directory {place}")
+    if not os.access(place, os.W_OK):
+        raise ConfigError(f"references: {path} cannot be written: permission denied")
 
 
 class ReferenceHandler(CorsHandler):

@@ -1,91 +1,76 @@
-"""The master's end of a client's WebSocket: audio goes in, results come out."""
+"""The speech WebSocket of kaldi-gstreamer-server: audio goes in, results come out."""
 
-import asyncio
 import logging
 
 from tornado.websocket import WebSocketClosedError
 
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
-from pykaldi_server.master.worker_socket import WorkerSocket, find_worker
-from pykaldi_server.protocols.gstreamer import (
-    NORMAL_CLOSURE,
-    Message,
-    RequestInfo,
-    Status,
-    dumps,
-    error_message,
-    is_final,
-    transcript_of,
-)
+from pykaldi_server.master.relay import End, Relay
+from pykaldi_server.protocols.gstreamer import RequestInfo, error_message
+from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Status, dumps
+from pykaldi_server.protocols.worker import Position
+
+__all__ = ["SpeechSocket"]
 
 logger = logging.getLogger(__name__)
 
-NO_WORKER = "No decoder available, try again later"
-WORKER_LOST = "The recogniser was lost before the recognition was complete"
 
-
-class ClientSocket(LiveSocket):
+class SpeechSocket(LiveSocket):
     """Serves `/client/ws/speech`."""
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
-        self.info = RequestInfo.from_query(self.request.query)
-        self.worker: WorkerSocket | None = None
+        self._relay: Relay | None = None
+        self._id = "request"
 
     def __str__(self) -> str:
-        return self.info.id
+        return self._id
 
     async def opened(self) -> None:
+        try:
+            info = RequestInfo.from_query(self.request.query)
+        except ProtocolError as error:
+            info = RequestInfo()
+            await self._fail(info.id, End(Status.NOT_ALLOWED, str(error)))
+            return
+        self._id = info.id
         logger.info(
             "%s: opened by %s, user %s, content %s, type %s",
-            self,
+            info.id,
             self.request.remote_ip,
-            self.info.user_id,
-            self.info.content_id,
-            self.info.content_type,
+            info.user_id,
+            info.content_id,
+            info.content_type,
         )
-        self.worker = find_worker(self.hub, self)
-        if self.worker is None:
-            self._fail(Status.NOT_AVAILABLE, NO_WORKER)
+        self._relay = Relay(self.hub, info, self)
+        self._relay.start()
 
     async def receive(self, message: str | bytes) -> None:
-        if self.worker is not None:
-            await self.worker.forward(message)
+        if self._relay is not None:
+            await self._relay.send(message)
 
-    async def deliver(self, event: Message) -> None:
-        if is_final(event):
-            logger.debug("%s: final: %s", self, transcript_of(event))
+    async def deliver(self, event: str) -> None:
         try:
-            async with asyncio.timeout(self.hub.options.write_timeout_s):
-                await self.write_message(dumps(event))
+            await self.write_message(event)
         except WebSocketClosedError:
-            self.ended()
-        except TimeoutError:
-            logger.warning("%s: does not read its results", self)
-            self.ended()
-            self.close()
-        else:
-            if event["status"] != Status.SUCCESS:
-                logger.warning("%s: error %s: %s", self, event["status"], event.get("message", ""))
-                self.ended()
-                self.close(NORMAL_CLOSURE)
+            self._end()
 
-    def worker_gone(self, *, orderly: bool) -> None:
-        self.worker = None
-        if orderly:
-            logger.info("%s: done", self)
+    def consumed(self, position: Position) -> None:
+        """Clients of this protocol hear nothing of positions."""
+
+    async def end(self, end: End) -> None:
+        if end.status is Status.SUCCESS:
             self.close(NORMAL_CLOSURE)
         else:
-            self._fail(Status.ABORTED, WORKER_LOST)
+            await self._fail(self._id, end)
 
     def ended(self) -> None:
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            logger.info("%s: closed", self)
-            worker.release()
+        if self._relay is not None and not self._relay.is_over:
+            logger.info("%s: left by the client", self)
+            self._relay.cancel()
 
-    def _fail(self, status: Status, text: str) -> None:
-        logger.warning("%s: error %d: %s", self, status, text)
-        self.tell(error_message(status, text, self.info.id))
+    async def _fail(self, request_id: str, end: End) -> None:
+        self.write_soon(dumps(error_message(end.status, end.message, request_id)))
         self.close(NORMAL_CLOSURE)

@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketClosedError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.master.pool import PoolStatus
-from pykaldi_server.protocols.gstreamer import Message, dumps
+from pykaldi_server.protocols.messages import Message, dumps
 from pykaldi_server.version import __version__
 
 
@@ -24,6 +24,7 @@ def status_message(status: PoolStatus) -> Message:
         "num_workers_available": status.available,
         "num_requests_processed": status.processed,
         "num_requests_active": status.busy,
+        "num_requests_waiting": status.waiting,
         "models": {model: {"available": free, "busy": busy} for model, (free, busy) in status.models.items()},
     }
 
@@ -72,6 +73,8 @@ class HealthHandler(RequestHandler):
         """Says ok, and which version."""
         self.write({"status": "ok", "version": __version__})
 
+    head = get
+
 
 class ReadinessHandler(RequestHandler):
     """Serves `/readyz`: 200 when a worker is connected, free or busy, and the master is not shutting down."""
@@ -86,6 +89,8 @@ class ReadinessHandler(RequestHandler):
         ready = status.accepting and status.available + status.busy > 0
         self.set_status(200 if ready else 503)
         self.write({"ready": ready, **status_message(status)})
+
+    head = get
 
 
 class PoolCollector(Collector):
@@ -123,3 +128,5 @@ class MetricsHandler(RequestHandler):
         """The metrics in Prometheus' text format."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(self._registry))
+
+    head = get

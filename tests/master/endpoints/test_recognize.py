@@ -1,6 +1,7 @@
 """The master's HTTP side on real sockets; the workers follow a script."""
 
 import asyncio
+import gzip
 import json
 import logging
 import shutil
@@ -8,6 +9,8 @@ import subprocess
 from typing import Any
 
 import pytest
+
+from pykaldi_server.master.endpoints import recognize
 
 RECOGNIZE = "/client/dynamic/recognize"
 REFERENCE = "/client/dynamic/reference"
@@ -101,7 +104,7 @@ def test_form_type_of_curl_counts_as_none(harness: Any) -> None:
 
 def test_without_a_free_worker_the_answer_is_503(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master() as master:
+        async with harness.master(wait_s=0.05) as master:
             response = await harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio")
             assert (response.code, response.body) == (503, b"No workers available")
 
@@ -114,11 +117,17 @@ def test_errors_of_recognition_are_answers(harness: Any) -> None:
             worker = await harness.worker(master)
             fetching = asyncio.ensure_future(harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio"))
             init = await worker.read_json()
+            await worker.send(final("one"))
             await worker.send({"status": 3, "message": "not audio"})
             worker.close()
             response = await fetching
             assert response.code == 200
-            assert json.loads(response.body) == {"status": 3, "id": init["id"], "message": "not audio"}
+            assert json.loads(response.body) == {
+                "status": 3,
+                "id": init["id"],
+                "message": "not audio",
+                "hypotheses": [{"utterance": "one"}],
+            }
 
     harness.run(scenario)
 
@@ -158,6 +167,71 @@ def test_an_uploader_that_vanishes_frees_its_worker(harness: Any, body_complete:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize("body_complete", [True, False])
+def test_a_refused_upload_says_whether_the_connection_can_be_used_again(
+    harness: Any, body_complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognize, "REFUSED_BODY_S", 0.1)
+    request = b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+
+    async def scenario() -> None:
+        async with harness.master(wait_s=0.01) as master:
+            reader, writer = await connect(master)
+            writer.write(request + (b"audio" if body_complete else b"au"))
+            answer = await reader.readuntil(b"No workers available")
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert (b"Connection: close" in answer) == (not body_complete)
+            if body_complete:
+                writer.write(request + b"audio")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+            else:
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    harness.run(scenario)
+
+
+def test_a_misspelt_model_is_told_what_there_is(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            await harness.worker(master, "model=english")
+            await master.wait_until_ready()
+            response = await harness.fetch(master, f"{RECOGNIZE}?model=x", method="PUT", body=b"audio")
+            assert response.code == 404
+            assert response.body == b"there is no model 'x'; those that there are: english"
+
+    harness.run(scenario)
+
+
+def test_gzip_is_undone_and_other_encodings_are_refused(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            body = bytes(range(256)) * 1000
+            fetching = asyncio.ensure_future(
+                harness.fetch(
+                    master,
+                    RECOGNIZE,
+                    method="PUT",
+                    headers={"Content-Encoding": "gzip"},
+                    body=gzip.compress(body),
+                )
+            )
+            await worker.read_json()
+            assert await read_until_eos(worker) == body
+            worker.close()
+            assert (await fetching).code == 200
+            for encoding in ("br", "deflate", "gzip, gzip"):
+                response = await harness.fetch(
+                    master, RECOGNIZE, method="PUT", headers={"Content-Encoding": encoding}, body=b"x"
+                )
+                assert response.code == 415
+                assert encoding in response.body.decode()
+
+    harness.run(scenario)
+
+
 def test_an_upload_that_stands_still_is_given_up(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master(upload_idle_s=0.1) as master:
@@ -165,8 +239,15 @@ def test_an_upload_that_stands_still_is_given_up(harness: Any) -> None:
             reader, writer = await connect(master)
             writer.write(b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n")
             await worker.read_json()
-            assert await worker.read() is None
-            assert await reader.read() == b""
+            writer.write(b"audio")
+            assert [await worker.read(), await worker.read()] == [b"audio", "EOS"]
+            await worker.send(final("one"))
+            worker.close()
+            answer = (await reader.read()).decode()
+            assert "Connection: close" in answer
+            body = json.loads(answer.partition("\r\n\r\n")[2])
+            assert (body["status"], body["message"]) == (2, "the upload stood still for 0.1 s")
+            assert body["hypotheses"] == [{"utterance": "one"}]
             writer.close()
             await writer.wait_closed()
 
@@ -253,8 +334,9 @@ def test_references_without_an_id_or_text_are_refused(
 
 def test_health_readiness_and_metrics(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master() as master:
-            assert (await harness.fetch(master, "/healthz")).code == 200
+        async with harness.master(wait_s=0) as master:
+            for method in ("GET", "HEAD"):
+                assert (await harness.fetch(master, "/healthz", method=method)).code == 200
             assert (await harness.fetch(master, "/readyz")).code == 503
             await harness.fetch(master, RECOGNIZE, method="PUT", body=b"")
             worker = await harness.worker(master, "model=english")

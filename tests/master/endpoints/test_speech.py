@@ -3,6 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from pykaldi_server.master.relay import WINDOW_BYTES
+from pykaldi_server.protocols.worker import Position
+
 FINAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": True}}
 PARTIAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "on"}], "final": False}}
 
@@ -23,8 +28,8 @@ def test_a_request_from_end_to_end(harness: Any) -> None:
             assert await worker.read() == b"audio"
             assert await worker.read() == "EOS"
 
-            await worker.send(PARTIAL)
-            await worker.send(FINAL)
+            await worker.send({**PARTIAL, "id": init["id"]})
+            await worker.send({**FINAL, "id": init["id"]})
             worker.close()
             assert await client.read_all() == [{**PARTIAL, "id": init["id"]}, {**FINAL, "id": init["id"]}]
             assert client.connection.close_code == 1000
@@ -82,7 +87,7 @@ def test_large_messages_reach_the_worker_in_pieces(harness: Any) -> None:
 
 def test_without_a_free_worker_the_status_is_9(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master() as master:
+        async with harness.master(wait_s=0.05) as master:
             client = await harness.client(master)
             (event,) = await client.read_all()
             assert event["status"] == 9
@@ -106,8 +111,10 @@ def test_clients_get_the_model_they_name(harness: Any) -> None:
             await harness.client(master, "content-id=by-name&model=digits")
             assert (await english.read_json())["content_id"] == "by-default"
             assert (await digits.read_json())["content_id"] == "by-name"
-            other = await harness.client(master, "model=../../etc/passwd")
-            assert [each["status"] for each in await other.read_all()] == [9]
+            other = await harness.client(master, "model=englisch")
+            (event,) = await other.read_all()
+            assert event["status"] == 9
+            assert event["message"] == "there is no model 'englisch'; those that there are: digits, english"
 
     harness.run(scenario)
 
@@ -157,7 +164,13 @@ def test_a_worker_that_shuts_down_before_it_has_begun_is_replaced(harness: Any) 
             assert (await staying.read_json())["content_id"] == "42"
             await client.send(b"audio")
             assert await staying.read() == b"audio"
-            staying.close(1001)  # too late to begin anew
+            third = await harness.worker(master)
+            staying.close(1001)  # it has said nothing yet: another takes over
+            assert (await third.read_json())["content_id"] == "42"
+            assert await third.read() == b"audio"
+            await third.send(PARTIAL)
+            assert (await client.read_json())["result"] == PARTIAL["result"]
+            third.close(1001)  # too late to begin again
             assert [each["status"] for each in await client.read_all()] == [2]
 
     harness.run(scenario)
@@ -170,7 +183,7 @@ def test_an_error_of_the_worker_ends_the_request(harness: Any) -> None:
             client = await harness.client(master)
             init = await worker.read_json()
             await worker.send({"status": 1})
-            assert await client.read_all() == [{"status": 1, "id": init["id"]}]
+            assert await client.read_all() == [{"status": 1, "message": "", "id": init["id"]}]
             assert await worker.read() is None
 
     harness.run(scenario)
@@ -180,7 +193,6 @@ def test_nonsense_from_a_worker_is_ignored(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             worker = await harness.worker(master)
-            await worker.send("what?")  # before it has a client
             client = await harness.client(master)
             await worker.read_json()
             for nonsense in ("not JSON", "[]", b"\xff", '{"no": "status"}'):
@@ -197,6 +209,7 @@ def test_a_dead_worker_is_passed_over(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             await harness.worker(master)
+            await master.wait_until_ready()
             (dead,) = master.hub.sockets
             dead.close()
             alive = await harness.worker(master)
@@ -257,11 +270,11 @@ async def flood(worker: Any, message: Any) -> None:
         await worker.send(message)
 
 
-def test_a_fast_client_is_held_back_by_a_slow_worker(harness: Any) -> None:
-    """The worker takes nothing, so the client can only fill buffers of fixed size, on the way to it."""
+def test_a_fast_client_is_held_back_only_when_the_store_is_full(harness: Any) -> None:
+    """The worker takes nothing; the client fills the store and buffers of fixed size on the way to it."""
 
     async def scenario() -> None:
-        async with harness.master() as master:
+        async with harness.master(store_bytes=8 * 1024 * 1024) as master:
             worker = await harness.worker(master)
             client = await harness.client(master)
             await worker.read_json()
@@ -273,11 +286,164 @@ def test_a_fast_client_is_held_back_by_a_slow_worker(harness: Any) -> None:
                     sent += len(piece)
             except TimeoutError:
                 pass
-            assert sent < 16 * 1024 * 1024
+            assert 8 * 1024 * 1024 <= sent < 24 * 1024 * 1024
 
             received = len(await worker.read())  # it wakes up: everything arrives
             while received < sent:
                 received += len(await worker.read())
+
+    harness.run(scenario)
+
+
+def test_our_worker_gets_no_more_than_its_positions_allow(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(wait_s=0) as master:
+            worker = await harness.worker(master, "model=english&protocol=2")
+            client = await harness.client(master)
+            init = await worker.read_json()
+            assert init["position_bytes"] > 0
+            sent = 4 * WINDOW_BYTES
+            await client.send(bytes(sent))
+            await client.send("EOS")
+            received = 0
+            while received < WINDOW_BYTES:
+                received += len(await worker.read())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await worker.read()
+            await worker.send(Position(received, 1.0).text())
+            while received < sent:
+                received += len(await worker.read())
+                await worker.send(Position(received, 1.0).text())
+            assert await worker.read() == "EOS"
+            await worker.send({**FINAL, "id": init["id"]})
+            await worker.send(Position(received + 3, 2.0, end=True).text())
+            assert await client.read_all() == [{**FINAL, "id": init["id"]}]  # positions are not for clients
+            assert client.connection.close_code == 1000
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize("code", [1000, None, 1001, 1011])
+def test_our_worker_has_to_announce_its_end(harness: Any, code: int | None) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master, "protocol=2")
+            client = await harness.client(master)
+            await worker.read_json()
+            await client.send("EOS")
+            assert await worker.read() == "EOS"
+            await worker.send(Position(3, 0.0).text())
+            worker.close(code)
+            assert [each["status"] for each in await client.read_all()] == [2]
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize("code", [1000, None])
+def test_a_worker_of_the_original_may_end_with_any_proper_close(harness: Any, code: int | None) -> None:
+    """Tornado's bare close(), which the original's Python 3 workers use, has no code."""
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for at_end, statuses in ((True, [0]), (False, [0, 2])):
+                worker = await harness.worker(master)
+                client = await harness.client(master)
+                await worker.read_json()
+                await client.send(b"audio")
+                assert await worker.read() == b"audio"
+                if at_end:
+                    await client.send("EOS")
+                    assert await worker.read() == "EOS"
+                await worker.send(FINAL)
+                worker.close(code)
+                assert [each["status"] for each in await client.read_all()] == statuses
+
+    harness.run(scenario)
+
+
+def test_a_worker_of_the_original_that_vanishes_at_the_end_is_lost(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await client.send("EOS")
+            assert await worker.read() == "EOS"
+            await worker.send(FINAL)
+            worker.vanish()
+            assert [each["status"] for each in await client.read_all()] == [0, 2]
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize("message", [b"audio", "EOS", '{"status": 0}'])
+def test_who_speaks_at_the_workers_address_without_a_request_is_closed(
+    harness: Any, message: str | bytes
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            stray = await harness.worker(master)
+            await stray.send(message)
+            assert await stray.read() is None
+            assert stray.connection.close_code == 1008
+            assert "/client/ws/speech" in stray.connection.close_reason
+            assert master.hub.pool.status().available == 0
+
+            worker = await harness.worker(master)  # a client is not swallowed by the stray one
+            await harness.client(master, "content-id=42")
+            assert (await worker.read_json())["content_id"] == "42"
+
+    harness.run(scenario)
+
+
+def test_a_client_without_audio_gives_its_worker_back(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(idle_s=0.05) as master:
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await client.send({"keepalive": True})
+            await client.send(b"")
+            (event,) = await client.read_all()
+            assert (event["status"], event["message"]) == (1, "no audio came within 0.05 s")
+            while await worker.read() is not None:
+                pass
+
+            worker = await harness.worker(master)
+            client = await harness.client(master)
+            await worker.read_json()
+            await client.send(b"audio")
+            assert await worker.read() == b"audio"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.read()
+
+    harness.run(scenario)
+
+
+def test_a_request_waits_for_a_slot_and_its_audio_with_it(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            client = await harness.client(master)
+            await client.send(b"audio")
+            await client.send("EOS")
+            status = await harness.status(master)
+            await status.until(lambda each: each["num_requests_waiting"] == 1)
+            worker = await harness.worker(master)
+            await worker.read_json()
+            assert [await worker.read(), await worker.read()] == [b"audio", "EOS"]
+
+    harness.run(scenario)
+
+
+def test_options_that_are_none_are_refused(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            client = await harness.client(master, "options=x")
+            (event,) = await client.read_all()
+            assert event["status"] == 5
+            assert "options in the address" in event["message"]
 
     harness.run(scenario)
 
@@ -304,8 +470,10 @@ def test_status_tells_every_change(harness: Any) -> None:
             worker = await harness.worker(master, "model=english")
             assert (await status.read_json())["models"] == {"english": {"available": 1, "busy": 0}}
             client = await harness.client(master)
-            assert (await status.read_json())["num_workers_available"] == 0
+            assert (await status.read_json())["num_requests_active"] == 1
             await worker.read_json()
+            await client.send("EOS")
+            assert await worker.read() == "EOS"
             worker.close()
             assert await client.read() is None
             last = await status.read_json()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pykaldi_server.master.liveness import Liveness
+from pykaldi_server.protocols.liveness import Liveness
 
 
 class Peer:

@@ -9,6 +9,32 @@ silence proves nothing. Time is counted in whole intervals, so that a stall of o
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Liveness", "watch_close_frame"]
+
+
+def watch_close_frame(protocol: Any) -> Callable[[], bool]:
+    """Notices whether the peer closes properly, which Tornado does not say of close frames without a code.
+
+    Args:
+        protocol: Tornado's `WebSocketProtocol13` of a connection that has just been opened.
+
+    Returns:
+        A function that returns whether the peer has sent a close frame.
+    """
+    has_closed = False
+    close = protocol.close
+
+    def watching_close(code: int | None = None, reason: str | None = None) -> None:
+        # Tornado answers a close frame by closing, too. When it gives a connection up, both flags are set.
+        nonlocal has_closed
+        if protocol.client_terminated and not protocol.server_terminated:
+            has_closed = True
+        close(code, reason)
+
+    protocol.close = watching_close
+    return lambda: has_closed
 
 
 class Liveness:

@@ -1,0 +1,247 @@
+"""One request: finds a worker, passes the client's messages on, delivers the worker's events, releases the
+worker.
+
+    client --send--> store --no more than WINDOW_BYTES on the way--> worker
+    sink <--deliver, consumed, end------------------------------------ worker
+
+Whatever protocol a client speaks, its messages come as those of `protocols.gstreamer`, and events go out to a
+`Sink`, which turns them into the client's protocol. The client is read into a store even when the worker is
+slow: keepalive pings are answered, and leaving is noticed at once. The worker says how far it has come
+(`Position`), so that only a bounded number of bytes is on the way to it and it can always read its
+connection.
+
+A request ends in exactly one way: as the worker announces, with an error, or because the client is gone.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.hub import Hub, WorkerConnection
+from pykaldi_server.master.pool import UnavailableError, UnknownModelError
+from pykaldi_server.protocols.gstreamer import RequestInfo, is_eos, is_final, parse_event, transcript_of
+from pykaldi_server.protocols.messages import Status, message_bytes
+from pykaldi_server.protocols.store import MessageStore
+from pykaldi_server.protocols.worker import Position, is_position, split_message
+
+__all__ = ["End", "Relay", "Sink"]
+
+logger = logging.getLogger(__name__)
+
+WINDOW_BYTES = 128 * 1024
+POSITION_BYTES = WINDOW_BYTES // 4
+WORKER_LOST = "The recogniser was lost before the recognition was complete"
+_SUCCESS_PREFIX = '{"status": 0,'
+
+
+class End(NamedTuple):
+    """How a request has ended.
+
+    Attributes:
+        status: SUCCESS, or what went wrong.
+        message: describes what went wrong.
+        is_unknown_model: no worker serves the model that the client asked for.
+    """
+
+    status: Status
+    message: str = ""
+    is_unknown_model: bool = False
+
+
+class Sink(Protocol):
+    """The client's side of a request: turns events into the client's protocol."""
+
+    async def deliver(self, event: str) -> None:
+        """Passes on an event with status 0, a text of `protocols.gstreamer`; returns when that is written."""
+
+    def consumed(self, position: Position) -> None:
+        """The worker has processed this much of what was sent. Comes after the events that belong to it."""
+
+    async def end(self, end: End) -> None:
+        """The request has ended; nothing more comes. Is not called after `Relay.cancel`."""
+
+
+class Relay:
+    """Carries one request; see the module's text. It belongs to the master's event loop.
+
+    Args:
+        hub: what the master's handlers share.
+        info: the request.
+        sink: the client's side.
+        position_bytes: the sink wants to know of `consumed` after this many bytes; 0 for every message.
+
+    Attributes:
+        is_over: the request has ended; messages are dropped.
+    """
+
+    def __init__(self, hub: Hub, info: RequestInfo, sink: Sink, position_bytes: int = POSITION_BYTES) -> None:
+        self.is_over = False
+        self._hub = hub
+        self._info = info
+        self._sink = sink
+        self._position_bytes = position_bytes
+        self._store = MessageStore(hub.options.store_bytes)
+        self._room = asyncio.Event()
+        self._has_audio = False
+        self._at_end = False  # the client has said EOS
+        self._worker: WorkerConnection | None = None
+        self._sent_bytes = 0
+        self._consumed_bytes = 0
+        # What a worker got that has not said anything yet: another can take over. None once it has.
+        self._unconfirmed: deque[str | bytes] | None = deque()
+        self._idle: asyncio.Timeout | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to look for a worker. Messages may be sent before one is found."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
+
+    async def send(self, message: str | bytes) -> None:
+        """Takes the client's next message. Returns at once unless the store is full."""
+        if self.is_over or self._at_end:
+            return
+        self._at_end = is_eos(message)
+        if not self._has_audio and (self._at_end or (isinstance(message, bytes) and message)):
+            self._has_audio = True
+            if self._idle is not None:
+                self._idle.reschedule(None)
+        for piece in split_message(message):
+            self._store.put(piece)
+        self._pump()
+        while self._store.is_full and not self.is_over:
+            self._room.clear()
+            await self._room.wait()
+
+    def cancel(self) -> None:
+        """The client is gone: stops the worker and frees its slot at once."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        end = End(Status.ABORTED, WORKER_LOST)
+        try:
+            end = await self._serve()
+        except Exception:  # whatever it is, the client waits for an end
+            logger.exception("%s: failed", self._info.id)
+            end = End(Status.ABORTED, "Internal error of the server")
+        finally:
+            self.is_over, self._idle = True, None
+            if self._worker is not None:
+                self._worker.release()
+            self._store.close()
+            self._room.set()
+        if end.status is Status.SUCCESS:
+            logger.info("%s: done", self._info.id)
+        else:
+            logger.warning("%s: error %d: %s", self._info.id, end.status, end.message)
+        await self._sink.end(end)
+
+    async def _serve(self) -> End:
+        idle_s = self._hub.options.idle_s
+        try:
+            async with asyncio.timeout(None if self._has_audio else idle_s) as self._idle:
+                while True:
+                    worker = self._worker = await self._find_worker()
+                    end = await self._deliver_all(worker)
+                    if end is not None:
+                        return end
+                    worker.release()
+        except UnavailableError as error:
+            return End(Status.NOT_AVAILABLE, str(error), isinstance(error, UnknownModelError))
+        except TimeoutError:
+            return End(Status.NO_SPEECH, f"no audio came within {idle_s:g} s")
+
+    async def _find_worker(self) -> WorkerConnection:
+        pool = self._hub.pool
+        while True:
+            worker = await pool.acquire(self._info.model, self._hub.options.wait_s)
+            if worker.begin(self._info, self._position_bytes):
+                logger.info("%s: served by %s", self._info.id, worker)
+                return worker
+            pool.remove(worker)
+
+    async def _deliver_all(self, worker: WorkerConnection) -> End | None:
+        """Delivers until the end; None when the worker left before it began: another should be found."""
+        self._pump()
+        while (message := await worker.read()) is not None:
+            if self._unconfirmed is not None:
+                self._unconfirmed = None
+            if is_position(message):
+                position = Position.from_text(str(message))
+                self._consumed_bytes = position.num_bytes
+                self._sink.consumed(position)
+                if position.end:
+                    return End(Status.SUCCESS)
+                self._pump()
+            elif (end := await self._deliver(message)) is not None:
+                return end
+        if worker.is_going_away and self._unconfirmed is not None:
+            self._take_back(self._unconfirmed)
+            return None
+        if (
+            self._at_end
+            and not self._store
+            and worker.is_closed_properly
+            and not worker.info.reports_positions
+        ):
+            return End(Status.SUCCESS)
+        return End(Status.ABORTED, WORKER_LOST)
+
+    async def _deliver(self, message: str | bytes) -> End | None:
+        """Passes an event on; returns how the request ends, if it does."""
+        text = message if isinstance(message, str) else message.decode(errors="replace")
+        if not text.startswith(_SUCCESS_PREFIX) or logger.isEnabledFor(logging.DEBUG):
+            try:
+                event = parse_event(text)
+            except ProtocolError as error:
+                logger.warning("%s: a message of %s was ignored: %s", self._info.id, self._worker, error)
+                return None
+            if event["status"] != Status.SUCCESS:
+                return _error_end(event["status"], str(event.get("message", "")))
+            if is_final(event):
+                logger.debug("%s: final: %s", self._info.id, transcript_of(event))
+        timeout_s = self._hub.options.write_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._sink.deliver(text)
+        except TimeoutError:
+            return End(Status.ABORTED, f"the client has not read its results for {timeout_s:g} s")
+        return None
+
+    def _pump(self) -> None:
+        """Sends what the window has room for."""
+        worker = self._worker
+        while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
+            message = self._store.get()
+            num_bytes = message_bytes(message)
+            self._sent_bytes += num_bytes
+            if self._unconfirmed is not None:
+                self._unconfirmed.append(message)
+            written = worker.send(message)
+            if written is not None and not worker.info.reports_positions:
+                written.add_done_callback(partial(self._written, worker, num_bytes))
+        if not self._store.is_full:
+            self._room.set()
+
+    def _written(self, worker: WorkerConnection, num_bytes: int, _: "asyncio.Future[None]") -> None:
+        """The connection to a worker that reports no positions has taken a message."""
+        if worker is self._worker and not self.is_over:
+            self._consumed_bytes += num_bytes
+            self._pump()
+
+    def _take_back(self, unconfirmed: "deque[str | bytes]") -> None:
+        """Makes what a worker got and did nothing with the next to be sent."""
+        self._worker = None
+        self._sent_bytes = self._consumed_bytes = 0
+        while unconfirmed:
+            self._store.put_back(unconfirmed.pop())
+
+
+def _error_end(status: int, message: str) -> End:
+    try:
+        return End(Status(status), message)
+    except ValueError:
+        return End(Status.ABORTED, message or f"the recogniser failed with status {status}")
