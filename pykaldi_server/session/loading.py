@@ -10,11 +10,9 @@ from pathlib import Path
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
 from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
-from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.formats.directories import read_directory
 from pykaldi_server.session.formats.gstreamer_yaml import read_gstreamer_yaml
-from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
 from pykaldi_server.session.formats.source import ModelSource
-from pykaldi_server.session.formats.vosk import read_vosk_layout
 from pykaldi_server.session.graph import load_graph
 from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.rescoring import Rescorer
@@ -71,11 +69,7 @@ def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
         raise FileNotFoundError(f"{directory}: there is no such model directory")
     if not directory.is_dir():
         raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
-    if is_gmm_layout(directory):
-        return read_gmm_layout(directory, graph, overrides)
-    if is_online_layout(directory):
-        return read_online_layout(directory, graph, overrides)
-    return read_vosk_layout(directory, graph, overrides)
+    return read_directory(directory, graph, overrides)
 
 
 def packaged_model(name: str) -> Path | None:

@@ -108,6 +108,8 @@ void DefineConstFst(ConstFstClass *fst_class) {
           py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.")
       .def("max_input_label", &ConstFst::MaxInputLabel)
       .def("max_output_label", &ConstFst::MaxOutputLabel)
+      .def("output_labels", &ConstFst::OutputLabels, Release(),
+           "The output labels of all arcs but 0, as a sorted list.")
       .def("input_symbols", &ConstFst::InputSymbols, "The embedded table of input symbols, or None.")
       .def("output_symbols", &ConstFst::OutputSymbols, "The embedded table of output symbols, or None.")
       .def("set_input_symbols", &ConstFst::SetInputSymbols, py::arg("table"))

@@ -73,6 +73,8 @@ void BindCompiledGraph(py::module_ &m) {
       .def("num_states", &CompiledGraph::NumStates)
       .def("num_arcs", &CompiledGraph::NumArcs)
       .def("max_input_label", &CompiledGraph::MaxInputLabel)
+      .def("output_labels", &CompiledGraph::OutputLabels, Release(),
+           "The output labels of all arcs but 0, as a sorted list.")
       .def("output_symbols", &CompiledGraph::OutputSymbols, "The embedded table of words, or None.")
       .def("to_const", &CompiledGraph::ToConst, Release(),
            "Copies the graph as a `StdConstFst`, whose states are in the order of the file.");
@@ -118,6 +120,9 @@ void BindLookahead(py::module_ &m) {
           "    ModelFormatError: a file is damaged or of another kind; names the byte.")
       .def("reader", [](std::shared_ptr<LookaheadFst> fst) { return LookaheadFstReader(std::move(fst)); })
       .def("max_input_label", [](const LookaheadFst &fst) { return fst.Composition().MaxInputLabel(); })
+      .def(
+          "output_labels", [](const LookaheadFst &fst) { return fst.Composition().OutputLabels(); },
+          Release(), "The words of the language model, as a sorted list of labels.")
       .def(
           "output_symbols", [](const LookaheadFst &fst) { return fst.Composition().OutputSymbols(); },
           "The table of words that is embedded in Gr.fst, or None.")

@@ -10,7 +10,6 @@ Words are found by the position of phones in their words (``word_boundary.int``)
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi import _core
@@ -22,7 +21,9 @@ from pykaldi_server.kaldi._core import (
 )
 from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
 from pykaldi_server.kaldi.lat.functions import transition_information
+from pykaldi_server.kaldi.util.files import load_text
 from pykaldi_server.kaldi.util.options import Options, option
+from pykaldi_server.kaldi.util.text_utils import INT32_MAX
 
 _PHONE_TYPES = {"begin": 1, "end": 2, "singleton": 3, "internal": 4, "nonword": 5}
 _MAX_PHONE = 1 << 20
@@ -104,7 +105,7 @@ def read_lexicon_for_word_align(path: str | os.PathLike[str]) -> list[list[int]]
     """
     lexicon = []
     for number, fields in _read_fields(path):
-        if len(fields) < 2 or not all(field.isdecimal() and int(field) < 2**31 for field in fields):
+        if len(fields) < 2 or not all(map(_is_number, fields)):
             raise _line_error(path, number, "two words and phones (numbers)", fields)
         lexicon.append([int(field) for field in fields])
     return lexicon
@@ -206,16 +207,16 @@ def phone_alignment(
 
 
 def _read_fields(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
-    try:
-        text = Path(path).read_text(encoding="ascii")
-    except UnicodeDecodeError as error:
-        raise ModelFormatError(f"{os.fspath(path)}: expected numbers in text form, found {error}") from error
-    lines = ((number, line.split()) for number, line in enumerate(text.splitlines(), 1))
+    lines = ((number, line.split()) for number, line in enumerate(load_text(path).split("\n"), 1))
     return [(number, fields) for number, fields in lines if fields]
 
 
 def _is_phone(field: str) -> bool:
-    return field.isdecimal() and int(field) <= _MAX_PHONE
+    return _is_number(field) and int(field) <= _MAX_PHONE
+
+
+def _is_number(field: str) -> bool:
+    return field.isascii() and field.isdecimal() and len(field) <= 10 and int(field) <= INT32_MAX
 
 
 def _line_error(

@@ -16,6 +16,7 @@ import difflib
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
@@ -130,6 +131,10 @@ def normalize_name(name: str) -> str:
 class ParseOptions:
     """Sets options by their names, and reads configuration files.
 
+    Attributes:
+        usage: a text for people; it is not parsed.
+        places: where each option that was set is set (name -> ``conf/mfcc.conf:3``).
+
     Example:
         >>> options = MfccOptions()
         >>> parser = ParseOptions()
@@ -138,12 +143,17 @@ class ParseOptions:
     """
 
     def __init__(self, usage: str = "") -> None:
-        """Makes a parser without options; ``usage`` is a text for people and is not parsed."""
+        """Makes a parser that knows no options yet."""
         self.usage = usage
         self._known: dict[str, RegisteredOption] = {}
         self._registered: list[Any] = []
         self._without_effect: list[str] = list(_STANDARD_OPTIONS)
-        self.given: set[str] = set()
+        self.places: dict[str, str] = {}
+
+    @property
+    def given(self) -> set[str]:
+        """The names of the options that were set."""
+        return set(self.places)
 
     def register(self, options: Any, prefix: str = "") -> None:
         """Registers the options of a dataclass instance; parsing changes that instance."""
@@ -189,7 +199,7 @@ class ParseOptions:
         if entry.is_path and converted and base is not None:
             converted = os.fspath(resolve_path(converted, base, f"{place}: --{name}"))
         setattr(entry.owner, entry.field, converted)
-        self.given.add(name)
+        self.places[name] = place
 
     def read_config_file(self, path: str | os.PathLike[str], model_dir: Path | None = None) -> None:
         """Sets all options of a configuration file.
@@ -206,11 +216,25 @@ class ParseOptions:
         for name, value, place in read_config_lines(path):
             self.set(name, value, place, base)
 
-    def validate(self) -> None:
-        """Calls ``validate()`` of every registered instance that has one."""
+    def validate(self, path: str | os.PathLike[str]) -> None:
+        """Calls ``validate()`` of every registered instance that has one.
+
+        Args:
+            path: the file or directory that the options come from, for errors.
+
+        Raises:
+            ConfigError: a value is invalid; the text also has the place where the option is set, if it is.
+        """
         for options in self._registered:
-            if hasattr(options, "validate"):
+            if not hasattr(options, "validate"):
+                continue
+            try:
                 options.validate()
+            except ConfigError as error:
+                text = str(error)
+                names = map(normalize_name, re.findall(r"[\w.-]+", text.partition(":")[0]))
+                places = [self.places[name] for name in names if name in self.places]
+                raise ConfigError(", set in ".join([f"{os.fspath(path)}: {text}", *places])) from None
 
 
 def read_options(
@@ -228,10 +252,7 @@ def read_options(
     parser = ParseOptions()
     parser.register(options)
     parser.read_config_file(path, model_dir)
-    try:
-        parser.validate()
-    except ConfigError as error:
-        raise ConfigError(f"{os.fspath(path)}: {error}") from None
+    parser.validate(path)
     return options
 
 

@@ -80,7 +80,7 @@ def read_gmm_layout(directory: Path, graph: str | None, overrides: Mapping[str, 
     parser.read_config_file(directory / _CONFIG, directory)
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
-    parser.validate()
+    parser.validate(directory / _CONFIG)
     features = OnlineFeaturePipelineInfo.from_config(options.features, directory)
     return ModelSource(
         name=model_name(directory, files),

@@ -214,7 +214,7 @@ def _set_properties(
             near = difflib.get_close_matches(_spelling(name), spellings, n=1)
             hint = f"; the nearest known one is {near[0]!r}" if near else ""
             logger.warning("%s: unknown property%s", place, hint)
-    parser.validate()
+    parser.validate(path)
     return parser.given
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
 from pykaldi_server.session.formats.graph_files import find_graph, first_of, model_name, optional
@@ -74,10 +73,7 @@ def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[st
     if "do-endpointing" not in parser.given and not options.network.endpoint.silence_phones:
         # The endpoint rules wait for silence, so they cannot work.
         options.network.session.do_endpointing = False
-    try:
-        parser.validate()
-    except ConfigError as error:
-        raise ConfigError(f"{config}: {error}") from None
+    parser.validate(config)
     features = OnlineNnetFeaturePipelineInfo.from_config(options.features, directory)
     return ModelSource(
         name=model_name(directory, files),

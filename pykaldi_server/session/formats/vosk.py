@@ -13,7 +13,7 @@
 A model may have several graphs, in folders whose names start with ``graph``. What Vosk sets for every model
 and the directory does not say is set here, too: the silence weight and the ``max-count`` of i-vectors and,
 for the flat layout, all options (``src/model.cc`` of Vosk). Features have CMVN where there are global
-statistics, and pitch where there is its configuration.
+statistics, and pitch where there is its configuration; there are i-vectors where there is an extractor.
 """
 
 import logging
@@ -35,7 +35,13 @@ from pykaldi_server.kaldi.online2 import (
 from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
 from pykaldi_server.kaldi.online2.nnet_feature_pipeline import PitchOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
-from pykaldi_server.kaldi.util.options import OptionsT, ParseOptions, read_options
+from pykaldi_server.kaldi.util.options import (
+    OptionsT,
+    ParseOptions,
+    normalize_name,
+    read_config_lines,
+    read_options,
+)
 from pykaldi_server.session.formats.graph_files import (
     DEFAULT_GRAPH,
     find_graph,
@@ -47,10 +53,14 @@ from pykaldi_server.session.formats.source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions
 from pykaldi_server.session.rescoring import RescoringFiles
 
+__all__ = ["is_vosk_layout", "read_vosk_layout"]
+
 logger = logging.getLogger(__name__)
 
+_KALDI_CONFIGS = ("online.conf", "online_nnet2_decoding.conf", "online_decoding.conf")
 _SILENCE_WEIGHT = 1e-3
 _MAX_COUNT = 100.0
+_EXTRACTOR = "final.ie"
 _CMVN_STATS = "global_cmvn.stats"
 _PITCH_CONFIG = "pitch.conf"
 _FLAT_LAYOUT_OPTIONS = {
@@ -64,6 +74,23 @@ _FLAT_LAYOUT_OPTIONS = {
     "endpoint.rule3.min-trailing-silence": "1.0",
     "endpoint.rule4.min-trailing-silence": "2.0",
 }
+
+
+def is_vosk_layout(directory: Path) -> bool:
+    """Whether a directory is laid out as Vosk's models are; it may have Kaldi's configurations, too."""
+    if (directory / "am" / "final.mdl").exists():
+        return True
+    features = optional(*(directory / f"{feature_type}.conf" for feature_type in OPTIONS_OF_TYPE))
+    if features is None or not (directory / "final.mdl").exists():
+        return False
+    configs = (directory / "conf" / name for name in _KALDI_CONFIGS)
+    return not any(_names_features(config) for config in configs if config.exists())
+
+
+def _names_features(config: Path) -> bool:
+    """Whether a configuration of Kaldi's programs is complete: one that is names that of the features."""
+    names = {f"{feature_type}-config" for feature_type in OPTIONS_OF_TYPE}
+    return any(normalize_name(name) in names for name, _, _ in read_config_lines(config))
 
 
 def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
@@ -104,7 +131,16 @@ def _find_rescoring(directory: Path) -> RescoringFiles | None:
     if (directory / "rnnlm").is_dir():
         logger.warning("%s: rescoring with a recurrent network is not supported; going on without", directory)
     old_lm, new_lm = directory / "rescore" / "G.fst", directory / "rescore" / "G.carpa"
-    return RescoringFiles(old_lm, new_lm) if old_lm.exists() and new_lm.exists() else None
+    if not new_lm.exists():
+        if old_lm.exists():
+            logger.info("%s: there is no rescoring without %s", old_lm, new_lm.name)
+        return None
+    if not old_lm.exists():
+        raise ConfigError(
+            f"{new_lm}: expected {old_lm.name}, the language model of the graph, in the same folder, found "
+            f"none; add it, or remove {new_lm.name} to go on without rescoring"
+        )
+    return RescoringFiles(old_lm, new_lm)
 
 
 def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[NetworkOptions, frozenset[str]]:
@@ -119,7 +155,7 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Networ
             parser.set(name, value, str(directory))
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
-    parser.validate()
+    parser.validate(config if config.exists() else directory)
     return options, frozenset(parser.given)
 
 
@@ -132,11 +168,13 @@ def _read_features(directory: Path, options: NetworkOptions) -> OnlineNnetFeatur
     pitch = optional(directory / "conf" / _PITCH_CONFIG, directory / _PITCH_CONFIG)
     if pitch is not None:
         info.pitch_opts = read_options(PitchOptions, pitch, directory)
-    if (directory / "ivector").is_dir():
+    if (directory / "ivector" / _EXTRACTOR).exists():
         info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
         info.silence_weighting_config = OnlineSilenceWeightingConfig(
             silence_phones_str=options.endpoint.silence_phones, silence_weight=_SILENCE_WEIGHT
         )
+    elif (directory / "ivector").is_dir():
+        logger.info("%s: there are no i-vectors without %s", directory / "ivector", _EXTRACTOR)
     return info
 
 
@@ -156,7 +194,7 @@ def _read_ivector_extractor(folder: Path) -> OnlineIvectorExtractionInfo:
         lda_mat=KaldiReader.open(folder / "final.mat").read_matrix(),
         global_cmvn_stats=read_cmvn_stats(KaldiReader.open(folder / "global_cmvn.stats")),
         diag_ubm=DiagGmm.read(KaldiReader.open(folder / "final.dubm")),
-        extractor=IvectorExtractor.read(KaldiReader.open(folder / "final.ie")),
+        extractor=IvectorExtractor.read(KaldiReader.open(folder / _EXTRACTOR)),
         cmvn_opts=_options_or_default(OnlineCmvnOptions, folder / "online_cmvn.conf"),
         splice_opts=_options_or_default(OnlineSpliceOptions, folder / "splice.conf"),
     )

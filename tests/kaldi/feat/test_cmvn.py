@@ -46,12 +46,13 @@ def reference(frames: np.ndarray, t: int, opts: OnlineCmvnOptions, state: Online
     count=st.integers(1, 60),
     window=st.integers(3, 40),
     speaker=st.integers(0, 30),
+    most=st.tuples(st.integers(0, 50), st.integers(1, 50)),
     variance=st.booleans(),
     blocks=st.lists(st.integers(1, 20), min_size=4, max_size=60),
 )
-def test_equals_the_definition(count, window, speaker, variance, blocks):
+def test_equals_the_definition(count, window, speaker, most, variance, blocks):
     frames = frames_of(count, 1, 5.0)
-    opts = OnlineCmvnOptions(window, min(window, 20), min(window, 20, 7), normalize_variance=variance)
+    opts = OnlineCmvnOptions(window, *most, normalize_variance=variance)
     state = OnlineCmvnState(global_cmvn_stats=stats_of(frames_of(100, 2)))
     if speaker:
         state.speaker_cmvn_stats = stats_of(frames_of(speaker, 3, 1.0))
@@ -123,7 +124,7 @@ def test_wrong_statistics_are_refused():
     "options",
     [
         OnlineCmvnOptions(cmn_window=0),
-        OnlineCmvnOptions(speaker_frames=700),
+        OnlineCmvnOptions(speaker_frames=-1),
         OnlineCmvnOptions(global_frames=-1),
         OnlineCmvnOptions(normalize_mean=False, normalize_variance=True),
         OnlineCmvnOptions(skip_dims="a"),

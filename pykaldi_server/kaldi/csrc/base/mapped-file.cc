@@ -6,11 +6,24 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include "csrc/base/error.h"
 
 namespace pykaldi {
 namespace {
+
+constexpr std::string_view kGitLfsMagic = "version https://git-lfs.github.com/spec/";
+constexpr std::string_view kGzipMagic = "\x1f\x8b";
+
+// Says what a file holds that is not a file of a model but stands for one; null for all others.
+const char *FindSubstitute(std::string_view content) {
+  if (content.substr(0, kGitLfsMagic.size()) == kGitLfsMagic) {
+    return "a Git LFS pointer to it; run 'git lfs pull' in the repository that it comes from";
+  }
+  if (content.substr(0, kGzipMagic.size()) == kGzipMagic) return "gzip data; unpack it (gunzip)";
+  return nullptr;
+}
 
 // Closes the descriptor at the end of the scope; a mapping outlives it.
 struct Descriptor {
@@ -36,6 +49,10 @@ MappedFile::MappedFile(const std::string &path) : path_(path) {
   void *mapped = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.value, 0);
   if (mapped == MAP_FAILED) throw FileError(path, errno);
   data_ = static_cast<char *>(mapped);
+  if (const char *found = FindSubstitute({data_, size_})) {
+    munmap(data_, size_);
+    throw ModelFormatError(path + ": expected a file of a model, found " + found);
+  }
 }
 
 MappedFile::~MappedFile() {

@@ -7,6 +7,7 @@
 
 #include "csrc/base/byte-reader.h"
 #include "csrc/base/error.h"
+#include "csrc/fst/label-set.h"
 
 namespace pykaldi {
 namespace {
@@ -202,6 +203,17 @@ uint32_t CompiledGraph::CountEpsilons(uint32_t address) const {
   uint32_t count = 0;
   while (count < head.num_arcs && CompiledArcCoding::IsEpsilon(Byte(tags + count))) ++count;
   return count;
+}
+
+std::vector<int32_t> CompiledGraph::OutputLabels() const {
+  LabelSet labels;
+  for (uint32_t address = 0; address < header_.record_bytes;) {
+    const ArcRange range = Arcs(static_cast<int32_t>(address));
+    ArcIterator place = range.begin();
+    for (; place != range.end(); ++place) labels.Add((*place).olabel);
+    address = place.Body();
+  }
+  return labels.Sorted();
 }
 
 std::shared_ptr<ConstFst> CompiledGraph::ToConst() const {

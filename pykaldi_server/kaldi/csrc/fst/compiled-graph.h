@@ -25,6 +25,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "csrc/base/mapped-file.h"
 #include "csrc/fst/compiled-arc-coding.h"
@@ -135,6 +136,8 @@ class CompiledGraph {
     return {*this, address, address + head.size, head.num_arcs};
   }
   int32_t MaxInputLabel() const { return max_ilabel_; }
+  // The output labels of all arcs but 0, ascending; goes through the arcs.
+  std::vector<int32_t> OutputLabels() const;
   void PrefetchState(int32_t state) const { __builtin_prefetch(records_ + state); }
   // The first arcs came with the state, but every other record goes on in the next cache line.
   void PrefetchArcs(int32_t state) const { __builtin_prefetch(records_ + state + kPrefetchBytes); }

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "csrc/fst/label-set.h"
+
 namespace pykaldi {
 namespace {
 
@@ -81,6 +83,12 @@ ConstFst::ConstFst(const FstHeader &header, ByteReader *reader, std::shared_ptr<
   num_arcs_ = CheckCount(header.num_arcs, sizeof(StdArc), kMaxArcs, "the arcs of an FST", *reader);
   arcs_ = reinterpret_cast<const StdArc *>(reader->Take(sizeof(StdArc) * num_arcs_, "the arcs"));
   Check(header.start, reader, states_offset, arcs_offset);
+}
+
+std::vector<int32_t> ConstFst::OutputLabels() const {
+  LabelSet labels;
+  for (int64_t i = 0; i < num_arcs_; ++i) labels.Add(arcs_[i].olabel);
+  return labels.Sorted();
 }
 
 void ConstFst::Check(int64_t start, const ByteReader *reader, size_t states_offset, size_t arcs_offset) {

@@ -74,6 +74,8 @@ class ConstFst {
   const ConstState &State(int32_t state) const { return states_[state]; }
   int32_t MaxInputLabel() const { return max_ilabel_; }
   int32_t MaxOutputLabel() const { return max_olabel_; }
+  // The output labels of all arcs but 0, ascending; goes through the arcs.
+  std::vector<int32_t> OutputLabels() const;
 
   // Bring a state, or its arcs, into the processor's cache.
   void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }

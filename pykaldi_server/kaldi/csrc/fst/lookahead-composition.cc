@@ -11,6 +11,7 @@
 #include "csrc/fst/arc-weight-sums.h"
 #include "csrc/fst/const-grammar.h"
 #include "csrc/fst/fst-io.h"
+#include "csrc/fst/label-set.h"
 #include "csrc/fst/ngram-fst.h"
 
 namespace pykaldi {
@@ -57,6 +58,15 @@ class Composition : public LookaheadComposition {
     } else {
       ExpandWithLabel(state, arcs);
     }
+  }
+
+  std::vector<int32_t> OutputLabels() const override {
+    LabelSet labels;
+    for (int32_t state = 0; state < grammar_->NumStates(); ++state) {
+      const ArcView arcs = grammar_->Arcs(state);
+      for (int32_t i = 0; i < arcs.Size(); ++i) labels.Add(arcs.OutputLabel(i));
+    }
+    return labels.Sorted();
   }
 
  private:

@@ -80,6 +80,9 @@ class LookaheadComposition {
   // Replaces `arcs` by the arcs of a state.
   virtual void Expand(const ComposedState &state, std::vector<ComposedArc> *arcs) const = 0;
 
+  // The output labels of the language model but 0, ascending: the words that the composition may have.
+  virtual std::vector<int32_t> OutputLabels() const = 0;
+
   // No input label is higher.
   int32_t MaxInputLabel() const { return max_ilabel_; }
   // The table of words that is embedded in the language model, or null.

@@ -1,0 +1,69 @@
+"""Finds out how a model's directory is laid out, and reads it.
+
+A directory is in Vosk's layout or in one of Kaldi's (`vosk`, `online`, `gmm`). Archives often contain a
+folder with the name of the archive, so a directory with a model one folder down means that model.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
+from pykaldi_server.session.formats.source import ModelSource
+from pykaldi_server.session.formats.vosk import is_vosk_layout, read_vosk_layout
+
+__all__ = ["read_directory"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_directory(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
+    """Reads the acoustic side of the model in a directory, and finds its graph.
+
+    Args:
+        directory: the model's directory, or one that contains it and no other model.
+        graph: name of the graph's folder; None for the default.
+        overrides: options that win over those of the model.
+
+    Raises:
+        FileNotFoundError: a part of the model is missing.
+        ConfigError: there is no model or no such graph, a file cannot be found, or an option is wrong.
+        ModelFormatError: a file is damaged, or the files do not fit together.
+    """
+    inner = _directory_of_model(directory)
+    # A model in Vosk's layout may have a stray configuration of Kaldi's programs, which Vosk does not read.
+    if is_vosk_layout(inner):
+        source = read_vosk_layout(inner, graph, overrides)
+    elif is_gmm_layout(inner):
+        source = read_gmm_layout(inner, graph, overrides)
+    elif is_online_layout(inner):
+        source = read_online_layout(inner, graph, overrides)
+    else:
+        source = read_vosk_layout(inner, graph, overrides)
+    if inner == directory:
+        return source
+    name = directory.resolve().name + source.name.removeprefix(inner.resolve().name)
+    return dataclasses.replace(source, name=name)
+
+
+def _directory_of_model(directory: Path) -> Path:
+    """The directory itself or, where it has no model but one of its folders has one, that folder."""
+    if _has_model(directory):
+        return directory
+    inner = sorted(path for path in directory.iterdir() if path.is_dir() and _has_model(path))
+    if not inner:
+        return directory
+    if len(inner) > 1:
+        names = ", ".join(path.name for path in inner)
+        raise ConfigError(
+            f"{directory}: expected one model, found several, of which one must be named: {names}"
+        )
+    logger.info("%s: the model is in %s", directory, inner[0])
+    return inner[0]
+
+
+def _has_model(directory: Path) -> bool:
+    return is_vosk_layout(directory) or is_gmm_layout(directory) or is_online_layout(directory)

@@ -1,0 +1,46 @@
+"""Folders of links to the demo models, in which a test may replace files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+WORDS = "two nine three four zero"
+"""What is said in the recording that `recognised` uses."""
+
+Content = bytes | str | Path | None
+"""What a file of a model is replaced by: its content, a link to another file, or nothing."""
+
+
+def replace_file(path: Path, content: Content) -> None:
+    """Puts something else in the place of a file, which may be a link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if isinstance(content, Path):
+        path.symlink_to(content)
+    elif content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def link_files(source: Path, target: Path, names: Mapping[str, str]) -> Path:
+    """Links files of one folder into another one, under new names (new -> old)."""
+    for new, old in names.items():
+        replace_file(target / new, source / old)
+    return target
+
+
+DIGITS = {
+    **{
+        name: name
+        for name in (
+            *("am/final.mdl", "conf/mfcc.conf", "conf/model.conf"),
+            *("ivector/final.dubm", "ivector/final.ie", "ivector/final.mat", "ivector/global_cmvn.stats"),
+            *("ivector/online_cmvn.conf", "ivector/splice.conf"),
+        )
+    },
+    **{
+        f"graph/{name}": f"graph-digits/{name}"
+        for name in (
+            *("HCLG.fst", "words.txt", "phones.txt"),
+            *("phones/word_boundary.int", "phones/silence.csl"),
+        )
+    },
+}
