@@ -13,8 +13,8 @@ from pykaldi_server.errors import PykaldiServerError
 __all__ = ["content_type_option", "demo_models", "has_demo_models", "plain_errors", "verbose_option"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DEMO_MODEL = CHECKOUT / "models" / "english"
-DEMO_GRAPHS = ("graph", "graph-digits")
+DEMO_MODELS = CHECKOUT / "models"
+DEMOS = ("english:graph", "english:graph-digits", "estonian")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -49,15 +49,15 @@ def _text_of(error: OSError) -> str:
 
 def has_demo_models() -> bool:
     """Whether the package runs from a checkout of the repository, which has the demo models."""
-    return DEMO_MODEL.is_dir()
+    return DEMO_MODELS.is_dir()
 
 
 def demo_models() -> tuple[str, ...]:
-    """The models of the checkout: general English, and digits.
+    """The models of the checkout: general English, English digits, and Estonian numbers and commands.
 
     Raises:
         click.UsageError: the package is installed; the models are not part of it.
     """
     if not has_demo_models():
         raise click.UsageError("name a model; only a checkout of the repository has the demo models")
-    return tuple(f"{DEMO_MODEL}:{graph}" for graph in DEMO_GRAPHS)
+    return tuple(f"{DEMO_MODELS}/{demo}" for demo in DEMOS)
