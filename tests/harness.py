@@ -3,7 +3,7 @@
 import asyncio
 import json
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from pykaldi_server.master.options import MasterOptions
-from pykaldi_server.master.server import Master
+from pykaldi_server.master.server import Endpoint, Master
 
 TIMEOUT_S = 60
 
@@ -105,10 +105,12 @@ class Harness:
         asyncio.run(limited())
 
     @asynccontextmanager
-    async def master(self, default_model: str | None = None, **options: Any) -> AsyncIterator[Master]:
+    async def master(
+        self, default_model: str | None = None, endpoints: Iterable[Endpoint] = (), **options: Any
+    ) -> AsyncIterator[Master]:
         """A master on a free port."""
         settings = {"port": 0, "references": self.directory / "references.jsonl", **options}
-        master = Master(MasterOptions(**settings))
+        master = Master(MasterOptions(**settings), endpoints)
         master.hub.pool.default_model = default_model
         master.start()
         try:

@@ -29,11 +29,11 @@ class WorkerConnection(Protocol):
     def begin(self, request: RequestInfo, position_bytes: int) -> bool:
         """Starts the request; False when the worker turns out to be gone."""
 
-    def send(self, message: str | bytes) -> "asyncio.Future[None] | None":
-        """Sends a message; the result is done when that has been written, None when the worker is gone."""
+    def send(self, message: str | bytes) -> None:
+        """Sends a message; it is dropped when the worker is gone."""
 
     async def read(self) -> str | bytes | None:
-        """The next message; None when the worker has closed or is lost."""
+        """The next event or position; None when the worker has closed or is lost."""
 
     @property
     def is_closed_properly(self) -> bool:

@@ -16,8 +16,8 @@ A request ends in exactly one way: as the worker announces, with an error, or be
 import asyncio
 import logging
 from collections import deque
-from functools import partial
-from typing import NamedTuple, Protocol
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, Protocol
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub, WorkerConnection
@@ -57,7 +57,7 @@ class Sink(Protocol):
     async def deliver(self, event: str) -> None:
         """Passes on an event with status 0, a text of `protocols.gstreamer`; returns when that is written."""
 
-    def consumed(self, position: Position) -> None:
+    async def consumed(self, position: Position) -> None:
         """The worker has processed this much of what was sent. Comes after the events that belong to it."""
 
     async def end(self, end: End) -> None:
@@ -167,16 +167,12 @@ class Relay:
         """Delivers until the end; None when the worker left before it began: another should be found."""
         self._pump()
         while (message := await worker.read()) is not None:
-            if self._unconfirmed is not None:
-                self._unconfirmed = None
             if is_position(message):
-                position = Position.from_text(str(message))
-                self._consumed_bytes = position.num_bytes
-                self._sink.consumed(position)
-                if position.end:
-                    return End(Status.SUCCESS)
-                self._pump()
-            elif (end := await self._deliver(message)) is not None:
+                end = await self._note_position(worker, Position.from_text(str(message)))
+            else:
+                self._unconfirmed = None
+                end = await self._deliver(message)
+            if end is not None:
                 return end
         if worker.is_going_away and self._unconfirmed is not None:
             self._take_back(self._unconfirmed)
@@ -203,10 +199,24 @@ class Relay:
                 return _error_end(event["status"], str(event.get("message", "")))
             if is_final(event):
                 logger.debug("%s: final: %s", self._info.id, transcript_of(event))
+        return await self._until_written(self._sink.deliver(text))
+
+    async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:
+        """Makes room for what waits, and tells the sink; returns how the request ends, if it does."""
+        self._consumed_bytes = position.num_bytes
+        # What a worker that reports no positions has been sent may still wait, but not all of it is kept.
+        if worker.info.reports_positions or position.num_bytes > WINDOW_BYTES:
+            self._unconfirmed = None
+        self._pump()
+        end = await self._until_written(self._sink.consumed(position))
+        return End(Status.SUCCESS) if end is None and position.end else end
+
+    async def _until_written(self, writing: Coroutine[Any, Any, None]) -> End | None:
+        """Waits for the sink, but not for ever; returns how the request ends, if it does."""
         timeout_s = self._hub.options.write_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await self._sink.deliver(text)
+                await writing
         except TimeoutError:
             return End(Status.ABORTED, f"the client has not read its results for {timeout_s:g} s")
         return None
@@ -220,17 +230,9 @@ class Relay:
             self._sent_bytes += num_bytes
             if self._unconfirmed is not None:
                 self._unconfirmed.append(message)
-            written = worker.send(message)
-            if written is not None and not worker.info.reports_positions:
-                written.add_done_callback(partial(self._written, worker, num_bytes))
+            worker.send(message)
         if not self._store.is_full:
             self._room.set()
-
-    def _written(self, worker: WorkerConnection, num_bytes: int, _: "asyncio.Future[None]") -> None:
-        """The connection to a worker that reports no positions has taken a message."""
-        if worker is self._worker and not self.is_over:
-            self._consumed_bytes += num_bytes
-            self._pump()
 
     def _take_back(self, unconfirmed: "deque[str | bytes]") -> None:
         """Makes what a worker got and did nothing with the next to be sent."""

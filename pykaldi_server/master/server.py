@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
@@ -27,7 +27,12 @@ from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.worker_socket import WorkerSocket
 from pykaldi_server.protocols.messages import GOING_AWAY
 
+__all__ = ["Endpoint", "Master", "make_application", "run_master"]
+
 logger = logging.getLogger(__name__)
+
+Endpoint = tuple[str, type[RequestHandler]]
+"""A pattern of paths and the handler that serves them, whose `initialize` takes the hub."""
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
@@ -37,11 +42,17 @@ MAX_SMALL_BODY_BYTES = 1024 * 1024
 SOCKET_BUFFER_BYTES = 128 * 1024
 
 
-def make_application(hub: Hub) -> Application:
-    """All addresses that a master serves."""
+def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Application:
+    """Makes all addresses that a master serves.
+
+    Args:
+        hub: what the handlers share.
+        endpoints: addresses in addition to the master's own, which win over those.
+    """
     shared = {"hub": hub}
     return Application(
         [
+            *((pattern, handler, shared) for pattern, handler in endpoints),
             (r"/client/ws/speech", SpeechSocket, shared),
             (r"/client/ws/status", StatusSocket, shared),
             (r"/worker/ws/speech", WorkerSocket, shared),
@@ -65,11 +76,20 @@ def _log_http(handler: RequestHandler) -> None:
 
 
 class Master:
-    """A master's server, from `start` to `stop`, in the running asyncio loop."""
+    """A master's server, from `start` to `stop`, in the running asyncio loop.
 
-    def __init__(self, options: MasterOptions) -> None:
+    Args:
+        options: settings.
+        endpoints: addresses in addition to the master's own, such as those of another client protocol.
+
+    Raises:
+        ConfigError: an option is invalid.
+    """
+
+    def __init__(self, options: MasterOptions, endpoints: Iterable[Endpoint] = ()) -> None:
         options.validate()
         self.hub = Hub(options)
+        self._endpoints = tuple(endpoints)
         self.port = 0
         self._server: HTTPServer | None = None
 
@@ -108,7 +128,7 @@ class Master:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._server = HTTPServer(
-            make_application(self.hub),
+            make_application(self.hub, self._endpoints),
             max_body_size=MAX_SMALL_BODY_BYTES,
             idle_connection_timeout=IDLE_CONNECTION_S,
             decompress_request=True,

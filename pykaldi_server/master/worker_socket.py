@@ -2,12 +2,19 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.protocols.gstreamer import RequestInfo
-from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION, excerpt
-from pykaldi_server.protocols.worker import WorkerInfo, init_message
+from pykaldi_server.protocols.messages import (
+    GOING_AWAY,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    excerpt,
+    message_bytes,
+)
+from pykaldi_server.protocols.worker import Position, WorkerInfo, init_message
 
 __all__ = ["WorkerSocket"]
 
@@ -18,13 +25,17 @@ MOST_WAITING = 8
 
 
 class WorkerSocket(LiveSocket):
-    """Serves `/worker/ws/speech`: a worker that is free until a relay begins a request with it."""
+    """Serves `/worker/ws/speech`: a worker that is free until a relay begins a request with it.
+
+    A worker that reports no positions counts as having processed what has been written to it.
+    """
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
         self.info = WorkerInfo.from_query(self.request.query)
         self._is_serving = False
         self._is_released = False
+        self._written_bytes = 0
         self._messages: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._has_room = asyncio.Event()
 
@@ -40,12 +51,14 @@ class WorkerSocket(LiveSocket):
         self._is_serving = self.write_soon(init_message(request, self.info, position_bytes)) is not None
         return self._is_serving
 
-    def send(self, message: str | bytes) -> "asyncio.Future[None] | None":
-        """Sends a message; the result is done when that has been written, None when the worker is gone."""
-        return self.write_soon(message)
+    def send(self, message: str | bytes) -> None:
+        """Sends a message; it is dropped when the worker is gone."""
+        written = self.write_soon(message)
+        if written is not None and not self.info.reports_positions:
+            written.add_done_callback(partial(self._written, message_bytes(message)))
 
     async def read(self) -> str | bytes | None:
-        """The next message; None when the worker has closed or is lost."""
+        """The next event or position; None when the worker has closed or is lost."""
         message = await self._messages.get()
         self._has_room.set()
         return message
@@ -80,6 +93,12 @@ class WorkerSocket(LiveSocket):
     def ended(self) -> None:
         self.hub.pool.remove(self)
         self._messages.put_nowait(None)
+
+    def _written(self, num_bytes: int, _: "asyncio.Future[None]") -> None:
+        """The connection to a worker that reports no positions has taken a message."""
+        self._written_bytes += num_bytes
+        if self._is_serving:
+            self._messages.put_nowait(Position(self._written_bytes, 0.0).text())
 
     def _refuse(self, message: str | bytes) -> None:
         """A worker speaks only when it has a request: this is somebody else."""

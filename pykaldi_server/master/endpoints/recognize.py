@@ -111,7 +111,7 @@ class RecognizeHandler(CorsHandler):
     async def deliver(self, event: str) -> None:
         self._result.add(parse_event(event))
 
-    def consumed(self, position: Position) -> None:
+    async def consumed(self, position: Position) -> None:
         """The answer comes at the end, so positions are of no interest."""
 
     async def end(self, end: End) -> None:

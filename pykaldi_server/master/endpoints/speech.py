@@ -57,7 +57,7 @@ class SpeechSocket(LiveSocket):
         except WebSocketClosedError:
             self._end()
 
-    def consumed(self, position: Position) -> None:
+    async def consumed(self, position: Position) -> None:
         """Clients of this protocol hear nothing of positions."""
 
     async def end(self, end: End) -> None:
