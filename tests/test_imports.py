@@ -1,10 +1,12 @@
-"""Imports point down only, see MAY_IMPORT: `cli -> {serve, client, worker, session}`, `serve -> master`, ...
+"""The shape of the package: imports point down only and never in a circle, and no file is too long.
 
-Read from the source, so that imports inside functions and for type checking count, too.
+MAY_IMPORT has the order: `cli -> {serve, client, worker, session}`, `serve -> master`, ... It is all read
+from the source, so imports inside functions and those for type checking count as well.
 """
 
 import ast
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ MAY_IMPORT = {
     "__init__": {*BASE, "session"},
 }
 SERVER_ONLY = {"tornado", "prometheus_client"}
+MAX_LINES = 600
+CODE_FOLDERS = ("pykaldi_server", "tests", "scripts")
+CODE_SUFFIXES = (".py", ".pyi", ".cc", ".h", ".js", ".css")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
@@ -75,3 +80,79 @@ def test_a_relative_import_is_resolved(tmp_path: Path, monkeypatch: pytest.Monke
     module.write_text("from ..master import server\nfrom . import events\n")
     monkeypatch.setattr(f"{__name__}.PACKAGE", package)
     assert list(imported_names(module)) == ["pykaldi_server.master.server", "pykaldi_server.session.events"]
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a module; a package has the name of its folder."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(paths: list[Path]) -> dict[str, set[str]]:
+    """Which modules each module imports; of `from a import b` it is a.b where that is a module, else a.
+
+    That importing a module also runs the packages around it does not count: they do not need it to be done.
+    """
+    names = {module_name(path) for path in paths}
+    graph: dict[str, set[str]] = {}
+    for path in paths:
+        module = module_name(path)
+        graph[module] = set()
+        for imported in imported_names(path):
+            while imported and imported not in names:
+                imported = imported.rpartition(".")[0]
+            graph[module] |= {imported} - {"", module, PACKAGE.name}
+    return graph
+
+
+def shortest_circle(graph: Mapping[str, Set[str]], start: str) -> list[str]:
+    """The shortest way along imports from a module back to itself; empty where there is none."""
+    ways = deque([[start]])
+    seen: set[str] = set()
+    while ways:
+        way = ways.popleft()
+        for target in sorted(graph[way[-1]]):
+            if target == start:
+                return [*way, start]
+            if target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = import_graph(MODULES)
+    circles = [circle for module in sorted(graph) if (circle := shortest_circle(graph, module))]
+    # Each circle once, from its first module on.
+    assert not [" -> ".join(circle) for circle in circles if circle[0] == min(circle)]
+
+
+def test_no_file_is_too_long() -> None:
+    for folder in CODE_FOLDERS:
+        for path in sorted((PACKAGE.parent / folder).rglob("*")):
+            if path.suffix in CODE_SUFFIXES:
+                lines = len(path.read_text(encoding="utf-8").splitlines())
+                assert lines <= MAX_LINES, f"{path}: expected at most {MAX_LINES} lines, found {lines}"
+
+
+def test_circles_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check itself: inside functions, for type checking, relative, and by way of a package."""
+    package = tmp_path / "pykaldi_server"
+    sources = {
+        "__init__.py": "",
+        "a.py": "def f():\n    from pykaldi_server.b import x\n",
+        "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import c\n",
+        "c.py": "import pykaldi_server.a\n",
+        "d.py": "from pykaldi_server import a\nfrom pykaldi_server.e import name\n",
+        "e/__init__.py": "from pykaldi_server.e.f import name\n",
+        "e/f.py": "from pykaldi_server.e import name\n",
+    }
+    for name, text in sources.items():
+        (package / name).parent.mkdir(exist_ok=True, parents=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(f"{__name__}.PACKAGE", package)
+    graph = import_graph([package / name for name in sources])
+    top = package.name
+    assert shortest_circle(graph, f"{top}.a") == [f"{top}.{name}" for name in "abca"]
+    assert shortest_circle(graph, f"{top}.e.f") == [f"{top}.e.f", f"{top}.e", f"{top}.e.f"]
+    assert shortest_circle(graph, f"{top}.d") == []
