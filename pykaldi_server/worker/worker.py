@@ -51,6 +51,7 @@ class Worker:
         self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
         self._draining = asyncio.Event()
         self._master_is_away = False
+        self._has_complained = False
         self._waiting: set[WebSocketClientConnection] = set()
         self._requests: set[WorkerRequest] = set()
         self._calls: dict[object, float] = {}
@@ -148,7 +149,9 @@ class Worker:
             self._explain_close(connection)
             return None
         try:
-            return WorkerRequestInfo.from_init_message(message)
+            info = WorkerRequestInfo.from_init_message(message)
+            self._has_complained = False
+            return info
         except ProtocolError as error:
             self._complain(f"{self._options.url} is not a master's address for workers: {error}")
             return None
@@ -158,9 +161,9 @@ class Worker:
             self._complain(f"{self._options.url} refuses this worker: {connection.close_reason}")
 
     def _complain(self, text: str) -> None:
-        """Logs what keeps all slots from working, once until a master can be used again."""
-        logger.log(logging.DEBUG if self._master_is_away else logging.ERROR, "%s", text)
-        self._master_is_away = True
+        """Logs what keeps all slots from working, once until a request comes."""
+        logger.log(logging.DEBUG if self._has_complained else logging.ERROR, "%s", text)
+        self._has_complained = True
 
     async def _in_thread(self, work: Callable[[Callable[[], None]], T]) -> T:
         """Runs a piece of work in the pool.

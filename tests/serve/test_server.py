@@ -3,66 +3,20 @@
 import asyncio
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serve_process import ENGLISH, PATIENCE_S, REPOSITORY, children, running_serve, wait_for_end
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.serve import supervisor
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-ENGLISH = "models/english:graph-digits"
-PATIENCE_S = 30
 FETCH = "/client/dynamic/recognize"
-
-
-class Serve:
-    """A running `pykaldi-server serve`."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("Serving on "):
-                self.url = line.split()[2].rstrip("/")
-                return
-        raise AssertionError("serve ended before it was ready")
-
-    def children(self) -> list[int]:
-        """The worker processes."""
-        return children(self.process.pid)
-
-
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
-@contextmanager
-def running_serve(directory: Path, *arguments: str) -> Iterator[Serve]:
-    command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", *arguments]
-    references = ["--references", str(directory / "references.jsonl")]
-    process = subprocess.Popen([*command, *references], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    try:
-        yield Serve(process)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def wait_for_end(pid_fd: int) -> None:
-    """Waits until a process that need not be a child of ours has ended."""
-    assert select.select([pid_fd], [], [], PATIENCE_S)[0], "the process is still there"
 
 
 def test_a_server_serves_and_stops(tmp_path: Path, golden: Path) -> None:

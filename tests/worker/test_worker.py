@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK
 
+from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AudioError, DecoderError
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.session import Model
@@ -19,6 +22,7 @@ from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.recognition import status_of
 from pykaldi_server.worker.worker import Worker
 
+MAKE_LONG = Path(__file__).resolve().parents[2] / "scripts" / "make_long_recording.py"
 SHORT = "ps-tidigits-2934z"
 LONG = "ps-librivox-0870"
 FOUR = (SHORT, "ps-cards-002", "ps-librivox-0880", "ps-goforward")
@@ -269,6 +273,125 @@ def test_silence_timeout(harness: Any, english: Model, audio: Any) -> None:
             assert [each["status"] for each in messages] == [1]
 
     harness.run(scenario)
+
+
+def test_silence_timeout_sends_what_was_recognised_first(
+    harness: Any, english: Model, words: Any, audio: Any
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master, silence_timeout_s=0.5):
+            client = await harness.client(master)
+            await client.send(audio(SHORT))  # without EOS: its segment has not ended
+            messages = await client.read_all()
+            assert transcripts(messages).split()[:4] == words[SHORT].split()[:4]
+            assert [each["status"] for each in messages[-2:]] == [0, 1]
+            assert messages[-1]["message"] == "nothing was recognised for 0.5 s"
+
+    harness.run(scenario)
+
+
+def test_silence_timeout_over_http(harness: Any, english: Model, words: Any, audio: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master, silence_timeout_s=0.5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", master.port)
+            data = audio(SHORT)
+            writer.write(b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(data) + 1, data))
+            answer = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+            assert answer["status"] == 1
+            assert answer["hypotheses"][0]["utterance"].split()[:4] == words[SHORT].split()[:4]
+            writer.close()
+            await writer.wait_closed()
+
+    harness.run(scenario)
+
+
+def test_damage_in_the_middle_ends_with_what_was_recognised_before(
+    harness: Any, english: Model, words: Any, audio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that fails: what it can still say comes before the error."""
+
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master):
+            client = await harness.client(master)
+            data = audio(SHORT)
+            await client.send(data)
+            await client.until(lambda each: not each["result"]["final"])
+            with monkeypatch.context() as patch:
+                patch.setattr(AudioDecoder, "decode", broken)
+                await client.send(data)
+                messages = await client.read_all()
+            assert transcripts(messages)
+            assert (messages[-1]["status"], messages[-1]["message"]) == (3, "the stream is damaged here")
+
+    harness.run(scenario)
+
+
+def broken(self: AudioDecoder, data: bytes) -> Any:
+    raise AudioError("the stream is damaged here")
+
+
+def test_requests_that_are_cut_off_end_with_what_was_recognised(
+    harness: Any, english: Model, words: Any, audio: Any
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master) as worker:
+            client = await harness.client(master)
+            await client.send(audio(SHORT))
+            await client.until(lambda each: not each["result"]["final"])
+            worker.drain()
+            worker.cut_off()
+            messages = await client.read_all()
+            assert transcripts(messages)
+            assert (messages[-1]["status"], messages[-1]["message"]) == (2, "the worker is shutting down")
+
+    harness.run(scenario)
+
+
+def test_a_cancel_is_noticed_in_the_middle_of_a_long_message(
+    harness: Any, english: Model, audio: Any, tmp_path: Path
+) -> None:
+    """Ten minutes of Opus are one message; the slot is free long before they would be recognised."""
+    subprocess.run([sys.executable, MAKE_LONG, tmp_path / "long.ogg", "--minutes", "10"], check=True)
+
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master, sessions=1):
+            status = await harness.status(master)
+            gone = await harness.client(master)
+            await gone.send((tmp_path / "long.ogg").read_bytes())
+            await gone.until(lambda each: not each["result"]["final"])
+            gone.vanish()
+            await status.until(lambda each: each["num_requests_processed"] == 1)
+            available = await status.until(lambda each: each["num_workers_available"] == 1)
+            assert available["num_requests_processed"] == 1
+
+            client = await harness.client(master)
+            await client.send(audio(SHORT))
+            await client.send("EOS")
+            assert (await client.read_all())[-1]["status"] == 0
+
+    harness.run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/client/ws/speech", "/client/ws/status"])
+def test_a_worker_at_a_wrong_address_backs_off_and_says_why(
+    harness: Any, english: Model, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with harness.master(idle_s=0.05, wait_s=0) as master:
+            url = master.worker_url.replace("/worker/ws/speech", path)
+            running = asyncio.create_task(Worker(english, WorkerOptions(url=url, sessions=1)).run())
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    with caplog.at_level("ERROR", "pykaldi_server.worker"):
+        harness.run(scenario)
+    assert [record.message.partition(": ")[0].partition(path)[2] for record in caplog.records] == [
+        " is not a master's address for workers"
+    ]
 
 
 def test_the_worker_finds_a_master_that_restarts(harness: Any, english: Model) -> None:
