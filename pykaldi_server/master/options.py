@@ -15,6 +15,12 @@ class MasterOptions:
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
     port: int = option(8888, "port to listen on; 0 picks a free one")
+    vosk_port: int | None = option(
+        None, "port of its own for clients of vosk-server, which use 2700; 0 picks a free one"
+    )
+    vosk_sample_rate_hz: int = option(
+        8000, "sample rate of audio whose Vosk client states none, on that port and on upgrades of /"
+    )
     references: Path = option(Path("references.jsonl"), "file to which users' corrections are appended")
     certfile: Path | None = option(None, "certificate (PEM); with it, the master speaks TLS only")
     keyfile: Path | None = option(None, "private key (PEM) of the certificate")
@@ -37,6 +43,9 @@ class MasterOptions:
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
         check_range(self, "port", 0, 65535)
+        if self.vosk_port is not None:
+            check_range(self, "vosk_port", 0, 65535)
+        check_range(self, "vosk_sample_rate_hz", 1000, 768_000)
         check_positive(
             self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"
         )

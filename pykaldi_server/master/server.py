@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -22,6 +23,7 @@ from pykaldi_server.master.endpoints.status import (
     ReadinessHandler,
     StatusSocket,
 )
+from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.worker_socket import WorkerSocket
@@ -53,6 +55,8 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
     return Application(
         [
             *((pattern, handler, shared) for pattern, handler in endpoints),
+            (r"/vosk", VoskSocket, shared),
+            (UpgradeMatches(r"/"), VoskSocket, _as_vosk_server(hub)),
             (r"/client/ws/speech", SpeechSocket, shared),
             (r"/client/ws/status", StatusSocket, shared),
             (r"/worker/ws/speech", WorkerSocket, shared),
@@ -66,6 +70,15 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
         ],
         log_function=_log_http,
     )
+
+
+def make_vosk_application(hub: Hub) -> Application:
+    """Makes the addresses of a port for Vosk's clients: whatever path they ask for."""
+    return Application([(r".*", VoskSocket, _as_vosk_server(hub))], log_function=_log_http)
+
+
+def _as_vosk_server(hub: Hub) -> dict[str, Any]:
+    return {"hub": hub, "default_rate_hz": hub.options.vosk_sample_rate_hz}
 
 
 def _log_http(handler: RequestHandler) -> None:
@@ -91,19 +104,28 @@ class Master:
         self.hub = Hub(options)
         self._endpoints = tuple(endpoints)
         self.port = 0
-        self._server: HTTPServer | None = None
+        self.vosk_port: int | None = None
+        self._servers: list[HTTPServer] = []
 
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        host = "localhost" if self.hub.options.host in ("", "0.0.0.0", "127.0.0.1") else self._own_host()
-        return f"{'https' if self.hub.options.certfile else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.hub.options.certfile else 'http'}://{self._shown_host()}:{self.port}"
+
+    @property
+    def vosk_url(self) -> str:
+        """Where a Vosk client on this machine finds it: the port of its own, or else the main one."""
+        scheme = "wss" if self.hub.options.certfile else "ws"
+        return f"{scheme}://{self._shown_host()}:{self.vosk_port or self.port}"
 
     @property
     def worker_url(self) -> str:
         """Where a worker on this machine connects."""
         scheme = "wss" if self.hub.options.certfile else "ws"
         return f"{scheme}://{self._own_host()}:{self.port}/worker/ws/speech"
+
+    def _shown_host(self) -> str:
+        return "localhost" if self.hub.options.host in ("", "0.0.0.0", "127.0.0.1") else self._own_host()
 
     def _own_host(self) -> str:
         """The address on which this machine reaches the master, as it is written in a URL."""
@@ -123,20 +145,25 @@ class Master:
         options = self.hub.options
         tls = _tls(options)
         check_writable(options.references)
-        sockets = _listen(options)
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        self._server = HTTPServer(
-            make_application(self.hub, self._endpoints),
+        self.port = self._listen(options.port, make_application(self.hub, self._endpoints), tls)
+        logger.info("listening on %s", self.url)
+        if options.vosk_port is not None:
+            self.vosk_port = self._listen(options.vosk_port, make_vosk_application(self.hub), tls)
+            logger.info("listening for Vosk's clients on %s", self.vosk_url)
+
+    def _listen(self, port: int, application: Application, tls: ssl.SSLContext | None) -> int:
+        """Serves an application; returns the port, which the system picks for port 0."""
+        sockets = _bind(self.hub.options.host, port)
+        server = HTTPServer(
+            application,
             max_body_size=MAX_SMALL_BODY_BYTES,
             idle_connection_timeout=IDLE_CONNECTION_S,
             decompress_request=True,
             ssl_options=tls,
         )
-        self._server.add_sockets(sockets)
-        self.port = sockets[0].getsockname()[1]
-        logger.info("listening on %s", self.url)
+        server.add_sockets(sockets)
+        self._servers.append(server)
+        return int(sockets[0].getsockname()[1])
 
     async def wait_until_ready(self) -> None:
         """Returns when a request could be served."""
@@ -158,10 +185,11 @@ class Master:
     async def stop(self) -> None:
         """Refuses new requests and closes everything."""
         self.hub.pool.accepting = False
-        if self._server is not None:
-            self._server.stop()
-            await self._close_sockets()
-            await self._server.close_all_connections()
+        for server in self._servers:
+            server.stop()
+        await self._close_sockets()
+        for server in self._servers:
+            await server.close_all_connections()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a state of the pool."""
@@ -212,9 +240,13 @@ def _tls(options: MasterOptions) -> ssl.SSLContext | None:
     return context
 
 
-def _listen(options: MasterOptions) -> list[socket.socket]:
+def _bind(host: str, port: int) -> list[socket.socket]:
     try:
-        return bind_sockets(options.port, address=options.host or None)
+        sockets = bind_sockets(port, address=host or None)
     except OSError as error:
-        where = f"{options.host or '(all addresses)'}, port {options.port}"
+        where = f"{host or '(all addresses)'}, port {port}"
         raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+    return sockets

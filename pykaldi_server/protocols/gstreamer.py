@@ -64,6 +64,7 @@ class RequestInfo:
         content_id: what is spoken, as the client says, to match a later reference text.
         model: name of the model that the client asks for; None is the server's default.
         options: options of the session that the client asks for; the worker checks them.
+        at_model_rate: the content type is raw audio of no stated rate, which is that of the model.
         id: unique name of the request, given by the master.
     """
 
@@ -72,7 +73,14 @@ class RequestInfo:
     content_id: str = NO_ID
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    at_model_rate: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def content_type_for(self, model_rate_hz: int) -> str | None:
+        """The content type for a worker whose model has this sample rate."""
+        if not self.at_model_rate:
+            return self.content_type
+        return f"{self.content_type}, rate=(int){model_rate_hz}"
 
     @classmethod
     def from_query(cls, query: str) -> "RequestInfo":

@@ -9,6 +9,7 @@ from pykaldi_server.errors import ProtocolError
 __all__ = [
     "GOING_AWAY",
     "INTERNAL_ERROR",
+    "INVALID_DATA",
     "MESSAGE_TOO_BIG",
     "NORMAL_CLOSURE",
     "POLICY_VIOLATION",
@@ -16,6 +17,7 @@ __all__ = [
     "Message",
     "Status",
     "clean_text",
+    "close_reason",
     "dumps",
     "excerpt",
     "message_bytes",
@@ -28,11 +30,13 @@ Message = dict[str, Any]
 # Close codes: RFC 6455, 7.4.1, and IANA's registry.
 NORMAL_CLOSURE = 1000
 GOING_AWAY = 1001
+INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 
+MAX_CLOSE_REASON_BYTES = 123
 MAX_FIELD_CHARACTERS = 512
 
 
@@ -88,6 +92,11 @@ def excerpt(value: object) -> str:
 def message_bytes(message: str | bytes) -> int:
     """Number of bytes of a WebSocket message."""
     return len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+
+
+def close_reason(text: str) -> str:
+    """Makes a text fit for a close frame, which has room for 123 bytes."""
+    return text.encode()[:MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
 
 
 def clean_text(value: str) -> str:

@@ -53,12 +53,14 @@ class WorkerInfo:
         language: language of the model, as the worker's settings say.
         version: version of its package.
         protocol: version of the protocol that it speaks; 1 is the original's.
+        sample_rate_hz: sample rate of its model.
     """
 
     model: str = ""
     language: str = ""
     version: str = ""
     protocol: int = 1
+    sample_rate_hz: int = 16_000
 
     @property
     def reports_positions(self) -> bool:
@@ -69,12 +71,12 @@ class WorkerInfo:
     def from_query(cls, query: str) -> "WorkerInfo":
         """Reads the query string of the worker WebSocket's address."""
         fields = parse_query(query)
-        protocol = fields.get("protocol", "")
         return cls(
             model=fields.get("model", ""),
             language=fields.get("language", ""),
             version=fields.get("version", ""),
-            protocol=int(protocol) if protocol.isascii() and protocol.isdigit() else 1,
+            protocol=_whole_number(fields.get("protocol"), 1),
+            sample_rate_hz=_whole_number(fields.get("rate"), 16_000),
         )
 
     def url(self, base: str) -> str:
@@ -85,9 +87,14 @@ class WorkerInfo:
             "language": self.language,
             "version": self.version,
             "protocol": str(self.protocol) if self.reports_positions else "",
+            "rate": str(self.sample_rate_hz) if self.reports_positions else "",
         }
         fields = {**dict(parse_qsl(parts.query)), **{name: value for name, value in said.items() if value}}
         return urlunsplit(parts._replace(query=urlencode(fields)))
+
+
+def _whole_number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else default
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,7 @@ def init_message(request: RequestInfo, worker: WorkerInfo, position_bytes: int) 
     """
     message: Message = {
         "id": request.id,
-        "content_type": request.content_type,
+        "content_type": request.content_type_for(worker.sample_rate_hz),
         "user_id": request.user_id,
         "content_id": request.content_id,
     }

@@ -46,7 +46,7 @@ class Worker:
         options.validate()
         self.model = model
         self._options = options
-        info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL)
+        info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
         self._url = info.url(options.url)
         self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
         self._draining = asyncio.Event()

@@ -19,7 +19,7 @@ from pykaldi_server.protocols.worker import (
 )
 
 CAPS = "audio/x-raw, layout=(string)interleaved, rate=(int)16000, format=(string)S16LE, channels=(int)1"
-OURS = WorkerInfo(model="english v2", language="en", version="0.1.0", protocol=2)
+OURS = WorkerInfo(model="english v2", language="en", version="0.1.0", protocol=2, sample_rate_hz=8000)
 
 
 def test_an_init_message_reaches_a_worker_of_the_original_as_it_knows_it() -> None:
@@ -40,6 +40,15 @@ def test_an_init_message_reaches_our_worker_with_everything() -> None:
     info = WorkerRequestInfo.from_init_message(init_message(request, OURS, 1000))
     assert info.request == RequestInfo(CAPS, user_id="anna", content_id="42", id="some-id")
     assert (info.position_bytes, info.options) == (1000, {"num_nbest": 3})
+
+
+def test_raw_audio_of_no_stated_rate_has_that_of_the_model() -> None:
+    request = RequestInfo("audio/x-raw", at_model_rate=True)
+    for worker, content_type in (
+        (OURS, "audio/x-raw, rate=(int)8000"),
+        (WorkerInfo(), "audio/x-raw, rate=(int)16000"),
+    ):
+        assert json.loads(init_message(request, worker, 0))["content_type"] == content_type
 
 
 def test_a_short_init_message_is_enough() -> None:
@@ -85,7 +94,7 @@ def test_worker_query() -> None:
 @given(st.text())
 def test_any_query_is_understood_or_ignored(query: str) -> None:
     WorkerInfo.from_query(query)
-    WorkerInfo.from_query(f"protocol={query}")
+    WorkerInfo.from_query(f"protocol={query}&rate={query}")
 
 
 @given(st.integers(min_value=0), st.floats(min_value=0, allow_infinity=False), st.booleans())

@@ -1,0 +1,141 @@
+"""The WebSocket of vosk-server: see `protocols.vosk`."""
+
+import asyncio
+import logging
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import PathMatches
+from tornado.websocket import WebSocketClosedError
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.live_socket import LiveSocket
+from pykaldi_server.master.relay import End, Relay
+from pykaldi_server.protocols.gstreamer import parse_event, parse_query
+from pykaldi_server.protocols.messages import (
+    INTERNAL_ERROR,
+    INVALID_DATA,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    Status,
+    close_reason,
+)
+from pykaldi_server.protocols.vosk import Configuration, Configure, Dialogue, parse_client_message
+from pykaldi_server.protocols.worker import Position
+
+__all__ = ["UpgradeMatches", "VoskSocket"]
+
+logger = logging.getLogger(__name__)
+
+CLOSE_CODES = {
+    Status.SUCCESS: NORMAL_CLOSURE,
+    Status.NO_SPEECH: POLICY_VIOLATION,
+    Status.AUDIO_CAPTURE: INVALID_DATA,
+    Status.NOT_AVAILABLE: TRY_AGAIN_LATER,
+}
+
+
+class UpgradeMatches(PathMatches):
+    """Matches requests for a WebSocket, and leaves ordinary requests to other handlers of the path."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, object] | None:
+        is_upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
+        return super().match(request) if is_upgrade else None
+
+
+class VoskSocket(LiveSocket):
+    """Serves Vosk's protocol.
+
+    A worker is looked for when the first audio comes: until then the configuration may name a model.
+    """
+
+    def initialize(self, hub: Hub, default_rate_hz: int | None = None) -> None:
+        """Tornado's constructor for handlers.
+
+        Args:
+            hub: what the master's handlers share.
+            default_rate_hz: rate of audio whose client states none; None is that of the model.
+        """
+        super().initialize(hub)
+        self._default_rate_hz = default_rate_hz
+        self._dialogue = Dialogue(Configuration())
+        self._relay: Relay | None = None
+
+    def __str__(self) -> str:
+        return f"Vosk client at {self.request.remote_ip}"
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Accepts what Asterisk asks for."""
+        return "ws" if "ws" in subprotocols else None
+
+    async def opened(self) -> None:
+        try:
+            self._dialogue.receive(Configure(parse_query(self.request.query)))
+        except ProtocolError as error:
+            self._refuse(str(error))
+
+    async def receive(self, message: str | bytes) -> None:
+        if self._dialogue.is_over:
+            return
+        try:
+            parsed = parse_client_message(message)
+            if isinstance(parsed, Configure) and self._dialogue.has_audio:
+                logger.warning("%s: a configuration after the first audio has no effect", self)
+            to_worker = self._dialogue.receive(parsed)
+        except ProtocolError as error:
+            self._refuse(str(error))
+            return
+        for each in to_worker:
+            await self._started_relay().send(each)
+        if self._dialogue.is_over and self._relay is None:
+            await self.end(End(Status.SUCCESS))
+        else:
+            await self._write(self._dialogue.replies())
+
+    async def deliver(self, event: str) -> None:
+        self._dialogue.hear(parse_event(event))
+
+    async def consumed(self, position: Position) -> None:
+        self._dialogue.consumed(position.num_bytes)
+        await self._write(self._dialogue.replies())
+
+    async def end(self, end: End) -> None:
+        is_success = end.status is Status.SUCCESS
+        for reply in self._dialogue.last_replies() if is_success else self._dialogue.unreported():
+            self.write_soon(reply)
+        code = POLICY_VIOLATION if end.is_unknown_model else CLOSE_CODES.get(end.status, INTERNAL_ERROR)
+        self.close(code, close_reason(end.message))
+
+    def ended(self) -> None:
+        if self._relay is not None and not self._relay.is_over:
+            logger.info("%s: left", self)
+            self._relay.cancel()
+
+    def _started_relay(self) -> Relay:
+        if self._relay is None:
+            configuration = self._dialogue.configuration
+            info = configuration.request_info(self._default_rate_hz)
+            logger.info("%s: opened by a %s, %s", info.id, self, configuration)
+            if configuration.phrases:
+                logger.warning(
+                    "%s: phrase_list: this version has no grammars; all words are allowed", info.id
+                )
+            self._relay = Relay(self.hub, info, self, position_bytes=0)
+            self._relay.start()
+        return self._relay
+
+    def _refuse(self, reason: str) -> None:
+        """Closes the connection of a client that sends what it should not."""
+        logger.warning("%s: closed: %s", self, reason)
+        self._dialogue.is_over = True
+        if self._relay is not None:
+            self._relay.cancel()
+        self.close(INVALID_DATA, close_reason(reason))
+
+    async def _write(self, replies: list[str]) -> None:
+        """Sends replies and waits until they are written; their order is that of the calls."""
+        try:
+            await asyncio.gather(*[self.write_message(reply) for reply in replies])
+        except WebSocketClosedError:
+            self._end()
