@@ -6,6 +6,7 @@ until it needs more bytes, hands back the audio, and waits. Nothing runs ahead, 
 piece of input and about `_HANDOVER_SAMPLES` of output, and the result does not depend on timing.
 """
 
+import contextvars
 import io
 import tempfile
 import threading
@@ -36,7 +37,10 @@ class StreamingContainer:
         self._turns = _Turns()
         # The thread must not refer to this object, or it would never be garbage.
         self._thread = threading.Thread(
-            target=_decode, args=(self._turns, container, self._progress), name="audio-decoder", daemon=True
+            target=contextvars.copy_context().run,  # log lines have the id of the request
+            args=(_decode, self._turns, container, self._progress),
+            name="audio-decoder",
+            daemon=True,
         )
         self._thread.start()
         self._cancel = weakref.finalize(self, self._turns.requests.put, None)

@@ -6,6 +6,7 @@ always read: the master keeps only so much on the way as the worker's positions 
 """
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable
@@ -112,7 +113,7 @@ class Worker:
             request = WorkerRequest(connection, info, self.model, self._in_thread, silence_timeout_s)
             self._requests.add(request)
             try:
-                await request.run()
+                await asyncio.create_task(request.run(), name=f"request {info.request.id}")
             finally:
                 self._requests.discard(request)
             return True
@@ -177,7 +178,8 @@ class Worker:
             self._calls[call] = time.monotonic()
 
         progress()
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work, progress)
+        context = contextvars.copy_context()  # log lines have the request's id
+        running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work, progress)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:

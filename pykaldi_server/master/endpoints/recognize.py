@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -56,6 +57,7 @@ class RecognizeHandler(CorsHandler):
         self.info = RequestInfo()
         self._relay: Relay | None = None
         self._result = HttpResult(self.info.id)
+        self._num_bytes = 0
         self._early_end: End | None = None  # why the server itself has ended the upload
         self._is_answered = asyncio.Event()
         self._body_has_come = asyncio.Event()
@@ -65,8 +67,11 @@ class RecognizeHandler(CorsHandler):
     def prepare(self) -> None:
         if self.request.method == "OPTIONS":
             return
-        connection = cast(HTTP1Connection, self.request.connection)
-        connection.set_max_body_size(self.hub.options.max_upload_bytes)
+        # Tornado would break a connection off in the middle of a body that is too large, without an answer.
+        cast(HTTP1Connection, self.request.connection).set_max_body_size(sys.maxsize)
+        if int(self.request.headers.get("Content-Length") or 0) > self.hub.options.max_upload_bytes:
+            self._refuse_size()
+            return
         encoding = self.request.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":  # Tornado has undone gzip and removed the header
             self._refuse(415, f"Content-Encoding: expected gzip or none, found {encoding!r}")
@@ -92,6 +97,11 @@ class RecognizeHandler(CorsHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Passes a piece of the body on; the rest of the body of a request that has failed is dropped."""
+        self._num_bytes += len(chunk)
+        if self._num_bytes > self.hub.options.max_upload_bytes and self._relay is not None:
+            self._relay.cancel()
+            self._relay = None
+            self._refuse_size()
         if self._relay is not None and self._liveness is not None:
             with self._liveness.not_reading():
                 await self._relay.send(chunk)
@@ -140,6 +150,9 @@ class RecognizeHandler(CorsHandler):
         idle_s = self.hub.options.upload_idle_s
         self._early_end = End(Status.ABORTED, f"the upload stood still for {idle_s:g} s")
         self._answering = asyncio.ensure_future(self._relay.send(EOS))
+
+    def _refuse_size(self) -> None:
+        self._refuse(413, f"expected at most {self.hub.options.max_upload_bytes} bytes of audio, found more")
 
     def _refuse(self, code: int, text: str) -> None:
         """Answers without a relay once the body has come."""
