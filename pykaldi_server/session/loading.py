@@ -9,13 +9,14 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
-from pykaldi_server.kaldi.lat.align import WordBoundaryInfo, WordBoundaryInfoNewOpts
+from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
 from pykaldi_server.session.formats.directories import read_directory
 from pykaldi_server.session.formats.gstreamer_yaml import read_gstreamer_yaml
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.graph import load_graph
 from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.rescoring import Rescorer
+from pykaldi_server.session.word_alignment import read_word_aligner
 
 __all__ = ["load_parts", "packaged_model", "read_source", "split_model_name"]
 
@@ -29,7 +30,8 @@ def load_parts(path: str | Path, overrides: Mapping[str, str]) -> ModelParts:
     start = time.perf_counter()
     source = read_source(path, dict(overrides))
     acoustics = source.acoustics
-    graph, words = _load_graph(source)
+    graph, words = load_graph(source.graph, source.words)
+    labels = _check_graph(source, graph, words)
     parts = ModelParts(
         name=source.name,
         options=source.session,
@@ -37,11 +39,13 @@ def load_parts(path: str | Path, overrides: Mapping[str, str]) -> ModelParts:
         graph=graph,
         graph_path=source.graph,
         words=words,
-        phones=SymbolTable.read_text(str(source.phones)) if source.phones else None,
+        phones=_read_phones(source),
         endpoint_rules=source.endpoint,
         endpoint=acoustics.make_endpoint(source.endpoint) if source.session.do_endpointing else None,
-        word_boundary=_read_word_boundary(source),
-        rescorer=Rescorer.read(source.rescoring) if source.rescoring else None,
+        word_aligner=read_word_aligner(
+            source.word_boundary, source.align_lexicon, labels, acoustics.transition_model
+        ),
+        rescorer=Rescorer.read(source.rescoring, labels, words) if source.rescoring else None,
     )
     logger.info("model %s loaded in %.1f s", parts.name, time.perf_counter() - start)
     return parts
@@ -87,18 +91,18 @@ def packaged_model(name: str) -> Path | None:
     return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
 
 
-def _load_graph(source: ModelSource) -> tuple[DecodingGraph, SymbolTable]:
-    graph, words = load_graph(source.graph, source.words)
-    transition_ids = source.acoustics.transition_model.num_transition_ids()
-    if graph.max_input_label() > transition_ids:
-        raise ConfigError(
-            f"{source.graph}: expected transition-ids up to {transition_ids}, found "
-            f"{graph.max_input_label()}; the graph belongs to another model"
-        )
-    return graph, words
+def _check_graph(source: ModelSource, graph: DecodingGraph, words: SymbolTable) -> list[int]:
+    """Checks that a graph, its table of words and the model belong together; returns its output labels."""
+    check_graph(source.graph, graph, source.acoustics.transition_model)
+    labels = graph.output_labels()
+    is_embedded = graph.output_symbols() is not None
+    check_words(source.graph, labels, words, None if is_embedded else source.words)
+    return labels
 
 
-def _read_word_boundary(source: ModelSource) -> WordBoundaryInfo | None:
-    if source.word_boundary is None:
+def _read_phones(source: ModelSource) -> SymbolTable | None:
+    if source.phones is None:
         return None
-    return WordBoundaryInfo.from_file(WordBoundaryInfoNewOpts(), source.word_boundary)
+    phones = SymbolTable.read_text(str(source.phones))
+    check_phones(source.phones, phones, source.acoustics.transition_model)
+    return phones

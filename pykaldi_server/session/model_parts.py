@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from pykaldi_server.kaldi._core import TransitionInformation
     from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
-    from pykaldi_server.kaldi.lat.align import WordBoundaryInfo
     from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
     from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint
     from pykaldi_server.session.options import SessionOptions
     from pykaldi_server.session.rescoring import Rescorer
+    from pykaldi_server.session.word_alignment import WordAligner
 
 __all__ = ["ModelParts"]
 
@@ -37,7 +37,7 @@ class ModelParts:
         phones: symbols of the phones; None for a model without such a table.
         endpoint_rules: when segments end, if endpointing is on and the model has no rule of its own.
         endpoint: what ends segments; None when endpointing is off.
-        word_boundary: which phones begin and end words; None where the model does not say.
+        word_aligner: finds words in time; None where the model does not say which phones a word has.
         rescorer: replaces the graph's language model in final lattices; None without a larger one.
     """
 
@@ -50,7 +50,7 @@ class ModelParts:
     phones: SymbolTable | None
     endpoint_rules: OnlineEndpointConfig
     endpoint: Endpoint | None
-    word_boundary: WordBoundaryInfo | None
+    word_aligner: WordAligner | None
     rescorer: Rescorer | None
 
     @property

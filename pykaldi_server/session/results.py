@@ -16,7 +16,6 @@ from pykaldi_server.kaldi.lat.align import (
     PhoneAlignLatticeOptions,
     phone_align_lattice,
     phone_alignment,
-    word_align_lattice,
 )
 from pykaldi_server.kaldi.lat.functions import get_linear_symbol_sequence, nbest
 from pykaldi_server.kaldi.lat.sausages import MinimumBayesRisk, MinimumBayesRiskOptions
@@ -93,9 +92,9 @@ class ResultMaker:
 
     def _align(self, lattice: CompactLatticeVectorFst) -> tuple[CompactLatticeVectorFst, bool]:
         """Aligns a lattice with words if possible; returns whether its times are those of words."""
-        if self._parts.word_boundary is None:
+        if self._parts.word_aligner is None:
             return lattice, False
-        complete, aligned = word_align_lattice(lattice, self._parts.transitions, self._parts.word_boundary)
+        complete, aligned = self._parts.word_aligner.align(lattice, self._parts.transitions)
         if aligned.num_states() == 0:
             logger.warning("a lattice could not be aligned with words; its result has no times")
             return lattice, False

@@ -43,6 +43,7 @@ void BindConstArpaLm(py::module_ &m) {
       .def("get_bos_symbol", &ConstArpaLm::BosSymbol, "The word for the beginning of a sentence.")
       .def("get_eos_symbol", &ConstArpaLm::EosSymbol, "The word for the end of a sentence.")
       .def("get_unk_symbol", &ConstArpaLm::UnkSymbol, "The unknown word; -1 when there is none.")
+      .def("num_words", &ConstArpaLm::NumWords, "The highest word plus one.")
       .def("get_ngram_order", &ConstArpaLm::NgramOrder)
       .def("write_arpa", [](const ConstArpaLm &lm, const std::string &path) {
         std::ofstream out(path, std::ios::binary);

@@ -9,6 +9,7 @@ Words are found by the position of phones in their words (``word_boundary.int``)
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
@@ -21,7 +22,7 @@ from pykaldi_server.kaldi._core import (
 )
 from pykaldi_server.kaldi.hmm.transition_model import TransitionModel
 from pykaldi_server.kaldi.lat.functions import transition_information
-from pykaldi_server.kaldi.util.files import load_text
+from pykaldi_server.kaldi.util.files import load_bytes
 from pykaldi_server.kaldi.util.options import Options, option
 from pykaldi_server.kaldi.util.text_utils import INT32_MAX
 
@@ -80,24 +81,36 @@ class WordBoundaryInfo(_core.WordBoundaryInfo):
 
     @classmethod
     def from_file(cls, opts: WordBoundaryInfoNewOpts, path: str | os.PathLike[str]) -> "WordBoundaryInfo":
-        """Reads ``word_boundary.int``: a phone and one of nonword, begin, end, internal, singleton a line.
+        """Reads ``word_boundary.int``; raises as `read_word_boundary`."""
+        return cls.from_types(opts, read_word_boundary(path))
 
-        Raises:
-            FileNotFoundError: there is no such file.
-            ModelFormatError: a line is something else; names the line.
-        """
+    @classmethod
+    def from_types(cls, opts: WordBoundaryInfoNewOpts, phone_to_type: Sequence[int]) -> "WordBoundaryInfo":
+        """Takes the positions of phones as `read_word_boundary` gives them."""
         opts.validate()
-        types: dict[int, int] = {}
-        for number, fields in _read_fields(path):
-            if len(fields) != 2 or not _is_phone(fields[0]) or fields[1] not in _PHONE_TYPES:
-                raise _line_error(path, number, "a phone and its position (begin, end, ...)", fields)
-            types[int(fields[0])] = _PHONE_TYPES[fields[1]]
-        phone_to_type = [types.get(phone, 0) for phone in range(max(types, default=0) + 1)]
         return cls(phone_to_type, opts.silence_label, opts.partial_word_label, opts.reorder)
 
 
+def read_word_boundary(path: str | os.PathLike[str]) -> list[int]:
+    """Reads ``word_boundary.int``: on each line a phone and one of nonword, begin, end, internal, singleton.
+
+    Returns:
+        The type of each phone, by phone, as the core numbers them; 0 for those that are not in the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFormatError: a line is something else; names the line.
+    """
+    types: dict[int, int] = {}
+    for number, fields in _read_fields(path):
+        if len(fields) != 2 or not _is_phone(fields[0]) or fields[1] not in _PHONE_TYPES:
+            raise _line_error(path, number, "a phone and its position (begin, end, ...)", fields)
+        types[int(fields[0])] = _PHONE_TYPES[fields[1]]
+    return [types.get(phone, 0) for phone in range(max(types, default=0) + 1)]
+
+
 def read_lexicon_for_word_align(path: str | os.PathLike[str]) -> list[list[int]]:
-    """Reads ``align_lexicon.int``: the word in the lattice, the word to put out, and phones a line.
+    """Reads ``align_lexicon.int``: on each line the word in the lattice, the word to put out, and phones.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -207,7 +220,11 @@ def phone_alignment(
 
 
 def _read_fields(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
-    lines = ((number, line.split()) for number, line in enumerate(load_text(path).split("\n"), 1))
+    try:
+        text = bytes(load_bytes(path)).decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"{os.fspath(path)}: expected numbers in text form, found {error}") from error
+    lines = ((number, line.split()) for number, line in enumerate(text.split("\n"), 1))
     return [(number, fields) for number, fields in lines if fields]
 
 

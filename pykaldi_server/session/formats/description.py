@@ -17,6 +17,7 @@ from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 from pykaldi_server.session.acoustics.stream import Acoustics
 from pykaldi_server.session.graph import describe_graph
 from pykaldi_server.session.model import Model
+from pykaldi_server.session.word_alignment import LexiconAligner
 
 Line = tuple[str, str]
 """What a fact is about, and the fact."""
@@ -48,7 +49,7 @@ def describe_model(model: Model) -> Iterator[Line]:
     yield "graph", describe_graph(model.graph)
     yield "words", f"{model.words.num_symbols():,} symbols"
     yield "phones", "no table" if model.phones is None else f"{model.phones.num_symbols():,} symbols"
-    yield "word times", "no (no word_boundary.int)" if model.word_boundary is None else "yes"
+    yield "word times", _word_times(model)
     yield "rescoring", "no" if model.rescorer is None else "yes"
     yield "endpoints", "no" if model.endpoint is None else "yes"
 
@@ -175,6 +176,12 @@ _KINDS: dict[str, Callable[[KaldiReader], Iterator[Line]]] = {
     "<DiagGMM>": _mixture,
     "<IvectorExtractor>": _ivector_extractor,
 }
+
+
+def _word_times(model: Model) -> str:
+    if model.word_aligner is None:
+        return "no (there is neither word_boundary.int nor align_lexicon.int)"
+    return "by a lexicon" if isinstance(model.word_aligner, LexiconAligner) else "by the positions of phones"
 
 
 def _kind_of_features(acoustics: Nnet3Acoustics | Nnet2Acoustics) -> str:

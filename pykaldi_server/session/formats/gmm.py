@@ -19,9 +19,12 @@ from pykaldi_server.kaldi.online2.feature_pipeline import (
 from pykaldi_server.kaldi.online2.gmm_models import OnlineGmmDecodingConfig, OnlineGmmDecodingModels
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
 from pykaldi_server.session.acoustics.gmm import GmmAcoustics
+from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.formats.graph_files import find_graph, model_name
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.options import SessionOptions
+
+__all__ = ["is_gmm_layout", "read_gmm_layout"]
 
 _CONFIG = Path("conf") / "online_decoding.conf"
 
@@ -81,14 +84,29 @@ def read_gmm_layout(directory: Path, graph: str | None, overrides: Mapping[str, 
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
     parser.validate(directory / _CONFIG)
+    models = OnlineGmmDecodingModels(options.decoding)
+    _check_silence(directory, options, parser.places, models)
     features = OnlineFeaturePipelineInfo.from_config(options.features, directory)
     return ModelSource(
         name=model_name(directory, files),
-        acoustics=GmmAcoustics(OnlineGmmDecodingModels(options.decoding), features, options.decoding),
+        acoustics=GmmAcoustics(models, features, options.decoding),
         graph=files.graph,
         words=files.words,
         phones=files.phones,
         word_boundary=files.word_boundary,
+        align_lexicon=files.align_lexicon,
         session=options.session,
         endpoint=options.endpoint,
     )
+
+
+def _check_silence(
+    directory: Path, options: GmmOptions, places: Mapping[str, str], models: OnlineGmmDecodingModels
+) -> None:
+    """Checks the silence phones of endpoints, and those of the estimation of transforms."""
+    for name, phones, are_needed in (
+        ("endpoint.silence-phones", options.endpoint.silence_phones, options.session.do_endpointing),
+        ("silence-phones", options.decoding.silence_phones, False),
+    ):
+        place = f"{places.get(name, directory / _CONFIG)}: --{name}"
+        check_silence_phones(place, phones, models.get_transition_model(), are_needed=are_needed)

@@ -19,6 +19,7 @@ class GraphFiles:
     words: Path | None
     phones: Path | None
     word_boundary: Path | None
+    align_lexicon: Path | None
 
 
 def find_graph(directory: Path, name: str | None) -> GraphFiles:
@@ -43,6 +44,7 @@ def find_graph(directory: Path, name: str | None) -> GraphFiles:
             directory / DEFAULT_GRAPH / "phones" / "word_boundary.int",
             directory / "word_boundary.int",
         ),
+        align_lexicon=optional(folder / "phones" / "align_lexicon.int", directory / "align_lexicon.int"),
     )
 
 

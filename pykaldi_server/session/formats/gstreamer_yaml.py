@@ -149,10 +149,10 @@ def _read_network(path: Path, properties: Mapping[str, str]) -> ModelSource:
     """A model for the plugin kaldinnet2onlinedecoder."""
     options = _plugin_defaults()
     model_dir = _directory_of_model(path, properties)
-    given = _set_properties(path, properties, options, model_dir)
+    places = _set_properties(path, properties, options, model_dir)
     _require(path, options.files)
     features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
-    acoustics = load_network(Path(options.files.model), features, options.network, given)
+    acoustics = load_network(Path(options.files.model), features, options.network, places)
     return _source(path, options.files, acoustics, options.network.session, options.network.endpoint)
 
 
@@ -184,6 +184,7 @@ def _source(
         words=Path(files.word_syms),
         phones=Path(files.phone_syms) if files.phone_syms else None,
         word_boundary=Path(files.word_boundary_file) if files.word_boundary_file else None,
+        align_lexicon=None,
         session=session,
         endpoint=endpoint,
         rescoring=_rescoring(path, files),
@@ -198,8 +199,8 @@ def _rescoring(path: Path, files: _PluginFiles) -> RescoringFiles | None:
 
 def _set_properties(
     path: Path, properties: Mapping[str, str], options: Options, model_dir: Path | None
-) -> set[str]:
-    """Sets options from properties in any spelling; returns the names of those that were given."""
+) -> Mapping[str, str]:
+    """Sets options from properties in any spelling; returns where each was set (name -> place)."""
     parser = ParseOptions()
     parser.register(options)
     spellings = _spellings(parser)
@@ -215,7 +216,7 @@ def _set_properties(
             hint = f"; the nearest known one is {near[0]!r}" if near else ""
             logger.warning("%s: unknown property%s", place, hint)
     parser.validate(path)
-    return parser.given
+    return parser.places
 
 
 def _spelling(name: str) -> str:

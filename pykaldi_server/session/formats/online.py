@@ -77,11 +77,12 @@ def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[st
     features = OnlineNnetFeaturePipelineInfo.from_config(options.features, directory)
     return ModelSource(
         name=model_name(directory, files),
-        acoustics=load_network(acoustic_model, features, options.network, parser.given),
+        acoustics=load_network(acoustic_model, features, options.network, parser.places),
         graph=files.graph,
         words=files.words,
         phones=files.phones,
         word_boundary=files.word_boundary,
+        align_lexicon=files.align_lexicon,
         session=options.network.session,
         endpoint=options.network.endpoint,
     )

@@ -1,7 +1,7 @@
 """What every way to describe a model leads to: its parts, and how it is decoded."""
 
 import logging
-from collections.abc import Set
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,19 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
 from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 from pykaldi_server.session.acoustics.stream import Acoustics
+from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
 from pykaldi_server.session.rescoring import RescoringFiles
+
+__all__ = ["ModelSource", "load_network"]
 
 logger = logging.getLogger(__name__)
 
 _CHAIN_SUBSAMPLING_FACTOR = 3
 _NNET3_TOKEN = "<Nnet3>"
 _NNET2_TOKEN = "<Nnet>"
+_ENDPOINT_PHONES = "endpoint.silence-phones"
+_WEIGHTED_PHONES = "ivector-silence-weighting.silence-phones"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class ModelSource:
         words: table of the graph's output symbols, if it is a file of its own.
         phones: table of phones, if there is one.
         word_boundary: which phones begin and end words, if known.
+        align_lexicon: which phones words have, if known; for models without a word-boundary file.
         session: options of sessions.
         endpoint: when segments end.
         rescoring: language models for final lattices, if there are any.
@@ -47,21 +53,22 @@ class ModelSource:
     words: Path | None
     phones: Path | None
     word_boundary: Path | None
+    align_lexicon: Path | None
     session: SessionOptions
     endpoint: OnlineEndpointConfig
     rescoring: RescoringFiles | None = None
 
 
 def load_network(
-    path: Path, features: OnlineNnetFeaturePipelineInfo, options: NetworkOptions, given: Set[str]
+    path: Path, features: OnlineNnetFeaturePipelineInfo, options: NetworkOptions, places: Mapping[str, str]
 ) -> Nnet3Acoustics | Nnet2Acoustics:
     """Loads a neural network, nnet3 or nnet2.
 
     Args:
         path: ``final.mdl``.
         features: its features; their history is bounded here, because sessions may last for hours.
-        options: how it is decoded. For a chain model, what ``given`` leaves open is set.
-        given: names of the options that the model's description sets itself.
+        options: how it is decoded. For a chain model, what ``places`` leaves open is set.
+        places: where the model's description sets options itself (name -> place).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,6 +77,7 @@ def load_network(
     """
     reader = KaldiReader.open(path)
     transition_model = TransitionModel.read(reader)
+    _check_silence(path, transition_model, features, options, places)
     features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
     kind = reader.peek_token()
     if kind == _NNET2_TOKEN:
@@ -78,7 +86,7 @@ def load_network(
         raise reader.error(f"a neural network ({_NNET3_TOKEN} or {_NNET2_TOKEN})", repr(kind))
     acoustic_model = AmNnetSimple.read(reader)
     if not transition_model.topology.is_hmm():
-        _complete_chain_options(path, options, given)
+        _complete_chain_options(path, options, places)
     acoustics = Nnet3Acoustics(transition_model, acoustic_model, features, options)
     pdfs = transition_model.num_pdfs()
     if acoustics.network.output_dim != pdfs:
@@ -89,7 +97,24 @@ def load_network(
     return acoustics
 
 
-def _complete_chain_options(path: Path, options: NetworkOptions, given: Set[str]) -> None:
+def _check_silence(
+    path: Path,
+    transition_model: TransitionModel,
+    features: OnlineNnetFeaturePipelineInfo,
+    options: NetworkOptions,
+    places: Mapping[str, str],
+) -> None:
+    """Checks the silence phones of endpoints, and those of i-vectors where they are others."""
+    ends, weighted = options.endpoint.silence_phones, features.silence_weighting_config.silence_phones_str
+    if options.session.do_endpointing and ends:
+        place = f"{places.get(_ENDPOINT_PHONES, path)}: --{_ENDPOINT_PHONES}"
+        check_silence_phones(place, ends, transition_model, are_needed=True)
+    if weighted != ends:
+        place = f"{places.get(_WEIGHTED_PHONES, path)}: --{_WEIGHTED_PHONES}"
+        check_silence_phones(place, weighted, transition_model, are_needed=False)
+
+
+def _complete_chain_options(path: Path, options: NetworkOptions, given: Collection[str]) -> None:
     """Sets what the description leaves open and a chain model needs; warns of what cannot be right."""
     for name, field, right in (
         ("acoustic-scale", "acoustic_scale", 1.0),

@@ -108,14 +108,15 @@ def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str,
     """
     acoustic_model = first_of(directory, "an acoustic model", "am/final.mdl", "final.mdl")
     files = find_graph(directory, graph)
-    options, given = _read_options(directory, overrides)
+    options, places = _read_options(directory, overrides)
     return ModelSource(
         name=model_name(directory, files),
-        acoustics=load_network(acoustic_model, _read_features(directory, options), options, given),
+        acoustics=load_network(acoustic_model, _read_features(directory, options), options, places),
         graph=files.graph,
         words=files.words,
         phones=files.phones,
         word_boundary=files.word_boundary,
+        align_lexicon=files.align_lexicon,
         session=options.session,
         endpoint=options.endpoint,
         rescoring=_find_rescoring(directory) if files.directory in _usual_graphs(directory) else None,
@@ -143,7 +144,7 @@ def _find_rescoring(directory: Path) -> RescoringFiles | None:
     return RescoringFiles(old_lm, new_lm)
 
 
-def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[NetworkOptions, frozenset[str]]:
+def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[NetworkOptions, Mapping[str, str]]:
     options = NetworkOptions()
     parser = ParseOptions()
     parser.register(options)
@@ -156,7 +157,7 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Networ
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
     parser.validate(config if config.exists() else directory)
-    return options, frozenset(parser.given)
+    return options, parser.places
 
 
 def _read_features(directory: Path, options: NetworkOptions) -> OnlineNnetFeaturePipelineInfo:

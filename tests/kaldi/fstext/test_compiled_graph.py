@@ -105,6 +105,8 @@ def test_large_labels_and_many_arcs(tmp_path: Path) -> None:
     graph = compiled(folder)
     assert graph.max_input_label() == LABELS[-1] + 19
     fst = graph.to_const()
+    assert graph.output_labels() == fst.output_labels()
+    assert graph.output_labels()
     reader = read_lookahead_graph(folder).reader()
     number = {reader.start(): fst.start()}
     open_states = [reader.start()]
@@ -242,6 +244,16 @@ def english(models: Path, tmp_path_factory: pytest.TempPathFactory) -> CompiledG
     out = tmp_path_factory.mktemp("compiled") / "english.graph"
     compile_graph(models / "english" / "graph", out)
     return CompiledGraph.read(str(out))
+
+
+def test_words_of_general_english(english: CompiledGraph, models: Path) -> None:
+    """Not every word of the language model has to be in the graph."""
+    grammar = read_lookahead_graph(models / "english" / "graph").output_labels()
+    assert set(english.output_labels()) <= set(grammar)
+    assert len(english.output_labels()) > 20_000
+    symbols = english.output_symbols()
+    assert symbols is not None
+    assert all(symbols.member_index(label) for label in grammar)
 
 
 def test_general_english(english: CompiledGraph, golden: Path, models: Path) -> None:

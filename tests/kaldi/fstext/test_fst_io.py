@@ -92,6 +92,14 @@ def test_epsilons_and_arcs_are_counted() -> None:
     assert SMALL.max_output_label() == 5
 
 
+@pytest.mark.parametrize(
+    "labels", [[], [0], [3, 0, 1, 3], [2**31 - 1, 7, 2**26, 2**26 - 1, 2**26 + 5], list(range(200, 0, -1))]
+)
+def test_output_labels(labels: list[int]) -> None:
+    fst = build([(0.0, [(1, label, 0.0, 0) for label in labels])])
+    assert fst.output_labels() == sorted(set(labels) - {0})
+
+
 def test_const_and_vector_fsts_convert(tmp_path: Path) -> None:
     assert contents(StdVectorFst(SMALL)) == contents(SMALL)
     assert contents(StdConstFst(StdVectorFst(SMALL))) == contents(SMALL)
