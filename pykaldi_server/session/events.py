@@ -1,41 +1,55 @@
-"""What a session tells: partial results, final results and the adaptation state.
+"""What a session returns: partial results, final results and the adaptation state.
 
-All times are seconds of audio. Start times in alignments count from the start of the segment.
+All times are seconds of audio. Those of a `Hypothesis` count from the start of its segment, as in the
+protocol of kaldi-gstreamer-server; those of `Partial.words` and `Final.words` from the start of the stream.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+__all__ = ["AdaptationState", "AlignedPhone", "AlignedWord", "Event", "Final", "Hypothesis", "Partial"]
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedWord:
-    """One word of a final result."""
+    """A word with its place and the probability, 0..1, that it was said there."""
 
     word: str
     start_s: float
     length_s: float
     confidence: float
 
+    @property
+    def end_s(self) -> float:
+        """Where the word ends."""
+        return self.start_s + self.length_s
+
 
 @dataclass(frozen=True, slots=True)
 class AlignedPhone:
-    """One phone of a final result."""
+    """A phone with its place and the probability, 0..1, that it was said there."""
 
     phone: str
     start_s: float
     length_s: float
     confidence: float
 
+    @property
+    def end_s(self) -> float:
+        """Where the phone ends."""
+        return self.start_s + self.length_s
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One reading of a segment, the best one first in `Final.hypotheses`.
+    """One reading of a segment.
 
     Attributes:
         transcript: the words, joined by single spaces.
-        likelihood: the negated cost (graph plus scaled acoustic cost); only differences mean something.
-        confidence: mean of the word confidences, 0..1; None where word confidences are not computed.
-        words: times and confidences of the words; empty where the model has no word boundaries.
-        phones: times of the phones; empty unless the configuration asks for them.
+        likelihood: the negated cost (graph plus scaled acoustic cost); only differences have a meaning.
+        confidence: mean of the word confidences, 0..1; None if word confidences are not computed.
+        words: times, from the start of the segment, and confidences of the words; empty if the model has no
+            word boundaries or the options turn them off.
+        phones: the same for phones; empty unless the options ask for them.
     """
 
     transcript: str
@@ -47,10 +61,18 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The best reading of the segment so far; it may still change."""
+    """The best reading of the current segment so far; it may still change.
+
+    Attributes:
+        segment: number of the segment, the one that its final result will have.
+        transcript: the words, joined by single spaces; empty while nothing has been recognised.
+        words: times, from the start of the stream, and confidences of the words, if the option
+            ``partial-words`` asks for them and the model has word boundaries.
+    """
 
     segment: int
     transcript: str
+    words: tuple[AlignedWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,7 @@ class Final:
         start_s: where the segment starts in the stream.
         length_s: how long it is.
         total_length_s: length of the stream up to the end of this segment.
-        hypotheses: at least one, the best first.
+        hypotheses: at least one, the best one first.
     """
 
     segment: int
@@ -71,12 +93,38 @@ class Final:
     total_length_s: float
     hypotheses: tuple[Hypothesis, ...]
 
+    @property
+    def transcript(self) -> str:
+        """The words of the best hypothesis."""
+        return self.hypotheses[0].transcript
+
+    @property
+    def confidence(self) -> float | None:
+        """The confidence of the best hypothesis."""
+        return self.hypotheses[0].confidence
+
+    @property
+    def words(self) -> tuple[AlignedWord, ...]:
+        """The words of the best hypothesis, with times from the start of the stream."""
+        return shifted(self.hypotheses[0].words, self.start_s)
+
+    @property
+    def end_s(self) -> float:
+        """Where the segment ends in the stream."""
+        return self.total_length_s
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptationState:
-    """What the model has learned about the speaker, in Kaldi's text form, to start a later session with."""
+    """What the model has learned about the speaker, in Kaldi's text form, for a later session."""
 
     value: str
 
 
 Event = Partial | Final | AdaptationState
+"""What the methods of a session return."""
+
+
+def shifted(words: tuple[AlignedWord, ...], by_s: float) -> tuple[AlignedWord, ...]:
+    """Returns words at later times."""
+    return tuple(replace(word, start_s=word.start_s + by_s) for word in words)

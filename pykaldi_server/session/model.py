@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Self
 from pykaldi_server.session.model_parts import ModelParts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from pykaldi_server.session.request_options import RequestOptions
     from pykaldi_server.session.session import Session
 
 __all__ = ["Model"]
@@ -54,7 +56,13 @@ class Model(ModelParts):
 
         return dataclasses.replace(self, graph=read_graph(self.graph_path))
 
-    def session(self, adaptation_state: str | None = None, sample_rate_hz: int | None = None) -> Session:
+    def session(
+        self,
+        adaptation_state: str | None = None,
+        sample_rate_hz: float | None = None,
+        options: Mapping[str, object] | RequestOptions | None = None,
+        full_scale: float | None = None,
+    ) -> Session:
         """Starts a session: one stream of audio of one speaker.
 
         Args:
@@ -62,7 +70,14 @@ class Model(ModelParts):
                 state that does not fit the model is logged, and the session starts without it.
             sample_rate_hz: rate of the session's audio, which is converted to the model's rate as Kaldi's
                 features do it; None for the model's rate.
+            options: what this session does differently from the model's configuration, see `RequestOptions`.
+            full_scale: the value that full scale has in floating-point audio: 1.0 for audio in -1..1. None
+                for the range of 16-bit integers, with a warning if the audio does not look like it.
+
+        Raises:
+            AudioError: the sample rate is not one that audio can have.
+            ConfigError: an option or the full scale is invalid; the text names it.
         """
         from pykaldi_server.session.session import Session
 
-        return Session(self, adaptation_state, sample_rate_hz)
+        return Session(self, adaptation_state, sample_rate_hz, options, full_scale)

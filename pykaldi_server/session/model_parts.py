@@ -6,7 +6,7 @@ imported without the whole runtime.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ class ModelParts:
     """
 
     name: str
-    options: SessionOptions
-    acoustics: Acoustics
-    graph: DecodingGraph
+    options: SessionOptions = field(repr=False)
+    acoustics: Acoustics = field(repr=False)
+    graph: DecodingGraph = field(repr=False)
     graph_path: Path
-    words: SymbolTable
-    phones: SymbolTable | None
-    endpoint_rules: OnlineEndpointConfig
-    endpoint: Endpoint | None
-    word_aligner: WordAligner | None
-    rescorer: Rescorer | None
+    words: SymbolTable = field(repr=False)
+    phones: SymbolTable | None = field(repr=False)
+    endpoint_rules: OnlineEndpointConfig = field(repr=False)
+    endpoint: Endpoint | None = field(repr=False)
+    word_aligner: WordAligner | None = field(repr=False)
+    rescorer: Rescorer | None = field(repr=False)
 
     @property
     def sample_rate_hz(self) -> int:

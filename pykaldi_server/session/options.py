@@ -10,46 +10,60 @@ from pykaldi_server.kaldi.nnet3 import NnetSimpleLoopedComputationOptions
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.util.options import Options, group, option
 
+__all__ = ["NetworkOptions", "SessionOptions"]
+
 
 @dataclass
 class SessionOptions(Options):
-    """Options of a session; names and defaults are those of kaldi-gstreamer-server where it has them."""
+    """Options of a session.
+
+    Names are those of kaldi-gstreamer-server where it has them, and so are defaults. Requests may change most
+    of them, see `RequestOptions`.
+    """
 
     chunk_length_in_secs: float = option(
-        0.05, "Audio is taken in pieces of exactly this length, however the network cuts it."
+        0.05, "Audio is decoded in pieces of exactly this length (s), however the client cuts it."
     )
-    traceback_period_in_secs: float = option(0.2, "Least time from one partial result to the next.")
-    do_endpointing: bool = option(True, "End segments at silence, as the endpoint rules say.")
-    max_segment_length_in_secs: float = option(math.inf, "End segments at this length at the latest.")
-    num_nbest: int = option(1, "Number of hypotheses of a final result.")
+    traceback_period_in_secs: float = option(
+        0.2, "Shortest time between two partial results (s); shorter gives smoother text and costs CPU time."
+    )
+    do_endpointing: bool = option(True, "End segments at pauses, as the endpoint rules say.")
+    max_segment_length_in_secs: float = option(
+        math.inf, "End a segment when it is this long (s), even without a pause."
+    )
+    num_nbest: int = option(1, "Number of hypotheses in a final result.")
     decode_mbr: bool = option(
-        False, "Give the words with the fewest expected errors, not the most probable sentence."
+        False, "Return the words with the fewest expected errors instead of the most probable sentence."
     )
+    do_word_alignment: bool = option(True, "Add times and confidences of words to final results.")
     do_phone_alignment: bool = option(False, "Add phones and their times to final results.")
-    min_words_for_ivector: int = option(
-        2, "Words a final result needs for the adaptation state to take over what its segment taught."
+    partial_words: bool = option(
+        False, "Add words with times and confidences to partial results; costs CPU time for each of them."
     )
-    lmwt_scale: float = option(1.0, "Scale of the language model's costs in final lattices.")
+    do_adaptation: bool = option(
+        True, "Begin each segment with what was learned of the speaker before, and return it at the end."
+    )
+    min_words_for_ivector: int = option(
+        2, "Number of words that a segment needs before what it taught of the speaker is returned."
+    )
+    lmwt_scale: float = option(
+        1.0, "Scale of language-model costs in final lattices; larger trusts the language model more."
+    )
     inverse_scale: bool = option(False, "Undo the acoustic scale in final lattices.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
-        if not 0.001 <= self.chunk_length_in_secs <= 60.0:
-            raise ConfigError(
-                f"chunk-length-in-secs: expected 0.001 to 60, found {self.chunk_length_in_secs}"
-            )
-        if self.traceback_period_in_secs < 0.0 or self.max_segment_length_in_secs <= 0.0:
-            raise ConfigError(
-                "traceback-period-in-secs and max-segment-length-in-secs: expected positive times, found "
-                f"{self.traceback_period_in_secs} and {self.max_segment_length_in_secs}"
-            )
-        if not 1 <= self.num_nbest <= 1000:
-            raise ConfigError(f"num-nbest: expected 1 to 1000, found {self.num_nbest}")
-        if self.min_words_for_ivector < 0 or self.lmwt_scale <= 0.0:
-            raise ConfigError(
-                "min-words-for-ivector and lmwt-scale: expected no negative number and a positive scale, "
-                f"found {self.min_words_for_ivector} and {self.lmwt_scale}"
-            )
+        """Raises `ConfigError` where a value is invalid; the text names the option."""
+        _check("chunk-length-in-secs", self.chunk_length_in_secs, "0.001 to 60", 0.001, 60.0)
+        _check("traceback-period-in-secs", self.traceback_period_in_secs, "0 or more seconds", 0.0)
+        _check("max-segment-length-in-secs", self.max_segment_length_in_secs, "0.1 or more seconds", 0.1)
+        _check("num-nbest", self.num_nbest, "1 to 1000", 1, 1000)
+        _check("min-words-for-ivector", self.min_words_for_ivector, "0 or more words", 0)
+        _check("lmwt-scale", self.lmwt_scale, "0.001 to 1000", 0.001, 1000.0)
+
+
+def _check(name: str, value: float, expected: str, low: float, high: float = math.inf) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name}: expected {expected}, found {value}")
 
 
 @dataclass
@@ -63,10 +77,10 @@ class NetworkOptions(Options):
     )
     decodable: NnetSimpleLoopedComputationOptions = group(NnetSimpleLoopedComputationOptions, prefix="")
     endpoint: OnlineEndpointConfig = group(OnlineEndpointConfig, prefix="")
-    pad_input: bool = option(True, "nnet2: repeat the first and last frame, so that each gets an output.")
-    max_nnet_batch_size: int = option(256, "nnet2: most frames that the network computes at once.")
+    pad_input: bool = option(True, "nnet2: repeat the first and last frame, so that each has an output.")
+    max_nnet_batch_size: int = option(256, "nnet2: maximum number of frames computed at once.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
+        """Raises `ConfigError` where a value is invalid; the text names the option."""
         for part in (self.session, self.decoder, self.determinizer, self.decodable, self.endpoint):
             part.validate()

@@ -19,7 +19,7 @@ from pykaldi_server.kaldi.lat.align import (
 )
 from pykaldi_server.kaldi.lat.functions import get_linear_symbol_sequence, nbest
 from pykaldi_server.kaldi.lat.sausages import MinimumBayesRisk, MinimumBayesRiskOptions
-from pykaldi_server.session.events import AlignedPhone, AlignedWord, Final, Hypothesis
+from pykaldi_server.session.events import AlignedPhone, AlignedWord, Final, Hypothesis, Partial, shifted
 from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.options import SessionOptions
 
@@ -61,17 +61,40 @@ class ResultMaker:
             return None
         return Final(segment, start_s, length_s, start_s + length_s, hypotheses)
 
+    def partial(
+        self,
+        segment: int,
+        start_s: float,
+        words: NDArray[np.int32],
+        lattice: CompactLatticeVectorFst | None = None,
+    ) -> Partial:
+        """Makes the result of a segment that goes on.
+
+        Args:
+            segment: number of the segment.
+            start_s: where it starts in the stream.
+            words: the best path so far, (n,), int32.
+            lattice: the determinised lattice so far, which may be changed, to add times and confidences.
+        """
+        aligned_words: tuple[AlignedWord, ...] = ()
+        if lattice is not None:
+            self._scale(lattice)
+            aligned, has_times = self._align(lattice, logging.DEBUG)  # the last word may be cut off
+            if has_times:
+                aligned_words = shifted(self._align_words(aligned, words.tolist()), start_s)
+        return Partial(segment, self.transcript(words), aligned_words)
+
     def _hypotheses(self, lattice: CompactLatticeVectorFst) -> tuple[Hypothesis, ...]:
         if self._parts.rescorer is not None:
             lattice = self._parts.rescorer.rescore(lattice)
         self._scale(lattice)
-        aligned, has_times = self._align(lattice)
+        aligned, has_times = self._align(lattice) if self._options.do_word_alignment else (lattice, False)
         hypotheses = []
         for rank, path in enumerate(nbest(lattice, self._options.num_nbest)):
             _, words, weight = get_linear_symbol_sequence(path)
             if self._options.decode_mbr and rank == 0:
                 words = MinimumBayesRisk(aligned).get_one_best()
-            aligned_words = self._align_words(aligned, words)
+            aligned_words = self._align_words(aligned, words) if self._options.do_word_alignment else ()
             confidences = [word.confidence for word in aligned_words]
             hypotheses.append(
                 Hypothesis(
@@ -90,13 +113,15 @@ class ResultMaker:
         if (self._options.lmwt_scale, acoustic_scale) != (1.0, 1.0):
             lattice.scale(self._options.lmwt_scale, acoustic_scale)
 
-    def _align(self, lattice: CompactLatticeVectorFst) -> tuple[CompactLatticeVectorFst, bool]:
+    def _align(
+        self, lattice: CompactLatticeVectorFst, failure_level: int = logging.WARNING
+    ) -> tuple[CompactLatticeVectorFst, bool]:
         """Aligns a lattice with words if possible; returns whether its times are those of words."""
         if self._parts.word_aligner is None:
             return lattice, False
         complete, aligned = self._parts.word_aligner.align(lattice, self._parts.transitions)
         if aligned.num_states() == 0:
-            logger.warning("a lattice could not be aligned with words; its result has no times")
+            logger.log(failure_level, "a lattice could not be aligned with words; its result has no times")
             return lattice, False
         if not complete:
             logger.debug("a word at the end of a segment is not complete")

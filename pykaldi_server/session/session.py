@@ -1,103 +1,261 @@
 """A session: one stream of audio in, events out. No input or output of its own."""
 
+import functools
 import logging
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.errors import AdaptationStateError, AudioError, DecoderError, ModelFormatError
+from pykaldi_server.errors import AdaptationStateError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat import LinearResample
 from pykaldi_server.session.acoustics.stream import Stream
 from pykaldi_server.session.events import AdaptationState, Event, Partial
 from pykaldi_server.session.model_parts import ModelParts
+from pykaldi_server.session.request_options import EffectiveOptions, RequestOptions
 from pykaldi_server.session.results import ResultMaker
+from pykaldi_server.session.samples import AudioChunk, Quanta, SampleReader, check_rate
+
+__all__ = ["Session"]
 
 logger = logging.getLogger(__name__)
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 # Zero crossings of the filter with which Kaldi's features change the sample rate.
 _RESAMPLE_ZEROS = 6
-_NO_SAMPLES = np.zeros(0, np.float32)
+# Partial results with words cost time in proportion to the segment's length, so they come at most once per
+# this part of it: the cost of a segment stays in proportion to its length.
+_WORDS_PERIOD = 0.02
+
+
+def _exclusive(
+    method: "Callable[Concatenate[Session, _P], _R]",
+) -> "Callable[Concatenate[Session, _P], _R]":
+    """Lets one thread at a time into a method of a session; another one gets an error, not a wait."""
+
+    @functools.wraps(method)
+    def guarded(self: "Session", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if not self._in_use.acquire(blocking=False):
+            raise DecoderError(
+                "the session is in use by another thread: expected one thread at a time per session"
+            )
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self._in_use.release()
+
+    return guarded
 
 
 class Session:
-    """Recognises one stream of one speaker; cheap to make; used by one thread at a time.
+    """Recognises one stream of one speaker; cheap to make, by `Model.session`.
+
+    Threads: one thread at a time may use a session, any thread; a second one gets a `DecoderError`. Only
+    `options`, `sample_rate_hz`, `num_samples_consumed` and `position_s` may be read at any time. Sessions of
+    one model are independent: any number of them may run in as many threads, and the heavy work releases the
+    interpreter's lock.
 
     Audio is re-blocked into quanta of ``chunk-length-in-secs``, so that results do not depend on how it
     arrives, on the load, or on other sessions. As in Kaldi's programs, quanta are cut before the audio is
     converted to the model's rate.
+
+    A session is a context manager: leaving it closes it, which frees its memory at once.
     """
 
     def __init__(
-        self, parts: ModelParts, adaptation_state: str | None = None, sample_rate_hz: int | None = None
+        self,
+        parts: ModelParts,
+        adaptation_state: str | None = None,
+        sample_rate_hz: float | None = None,
+        options: Mapping[str, object] | RequestOptions | None = None,
+        full_scale: float | None = None,
     ):
         """See `Model.session`."""
+        self._in_use = threading.Lock()
         self._parts = parts
-        self._options = parts.options
+        self._effective = EffectiveOptions.of(parts, RequestOptions.parse(options))
+        self._options = self._effective.session
         self._results = ResultMaker(parts, self._options)
-        self._stream, self._state = _start_stream(parts, adaptation_state)
-        rate_hz = sample_rate_hz or parts.sample_rate_hz
-        self._quantum_samples = max(1, round(self._options.chunk_length_in_secs * rate_hz))
-        self._resampler = _resampler(rate_hz, parts.sample_rate_hz)
-        self._waiting: list[NDArray[np.float32]] = []  # samples of a quantum that is not complete
-        self._waiting_samples = 0
+        self._rate_hz = parts.sample_rate_hz if sample_rate_hz is None else check_rate(sample_rate_hz)
+        self._reader = SampleReader(self._rate_hz, full_scale)
+        self._num_samples = 0
+        self._ended = ""  # how, once it has
         self._segment = 0
-        self._partial = ""
-        self._partial_frame = 0  # frames of the segment at the last partial result
-        self._finished = False
+        # What earlier segments taught of the speaker; None if nothing is learned.
+        self._state = adaptation_state if self._options.do_adaptation else None
+        self._start_stream()
 
-    def accept(self, samples: NDArray[np.float32]) -> list[Event]:
+    @property
+    def options(self) -> RequestOptions:
+        """The options that are in effect: the model's, and over them those that the session was given."""
+        return self._effective.request
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the audio that the session takes."""
+        return self._rate_hz
+
+    @property
+    def num_samples_consumed(self) -> int:
+        """Number of samples that `accept` has taken since the stream began."""
+        return self._num_samples
+
+    @property
+    def position_s(self) -> float:
+        """Length of the audio that `accept` has taken since the stream began."""
+        return self._num_samples / self._rate_hz
+
+    @property
+    @_exclusive
+    def partial(self) -> Partial:
+        """The best reading of the current segment so far, also if no event has reported it."""
+        if self._ended or self._stream.num_frames_decoded() == 0:
+            return Partial(self._segment, "")
+        return self._make_partial(self._stream.partial_words())
+
+    @_exclusive
+    def accept(self, audio: AudioChunk) -> list[Event]:
         """Takes audio.
 
         Args:
-            samples: (n,), float32, mono, in the range of 16-bit integers, at the session's rate.
+            audio: mono samples at the session's rate. An array of shape (n,) or (n, 1): int16, or
+                floating-point with the session's full scale. Or bytes: S16LE, cut anywhere. The session
+                keeps no reference to it.
 
         Returns:
             What became known, in order.
 
         Raises:
-            AudioError: samples are not finite numbers.
-            DecoderError: the session is finished.
+            AudioError: the audio is not mono, is of another type, or contains NaN or infinity.
+            DecoderError: the session is finished, closed or in use by another thread.
         """
-        if self._finished:
-            raise DecoderError("audio came after the session was finished")
-        samples = np.array(samples, np.float32)  # a copy: some of it waits, and callers use buffers again
-        if not np.isfinite(samples).all():
-            raise AudioError("expected finite samples, found NaN or infinity")
+        self._refuse_if_ended()
+        samples = self._reader.read(audio)
         events: list[Event] = []
-        self._waiting.append(samples)
-        self._waiting_samples += len(samples)
-        if self._waiting_samples >= self._quantum_samples:
-            joined = np.concatenate(self._waiting)
-            whole = len(joined) - len(joined) % self._quantum_samples
-            for begin in range(0, whole, self._quantum_samples):
-                self._accept_quantum(joined[begin : begin + self._quantum_samples], events)
-            self._waiting = [joined[whole:]]
-            self._waiting_samples = len(joined) - whole
+        for quantum in self._quanta.add(samples):
+            self._accept_quantum(quantum, events)
+        self._num_samples += len(samples)
         return events
 
+    @_exclusive
     def finalize_segment(self) -> list[Event]:
-        """Ends the present segment now, as if an endpoint had been found."""
+        """Ends the current segment now, as if an endpoint had been found.
+
+        The last moments of the audio may not be decoded yet; they belong to the next segment.
+
+        Returns:
+            The final result, if there are words.
+
+        Raises:
+            DecoderError: the session is in use by another thread.
+        """
         events: list[Event] = []
-        if not self._finished:
+        if not self._ended:
             self._end_segment(events)
         return events
 
+    @_exclusive
+    def reset(self) -> list[Event]:
+        """Decodes what has been taken to its end, and begins again with what comes next.
+
+        Unlike after `finalize_segment`, nothing of the audio so far takes part in later results. Times and
+        segments go on counting, and what has been learned of the speaker is kept.
+
+        Returns:
+            The final result of the current segment, if there are words.
+
+        Raises:
+            DecoderError: the session is finished, closed or in use by another thread.
+        """
+        self._refuse_if_ended()
+        events: list[Event] = []
+        self._decode_rest(events)
+        self._reader.drop_half_sample()
+        self._start_stream()
+        return events
+
+    @_exclusive
     def finish(self) -> list[Event]:
         """Ends the stream.
 
         Returns:
-            The last results, then the adaptation state if the model adapts to speakers.
+            The last results, then the adaptation state if the model adapts to speakers. A second call
+            returns nothing.
+
+        Raises:
+            DecoderError: the session is closed or in use by another thread.
         """
-        if self._finished:
+        if self._ended == "finished":
             return []
-        self._finished = True
+        self._refuse_if_ended()
         events: list[Event] = []
-        rest = np.concatenate(self._waiting) if self._waiting else _NO_SAMPLES
-        self._stream.finish(self._at_model_rate(rest, last=True), new_quantum=len(rest) > 0)
-        self._end_segment(events)
+        self._decode_rest(events)
         if self._state is not None:
             events.append(AdaptationState(self._state))
+        self._end("finished")
         return events
+
+    @_exclusive
+    def close(self) -> None:
+        """Ends the session without results and frees its memory; it may have ended already.
+
+        Raises:
+            DecoderError: the session is in use by another thread.
+        """
+        self._end("closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise DecoderError(f"expected a session that goes on, found one that was {self._ended}")
+
+    def _end(self, how: str) -> None:
+        if not self._ended:
+            del self._stream, self._quanta, self._resampler
+        self._ended = how
+
+    def _start_stream(self) -> None:
+        """Starts decoding, at the current position of the stream."""
+        self._stream = self._make_stream()
+        if self._options.do_adaptation and self._state is None:
+            self._state = self._stream.adaptation_state()
+        self._quanta = Quanta(max(1, round(self._options.chunk_length_in_secs * self._rate_hz)))
+        self._resampler = _resampler(self._rate_hz, self._parts.sample_rate_hz)
+        self._stream_start_s = self.position_s
+        self._partial = ""
+        self._partial_frame = 0  # decoded frames of the segment at the last partial result
+
+    def _make_stream(self) -> Stream:
+        """A stream with what is known of the speaker, or without it if it does not fit the model."""
+        start = functools.partial(
+            self._parts.acoustics.start,
+            self._parts.graph,
+            self._effective.endpoint,
+            adapts=self._options.do_adaptation,
+            search_options=self._effective.search,
+        )
+        if self._state is not None:
+            try:
+                return start(self._state)
+            except (AdaptationStateError, ModelFormatError) as error:
+                logger.warning("starting without the speaker's adaptation state: %s", error)
+                self._state = None
+        return start(None)
 
     def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
@@ -108,35 +266,53 @@ class Session:
         if self._segment_is_over():
             self._end_segment(events)
         else:
-            self._tell_partial(events)
+            self._report_partial(events)
+
+    def _decode_rest(self, events: list[Event]) -> None:
+        rest = self._quanta.rest()
+        self._stream.finish(self._at_model_rate(rest, last=True), new_quantum=len(rest) > 0)
+        self._end_segment(events)
+
+    def _segment_start_s(self) -> float:
+        return self._stream_start_s + self._stream.first_frame * self._parts.frame_shift_s
+
+    def _segment_length_s(self) -> float:
+        return self._stream.num_frames_decoded() * self._parts.frame_shift_s
 
     def _segment_is_over(self) -> bool:
         if self._stream.endpoint_detected():
             return True
-        length_s = self._stream.num_frames_decoded() * self._parts.frame_shift_s
-        return length_s >= self._options.max_segment_length_in_secs
+        return self._segment_length_s() >= self._options.max_segment_length_in_secs
 
-    def _tell_partial(self, events: list[Event]) -> None:
+    def _report_partial(self, events: list[Event]) -> None:
         frames = self._stream.num_frames_decoded()
-        since_s = (frames - self._partial_frame) * self._parts.frame_shift_s
-        if since_s < self._options.traceback_period_in_secs:
+        period_s = self._options.traceback_period_in_secs
+        if self._options.partial_words:
+            period_s = max(period_s, _WORDS_PERIOD * self._segment_length_s())
+        if (frames - self._partial_frame) * self._parts.frame_shift_s < period_s:
             return
         self._partial_frame = frames
-        text = self._results.transcript(self._stream.partial_words())
+        words = self._stream.partial_words()
+        text = self._results.transcript(words)
         if text != self._partial:
             self._partial = text
-            events.append(Partial(self._segment, text))
+            events.append(self._make_partial(words))
+
+    def _make_partial(self, words: NDArray[np.int32]) -> Partial:
+        lattice = self._stream.partial_lattice() if self._options.partial_words else None
+        return self._results.partial(self._segment, self._segment_start_s(), words, lattice)
 
     def _end_segment(self, events: list[Event]) -> None:
         stream = self._stream
         if stream.num_frames_decoded() > 0:
-            start_s = stream.first_frame * self._parts.frame_shift_s
-            length_s = stream.num_frames_decoded() * self._parts.frame_shift_s
-            final = self._results.final(self._segment, start_s, length_s, stream.end_segment())
+            final = self._results.final(
+                self._segment, self._segment_start_s(), self._segment_length_s(), stream.end_segment()
+            )
             if final is not None:
                 events.append(final)
                 self._segment += 1
-                if len(final.hypotheses[0].transcript.split()) >= self._options.min_words_for_ivector:
+                num_words = len(final.transcript.split())
+                if self._options.do_adaptation and num_words >= self._options.min_words_for_ivector:
                     self._state = stream.adaptation_state()
             stream.next_segment()
         self._partial = ""
@@ -149,15 +325,3 @@ def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None
         return None
     cutoff_hz = 0.5 * min(source_rate_hz, model_rate_hz)
     return LinearResample(source_rate_hz, model_rate_hz, cutoff_hz, _RESAMPLE_ZEROS)
-
-
-def _start_stream(parts: ModelParts, adaptation_state: str | None) -> tuple[Stream, str | None]:
-    """Starts a stream with a speaker's state, or without one where the state does not fit."""
-    if adaptation_state is not None:
-        try:
-            stream = parts.acoustics.start(parts.graph, parts.endpoint, adaptation_state)
-            return stream, adaptation_state
-        except (AdaptationStateError, ModelFormatError) as error:
-            logger.warning("starting without the speaker's adaptation state: %s", error)
-    stream = parts.acoustics.start(parts.graph, parts.endpoint, None)
-    return stream, stream.adaptation_state()

@@ -5,20 +5,29 @@ the speaker. At its end a last transform is estimated, and the lattice is rescor
 """
 
 import io
+import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.online2.feature_pipeline import OnlineFeaturePipeline, OnlineFeaturePipelineInfo
 from pykaldi_server.kaldi.online2.gmm_adaptation_state import OnlineGmmAdaptationState
 from pykaldi_server.kaldi.online2.gmm_decoding import SingleUtteranceGmmDecoder
-from pykaldi_server.kaldi.online2.gmm_models import OnlineGmmDecodingConfig, OnlineGmmDecodingModels
+from pykaldi_server.kaldi.online2.gmm_models import (
+    OnlineGmmDecodingAdaptationPolicyConfig,
+    OnlineGmmDecodingConfig,
+    OnlineGmmDecodingModels,
+)
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
-from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, RestartingStream
+from pykaldi_server.session.acoustics.stream import Acoustics, RestartingStream, StreamSetup
 
 __all__ = ["GmmAcoustics", "GmmStream"]
+
+_NEVER_ADAPT = OnlineGmmDecodingAdaptationPolicyConfig(
+    adaptation_first_utt_delay=math.inf, adaptation_delay=math.inf
+)
 
 
 class GmmAcoustics(Acoustics):
@@ -45,44 +54,37 @@ class GmmAcoustics(Acoustics):
         self.prototype = OnlineFeaturePipeline(features)
         self.samples_per_frame = frame_opts.window_shift_samples()
 
-    def start(
-        self,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None = None,
-        adaptation_state: str | None = None,
-    ) -> "GmmStream":
-        return GmmStream(self, graph, endpoint, adaptation_state)
+    def _start(self, setup: StreamSetup) -> "GmmStream":
+        return GmmStream(self, setup)
 
     def make_utterance(
-        self, graph: DecodingGraph, state: OnlineGmmAdaptationState
+        self, setup: StreamSetup, state: OnlineGmmAdaptationState
     ) -> SingleUtteranceGmmDecoder:
         """Makes features and search of a segment; ``state`` is what is known of the speaker."""
-        return SingleUtteranceGmmDecoder(self.options, self.models, self.prototype, graph, state)
+        options = replace(self.options, faster_decoder_opts=setup.search_options)
+        if not setup.adapts:
+            options.adaptation_policy_opts = _NEVER_ADAPT
+        return SingleUtteranceGmmDecoder(options, self.models, self.prototype, setup.graph, state)
 
 
 class GmmStream(RestartingStream):
     """The state of one stream."""
 
-    def __init__(
-        self,
-        acoustics: GmmAcoustics,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None,
-        adaptation_state: str | None,
-    ):
+    def __init__(self, acoustics: GmmAcoustics, setup: StreamSetup):
         """See `Acoustics.start`."""
         state = OnlineGmmAdaptationState()
-        if adaptation_state is not None:
-            reader = KaldiReader(adaptation_state.encode(), "adaptation state")
+        if setup.adaptation_state is not None:
+            reader = KaldiReader(setup.adaptation_state.encode(), "adaptation state")
             state = OnlineGmmAdaptationState.read(reader)
         self._acoustics = acoustics
-        self._graph = graph
-        self._utterance = acoustics.make_utterance(graph, state)
-        super().__init__(acoustics, self._utterance.decoder(), endpoint, acoustics.samples_per_frame)
+        self._setup = setup
+        self._utterance = acoustics.make_utterance(setup, state)
+        super().__init__(acoustics, self._utterance.decoder(), setup, acoustics.samples_per_frame)
 
     def end_segment(self) -> CompactLatticeVectorFst:
         self._utterance.finalize_decoding()
-        self._utterance.estimate_fmllr(end_of_utterance=True)
+        if self._setup.adapts and self._acoustics.models.get_fmllr_basis() is not None:
+            self._utterance.estimate_fmllr(end_of_utterance=True)
         return self._utterance.get_lattice(rescore_if_needed=True, end_of_utterance=True)
 
     def adaptation_state(self) -> str | None:
@@ -102,6 +104,6 @@ class GmmStream(RestartingStream):
         return self.num_frames_decoded() > before
 
     def _start_segment(self) -> None:
-        state = self._utterance.get_adaptation_state()
-        self._utterance = self._acoustics.make_utterance(self._graph, state)
+        known = self._utterance.get_adaptation_state() if self._setup.adapts else OnlineGmmAdaptationState()
+        self._utterance = self._acoustics.make_utterance(self._setup, known)
         self.decoder = self._utterance.decoder()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
-from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
@@ -21,7 +20,7 @@ from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.online2.gmm_decodable import DecodableDiagGmmScaledOnline
 from pykaldi_server.kaldi.online2.gmm_plugin_pipeline import GmmPluginOptions, GmmPluginPipeline
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
-from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, Stream
+from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, Stream, StreamSetup
 
 __all__ = ["GmmPluginAcoustics", "GmmPluginDecodingOptions", "GmmPluginEndpoint", "GmmPluginStream"]
 
@@ -101,13 +100,8 @@ class GmmPluginAcoustics(Acoustics):
         """Returns the plugin's own rule, which is not one of ``rules``."""
         return GmmPluginEndpoint(self.options, self.transition_model)
 
-    def start(
-        self,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None = None,
-        adaptation_state: str | None = None,
-    ) -> "GmmPluginStream":
-        return GmmPluginStream(self, graph, endpoint)
+    def _start(self, setup: StreamSetup) -> "GmmPluginStream":
+        return GmmPluginStream(self, setup)
 
     def scorer(self, pipeline: GmmPluginPipeline) -> DecodableDiagGmmScaledOnline:
         """Returns what scores the frames of a stream."""
@@ -117,9 +111,9 @@ class GmmPluginAcoustics(Acoustics):
 class GmmPluginStream(Stream):
     """The state of one stream."""
 
-    def __init__(self, acoustics: GmmPluginAcoustics, graph: DecodingGraph, endpoint: Endpoint | None):
+    def __init__(self, acoustics: GmmPluginAcoustics, setup: StreamSetup):
         """See `Acoustics.start`."""
-        super().__init__(acoustics, acoustics.make_decoder(graph), endpoint)
+        super().__init__(acoustics, acoustics.make_decoder(setup), setup)
         self._pipeline = GmmPluginPipeline(acoustics.options.features, acoustics.lda_mat)
         self._scorer = acoustics.scorer(self._pipeline)
 

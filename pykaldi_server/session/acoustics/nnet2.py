@@ -7,7 +7,6 @@ speaker.
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet2 import AmNnet, DecodableNnet2Online, DecodableNnet2OnlineOptions
 from pykaldi_server.kaldi.online2 import (
@@ -16,7 +15,7 @@ from pykaldi_server.kaldi.online2 import (
     OnlineNnetFeaturePipelineInfo,
 )
 from pykaldi_server.session.acoustics.network_features import NetworkFeatures
-from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, RestartingStream
+from pykaldi_server.session.acoustics.stream import Acoustics, RestartingStream, StreamSetup
 from pykaldi_server.session.adaptation import state_from_text
 from pykaldi_server.session.options import NetworkOptions
 
@@ -62,29 +61,20 @@ class Nnet2Acoustics(Acoustics):
             self.acoustic_model, self.transition_model, self.decodable_options, pipeline
         )
 
-    def start(
-        self,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None = None,
-        adaptation_state: str | None = None,
-    ) -> "Nnet2Stream":
-        return Nnet2Stream(self, graph, endpoint, adaptation_state)
+    def _start(self, setup: StreamSetup) -> "Nnet2Stream":
+        return Nnet2Stream(self, setup)
 
 
 class Nnet2Stream(RestartingStream):
     """The state of one stream."""
 
-    def __init__(
-        self,
-        acoustics: Nnet2Acoustics,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None,
-        adaptation_state: str | None,
-    ):
+    def __init__(self, acoustics: Nnet2Acoustics, setup: StreamSetup):
         """See `Acoustics.start`."""
-        super().__init__(acoustics, acoustics.make_decoder(graph), endpoint, acoustics.samples_per_frame)
+        super().__init__(acoustics, acoustics.make_decoder(setup), setup, acoustics.samples_per_frame)
         self._acoustics = acoustics
-        self._start_features(None if adaptation_state is None else state_from_text(adaptation_state))
+        self._adapts = setup.adapts
+        state = setup.adaptation_state
+        self._start_features(None if state is None else state_from_text(state))
 
     def adaptation_state(self) -> str | None:
         return self._features.state_text()
@@ -99,7 +89,7 @@ class Nnet2Stream(RestartingStream):
         return len(loglikes) > 0
 
     def _start_segment(self) -> None:
-        self._start_features(self._features.state())
+        self._start_features(self._features.state() if self._adapts else None)
         self.decoder.init_decoding()
 
     def _start_features(self, state: OnlineIvectorExtractorAdaptationState | None) -> None:

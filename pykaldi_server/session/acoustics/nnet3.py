@@ -7,7 +7,6 @@ again with each segment.
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet3 import AmNnetSimple, DecodableNnetLoopedOnline, DecodableNnetSimpleLoopedInfo
 from pykaldi_server.kaldi.online2 import (
@@ -15,7 +14,7 @@ from pykaldi_server.kaldi.online2 import (
     OnlineNnetFeaturePipelineInfo,
 )
 from pykaldi_server.session.acoustics.network_features import NetworkFeatures
-from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, Stream
+from pykaldi_server.session.acoustics.stream import Acoustics, Stream, StreamSetup
 from pykaldi_server.session.adaptation import state_from_text
 from pykaldi_server.session.options import NetworkOptions
 
@@ -57,33 +56,22 @@ class Nnet3Acoustics(Acoustics):
         """Returns the network's computation for a stream of features."""
         return DecodableNnetLoopedOnline(self.network, pipeline.input_feature(), pipeline.ivector_feature())
 
-    def start(
-        self,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None = None,
-        adaptation_state: str | None = None,
-    ) -> "Nnet3Stream":
-        return Nnet3Stream(self, graph, endpoint, adaptation_state)
+    def _start(self, setup: StreamSetup) -> "Nnet3Stream":
+        return Nnet3Stream(self, setup)
 
 
 class Nnet3Stream(Stream):
     """The state of one stream."""
 
-    def __init__(
-        self,
-        acoustics: Nnet3Acoustics,
-        graph: DecodingGraph,
-        endpoint: Endpoint | None,
-        adaptation_state: str | None,
-    ):
+    def __init__(self, acoustics: Nnet3Acoustics, setup: StreamSetup):
         """See `Acoustics.start`."""
-        super().__init__(acoustics, acoustics.make_decoder(graph), endpoint)
+        super().__init__(acoustics, acoustics.make_decoder(setup), setup)
         self._sample_rate_hz = acoustics.sample_rate_hz
         self._features = NetworkFeatures(
             acoustics.features, acoustics.transition_model, acoustics.subsampling_factor
         )
-        if adaptation_state is not None:
-            self._features.set_state(state_from_text(adaptation_state))
+        if setup.adaptation_state is not None:
+            self._features.set_state(state_from_text(setup.adaptation_state))
         self._decodable = acoustics.decodable(self._features.pipeline)
 
     def adaptation_state(self) -> str | None:

@@ -6,6 +6,7 @@ samples become scores. Features either run on through the whole stream, or start
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from pykaldi_server.kaldi.lat.functions import (
 )
 from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineEndpointConfig
 
-__all__ = ["Acoustics", "Endpoint", "RestartingStream", "Stream"]
+__all__ = ["Acoustics", "Endpoint", "RestartingStream", "Stream", "StreamSetup"]
 
 
 class Endpoint(Protocol):
@@ -32,6 +33,25 @@ class Endpoint(Protocol):
         """Whether the decoder's segment has ended; never before the first frame."""
 
 
+@dataclass(frozen=True)
+class StreamSetup:
+    """What a stream is started with.
+
+    Attributes:
+        graph: the graph to search.
+        search_options: how to search it.
+        endpoint: what ends segments; None if nothing but the session does.
+        adapts: whether a segment begins with what was learned of the speaker before.
+        adaptation_state: what is known of the speaker, in Kaldi's text form; None for nothing.
+    """
+
+    graph: DecodingGraph
+    search_options: LatticeFasterDecoderOptions
+    endpoint: Endpoint | None = None
+    adapts: bool = True
+    adaptation_state: str | None = None
+
+
 class Acoustics(ABC):
     """The acoustic side of a model; immutable, shared by all streams.
 
@@ -39,7 +59,7 @@ class Acoustics(ABC):
         has_endpoint_rules: whether Kaldi's endpoint rules apply to models of this kind.
         transition_model: what transition-ids mean.
         transitions: the same, as lattice functions take it.
-        search_options: options of the search.
+        search_options: options of the search, unless a stream has its own.
         determinizer_options: options of the determinisation of lattices.
         sample_rate_hz: rate of the samples that streams take.
         frame_shift_s: time from one decoder frame to the next.
@@ -67,24 +87,27 @@ class Acoustics(ABC):
         self.frame_shift_s = frame_shift_s
         self.acoustic_scale = acoustic_scale
 
-    @abstractmethod
     def start(
         self,
         graph: DecodingGraph,
         endpoint: Endpoint | None = None,
         adaptation_state: str | None = None,
+        *,
+        adapts: bool = True,
+        search_options: LatticeFasterDecoderOptions | None = None,
     ) -> "Stream":
-        """Starts a stream.
-
-        Args:
-            graph: the graph to search.
-            endpoint: ends segments; None for no endpoints.
-            adaptation_state: what is known of the speaker, in Kaldi's text form.
+        """Starts a stream; see `StreamSetup`. The search options are the model's where none are given.
 
         Raises:
             AdaptationStateError: the state does not fit the model.
             ModelFormatError: the state is damaged.
         """
+        search_options = search_options or self.search_options
+        return self._start(StreamSetup(graph, search_options, endpoint, adapts, adaptation_state))
+
+    @abstractmethod
+    def _start(self, setup: StreamSetup) -> "Stream":
+        """Starts a stream."""
 
     def make_endpoint(self, rules: OnlineEndpointConfig) -> Endpoint:
         """Makes what ends segments.
@@ -94,9 +117,9 @@ class Acoustics(ABC):
         """
         return EndpointDetector(rules, self.transition_model, self.frame_shift_s)
 
-    def make_decoder(self, graph: DecodingGraph) -> LatticeFasterOnlineDecoder:
-        """Makes a search of the graph."""
-        return LatticeFasterOnlineDecoder(graph, self.search_options, self.transition_model.id2pdf)
+    def make_decoder(self, setup: StreamSetup) -> LatticeFasterOnlineDecoder:
+        """Makes the search of a stream."""
+        return LatticeFasterOnlineDecoder(setup.graph, setup.search_options, self.transition_model.id2pdf)
 
 
 class Stream(ABC):
@@ -107,17 +130,12 @@ class Stream(ABC):
         first_frame: the decoder frame of the stream at which the current segment starts.
     """
 
-    def __init__(
-        self,
-        acoustics: Acoustics,
-        decoder: LatticeFasterOnlineDecoder,
-        endpoint: Endpoint | None,
-    ):
-        """Starts the first segment; ``endpoint`` None means that nothing but the session ends segments."""
+    def __init__(self, acoustics: Acoustics, decoder: LatticeFasterOnlineDecoder, setup: StreamSetup):
+        """Starts the first segment, which ``decoder`` is to search."""
         self.decoder = decoder
         self.first_frame = 0
         self._determinizer_options = acoustics.determinizer_options
-        self._endpoint = endpoint
+        self._endpoint = setup.endpoint
         self._transitions = acoustics.transitions
 
     def accept(self, samples: NDArray[np.float32]) -> bool:
@@ -154,6 +172,10 @@ class Stream(ABC):
         """Words of the best path of the segment so far."""
         return self.decoder.partial_words()
 
+    def partial_lattice(self) -> CompactLatticeVectorFst:
+        """The lattice of the segment so far, determinised; paths end anywhere, without final costs."""
+        return self._determinized_lattice(use_final_probs=False)
+
     def end_segment(self) -> CompactLatticeVectorFst:
         """Completes the search of the segment.
 
@@ -161,12 +183,7 @@ class Stream(ABC):
             Its lattice, determinised within the lattice beam of the search.
         """
         self.decoder.finalize_decoding()
-        return determinize_lattice_phone_pruned(
-            self.decoder.get_raw_lattice(),
-            self._transitions,
-            self.decoder.get_options().lattice_beam,
-            self._determinizer_options,
-        )
+        return self._determinized_lattice(use_final_probs=True)
 
     def next_segment(self) -> None:
         """Starts a new segment at the frame after the last one that was decoded."""
@@ -176,6 +193,14 @@ class Stream(ABC):
     def adaptation_state(self) -> str | None:
         """What has been learned of the speaker so far, in Kaldi's text form; None if nothing is learned."""
         return None
+
+    def _determinized_lattice(self, use_final_probs: bool) -> CompactLatticeVectorFst:
+        return determinize_lattice_phone_pruned(
+            self.decoder.get_raw_lattice(use_final_probs),
+            self._transitions,
+            self.decoder.get_options().lattice_beam,
+            self._determinizer_options,
+        )
 
     @abstractmethod
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
@@ -200,11 +225,11 @@ class RestartingStream(Stream):
         self,
         acoustics: Acoustics,
         decoder: LatticeFasterOnlineDecoder,
-        endpoint: Endpoint | None,
+        setup: StreamSetup,
         samples_per_frame: int,
     ):
         """See `Stream`; ``samples_per_frame`` is the number of samples from one decoder frame to the next."""
-        super().__init__(acoustics, decoder, endpoint)
+        super().__init__(acoustics, decoder, setup)
         self._samples_per_frame = samples_per_frame
         # The segment's audio from its sample `_audio_start` on; earlier audio is in decoded frames only.
         self._audio: list[NDArray[np.float32]] = []

@@ -1,5 +1,6 @@
 """Sessions on the GMM model: Kaldi's words, segments that follow each other, a speaker's state."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,24 +68,9 @@ def test_state_of_another_kind_of_model_starts_afresh(golden, models, model, cap
     assert "without the speaker's adaptation state" in caplog.text
 
 
-def test_original_gmm_plugin(golden, models, tmp_path, caplog):
+def test_original_gmm_plugin(golden: Path, gmm_plugin_config: Path) -> None:
     """`use-nnet2: False`: the original's other plugin, on the speaker-independent model."""
-    folder = models / "english-gmm"
-    config = tmp_path / "digits.yaml"
-    config.write_text(
-        "use-nnet2: False\n"
-        "decoder:\n"
-        f"    model: {folder}/final.oalimdl\n"
-        f"    fst: {folder}/graph-digits/HCLG.fst\n"
-        f"    word-syms: {folder}/graph-digits/words.txt\n"
-        f"    lda-mat: {folder}/final.mat\n"
-        '    silence-phones: "1:2:3:4:5:6:7:8:9:10"\n'
-        "    left-context: 3\n"
-        "    right-context: 3\n"
-        "    rt-min: 0.7\n"
-        "    beam: 13.0\n"
-    )
-    model = Model.load(config)
+    model = Model.load(gmm_plugin_config)
     samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
     events = recognise(model, samples)
     assert words_of(events) == ["two", "nine", "three", "four", "zero"]
@@ -112,3 +98,12 @@ def test_files_that_the_original_takes_where_none_are_named(models, tmp_path):
     (tmp_path / "HCLG.fst").unlink()
     with pytest.raises(ConfigError, match=r"decoder: fst: .*there is no such file"):
         Model.load(config)
+
+
+def test_a_model_without_a_basis_does_not_adapt(golden: Path, models: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models / "english-gmm", tmp_path / "model"))
+    config = folder / "conf" / "online_decoding.conf"
+    lines = [line for line in config.read_text().splitlines() if "fmllr-basis" not in line]
+    config.write_text("\n".join(lines))
+    samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
+    assert words_of(recognise(Model.load(folder), samples)) == ["two", "nine", "three", "four", "zero"]

@@ -10,50 +10,22 @@ import numpy as np
 import pytest
 from golden_data import read_wav
 
-from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
 from pykaldi_server.kaldi.nnet2 import DecodableNnet2Online
 from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipeline
 from pykaldi_server.session import Final, Model
 from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
 
-TRANSITION_IDS = 60
-
 
 @pytest.fixture(scope="module")
-def config(golden: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("nnet2")
-    graph = StdVectorFst()
-    graph.add_state()
-    graph.set_start(0)
-    graph.set_final(0, 0.0)
-    for transition_id in range(1, TRANSITION_IDS + 1):
-        graph.add_arc(0, StdArc(transition_id, 1, 0.0, 0))
-    StdConstFst(graph).write(str(folder / "HCLG.fst"))
-    (folder / "words.txt").write_text("<eps> 0\nword 1\n")
-    path = folder / "nnet2.yaml"
-    path.write_text(
-        "use-nnet2: True\n"
-        "decoder:\n"
-        "    nnet-mode: 2\n"
-        f"    model: {golden}/networks/nnet2-pnorm.mdl\n"
-        "    fst: HCLG.fst\n"
-        "    word-syms: words.txt\n"
-        f"    mfcc-config: {models}/english/conf/mfcc.conf\n"
-        "    acoustic-scale: 0.1\n"
-        "    beam: 20.0\n"
-        "    lattice-beam: 0.01\n"
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def online_directory(config: Path, golden: Path, models: Path) -> Path:
+def online_directory(
+    nnet2_config: Path, golden: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The same model as Kaldi's scripts for nnet2 lay it out."""
-    folder = config.parent / "online"
+    folder = tmp_path_factory.mktemp("online")
     for name, target in {
         "final.mdl": golden / "networks" / "nnet2-pnorm.mdl",
-        "graph/HCLG.fst": config.parent / "HCLG.fst",
-        "graph/words.txt": config.parent / "words.txt",
+        "graph/HCLG.fst": nnet2_config.parent / "HCLG.fst",
+        "graph/words.txt": nnet2_config.parent / "words.txt",
         "conf/mfcc.conf": models / "english" / "conf" / "mfcc.conf",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +51,8 @@ def best_costs(acoustics: Nnet2Acoustics, samples: np.ndarray) -> np.ndarray:
     return -decodable.advance().max(axis=1)
 
 
-def test_scores_are_the_networks(config, samples):
-    model = Model.load(config)
+def test_scores_are_the_networks(nnet2_config, samples):
+    model = Model.load(nnet2_config)
     assert isinstance(model.acoustics, Nnet2Acoustics)
     costs = best_costs(model.acoustics, samples)
     session = model.session()
@@ -91,8 +63,8 @@ def test_scores_are_the_networks(config, samples):
     assert final.length_s == pytest.approx(0.01 * len(costs))
 
 
-def test_every_frame_is_in_exactly_one_segment(config, samples):
-    model = Model.load(config, max_segment_length_in_secs=0.3)
+def test_every_frame_is_in_exactly_one_segment(nnet2_config, samples):
+    model = Model.load(nnet2_config, max_segment_length_in_secs=0.3)
     session = model.session()
     events = session.accept(samples) + session.finish()
     finals = [event for event in events if isinstance(event, Final)]
@@ -103,10 +75,10 @@ def test_every_frame_is_in_exactly_one_segment(config, samples):
     assert starts == np.cumsum([0, *frames[:-1]]).tolist()
 
 
-def test_kaldis_nnet2_directory(config, online_directory, samples):
+def test_kaldis_nnet2_directory(nnet2_config, online_directory, samples):
     def words(path: Path) -> list[str]:
         session = Model.load(path).session()
         events = session.accept(samples) + session.finish()
         return [event.hypotheses[0].transcript for event in events if isinstance(event, Final)]
 
-    assert words(online_directory) == words(config) != []
+    assert words(online_directory) == words(nnet2_config) != []

@@ -1,0 +1,187 @@
+"""What options of a request do to the results of a session, on models of every kind."""
+
+import itertools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pykaldi_server.session import AdaptationState, AlignedWord, Event, Final, Model, Partial
+from pykaldi_server.session.request_options import RequestOptions
+
+Recording = Callable[[str], NDArray[np.float32]]
+
+TWO_NINE = "ps-tidigits-2934z"
+STEP_SAMPLES = 1600
+
+
+def recognise(model: Model, samples: NDArray[np.float32], options: Mapping[str, object]) -> list[Event]:
+    """The events of a recording that comes in pieces of a tenth of a second."""
+    with model.session(options=options) as session:
+        events: list[Event] = []
+        for begin in range(0, len(samples), STEP_SAMPLES):
+            events += session.accept(samples[begin : begin + STEP_SAMPLES])
+        return events + session.finish()
+
+
+def finals_of(events: list[Event]) -> list[Final]:
+    return [event for event in events if isinstance(event, Final)]
+
+
+def partials_of(events: list[Event]) -> list[Partial]:
+    return [event for event in events if isinstance(event, Partial)]
+
+
+def test_nbest(digits: Model, recording: Recording) -> None:
+    samples = recording(TWO_NINE)
+    (one,) = finals_of(recognise(digits, samples, {}))
+    (two,) = finals_of(recognise(digits, samples, {"num-nbest": 2}))
+    assert len(one.hypotheses) == 1
+    assert len(two.hypotheses) == 2
+    assert two.hypotheses[0] == one.hypotheses[0]
+
+
+def test_phones_and_words(digits: Model, recording: Recording) -> None:
+    samples = recording(TWO_NINE)
+    (final,) = finals_of(recognise(digits, samples, {"do-word-alignment": False, "do-phone-alignment": True}))
+    assert final.words == ()
+    assert final.confidence is None
+    assert len(final.hypotheses[0].phones) > len(final.transcript.split()) == 5
+
+
+def test_words_of_least_risk(models: object, digits: Model, recording: Recording) -> None:
+    loaded = Model.load(f"{models}/english:graph-digits", frames_per_chunk=20, decode_mbr=True)
+    for name in ("ps-cards-001", "ps-cards-005"):
+        samples = recording(name)
+        assert recognise(digits, samples, {"decode-mbr": True}) == recognise(loaded, samples, {})
+
+
+def test_language_model_scale(digits: Model, recording: Recording) -> None:
+    samples = recording("ps-cards-001")
+    (plain,) = finals_of(recognise(digits, samples, {}))
+    (scaled,) = finals_of(recognise(digits, samples, {"lmwt-scale": 2.0}))
+    assert scaled.hypotheses[0].likelihood < plain.hypotheses[0].likelihood
+
+
+def test_endpoint_rules(digits: Model, recording: Recording) -> None:
+    samples = np.concatenate([recording(TWO_NINE), np.zeros(16000, np.float32), recording(TWO_NINE)])
+    assert len(finals_of(recognise(digits, samples, {}))) == 2
+    patient = {f"endpoint-rule{number}-min-trailing-silence": 30.0 for number in range(1, 5)}
+    assert len(finals_of(recognise(digits, samples, patient))) == 1
+    assert len(finals_of(recognise(digits, samples, {"do-endpointing": "false"}))) == 1
+
+
+def test_endpointing_can_be_off_and_segments_be_shorter(any_model: Model, recording: Recording) -> None:
+    samples = np.concatenate([recording(TWO_NINE), np.zeros(24000, np.float32), recording(TWO_NINE)])
+    (whole,) = finals_of(recognise(any_model, samples, {"do-endpointing": False}))
+    assert whole.length_s == pytest.approx(len(samples) / 16000, abs=0.1)
+    short = recognise(any_model, samples, {"do-endpointing": False, "max-segment-length-in-secs": 1.5})
+    assert len(finals_of(short)) >= 2  # a segment without words has no result
+    assert all(final.length_s < 2.5 for final in finals_of(short))
+
+
+def test_partial_period(digits: Model, recording: Recording) -> None:
+    samples = recording(TWO_NINE)
+    often = partials_of(recognise(digits, samples, {"traceback-period-in-secs": 0.05}))
+    seldom = partials_of(recognise(digits, samples, {"traceback-period-in-secs": 1.0}))
+    assert 0 < len(seldom) < len(often)
+    assert partials_of(recognise(digits, samples, {"traceback-period-in-secs": "inf"})) == []
+
+
+def test_a_narrow_search_is_narrow(any_model: Model, recording: Recording) -> None:
+    samples = recording("ps-cards-001")
+    searches = []
+    for options in ({}, {"beam": 1.0, "max-active": 50, "lattice-beam": 0.005}):
+        with any_model.session(options=options) as session:
+            session.accept(samples)
+            assert session.options.beam == session._stream.decoder.get_options().beam
+            searches.append(session._stream.decoder.statistics().num_tokens)
+    assert searches[1] < searches[0] or any_model.name == "nnet2"  # whose graph has one state
+
+
+@pytest.mark.parametrize("models_words", ["some", "none"])
+def test_partial_words(models_words: str, any_model: Model, recording: Recording) -> None:
+    has_words = any_model.word_aligner is not None
+    if has_words != (models_words == "some"):
+        return
+    samples = np.concatenate([recording(TWO_NINE), np.zeros(16000, np.float32), recording(TWO_NINE)])
+    plain = recognise(any_model, samples, {})
+    events = recognise(any_model, samples, {"partial-words": True})
+    assert [p.transcript for p in partials_of(events)] == [p.transcript for p in partials_of(plain)]
+    assert all(p.words == () for p in partials_of(plain))
+    finals = finals_of(events)
+    assert finals == finals_of(plain)
+    if not has_words:
+        assert all(p.words == () for p in partials_of(events))
+        return
+    for partial in partials_of(events):
+        assert " ".join(word.word for word in partial.words) == partial.transcript
+        start_s = finals[partial.segment].start_s
+        assert_in_order(partial.words, start_s)
+        assert all(0.0 < word.confidence <= 1.0 for word in partial.words)
+    last = [partial for partial in partials_of(events) if partial.segment == 1][-1]
+    for word, final_word in zip(last.words, finals[1].words, strict=False):
+        assert word.word == final_word.word
+        assert word.start_s == pytest.approx(final_word.start_s, abs=0.1)
+
+
+def assert_in_order(words: tuple[AlignedWord, ...], start_s: float) -> None:
+    for word in words:
+        assert word.start_s >= start_s - 0.031
+        assert word.end_s == word.start_s + word.length_s
+        start_s = word.end_s
+
+
+def partial_positions(
+    model: Model, samples: NDArray[np.float32], options: Mapping[str, object]
+) -> list[float]:
+    """How much audio had been taken when each partial result came."""
+    found = []
+    with model.session(options=options) as session:
+        for begin in range(0, len(samples), 800):
+            if partials_of(session.accept(samples[begin : begin + 800])):
+                found.append(session.position_s)
+    return found
+
+
+def test_partial_words_come_less_often_in_long_segments(digits: Model, recording: Recording) -> None:
+    """Each costs time in proportion to the segment's length, so all together must not be quadratic."""
+    samples = np.tile(recording(TWO_NINE), 12)
+    options = {"do-endpointing": False, "traceback-period-in-secs": 0.05}
+    plain = partial_positions(digits, samples, options)
+    with_words = partial_positions(digits, samples, {**options, "partial-words": True})
+    assert is_dense(plain)
+    assert not is_dense(with_words)
+    assert with_words[-1] > 25.0
+
+
+def is_dense(positions_s: list[float]) -> bool:
+    """Whether partial results come within less than a fiftieth of the audio so far, and a network's block."""
+    return any(later - earlier < 0.02 * earlier - 0.25 for earlier, later in itertools.pairwise(positions_s))
+
+
+def test_without_adaptation_nothing_is_learned(any_model: Model, recording: Recording) -> None:
+    samples = recording(TWO_NINE)
+    adapting = any_model.session()
+    adapting.accept(samples)
+    state = [event for event in adapting.finish() if isinstance(event, AdaptationState)]
+    events = recognise(any_model, samples, {"do-adaptation": False})
+    assert not any(isinstance(event, AdaptationState) for event in events)
+    # A state of the speaker is not used either.
+    with any_model.session(
+        state[0].value if state else None, options=RequestOptions(do_adaptation=False)
+    ) as session:
+        assert session.accept(samples) + session.finish() == events
+
+
+def test_gmm_without_adaptation_estimates_no_transform(models: object, recording: Recording) -> None:
+    model = Model.load(f"{models}/english-gmm")
+    samples = recording(TWO_NINE)
+    (adapted,) = finals_of(recognise(model, samples, {"do-endpointing": False}))
+    with model.session(options={"do-adaptation": False, "do-endpointing": False}) as session:
+        events = session.accept(samples)
+        assert not session._stream._utterance.have_transform()  # type: ignore[attr-defined]
+        (plain,) = finals_of(events + session.finish())
+    assert plain.transcript == adapted.transcript
+    assert plain.hypotheses[0].likelihood != adapted.hypotheses[0].likelihood
