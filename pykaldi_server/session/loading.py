@@ -11,7 +11,12 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
 from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
 from pykaldi_server.session.formats.directories import read_directory
-from pykaldi_server.session.formats.gstreamer_yaml import read_gstreamer_yaml
+from pykaldi_server.session.formats.gstreamer_yaml import (
+    YAML_SUFFIXES,
+    YamlFile,
+    read_gstreamer_yaml,
+    say_what_is_not_used,
+)
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.graph import load_graph
 from pykaldi_server.session.model_parts import ModelParts
@@ -22,10 +27,8 @@ __all__ = ["load_parts", "packaged_model", "read_source", "split_model_name"]
 
 logger = logging.getLogger(__name__)
 
-_YAML_SUFFIXES = (".yaml", ".yml")
 
-
-def load_parts(path: str | Path, overrides: Mapping[str, str]) -> ModelParts:
+def load_parts(path: str | Path | YamlFile, overrides: Mapping[str, str]) -> ModelParts:
     """Loads a model; see `Model.load`. The values of ``overrides`` are text."""
     start = time.perf_counter()
     source = read_source(path, dict(overrides))
@@ -60,10 +63,14 @@ def split_model_name(name: str | Path) -> tuple[Path, str | None]:
     return Path(directory), graph
 
 
-def read_source(path: str | Path, overrides: dict[str, str]) -> ModelSource:
+def read_source(path: str | Path | YamlFile, overrides: dict[str, str]) -> ModelSource:
     """Finds out what a model is made of, and loads its acoustic side; see `Model.load`."""
-    if Path(path).suffix in _YAML_SUFFIXES:
-        return read_gstreamer_yaml(Path(path), overrides)
+    if isinstance(path, YamlFile):
+        return read_gstreamer_yaml(path, overrides)
+    if Path(path).suffix in YAML_SUFFIXES:
+        file = YamlFile.read(Path(path))
+        say_what_is_not_used(file)
+        return read_gstreamer_yaml(file, overrides)
     directory, graph = split_model_name(path)
     if not directory.exists():
         packaged = packaged_model(str(directory))

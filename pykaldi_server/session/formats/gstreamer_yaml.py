@@ -3,12 +3,14 @@
 The section ``decoder`` holds properties of a GStreamer plugin, which are Kaldi's options with other
 spellings: hyphens for dots, silence weighting with or without its prefix. With ``use-nnet2: True`` the plugin
 is kaldinnet2onlinedecoder (neural networks), without it onlinegmmdecodefaster. Everything else in the file is
-about the worker.
+about the worker, which reads the file itself (`YamlFile`) and hands this part on.
 """
 
 import difflib
 import logging
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,17 @@ from pykaldi_server.kaldi.online2 import (
 )
 from pykaldi_server.kaldi.online2.feature_pipeline import read_transform
 from pykaldi_server.kaldi.online2.gmm_models import read_gmm
+from pykaldi_server.kaldi.util.files import refuse_lfs_pointer
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, PathBase, group, option
 from pykaldi_server.session.acoustics.gmm_plugin import GmmPluginAcoustics, GmmPluginDecodingOptions
 from pykaldi_server.session.acoustics.stream import Acoustics
+from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.formats.source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
 from pykaldi_server.session.rescoring import RescoringFiles
+
+__all__ = ["MODEL_KEYS", "YAML_SUFFIXES", "YamlFile", "read_gstreamer_yaml", "say_what_is_not_used"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +54,80 @@ _NO_EFFECT = {
 }
 # What onlinegmmdecodefaster takes where nothing is said.
 _GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "words.txt"}
-_WORKER_KEYS = (
-    "use-nnet2",
-    "decoder",
-    "out-dir",
-    "use-vad",
-    "silence-timeout",
-    "timeout-decoder",
-    "post-processor",
-    "full-post-processor",
-    "post-processor-timeout",
-    "logging",
+MODEL_KEYS = ("use-nnet2", "decoder")
+"""The keys of a file that are about the model."""
+
+YAML_SUFFIXES = (".yaml", ".yml")
+"""How the names of such files end."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML whose numbers are plain decimals.
+
+    By YAML 1.1, ``1:2:3``, a list of silence phones, would be a number to the base of 60, and ``7_000``,
+    which Kaldi refuses, would be 7000.
+    """
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_NUMBERS[0], re.compile(r"[-+]?(0|[1-9][0-9]*)\Z"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    _NUMBERS[1],
+    re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z|[-+]?\.(inf|Inf|INF)\Z"),
+    list("-+.0123456789"),
 )
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A file that was read, in its two parts.
+
+    Attributes:
+        path: the file.
+        model: what it says about the model: the values of `MODEL_KEYS`.
+        other: everything else.
+    """
+
+    path: Path
+    model: Mapping[str, Any]
+    other: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "YamlFile":
+        """Reads a file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ConfigError: it is not a YAML mapping with names for keys.
+            ModelFormatError: it is a Git LFS pointer.
+        """
+        data = path.read_bytes()
+        refuse_lfs_pointer(data, path)
+        try:
+            content = yaml.load(data, _Loader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: expected YAML, found {error}") from error
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise ConfigError(f"{path}: expected a mapping with names for keys, found {_kind(content)}")
+        model = {key: value for key, value in content.items() if key in MODEL_KEYS}
+        return cls(path, model, {key: value for key, value in content.items() if key not in MODEL_KEYS})
+
+    def warn_of_unknown(self, known: Collection[str], keys: Collection[str]) -> None:
+        """Warns of keys that are not known, each with the known one that is most like it."""
+        for key in keys:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; the nearest known one is {near[0]!r}" if near else ""
+            logger.warning("%s: unknown key %r%s", self.path, key, hint)
+
+
+def _kind(content: Any) -> str:
+    if isinstance(content, dict):
+        return next(f"the key {key!r}" for key in content if not isinstance(key, str))
+    return "nothing" if content is None else f"a {type(content).__name__}"
 
 
 @dataclass
@@ -81,6 +149,10 @@ class _PluginOptions(Options):
     features: OnlineNnetFeaturePipelineConfig = group(OnlineNnetFeaturePipelineConfig, prefix="")
     network: NetworkOptions = group(NetworkOptions, prefix="")
 
+    def validate(self) -> None:
+        self.features.validate()
+        self.network.validate()
+
 
 @dataclass
 class _GmmPluginOptions(Options):
@@ -90,7 +162,6 @@ class _GmmPluginOptions(Options):
     lda_mat: str = option("", "LDA matrix.", path=True)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.session.validate()
         self.decoding.validate()
 
@@ -103,53 +174,40 @@ def _plugin_defaults() -> _PluginOptions:
     return options
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a file; warns of keys that mean nothing.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ConfigError: it is no YAML mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, found {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"{path}: expected a mapping of names, found {type(content).__name__}")
-    for key in content:
-        if key not in _WORKER_KEYS:
-            near = difflib.get_close_matches(key, _WORKER_KEYS, n=1)
-            hint = f"; the nearest known one is {near[0]!r}" if near else ""
-            logger.warning("%s: unknown key %r%s", path, key, hint)
-    return content
-
-
-def read_gstreamer_yaml(path: Path, overrides: Mapping[str, str]) -> ModelSource:
-    """Reads the description of a model, and the model's acoustic side.
+def read_gstreamer_yaml(file: YamlFile, overrides: Mapping[str, str]) -> ModelSource:
+    """Reads the model that a file describes: its acoustic side, and where its graph is.
 
     Args:
-        path: the YAML file; paths in it may be relative to it, or to the working directory.
+        file: the file; paths in it may be relative to it, or to the working directory.
         overrides: options that win over those of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: a file of the model does not exist.
         ConfigError: a property is wrong, or a part of the model is not named.
         ModelFormatError: a file of the model is damaged.
     """
-    content = read_yaml(path)
-    properties = content.get("decoder")
+    properties = file.model.get("decoder")
     if not isinstance(properties, dict):
-        raise ConfigError(f"{path}: decoder: expected a mapping of properties, found {properties!r}")
+        found = "no such key" if "decoder" not in file.model else repr(properties)
+        raise ConfigError(f"{file.path}: decoder: expected a mapping of properties, found {found}")
     texts = {str(name): _text(value) for name, value in properties.items()} | dict(overrides)
-    read = _read_network if content.get("use-nnet2", False) else _read_gmm
-    return read(path, texts)
+    read = _read_network if file.model.get("use-nnet2", False) else _read_gmm
+    return read(file.path, texts)
+
+
+def say_what_is_not_used(file: YamlFile) -> None:
+    """Names the keys of a file that are not about the model, for readers that only take the model."""
+    misspelt = [key for key in file.other if difflib.get_close_matches(key, MODEL_KEYS, n=1)]
+    file.warn_of_unknown(MODEL_KEYS, misspelt)
+    others = [key for key in file.other if key not in misspelt]
+    if others:
+        logger.info("%s: without effect here, as only workers use them: %s", file.path, ", ".join(others))
 
 
 def _read_network(path: Path, properties: Mapping[str, str]) -> ModelSource:
     """A model for the plugin kaldinnet2onlinedecoder."""
     options = _plugin_defaults()
-    model_dir = _directory_of_model(path, properties)
-    places = _set_properties(path, properties, options, model_dir)
+    places, model_dir = _set_properties(path, properties, options)
     _require(path, options.files)
     features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
     acoustics = load_network(Path(options.files.model), features, options.network, places)
@@ -162,9 +220,13 @@ def _read_gmm(path: Path, properties: Mapping[str, str]) -> ModelSource:
     given = set(map(_spelling, properties))
     defaults = {name: file for name, file in _GMM_PLUGIN_FILES.items() if name not in given}
     properties = {**defaults, **properties}
-    _set_properties(path, properties, options, _directory_of_model(path, properties))
+    places, _ = _set_properties(path, properties, options)
     _require(path, options.files)
     transition_model, acoustic_model = read_gmm(options.files.model)
+    if "silence-phones" in places:
+        silence = options.decoding.silence_phones
+        place = f"{places['silence-phones']}: silence-phones"
+        check_silence_phones(place, silence, transition_model, are_needed=True)
     lda_mat = read_transform(KaldiReader.open(options.lda_mat)) if options.lda_mat else None
     acoustics = GmmPluginAcoustics(transition_model, acoustic_model, lda_mat, options.decoding)
     return _source(path, options.files, acoustics, options.session, OnlineEndpointConfig())
@@ -198,17 +260,23 @@ def _rescoring(path: Path, files: _PluginFiles) -> RescoringFiles | None:
 
 
 def _set_properties(
-    path: Path, properties: Mapping[str, str], options: Options, model_dir: Path | None
-) -> Mapping[str, str]:
-    """Sets options from properties in any spelling; returns where each was set (name -> place)."""
+    path: Path, properties: Mapping[str, str], options: Options
+) -> tuple[Mapping[str, str], Path | None]:
+    """Sets options from properties in any spelling.
+
+    Returns:
+        Where each option is set (name -> place), and the innermost directory with all files of the model.
+    """
     parser = ParseOptions()
     parser.register(options)
     spellings = _spellings(parser)
+    known_names = {name: spellings[_spelling(name)] for name in properties if _spelling(name) in spellings}
+    files = [name for name, known in known_names.items() if parser.is_path(known)]
+    base = PathBase(path.parent, _common_directory(path.parent, [properties[name] for name in files]))
     for name, value in properties.items():
         place = f"{path}: decoder: {name}"
-        known = spellings.get(_spelling(name))
-        if known is not None:
-            parser.set(known, value, place, PathBase(path.parent, model_dir))
+        if name in known_names:
+            parser.set(known_names[name], value, place, base)
         elif _spelling(name) in _NO_EFFECT:
             logger.info("%s has no effect: %s", place, _NO_EFFECT[_spelling(name)])
         else:
@@ -216,7 +284,8 @@ def _set_properties(
             hint = f"; the nearest known one is {near[0]!r}" if near else ""
             logger.warning("%s: unknown property%s", place, hint)
     parser.validate(path)
-    return parser.places
+    found = [str(parser.value(known_names[name])) for name in files]
+    return parser.places, _common_directory(path.parent, found)
 
 
 def _spelling(name: str) -> str:
@@ -233,16 +302,22 @@ def _spellings(parser: ParseOptions) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _directory_of_model(path: Path, properties: Mapping[str, Any]) -> Path | None:
-    """The model's directory: where files that are named by lost paths are looked for."""
-    model = Path(str(properties.get("model", "")))
-    for candidate in (path.parent / model, model):
-        if candidate.is_file():
-            return candidate.parent
-    return None
+def _common_directory(folder: Path, files: Iterable[str]) -> Path | None:
+    """The innermost directory that has all those files of a model that exist, relative to a folder or not.
+
+    Files that have moved, such as those that the model's own configurations name, are looked for there.
+    """
+    found = [place for file in files for place in (folder / file, Path(file)) if place.is_file()]
+    if not found:
+        return None
+    common = Path(os.path.commonpath([place.absolute().parent for place in found]))
+    # Files that have nothing in common do not make the whole file system the model.
+    return common if common != Path(common.anchor) else found[0].parent
 
 
 def _require(path: Path, files: _PluginFiles) -> None:

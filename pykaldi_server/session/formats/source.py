@@ -1,7 +1,7 @@
 """What every way to describe a model leads to: its parts, and how it is decoded."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,9 +81,11 @@ def load_network(
     features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
     kind = reader.peek_token()
     if kind == _NNET2_TOKEN:
+        _say_without_effect(places, {"frames-per-chunk", "frame-subsampling-factor"}, "an nnet2 model")
         return Nnet2Acoustics(transition_model, AmNnet.read(reader), features, options)
     if kind != _NNET3_TOKEN:
         raise reader.error(f"a neural network ({_NNET3_TOKEN} or {_NNET2_TOKEN})", repr(kind))
+    _say_without_effect(places, {"max-nnet-batch-size", "pad-input"}, "an nnet3 model")
     acoustic_model = AmNnetSimple.read(reader)
     if not transition_model.topology.is_hmm():
         _complete_chain_options(path, options, places)
@@ -95,6 +97,11 @@ def load_network(
             f"{acoustics.network.output_dim}"
         )
     return acoustics
+
+
+def _say_without_effect(places: Mapping[str, str], names: Set[str], kind: str) -> None:
+    for name in sorted(names & places.keys()):
+        logger.info("%s has no effect: this is %s", places[name], kind)
 
 
 def _check_silence(
