@@ -15,11 +15,11 @@ __all__ = ["serve"]
 
 SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
 TLS = ("certfile", "keyfile")  # the workers of `serve` connect without it
-SET_HERE = {"url", "sessions"}
+SET_HERE = {"url", "sessions", "name"}
 
 
 @click.command()
-@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.argument("models", metavar="[[NAME=]MODEL]...", nargs=-1)
 @settings(ServeOptions, leave_out=("models",))
 @settings(MasterOptions, leave_out=TLS)
 @config_option("serve", "master")
@@ -28,8 +28,9 @@ def serve(verbose: bool, config: Path | None, **values: Any) -> None:
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
-    the name of an installed model package. Clients that name no model get the first one. Without any MODEL,
-    the demo models of the checkout are served.
+    the name of an installed model package. Clients ask for it by the name of the directory or file, or by
+    NAME where it is given as NAME=MODEL; those that name no model get the first one. Without any MODEL, the
+    demo models of the checkout are served.
     """
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server

@@ -1,12 +1,27 @@
 """Settings of a server on one machine."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
 
-__all__ = ["ServeOptions"]
+__all__ = ["ServeOptions", "split_name"]
+
+
+def split_name(model: str) -> tuple[str, str]:
+    """Splits ``NAME=PATH`` into the name, which is empty where there is none, and the path.
+
+    Raises:
+        ConfigError: there is an equals sign, but no name or no path.
+    """
+    name, equals, path = model.partition("=")
+    if not equals or "/" in name or Path(model).exists():
+        return "", model
+    if not name or not path:
+        raise ConfigError(f"models: expected PATH or NAME=PATH, found {model!r}")
+    return name, path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +29,9 @@ class ServeOptions:
     """Settings of a server on one machine."""
 
     models: tuple[str, ...] = option(
-        (), "model directories or configuration files; the first is the default", path=True
+        (),
+        "model directories or configuration files, as PATH or NAME=PATH; the first is the default",
+        path=True,
     )
     workers: int = option(1, "worker processes for each model")
     sessions: int = option(4, "requests that each worker process serves at once")
@@ -29,6 +46,10 @@ class ServeOptions:
             raise ConfigError("models: expected at least one, found none")
         if len(set(self.models)) < len(self.models):
             raise ConfigError("models: expected each once; use workers for more processes")
+        names = [name for name, _ in map(split_name, self.models) if name]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"models: expected names of their own, found {name!r} more than once")
         for name in ("workers", "sessions"):
             check_positive(self, name)
         parse_assignments(self.model_options)

@@ -6,8 +6,9 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
+from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.server import Master
-from pykaldi_server.serve.options import ServeOptions
+from pykaldi_server.serve.options import ServeOptions, split_name
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
 
 logger = logging.getLogger(__name__)
@@ -29,13 +30,14 @@ class Server:
         # Without its default model, the server would give clients that name none another one.
         self._master.hub.pool.accepting = False
         self._stop_requested = asyncio.Event()
+        self._model_of_name: dict[str, tuple[str, str]] = {}
 
     async def run(self) -> None:
         """Serves until SIGINT or SIGTERM; a second signal does not wait for running requests.
 
         Raises:
             OSError: the address cannot be had.
-            ConfigError: a model cannot be loaded.
+            ConfigError: a model cannot be loaded, or two have the same name.
         """
         self._listen_to_signals()
         self._master.start()
@@ -57,13 +59,25 @@ class Server:
         options = self._options
         extra = (*(f"--model-option={each}" for each in options.model_options), *options.worker_arguments)
         return [
-            WorkerCommand(model, self._master.worker_url, options.sessions, extra)
-            for model in options.models
+            WorkerCommand(path, self._master.worker_url, options.sessions, name, extra)
+            for name, path in map(split_name, options.models)
             for _ in range(options.workers)
         ]
 
     def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
-        if command.model == self._options.models[0] and not self._stop_requested.is_set():
+        """Makes the first model the default one.
+
+        Raises:
+            ConfigError: another model has the same name, so clients could not tell them apart.
+        """
+        model = command.name, command.model
+        other = self._model_of_name.setdefault(model_name, model)
+        if other != model:
+            raise ConfigError(
+                f"models: expected names of their own, but {other[1]} and {command.model} are both called "
+                f"{model_name!r}; give one of them another name: NAME={command.model}"
+            )
+        if model == split_name(self._options.models[0]) and not self._stop_requested.is_set():
             self._master.hub.pool.default_model = model_name
             self._master.hub.pool.accepting = True
 

@@ -38,6 +38,7 @@ class WorkerCommand:
 
     Attributes:
         model: a model directory or a configuration file.
+        name: what clients call the model; empty: what it is called by itself.
         url: the master's address for workers.
         sessions: requests that the process serves at once.
         extra: further arguments of the `worker` command.
@@ -46,11 +47,14 @@ class WorkerCommand:
     model: str
     url: str
     sessions: int
+    name: str = ""
     extra: tuple[str, ...] = ()
 
     def arguments(self, supervisor_fd: int) -> list[str]:
         """The command line."""
         worker = ["worker", "--url", self.url, "--conf", self.model, "--sessions", str(self.sessions)]
+        if self.name:
+            worker += ["--name", self.name]
         command = [sys.executable, "-m", "pykaldi_server", *worker, *self.extra]
         return [*command, "--supervisor-fd", str(supervisor_fd)]
 

@@ -1,8 +1,8 @@
 """Chooses the graph that a model is decoded with.
 
 A folder has a graph in one of two forms: ``HCLG.fst``, or ``HCLr.fst`` and ``Gr.fst``, which are composed
-while they are searched. The composition can be compiled beforehand, by `compile_graph` or in the background,
-into ``composed.graph`` in the folder itself or into a file of the user's cache. A compiled graph is used as
+while they are searched. The composition can be compiled in advance, by `compile_graph` or in the background,
+into ``composed.graph`` in the folder itself or into a file in the user's cache. A compiled graph is used as
 long as it was made of the parts that are there: their contents are compared, not their dates.
 
 Words are named by the table that is embedded in the graph, as in Vosk, or else by ``words.txt``.
@@ -28,22 +28,21 @@ from pykaldi_server.kaldi.fstext import (
 )
 from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
 
+__all__ = [
+    "COMPILED_NAME",
+    "cached_path",
+    "compile_in_background",
+    "describe_graph",
+    "find_compiled",
+    "is_lookahead",
+    "load_graph",
+    "read_graph",
+]
+
 logger = logging.getLogger(__name__)
 
 COMPILED_NAME = "composed.graph"
-
-_COMPILE_SCRIPT = """
-import os, sys, threading
-from pykaldi_server.kaldi.fstext import compile_graph
-
-def end_with_parent():
-    os.read(0, 1)  # nothing is ever written: it ends when the parent has ended
-    os._exit(1)
-
-threading.Thread(target=end_with_parent, daemon=True).start()
-os.nice(10)
-compile_graph(*sys.argv[1:])
-"""
+_COMPILER = "pykaldi_server.session.compile_graph"
 
 
 def load_graph(path: Path, words: Path | None) -> tuple[DecodingGraph, SymbolTable]:
@@ -56,7 +55,7 @@ def load_graph(path: Path, words: Path | None) -> tuple[DecodingGraph, SymbolTab
     Raises:
         FileNotFoundError: there is no such file.
         ModelFormatError: a file is damaged or of another kind.
-        ConfigError: there is no table of words.
+        ConfigError: the graph has no table of words, and there is no words.txt.
     """
     graph = read_graph(path)
     table = graph.output_symbols()
@@ -126,7 +125,7 @@ def cached_path(folder: Path) -> Path:
 def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
     """Compiles a model's graph into the user's cache, in a process with low priority that ends with this one.
 
-    It fails where there is not enough room; everything works without it.
+    It fails if the disk is too full; everything works without it.
 
     Args:
         path: ``HCLG.fst``, or ``HCLr.fst`` with its neighbours.
@@ -143,5 +142,5 @@ def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
     out = cached_path(path.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     logger.info("%s: compiling into %s", path.parent, out)
-    command = [sys.executable, "-c", _COMPILE_SCRIPT, os.fspath(path.parent), os.fspath(out)]
+    command = [sys.executable, "-m", _COMPILER, os.fspath(path.parent), os.fspath(out)]
     return subprocess.Popen(command, stdin=subprocess.PIPE)

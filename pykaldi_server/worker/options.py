@@ -15,6 +15,9 @@ class WorkerOptions:
 
     url: str = option(f"ws://localhost:8888{WORKER_PATH}", "the master's address for workers")
     sessions: int = option(4, "requests that one process serves at once")
+    name: str = option(
+        "", "name by which clients ask for the model; without it that of its directory or file"
+    )
     language: str = option("", "language that the worker announces")
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
     reconnect_max_s: float = option(5.0, "longest pause between attempts to reach a master that is away")

@@ -90,6 +90,8 @@ async def _serve(model_path: str | YamlFile, options: WorkerOptions, supervisor_
     try:
         overrides = parse_assignments(options.model_options)
         model = await asyncio.to_thread(Model.load, model_path, **overrides)
+        if options.name:
+            model = replace(model, name=options.name)
         worker = Worker(model, options)
         serving = asyncio.create_task(worker.run())
         if options.compile_graphs:

@@ -43,7 +43,7 @@ def test_options() -> None:
 
 def test_options_are_found_by_words() -> None:
     ran = CliRunner().invoke(main, ["model", "options", "NUMBER", "hypotheses"])
-    assert ran.output == "num-nbest=1\n    Number of hypotheses of a final result.\n"
+    assert ran.output == "num-nbest=1\n    Number of hypotheses in a final result.\n"
 
 
 def test_const_arpa(tmp_path: Path) -> None:

@@ -77,6 +77,39 @@ def test_a_model_that_cannot_be_loaded_ends_serve(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+def test_models_of_the_same_name_are_refused(tmp_path: Path, models: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "english").symlink_to(models / "english")
+    places = [f"{tmp_path}/{folder}/english:graph-digits" for folder in ("a", "b")]
+    command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0"]
+    ran = subprocess.run(
+        [*command, *places], cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert ran.returncode == 1
+    assert all(place in ran.stderr for place in places)
+    assert "are both called 'english-digits'; give one of them another name: NAME=" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_models_have_the_names_that_they_are_given(tmp_path: Path, harness: Any, golden: Path) -> None:
+    named = [f"{name}={ENGLISH}" for name in ("first", "second")]
+    with running_serve(tmp_path, *named) as serve:
+
+        async def scenario() -> None:
+            ws = serve.url.replace("http", "ws")
+            status = await harness.connect(f"{ws}/client/ws/status")
+            await status.until(lambda each: each["num_workers_available"] == 8)
+            for name in ("first", "second"):
+                client = await harness.connect(f"{ws}/client/ws/speech?model={name}")
+                await client.send((golden / "wav" / "ps-tidigits-2934z.wav").read_bytes())
+                await client.send("EOS")
+                final = [each for each in await client.read_all() if each.get("result", {}).get("final")]
+                assert final[0]["result"]["hypotheses"][0]["transcript"] == "two nine three four zero"
+
+        harness.run(scenario)
+
+
 def test_a_port_that_is_taken_ends_serve(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
