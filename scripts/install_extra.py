@@ -1,23 +1,21 @@
-"""Installs the packages of an extra of setup.cfg beside the package, without building the package again."""
+"""Installs the packages of an extra of pyproject.toml, without building this package again."""
 
-import configparser
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-SETUP_CFG = Path(__file__).resolve().parent.parent / "setup.cfg"
+PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def requirements(extra: str) -> list[str]:
-    """The requirements that setup.cfg lists for an extra."""
-    config = configparser.ConfigParser()
-    config.read(SETUP_CFG)
-    return config["options.extras_require"][extra].split("\n")
+    """The requirements that pyproject.toml lists for an extra."""
+    extras: dict[str, list[str]] = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    return extras[extra]
 
 
 def main() -> int:
-    wanted = [requirement.strip() for requirement in requirements(sys.argv[1]) if requirement.strip()]
-    return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", *wanted])
+    return subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", *requirements(sys.argv[1])])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"""What users install: the archives have what they should, and the wheel works away from the checkout."""
+
+import email
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import tomllib
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+NOT_SHIPPED = {".gitignore"}
+# Those of pip when it reaches no package index.
+NO_INDEX = ("No matching distribution found", "Failed to establish a new connection", "Read timed out")
+USERS_PROGRAM = """
+import sys
+
+from pykaldi_server.session import Final, Model, transcribe_file
+
+model: Model = Model.load(sys.argv[1])
+for event in transcribe_file(model, sys.argv[2]):
+    if isinstance(event, Final):
+        words: str = event.hypotheses[0].transcript
+        start_s: float = event.start_s
+        print(words if start_s >= 0 else "")
+"""
+
+
+def run(command: Sequence[str | Path], folder: Path) -> str:
+    """Runs a command elsewhere, free of what the tests set for themselves; returns its output.
+
+    The test is skipped where the command fails for lack of a package index.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode and any(text in ran.stderr + ran.stdout for text in NO_INDEX):
+        pytest.skip("needs a package index")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("archives")
+    run([sys.executable, "-m", "build", "--outdir", folder, REPOSITORY], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of a new environment with the wheel."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    run([sys.executable, "-m", "venv", folder / "venv"], folder)
+    programs = folder / "venv" / "bin"
+    (wheel,) = archives.glob("*.whl")
+    run([programs / "python", "-m", "pip", "install", "--quiet", wheel], folder)
+    return programs
+
+
+def test_the_source_archive_has_what_the_repository_has(archives: Path) -> None:
+    (archive,) = archives.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        members = file.getmembers()
+    names = {member.name.partition("/")[2] for member in members if member.isfile()}
+    assert {
+        "setup.py",
+        "pyproject.toml",
+        "Makefile",
+        "tests/conftest.py",
+        "models/english/am/final.mdl",
+    } <= names
+    assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
+    assert {member.uname for member in members} == {"root"}
+    if (REPOSITORY / ".git").exists():
+        listed = run(["git", "ls-files", "-z"], REPOSITORY).rstrip("\0").split("\0")
+        present = {name for name in listed if (REPOSITORY / name).exists()}
+        assert present - names == NOT_SHIPPED
+
+
+def test_the_wheel_has_what_is_used_and_no_sources_of_the_extension(archives: Path) -> None:
+    (archive,) = archives.glob("*.whl")
+    with zipfile.ZipFile(archive) as file:
+        names = file.namelist()
+        (metadata_name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(file.read(metadata_name))
+    package = REPOSITORY / "pykaldi_server"
+    kept = [*package.rglob("*.py"), *package.rglob("*.pyi"), *package.glob("web/*"), package / "py.typed"]
+    expected = {str(path.relative_to(REPOSITORY)) for path in kept if path.is_file()}
+    (extension,) = (name for name in names if name.endswith(".so"))
+    assert extension.startswith("pykaldi_server/kaldi/_core.")
+    ours = {name for name in names if ".dist-info/" not in name}
+    assert ours == expected | {extension}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    required = {re.sub(r"\s", "", each) for each in metadata.get_all("Requires-Dist", []) if ";" not in each}
+    assert required == {re.sub(r"\s", "", each) for each in PROJECT["dependencies"]}
+
+
+def test_the_installed_command_transcribes(installed: Path, models: Path, golden: Path) -> None:
+    recording = golden / "wav" / "ps-tidigits-2934z.wav"
+    command: list[str | Path] = [installed / "pykaldi-server", "transcribe", recording]
+    assert run([*command, "-m", models / "english"], installed) == "two nine three four zero\n"
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "name a model; only a checkout of the repository has the demo models" in said.stderr
+
+
+def test_the_installed_server_serves(installed: Path, models: Path, golden: Path) -> None:
+    command: list[str | Path] = [installed / "pykaldi-server", "serve", models / "english", "--port", "0"]
+    with subprocess.Popen(command, cwd=installed, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            url = next(line.split()[-1] for line in server.stdout if line.startswith("Serving on "))
+            page = urllib.request.urlopen(url).read().decode()
+            assert "<html" in page
+            audio = (golden / "wav" / "ps-tidigits-2934z.wav").read_bytes()
+            request = urllib.request.Request(f"{url}client/dynamic/recognize", audio, method="PUT")
+            answer = json.load(urllib.request.urlopen(request))
+            assert answer["hypotheses"] == [{"utterance": "two nine three four zero"}]
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
+def test_a_users_program_is_checked_and_runs(
+    installed: Path, models: Path, golden: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(USERS_PROGRAM)
+    mypy: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        installed / "python",
+    ]
+    assert run([*mypy, program], tmp_path).startswith("Success")
+    arguments = [models / "english", golden / "wav" / "ps-tidigits-2934z.wav"]
+    assert run([installed / "python", program, *arguments], tmp_path) == "two nine three four zero\n"
+    program.write_text(USERS_PROGRAM.replace("words: str", "words: int"))
+    checked = subprocess.run([*mypy, program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert 'expression has type "str", variable has type "int"' in checked.stdout
