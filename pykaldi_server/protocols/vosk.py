@@ -33,9 +33,12 @@ __all__ = [
     "Dialogue",
     "EndOfStream",
     "Reset",
+    "layout",
     "parse_client_message",
 ]
 
+# The same limits as for all raw audio and for all options of a request.
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 MOST_ALTERNATIVES = 1000
 _RESET = dumps({"reset": True})
 
@@ -103,10 +106,10 @@ class Configuration:
 
 
 def _read_rate(key: str, value: object) -> int:
-    number = _number(key, value)
-    if round(number) < 1:
-        raise _invalid(key, "a rate in Hz", value)
-    return round(number)
+    rate_hz = round(_number(key, value))
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise _invalid(key, f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz", value)
+    return rate_hz
 
 
 def _read_alternatives(key: str, value: object) -> int:
@@ -322,7 +325,7 @@ class Dialogue:
             words = _words(self._partial, self._partial["result"]["hypotheses"][0])
             if words:
                 reply["partial_result"] = words
-        return _layout(reply)
+        return layout(reply)
 
     def _final(self) -> str:
         finals, self._finals, self._partial = self._finals, [], None
@@ -330,29 +333,35 @@ class Dialogue:
         if self.configuration.max_alternatives > 0:
             return _alternatives_reply(finals, self.configuration) if finals else _NO_ALTERNATIVES
         if not finals:
-            return _layout({"text": ""}) if heard else _NOTHING
+            return layout({"text": ""}) if heard else _NOTHING
         reply: Message = {"text": " ".join(str(transcript_of(final)) for final in finals)}
         words = [word for final in finals for word in _words(final, final["result"]["hypotheses"][0])]
         if words and self.configuration.words:
             reply["result"] = words
-        return _layout(reply)
+        return layout(reply)
 
 
 # To the client
 
 
 def _words(event: Message, hypothesis: Message) -> list[Message]:
-    """The words of a hypothesis, with times from the start of the stream."""
-    begin_s = float(event.get("segment-start", 0.0))
-    return [
-        {
-            "conf": float(word["confidence"]),
-            "end": begin_s + float(word["start"]) + float(word["length"]),
-            "start": begin_s + float(word["start"]),
-            "word": str(word["word"]),
-        }
-        for word in hypothesis.get("word-alignment", ())
-    ]
+    """The words of a hypothesis, with times from the start of the stream.
+
+    What a post-processor has made of them may be anything: without times and confidences there are no words.
+    """
+    try:
+        begin_s = float(event.get("segment-start", 0.0))
+        return [
+            {
+                "conf": float(word["confidence"]),
+                "end": begin_s + float(word["start"]) + float(word["length"]),
+                "start": begin_s + float(word["start"]),
+                "word": str(word["word"]),
+            }
+            for word in hypothesis.get("word-alignment", ())
+        ]
+    except (LookupError, TypeError, ValueError):
+        return []
 
 
 class _Alternative(NamedTuple):
@@ -367,7 +376,7 @@ def _alternatives_reply(finals: Iterable[Message], configuration: Configuration)
     alternatives = [_Alternative(0.0)]
     for final in finals:
         alternatives = _joined(alternatives, _alternatives(final), configuration.max_alternatives)
-    return _layout({"alternatives": [_alternative(each, configuration.words) for each in alternatives]})
+    return layout({"alternatives": [_alternative(each, configuration.words) for each in alternatives]})
 
 
 def _alternative(alternative: _Alternative, with_words: bool) -> Message:
@@ -381,7 +390,7 @@ def _alternatives(final: Message) -> list[_Alternative]:
     """The hypotheses of a segment that have words: some clients take an empty text for no result at all."""
     return [
         _Alternative(
-            float(hypothesis["likelihood"]),
+            float(hypothesis.get("likelihood", 0.0)),
             str(hypothesis["transcript"]),
             tuple(
                 {key: value for key, value in word.items() if key != "conf"}
@@ -409,12 +418,17 @@ def _joined(first: list[_Alternative], second: list[_Alternative], limit: int) -
     ]
 
 
-def _layout(value: Any, depth: int = 1) -> str:
-    """Writes JSON as the original does."""
+def layout(value: Any, depth: int = 1) -> str:
+    """Writes JSON as the original does.
+
+    Args:
+        value: objects, lists of objects, texts, and floating-point numbers.
+        depth: how deep the value is in the reply, for its indentation.
+    """
     if isinstance(value, dict):
         inner, outer = "  " * depth, "  " * (depth - 1)
-        members = [f'{inner}"{key}" : {_layout(value[key], depth + 1)}' for key in sorted(value)]
+        members = [f'{inner}"{key}" : {layout(value[key], depth + 1)}' for key in sorted(value)]
         return "{\n" + ",\n".join(members) + f"\n{outer}}}"
     if isinstance(value, list):
-        return "[" + ", ".join(_layout(each, depth + 1) for each in value) + "]"
+        return "[" + ", ".join(layout(each, depth + 1) for each in value) + "]"
     return f"{value:.6f}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

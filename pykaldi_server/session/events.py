@@ -6,7 +6,16 @@ protocol of kaldi-gstreamer-server; those of `Partial.words` and `Final.words` f
 
 from dataclasses import dataclass, replace
 
-__all__ = ["AdaptationState", "AlignedPhone", "AlignedWord", "Event", "Final", "Hypothesis", "Partial"]
+__all__ = [
+    "AdaptationState",
+    "AlignedPhone",
+    "AlignedWord",
+    "Event",
+    "Final",
+    "Hypothesis",
+    "Partial",
+    "shifted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +77,13 @@ class Partial:
         transcript: the words, joined by single spaces; empty while nothing has been recognised.
         words: times, from the start of the stream, and confidences of the words, if the option
             ``partial-words`` asks for them and the model has word boundaries.
+        start_s: where the segment starts in the stream; 0.0 while nothing of it has been decoded.
     """
 
     segment: int
     transcript: str
     words: tuple[AlignedWord, ...] = ()
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

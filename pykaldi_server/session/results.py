@@ -82,7 +82,7 @@ class ResultMaker:
             aligned, has_times = self._align(lattice, logging.DEBUG)  # the last word may be cut off
             if has_times:
                 aligned_words = shifted(self._align_words(aligned, words.tolist()), start_s)
-        return Partial(segment, self.transcript(words), aligned_words)
+        return Partial(segment, self.transcript(words), aligned_words, start_s)
 
     def _hypotheses(self, lattice: CompactLatticeVectorFst) -> tuple[Hypothesis, ...]:
         if self._parts.rescorer is not None:

@@ -1,10 +1,19 @@
 """What a session tells, as messages. Apart from `protocol`, so that a master needs no recogniser."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
 from pykaldi_server.protocols.messages import Message, Status
-from pykaldi_server.session.events import AdaptationState, Event, Final, Hypothesis, Partial
+from pykaldi_server.session.events import (
+    AdaptationState,
+    AlignedWord,
+    Event,
+    Final,
+    Hypothesis,
+    Partial,
+    shifted,
+)
 
 
 def event_message(event: Event, request_id: str, now: datetime | None = None) -> Message:
@@ -17,13 +26,7 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
     """
     match event:
         case Partial():
-            result = {"hypotheses": [{"transcript": event.transcript}], "final": False}
-            return {
-                "status": int(Status.SUCCESS),
-                "segment": event.segment,
-                "id": request_id,
-                "result": result,
-            }
+            return _partial(event, request_id)
         case Final():
             hypotheses = [_hypothesis(hypothesis) for hypothesis in event.hypotheses]
             return {
@@ -45,20 +48,34 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
             return {"status": int(Status.SUCCESS), "id": request_id, "adaptation_state": state}
 
 
+def _partial(partial: Partial, request_id: str) -> Message:
+    """A partial result; only one with words says where its segment starts, from which their times count."""
+    hypothesis: Message = {"transcript": partial.transcript}
+    message: Message = {"status": int(Status.SUCCESS), "segment": partial.segment, "id": request_id}
+    if partial.words:
+        message["segment-start"] = _seconds(partial.start_s)
+        hypothesis["word-alignment"] = _words(shifted(partial.words, -partial.start_s))
+    return {**message, "result": {"hypotheses": [hypothesis], "final": False}}
+
+
+def _words(words: Iterable[AlignedWord]) -> list[Message]:
+    return [
+        {
+            "word": each.word,
+            "start": _seconds(each.start_s),
+            "length": _seconds(each.length_s),
+            "confidence": each.confidence,
+        }
+        for each in words
+    ]
+
+
 def _hypothesis(hypothesis: Hypothesis) -> Message:
     message: Message = {"transcript": hypothesis.transcript, "likelihood": hypothesis.likelihood}
     if hypothesis.confidence is not None:
         message["confidence"] = hypothesis.confidence
     if hypothesis.words:
-        message["word-alignment"] = [
-            {
-                "word": w.word,
-                "start": _seconds(w.start_s),
-                "length": _seconds(w.length_s),
-                "confidence": w.confidence,
-            }
-            for w in hypothesis.words
-        ]
+        message["word-alignment"] = _words(hypothesis.words)
     if hypothesis.phones:
         message["phone-alignment"] = [
             {

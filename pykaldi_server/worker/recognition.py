@@ -1,27 +1,30 @@
 """One request's recognition without its socket: messages of a client in, events of the session out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.audio import AudioDecoder
-from pykaldi_server.errors import AdaptationStateError, AudioError, PykaldiServerError
+from pykaldi_server.errors import AdaptationStateError, AudioError, ConfigError, PykaldiServerError
 from pykaldi_server.protocols.gstreamer import (
     Audio,
     ClientMessage,
     EndOfStream,
     Finalize,
     KeepAlive,
+    Reset,
     SetAdaptationState,
+    SetOptions,
     decode_adaptation_state,
 )
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.worker import WorkerRequestInfo
 from pykaldi_server.session import Model, Session
 from pykaldi_server.session.events import Event
+from pykaldi_server.session.request_options import RequestOptions
 
 __all__ = ["Recognition", "status_of"]
 
@@ -43,6 +46,7 @@ class Recognition:
 
     Raises:
         AudioError: the content type is invalid.
+        ConfigError: an option is unknown or its value is invalid.
     """
 
     def __init__(self, model: Model, info: WorkerRequestInfo) -> None:
@@ -51,6 +55,7 @@ class Recognition:
         self._id = info.request.id
         self._decoder = AudioDecoder(info.request.content_type, None)
         self._adaptation_state: str | None = None
+        self._options = RequestOptions.parse(info.options)
         self._session: Session | None = None
 
     def handle(self, message: ClientMessage) -> Iterator[list[Event]]:
@@ -61,6 +66,7 @@ class Recognition:
 
         Raises:
             AudioError: the audio cannot be decoded.
+            ConfigError: an option is unknown, or its value is invalid or does not suit the model.
         """
         match message:
             case Audio(data):
@@ -72,8 +78,12 @@ class Recognition:
                 for samples in self._decoder.decode_rest():
                     yield from self._accept(samples)
                 yield self._started().finish()
+            case Reset():
+                yield [] if self._session is None else self._session.reset()
             case SetAdaptationState(properties):
                 self._set_adaptation_state(properties)
+            case SetOptions(options):
+                self._set_options(options)
             case KeepAlive():
                 logger.debug("%s: kept alive", self._id)
 
@@ -82,8 +92,10 @@ class Recognition:
         return [] if self._session is None else self._session.finalize_segment()
 
     def close(self) -> None:
-        """Frees what the audio decoder holds."""
+        """Frees what the audio decoder and the session hold."""
         self._decoder.close()
+        if self._session is not None:
+            self._session.close()
 
     def _accept(self, samples: NDArray[np.float32]) -> Iterator[list[Event]]:
         session = self._started()
@@ -104,10 +116,18 @@ class Recognition:
         except AdaptationStateError as error:
             logger.warning("%s: starting without an adaptation state: %s", self._id, error)
 
+    def _set_options(self, options: Mapping[str, Any]) -> None:
+        if self._session is not None:
+            logger.warning("%s: options ignored: they must come before the audio", self._id)
+            return
+        changed = RequestOptions.parse(options).as_mapping()
+        self._options = RequestOptions.parse({**self._options.as_mapping(), **changed})
+
     def _started(self) -> Session:
-        """The session, which starts when the adaptation state has had its chance."""
+        """The session, which starts when the adaptation state and options have had their chance."""
         if self._session is None:
-            self._session = self._model.session(self._adaptation_state, self._decoder.sample_rate_hz)
+            rate_hz = self._decoder.sample_rate_hz
+            self._session = self._model.session(self._adaptation_state, rate_hz, self._options)
         return self._session
 
 
@@ -115,6 +135,8 @@ def status_of(error: Exception) -> tuple[Status, str]:
     """The status and the text with which a request ends that failed with this error."""
     if isinstance(error, AudioError):
         return Status.AUDIO_CAPTURE, str(error)
+    if isinstance(error, ConfigError):  # the model's own options were checked when it was loaded
+        return Status.NOT_ALLOWED, str(error)
     if isinstance(error, PykaldiServerError):
         return Status.ABORTED, str(error)
     return Status.ABORTED, "Internal error of the recogniser"

@@ -147,7 +147,8 @@ def test_of_a_path_only_the_name_counts(model: str, name: str | None) -> None:
     [
         ({"sample_rate": "fast"}, "sample_rate: expected a number, found 'fast'"),
         ({"sample_rate": True}, "sample_rate: expected a number, found True"),
-        ({"sample_rate": 0}, "sample_rate: expected a rate in Hz, found 0"),
+        ({"sample_rate": 0}, "sample_rate: expected 1000 to 768000 Hz, found 0"),
+        ({"sample_rate": 1e6}, "sample_rate: expected 1000 to 768000 Hz, found 1000000.0"),
         ({"sample_rate": float("inf")}, "sample_rate: expected a number, found inf"),
         ({"sample_rate": 10**400}, "sample_rate: expected a number"),
         ({"sample_rate": [8000]}, "sample_rate: expected a number"),
@@ -359,6 +360,14 @@ def test_a_final_looks_like_the_originals() -> None:
 def test_a_final_without_words_looks_like_the_originals() -> None:
     assert reply_to(dialogue(words=False), final(TWO)) == '{\n  "text" : "two nine"\n}'
     assert reply_to(dialogue(), final(hypothesis("two nine"))) == '{\n  "text" : "two nine"\n}'
+
+
+@pytest.mark.parametrize("alignment", [[{"word": "two"}], ["two"], {"word": "two"}, None, 3])
+def test_words_that_a_post_processor_has_spoilt_are_left_out(alignment: Any) -> None:
+    spoilt = {"transcript": "Two", "word-alignment": alignment}
+    assert reply_to(dialogue(), final(spoilt)) == '{\n  "text" : "Two"\n}'
+    alternatives = json.loads(reply_to(dialogue(max_alternatives=1), final(spoilt)))["alternatives"]
+    assert alternatives == [{"text": "Two", "confidence": 0.0}]
 
 
 def test_alternatives_look_like_the_originals() -> None:

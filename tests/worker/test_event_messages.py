@@ -25,6 +25,18 @@ def test_partial_result() -> None:
     }
 
 
+def test_words_of_a_partial_result_count_from_its_segment_as_those_of_a_final_one() -> None:
+    partial = Partial(segment=2, transcript="one", words=(AlignedWord("one", 1.5, 0.25, 0.75),), start_s=1.2)
+    message = event_message(partial, "some-id")
+    assert message["segment-start"] == 1.2
+    assert message["result"]["hypotheses"] == [
+        {
+            "transcript": "one",
+            "word-alignment": [{"word": "one", "start": 0.3, "length": 0.25, "confidence": 0.75}],
+        }
+    ]
+
+
 def test_final_result() -> None:
     best = Hypothesis(
         transcript="one",

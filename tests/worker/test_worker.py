@@ -6,13 +6,13 @@ import socket
 import subprocess
 import sys
 import wave
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK
+from live_worker import running_worker
 
 from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AudioError, DecoderError
@@ -52,21 +52,6 @@ def audio(golden: Path) -> Any:
             return file.readframes(file.getnframes())
 
     return read
-
-
-@asynccontextmanager
-async def running_worker(model: Model, master: Any, **options: Any) -> AsyncIterator[Worker]:
-    """A worker whose slots are all connected."""
-    worker = Worker(model, WorkerOptions(url=master.worker_url, **options))
-    running = asyncio.create_task(worker.run())
-    sessions = options.get("sessions", 4)
-    await master.until(lambda: master.hub.pool.status().available == sessions)
-    try:
-        yield worker
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 def transcripts(messages: list[dict[str, Any]]) -> str:
