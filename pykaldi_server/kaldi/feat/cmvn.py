@@ -12,19 +12,25 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.errors import AdaptationStateError, ConfigError
 from pykaldi_server.kaldi.feat.online_feature import (
+    MAX_SPEAKER_FRAMES,
     FloatFrames,
     FrameBuffer,
     OnlineDerivedFeature,
     OnlineFeatureInterface,
 )
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64
+from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 Stats = NDArray[np.float64]
 
 _VARIANCE_FLOOR = 1e-20
+# Bounds on what audio can have: no speaker's features are larger than those of the training data by this
+# factor, and rounding (files have six digits) raises a square of sums above a sum of squares by this part.
+_MAX_SPEAKER_FACTOR = 1e6
+_ROUNDING = 1e-3
 
 
 @dataclass
@@ -76,9 +82,32 @@ class OnlineCmvnState:
     global_cmvn_stats: Stats = field(default_factory=_no_stats)
     frozen_state: Stats = field(default_factory=_no_stats)
 
+    def check(self, model_stats: Stats) -> None:
+        """Checks that audio can have these statistics.
+
+        Args:
+            model_stats: the model's global statistics, (2, dim + 1).
+
+        Raises:
+            AdaptationStateError: they are for features of another dimension, or no audio has them.
+        """
+        _check_stats("the speaker's", self.speaker_cmvn_stats, model_stats)
+        _check_stats("global", self.global_cmvn_stats, model_stats)
+        # Frozen statistics have no squares unless variances are normalised.
+        _check_stats("frozen", self.frozen_state, model_stats, has_squares=False)
+        for name, stats in (("global", self.global_cmvn_stats), ("frozen", self.frozen_state)):
+            if stats.size and stats[0, -1] == 0:
+                raise AdaptationStateError(
+                    f"adaptation state: expected {name} CMVN statistics with a count above 0, found 0"
+                )
+
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineCmvnState":
-        """Reads the form that Kaldi writes, binary or text."""
+        """Reads the form that Kaldi writes, binary or text.
+
+        Raises:
+            ModelFormatError: the state is damaged; see `read_cmvn_stats`.
+        """
         reader.expect_token("<OnlineCmvnState>")
         stats = []
         for token in ("<SpeakerCmvnStats>", "<GlobalCmvnStats>", "<FrozenState>"):
@@ -99,20 +128,54 @@ class OnlineCmvnState:
         writer.write_token("</OnlineCmvnState>")
 
 
+def _check_stats(name: str, stats: Stats, model_stats: Stats, has_squares: bool = True) -> None:
+    """Checks statistics of a state against those of the model; empty ones pass."""
+    if not stats.size:
+        return
+    prefix = f"adaptation state: {name} CMVN statistics:"
+    if stats.shape != model_stats.shape:
+        raise AdaptationStateError(f"{prefix} expected shape {model_stats.shape}, found {stats.shape}")
+    count, sums, squares = stats[0, -1], stats[0, :-1], stats[1, :-1]
+    if not 0 <= count <= MAX_SPEAKER_FRAMES:
+        raise AdaptationStateError(f"{prefix} expected 0 to {MAX_SPEAKER_FRAMES:g} frames, found {count:g}")
+    largest = _MAX_SPEAKER_FACTOR * max(1.0, float(np.sqrt(model_stats[1, :-1].max() / model_stats[0, -1])))
+    sum_found = float(np.abs(sums).max())
+    if not sum_found <= largest * count:
+        raise AdaptationStateError(
+            f"{prefix} expected means up to {largest:g}, found a sum of {sum_found:g} for {count:g} frames"
+        )
+    if not has_squares:
+        return
+    impossible = (np.square(sums) > (1 + _ROUNDING) * count * squares) | (squares > largest**2 * count)
+    if impossible.any():
+        dim = int(np.argmax(impossible))
+        raise AdaptationStateError(
+            f"{prefix} expected sums and squares that {count:g} frames can have, "
+            f"found {sums[dim]:g} and {squares[dim]:g} in dimension {dim}"
+        )
+
+
 def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
     """Reads a matrix of statistics, (2, dim + 1), float64.
 
     Raises:
-        ModelFormatError: the shape is another one, a value is not finite, or a count is negative.
+        ModelFormatError: the shape is another one, a value or a mean is not finite, or a count is negative.
     """
     start = reader.offset
-    stats = as_float64(reader.read_matrix())
+    stats = read_finite_matrix(reader, "CMVN statistics", np.float64)
     if stats.size == 0 and empty_allowed:
         return _no_stats()
     if stats.shape[0] != 2 or stats.shape[1] < 2:
         raise reader.error("statistics of 2 rows", f"a matrix of {stats.shape}", start)
-    if not np.isfinite(stats).all() or stats[0, -1] < 0:
-        raise reader.error("finite statistics with a count of 0 or more", "others", start)
+    count = stats[0, -1]
+    if count < 0:
+        raise reader.error("CMVN statistics with a count of 0 or more", str(count), start)
+    if count > 0:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                require_finite(stats[:, :-1] / count, "their means", np.float32)
+        except ValueError as error:
+            raise reader.error("CMVN statistics of finite means", str(error), start) from None
     return stats
 
 
@@ -240,7 +303,8 @@ class OnlineCmvn(OnlineDerivedFeature):
         if self._skip:
             variance[:, self._skip] = 1.0
         scale = 1.0 / np.sqrt(variance)
-        return frames * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return frames * scale.astype(np.float32) - (mean * scale).astype(np.float32)
 
 
 def _powers(frames: FloatFrames, squares: bool) -> Stats:

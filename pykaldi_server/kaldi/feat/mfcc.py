@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import AudioError, ConfigError, DecoderError
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineBaseFeature
 from pykaldi_server.kaldi.feat.resample import LinearResample
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, group, option
 
 WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "sine", "blackman")
@@ -49,6 +50,7 @@ class FrameExtractionOptions(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
         if not 100 <= self.samp_freq <= MAX_SAMPLE_RATE_HZ:
             raise ConfigError(
                 f"sample-frequency: expected 100 to {MAX_SAMPLE_RATE_HZ:.0f} Hz, found {self.samp_freq}"
@@ -82,6 +84,7 @@ class MelBanksOptions(Options):
         """Raises `ConfigError` where a value makes no sense at this sample rate."""
         nyquist_hz = 0.5 * samp_freq_hz
         high_hz = self.high_freq if self.high_freq > 0 else nyquist_hz + self.high_freq
+        require_finite_options(self)
         if not 3 <= self.num_bins <= 1024:
             raise ConfigError(f"num-mel-bins: expected 3 to 1024, found {self.num_bins}")
         if not 0 <= self.low_freq < high_hz <= nyquist_hz:
@@ -113,6 +116,7 @@ class MfccOptions(Options):
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate(self.frame_opts.samp_freq)
+        require_finite_options(self)
         if not 1 <= self.num_ceps <= self.mel_opts.num_bins:
             raise ConfigError(
                 f"num-ceps: expected 1 to num-mel-bins ({self.mel_opts.num_bins}), found {self.num_ceps}"
@@ -138,6 +142,7 @@ class FbankOptions(Options):
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate(self.frame_opts.samp_freq)
+        require_finite_options(self)
         if self.energy_floor < 0:
             raise ConfigError(f"energy-floor: expected no negative value, found {self.energy_floor}")
 

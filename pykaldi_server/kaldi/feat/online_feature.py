@@ -10,11 +10,17 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
+from pykaldi_server.kaldi.util.io import KaldiReader
+
 FloatFrames = NDArray[np.float32]
 
 # Enough history for a stream of any length: silence weighting revises up to 100 decoder frames (300 input
 # frames at the usual subsampling of 3), and cepstral mean normalisation looks back 600.
 HISTORY_FRAMES = 1000
+
+# More frames than a speaker's statistics can be made of: four months of speech.
+MAX_SPEAKER_FRAMES = 1e9
 
 
 class OnlineFeatureInterface(ABC):
@@ -220,23 +226,41 @@ class OnlineTransform(OnlineDerivedFeature):
         """Takes a matrix of shape (dim_out, dim_in) or (dim_out, dim_in + 1).
 
         Raises:
-            ValueError: the matrix does not fit the dimension of ``src``.
+            ValueError: the matrix does not fit the dimension of ``src``, or is not finite.
         """
+        transform = require_finite(transform, "the transform", np.float32)
         columns, dim = transform.shape[1], src.dim()
         if columns not in (dim, dim + 1):
             raise ValueError(f"expected a transform with {dim} or {dim + 1} columns, found {columns}")
         super().__init__(src)
-        self._linear = np.ascontiguousarray(transform[:, :dim].T, np.float32)
-        self._offset = transform[:, dim].astype(np.float32) if columns == dim + 1 else None
+        self._linear = np.ascontiguousarray(transform[:, :dim].T)
+        self._offset = transform[:, dim].copy() if columns == dim + 1 else None
 
     def dim(self) -> int:
         return self._linear.shape[1]
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        frames: FloatFrames = self._src.get_frames(begin, end) @ self._linear
-        if self._offset is not None:
-            frames += self._offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            frames: FloatFrames = self._src.get_frames(begin, end) @ self._linear
+            if self._offset is not None:
+                frames += self._offset
         return frames
+
+
+def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
+    """Reads a matrix that transforms features, such as LDA (``final.mat``).
+
+    Returns:
+        (dim_out, dim_in) or (dim_out, dim_in + 1), float32.
+
+    Raises:
+        ModelFormatError: it is not a matrix, is empty, or has numbers that are not finite.
+    """
+    start = reader.offset
+    matrix = read_finite_matrix(reader, "a transform of features", np.float32)
+    if matrix.size == 0:
+        raise reader.error("a transform of features", "an empty matrix", start)
+    return matrix
 
 
 class OnlineAppendFeature(OnlineFeatureInterface):

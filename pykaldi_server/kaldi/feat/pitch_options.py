@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.mfcc import MAX_SAMPLE_RATE_HZ
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
 MAX_LAGS = 16384
@@ -57,6 +58,7 @@ class PitchExtractionOptions(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
         if not 100 <= self.samp_freq <= MAX_SAMPLE_RATE_HZ:
             raise ConfigError(
                 f"sample-frequency: expected 100 to {MAX_SAMPLE_RATE_HZ:.0f} Hz, found {self.samp_freq:g}"
@@ -131,6 +133,7 @@ class ProcessPitchOptions(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
         if self.dim() == 0:
             raise ConfigError(
                 "add-pov-feature, add-normalized-log-pitch, ...: expected one of them, found none"

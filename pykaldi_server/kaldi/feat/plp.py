@@ -29,6 +29,7 @@ from pykaldi_server.kaldi.feat.mfcc import (
     mel_banks_of_features,
 )
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames
+from pykaldi_server.kaldi.util.finite import require_finite, require_finite_options
 from pykaldi_server.kaldi.util.options import Options, group, option
 
 MAX_LPC_ORDER = 1024
@@ -57,6 +58,7 @@ class PlpOptions(Options):
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate(self.frame_opts.samp_freq)
+        require_finite_options(self)
         if not 1 <= self.lpc_order <= MAX_LPC_ORDER:
             raise ConfigError(f"lpc-order: expected 1 to {MAX_LPC_ORDER}, found {self.lpc_order}")
         if not 1 <= self.num_ceps <= self.lpc_order + 1:
@@ -95,7 +97,13 @@ class OnlinePlp(OnlineWindowedFeature):
         self._num_computed = 0
         self._equal_loudness = _equal_loudness(_center_frequencies_hz(opts))
         self._idft_bases = _idft_bases(opts.lpc_order + 1, opts.mel_opts.num_bins + 2)
-        self._scale = _lifter(opts.cepstral_lifter, opts.num_ceps) * np.float32(opts.cepstral_scale)
+        lifter = _lifter(opts.cepstral_lifter, opts.num_ceps)
+        try:
+            self._scale = require_finite(lifter * opts.cepstral_scale, "their product", np.float32)
+        except ValueError as error:
+            raise ConfigError(
+                f"cepstral-lifter, cepstral-scale: expected a finite product, found {error}"
+            ) from None
 
     def _compute(self, waveform: NDArray[np.float32]) -> FloatFrames:
         self._mel_energies.accept_waveform(self._frame_opts.samp_freq, waveform)
@@ -192,7 +200,8 @@ def _idft_bases(num_lags: int, num_points: int) -> NDArray[np.float32]:
     return (np.cos(angles) * ends_count_half / (2 * (num_points - 1))).astype(np.float32)
 
 
-def _lifter(constant: int, num_ceps: int) -> NDArray[np.float32]:
+def _lifter(constant: int, num_ceps: int) -> NDArray[np.float64]:
     if constant == 0:
-        return np.ones(num_ceps, np.float32)
-    return (1 + 0.5 * constant * np.sin(np.pi * np.arange(num_ceps) / constant)).astype(np.float32)
+        return np.ones(num_ceps)
+    lifter: NDArray[np.float64] = 1 + 0.5 * constant * np.sin(np.pi * np.arange(num_ceps) / constant)
+    return lifter

@@ -4,6 +4,8 @@ All Gaussians of all pdfs lie in one matrix, so that a block of frames is scored
 matrix product of (x, x²) with (m / v, -1 / 2v), then the log-sum-exp over the columns of each pdf.
 """
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,7 +96,7 @@ class AmDiagGmm:
         for begin in range(0, len(features), _BLOCK_FRAMES):
             block = slice(begin, begin + _BLOCK_FRAMES)
             _, sums, highest = self._relative_probabilities(features[block])
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):
                 scores[block] = highest + np.log(sums)
         return scores
 
@@ -109,7 +111,7 @@ class AmDiagGmm:
             (frames, num_gauss) float32.
         """
         probabilities, sums, _ = self._relative_probabilities(as_frames(features, self.dim()))
-        shares = pdf_posteriors / np.maximum(sums, np.finfo(np.float32).tiny)
+        shares = pdf_posteriors / np.maximum(sums, _TINY)
         probabilities *= np.repeat(shares, self._num_gauss_in_pdf, axis=1)
         return probabilities
 
@@ -125,6 +127,23 @@ class AmDiagGmm:
         both = gaussian_posteriors @ self._linear_and_square.T
         return both[:, : self.dim()], -2 * both[:, self.dim() :]
 
+    @cached_property
+    def inv_var_range(self) -> tuple[FloatMatrix, FloatMatrix]:
+        """Least and greatest reciprocal of a variance of each dimension, (dim,) float32 each."""
+        inv_vars = -2 * self._linear_and_square[self.dim() :]
+        return inv_vars.min(axis=1), inv_vars.max(axis=1)
+
+    @cached_property
+    def max_scaled_mean_squares(self) -> NDArray[np.float64]:
+        """Greatest mean² / variance of each dimension, (dim,) float64."""
+        means_invvars = self._linear_and_square[: self.dim()].astype(np.float64)
+        inv_vars = -2.0 * self._linear_and_square[self.dim() :].astype(np.float64)
+        scaled = np.divide(
+            np.square(means_invvars), inv_vars, out=np.zeros_like(inv_vars), where=inv_vars > 0
+        )
+        greatest: NDArray[np.float64] = scaled.max(axis=1)
+        return greatest
+
     def has_same_gaussians(self, other: "AmDiagGmm") -> bool:
         """True when the pdfs of both models have the same numbers of Gaussians and dimensions."""
         return self.dim() == other.dim() and np.array_equal(self._num_gauss_in_pdf, other._num_gauss_in_pdf)
@@ -136,13 +155,15 @@ class AmDiagGmm:
             The probabilities of the Gaussians divided by that of the best one, (frames, num_gauss); their
             sums over each pdf; and the logarithm of what they were divided by, both (frames, num_pdfs).
         """
-        gaussians = np.hstack([features, np.square(features)]) @ self._linear_and_square
-        gaussians += self._gconsts
-        highest = np.maximum.reduceat(gaussians, self._first_gauss, axis=1)
-        # Where all Gaussians of a pdf are switched off: no -inf - -inf.
-        np.maximum(highest, np.finfo(np.float32).min, out=highest)
-        gaussians -= np.repeat(highest, self._num_gauss_in_pdf, axis=1)
-        np.exp(gaussians, out=gaussians)
+        # Scores that overflow become NaN or infinite here; the decoder refuses them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaussians = np.hstack([features, np.square(features)]) @ self._linear_and_square
+            gaussians += self._gconsts
+            highest = np.maximum.reduceat(gaussians, self._first_gauss, axis=1)
+            # Where all Gaussians of a pdf are switched off: no -inf - -inf.
+            np.maximum(highest, np.finfo(np.float32).min, out=highest)
+            gaussians -= np.repeat(highest, self._num_gauss_in_pdf, axis=1)
+            np.exp(gaussians, out=gaussians)
         return gaussians, np.add.reduceat(gaussians, self._first_gauss, axis=1), highest
 
     @classmethod

@@ -13,7 +13,8 @@ so that a block of frames against any number of Gaussians is one matrix product.
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
+from pykaldi_server.kaldi.util.finite import find_not_finite, read_finite_matrix, read_finite_vector
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 FloatMatrix = NDArray[np.float32]
 
@@ -57,8 +58,9 @@ class DiagGmm:
             (frames, num_gauss) float32, natural logarithms.
         """
         features = as_frames(features, self.dim())
-        scores = features @ self.means_invvars.T - 0.5 * (np.square(features) @ self.inv_vars.T)
-        scores += self.gconsts
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = features @ self.means_invvars.T - 0.5 * (np.square(features) @ self.inv_vars.T)
+            scores += self.gconsts
         return scores
 
     def log_likelihood(self, features: FloatMatrix) -> FloatMatrix:
@@ -74,7 +76,8 @@ class DiagGmm:
         """
         log_likelihoods = self.log_likelihoods(features)
         total = log_sum_exp(log_likelihoods)
-        return total, np.exp(log_likelihoods - total[:, np.newaxis])
+        with np.errstate(invalid="ignore"):
+            return total, np.exp(log_likelihoods - total[:, np.newaxis])
 
     def gaussian_selection(
         self, features: FloatMatrix, num_gselect: int
@@ -142,21 +145,25 @@ def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
     """Adds probabilities given as logarithms, row by row; (rows, n) gives (rows,)."""
     highest = scores.max(axis=1)
     shift = np.where(np.isfinite(highest), highest, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return shift + np.log(np.exp(scores - shift[:, np.newaxis]).sum(axis=1))
 
 
 def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
-    """Reads the weights, means_invvars and inv_vars of a mixture; does not check that they fit together."""
+    """Reads the weights, means_invvars and inv_vars of a mixture; does not check that they fit together.
+
+    Raises:
+        ModelFormatError: the bytes are not a mixture, or a parameter is not finite.
+    """
     reader.expect_token("<DiagGMM>", "<DiagGMMBegin>")
     if reader.expect_token("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
         reader.read_vector()
         reader.expect_token("<WEIGHTS>")
-    weights = as_float32(reader.read_vector())
+    weights = read_finite_vector(reader, "the weights", np.float32)
     reader.expect_token("<MEANS_INVVARS>")
-    means_invvars = as_float32(reader.read_matrix())
+    means_invvars = read_finite_matrix(reader, "the means over the variances", np.float32)
     reader.expect_token("<INV_VARS>")
-    inv_vars = as_float32(reader.read_matrix())
+    inv_vars = read_finite_matrix(reader, "the reciprocals of the variances", np.float32)
     reader.expect_token("</DiagGMM>", "<DiagGMMEnd>")
     return weights, means_invvars, inv_vars
 
@@ -164,8 +171,11 @@ def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, Floa
 def compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix) -> FloatMatrix:
     """Computes the constant parts of the log-likelihoods, (num_gauss,) float32.
 
+    As in Kaldi, an infinite one switches its Gaussian off (-inf), whatever its sign, and one that is not a
+    number is an error.
+
     Raises:
-        ValueError: the parameters do not fit together or make no sense.
+        ValueError: the parameters do not fit together, or are not finite or negative.
     """
     num_gauss, dim = means_invvars.shape
     if num_gauss == 0 or weights.shape != (num_gauss,) or inv_vars.shape != (num_gauss, dim):
@@ -173,10 +183,18 @@ def compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: 
             f"weights, means and variances of the shapes {weights.shape}, {means_invvars.shape}, "
             f"{inv_vars.shape}"
         )
-    if not (weights >= 0).all():
-        raise ValueError("a negative weight")
-    if not (np.isfinite(means_invvars).all() and np.isfinite(inv_vars).all() and (inv_vars >= 0).all()):
-        raise ValueError("a parameter that is not a finite number, or a negative variance")
+    for values, what in (
+        (weights, "the weights"),
+        (means_invvars, "the means over the variances"),
+        (inv_vars, "the reciprocals of the variances"),
+    ):
+        found = find_not_finite(values)
+        if found is not None:
+            raise ValueError(f"{found} in {what}")
+    if (weights < 0).any():
+        raise ValueError(f"the negative weight {weights.min()}")
+    if (inv_vars < 0).any():
+        raise ValueError(f"the negative reciprocal of a variance {inv_vars.min()}")
     means_invvars, inv_vars = means_invvars.astype(np.float64), inv_vars.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         gconsts = (
@@ -184,5 +202,6 @@ def compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: 
             - 0.5 * np.log(2 * np.pi) * dim
             + 0.5 * (np.log(inv_vars) - np.square(means_invvars) / inv_vars).sum(axis=1)
         ).astype(np.float32)
-    # A weight of zero or an infinite variance switches the Gaussian off, whatever came out.
+    if np.isnan(gconsts).any():
+        raise ValueError(f"nan in the constants (gconsts) at [{int(np.argmax(np.isnan(gconsts)))}]")
     return np.where(np.isfinite(gconsts), gconsts, np.float32(-np.inf))

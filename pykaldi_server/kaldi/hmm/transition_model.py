@@ -13,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.hmm.hmm_topology import HmmTopology
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
+from pykaldi_server.kaldi.util.finite import read_finite_vector
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
+
+# Kaldi takes probabilities a little above 1 for rounding errors.
+_MAX_LOG_PROB = 0.01
 
 
 class TransitionModel:
@@ -123,14 +127,14 @@ class TransitionModel:
         reader.expect_token(kind.replace("<", "</"))
         reader.expect_token("<LogProbs>")
         start = reader.offset
-        log_probs = as_float32(reader.read_vector())
+        log_probs = read_finite_vector(reader, "the log-probabilities", np.float32)
         model = cls(topology, tuples, log_probs)
         if len(log_probs) != model.num_transition_ids() + 1:
             raise reader.error(
                 f"{model.num_transition_ids() + 1} log-probabilities", str(len(log_probs)), start
             )
-        if not (np.isfinite(log_probs).all() and (log_probs <= 0).all()):
-            raise reader.error("log-probabilities of at most 0", "others", start)
+        if (log_probs > _MAX_LOG_PROB).any():
+            raise reader.error("log-probabilities of at most 0", str(log_probs.max()), start)
         reader.expect_token("</LogProbs>")
         reader.expect_token("</TransitionModel>")
         return model

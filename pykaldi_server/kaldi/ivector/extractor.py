@@ -16,7 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.errors import AdaptationStateError, DecoderError
 from pykaldi_server.kaldi._core import linear_cgd
+from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
+from pykaldi_server.kaldi.util.finite import (
+    find_not_finite,
+    read_finite_float,
+    read_finite_matrix,
+    read_finite_packed,
+    read_finite_vector,
+    require_finite,
+)
 from pykaldi_server.kaldi.util.io import (
     FloatArray,
     KaldiReader,
@@ -28,6 +38,11 @@ from pykaldi_server.kaldi.util.io import (
 Doubles = NDArray[np.float64]
 
 _MAX_GAUSSIANS = 1 << 20
+# Bounds on what audio can have: an i-vector within so many standard deviations of its prior, and a count
+# that weights given and taken back have not made negative, apart from rounding.
+_MAX_STANDARD_DEVIATIONS = 1000.0
+_LEAST_COUNT = -1.0
+_LEAST_MAX_COUNT = 1e-3
 
 
 class IvectorExtractor:
@@ -49,7 +64,8 @@ class IvectorExtractor:
             weights: of the Gaussians, (gaussians,); not used in estimation.
 
         Raises:
-            ValueError: there are no Gaussians, shapes do not fit together, or numbers are not finite.
+            ValueError: there are no Gaussians, shapes do not fit together, or numbers or their products are
+                not finite.
         """
         if not projections or len(projections) != len(inverse_variances):
             raise ValueError(f"{len(projections)} projections and {len(inverse_variances)} variances")
@@ -58,19 +74,23 @@ class IvectorExtractor:
             raise ValueError("projections of different shapes")
         if any(len(triangle) != feat_dim * (feat_dim + 1) // 2 for triangle in inverse_variances):
             raise ValueError(f"inverse variances that are not of dimension {feat_dim}")
-        everything = (*projections, *inverse_variances, np.array([prior_offset]))
-        if not all(np.isfinite(part).all() for part in everything):
-            raise ValueError("NaN or infinity")
+        for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
+            require_finite(m, f"the projection of Gaussian {g}", np.float64)
+            require_finite(triangle, f"the inverse variance of Gaussian {g}", np.float64)
         self._projections = projections
         self._inverse_variances = inverse_variances
-        self._prior_offset = prior_offset
+        self._prior_offset = float(require_finite(np.array(prior_offset), "the prior offset", np.float64))
         self._weights = np.full(len(projections), 1 / len(projections)) if weights is None else weights
         # Row g of `linear` is (Sigma_g^-1 M_g), of `quadratic` the lower triangle of U_g.
         self.linear = np.empty((len(projections), feat_dim, ivector_dim))
         self.quadratic = np.empty((len(projections), ivector_dim * (ivector_dim + 1) // 2))
-        for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
-            self.linear[g] = unpack_symmetric(triangle.astype(np.float64)) @ m
-            self.quadratic[g] = pack_symmetric(m.T @ self.linear[g])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
+                self.linear[g] = unpack_symmetric(triangle.astype(np.float64)) @ m
+                self.quadratic[g] = pack_symmetric(m.T @ self.linear[g])
+        require_finite(self.linear, "the products of inverse variances and projections", np.float64)
+        require_finite(self.quadratic, "the products of projections and inverse variances", np.float64)
+        self._largest_quadratic = float(np.abs(self.quadratic).max())
 
     def feat_dim(self) -> int:
         """Dimension of the features."""
@@ -88,6 +108,10 @@ class IvectorExtractor:
         """Mean of the first element of i-vectors; the others have mean 0."""
         return self._prior_offset
 
+    def largest_quadratic(self) -> float:
+        """Largest element of all U_g."""
+        return self._largest_quadratic
+
     @classmethod
     def read(cls, reader: KaldiReader) -> "IvectorExtractor":
         """Reads ``final.ie``.
@@ -102,15 +126,20 @@ class IvectorExtractor:
         if reader.read_matrix().size:
             raise reader.error("weights that do not depend on the i-vector", "a weight projection", start)
         reader.expect_token("<w_vec>")
-        weights = reader.read_vector()
+        weights = read_finite_vector(reader, "the weights", np.float64)
         reader.expect_token("<M>")
         size = reader.read_count("Gaussians", at_most=_MAX_GAUSSIANS)
         start = reader.offset
-        projections = [reader.read_matrix() for _ in range(size)]
+        projections = [
+            read_finite_matrix(reader, f"the projection of Gaussian {g}", np.float64) for g in range(size)
+        ]
         reader.expect_token("<SigmaInv>")
-        inverse_variances = [reader.read_packed() for _ in range(size)]
+        inverse_variances = [
+            read_finite_packed(reader, f"the inverse variance of Gaussian {g}", np.float64)
+            for g in range(size)
+        ]
         reader.expect_token("<IvectorOffset>")
-        prior_offset = reader.read_float()
+        prior_offset = read_finite_float(reader, "the prior offset")
         reader.expect_token("</IvectorExtractor>")
         try:
             return cls(projections, inverse_variances, prior_offset, weights)
@@ -168,6 +197,55 @@ class OnlineIvectorEstimationStats:
         """Dimension of the i-vectors."""
         return len(self.linear_term)
 
+    def check(self, extractor: IvectorExtractor) -> None:
+        """Checks that audio can have these statistics with this extractor.
+
+        Raises:
+            AdaptationStateError: they were made with another extractor, or no audio has them.
+        """
+        if self.ivector_dim() != extractor.ivector_dim():
+            raise AdaptationStateError(
+                f"adaptation state: expected i-vectors of {extractor.ivector_dim()}, "
+                f"found {self.ivector_dim()}"
+            )
+        offset = extractor.prior_offset()
+        if abs(self.prior_offset - offset) > 1e-3 * max(1.0, abs(offset)):
+            raise AdaptationStateError(
+                "adaptation state: it was made with another extractor (expected the prior offset "
+                f"{offset:g}, found {self.prior_offset:g})"
+            )
+        if not _LEAST_COUNT <= self.num_frames <= MAX_SPEAKER_FRAMES:
+            raise AdaptationStateError(
+                f"adaptation state: expected 0 to {MAX_SPEAKER_FRAMES:g} frames, found {self.num_frames:g}"
+            )
+        if self.max_count != 0 and not _LEAST_MAX_COUNT <= self.max_count <= MAX_SPEAKER_FRAMES:
+            raise AdaptationStateError(
+                f"adaptation state: expected 0 or a positive maximal count, found {self.max_count:g}"
+            )
+        self._check_estimate(MAX_SPEAKER_FRAMES * (1 + extractor.largest_quadratic()))
+
+    def _check_estimate(self, largest_quadratic: float) -> None:
+        found = float(np.abs(self.quadratic_term).max())
+        if found > largest_quadratic:
+            raise AdaptationStateError(
+                f"adaptation state: expected a quadratic term up to {largest_quadratic:g}, found {found:g}"
+            )
+        quadratic = unpack_symmetric(self.quadratic_term)
+        try:
+            np.linalg.cholesky(quadratic)
+            ivector = np.linalg.solve(quadratic, self.linear_term)
+        except np.linalg.LinAlgError:
+            raise AdaptationStateError(
+                "adaptation state: expected a positive definite quadratic term, found another one"
+            ) from None
+        ivector[0] -= self.prior_offset
+        furthest = float(np.abs(ivector).max())
+        if not furthest <= _MAX_STANDARD_DEVIATIONS:
+            raise AdaptationStateError(
+                f"adaptation state: expected an i-vector within {_MAX_STANDARD_DEVIATIONS:g} standard "
+                f"deviations of its prior, found {furthest:g}"
+            )
+
     def acc_stats(self, extractor: IvectorExtractor, features: Doubles, posteriors: Doubles) -> None:
         """Adds frames.
 
@@ -175,14 +253,21 @@ class OnlineIvectorEstimationStats:
             extractor: the model.
             features: (frames, feat_dim).
             posteriors: (frames, gaussians), scaled and weighted; negative ones take frames back.
+
+        Raises:
+            DecoderError: a sum is not finite, because features or extractor are beyond all measure.
         """
         active = np.flatnonzero(posteriors.any(axis=0))
         posteriors = posteriors[:, active]
-        first_order = posteriors.T @ features
-        self.linear_term += first_order.reshape(-1) @ extractor.linear[active].reshape(
-            -1, extractor.ivector_dim()
-        )
-        self.quadratic_term += posteriors.sum(axis=0) @ extractor.quadratic[active]
+        with np.errstate(over="ignore", invalid="ignore"):
+            first_order = posteriors.T @ features
+            linear = extractor.linear[active].reshape(-1, extractor.ivector_dim())
+            linear_term = self.linear_term + first_order.reshape(-1) @ linear
+            quadratic_term = self.quadratic_term + posteriors.sum(axis=0) @ extractor.quadratic[active]
+        found = find_not_finite(linear_term) or find_not_finite(quadratic_term)
+        if found is not None:
+            raise DecoderError(f"i-vector statistics: expected finite sums, found {found}")
+        self.linear_term, self.quadratic_term = linear_term, quadratic_term
         old_scale = self._prior_scale()
         self.num_frames += float(posteriors.sum())
         if self.max_count > 0.0:
@@ -197,7 +282,11 @@ class OnlineIvectorEstimationStats:
         self._add_prior(self._prior_scale() - old_scale)
 
     def get_ivector(self, num_cg_iters: int, ivector: Doubles) -> Doubles:
-        """Improves an estimate by steps of conjugate gradient; returns the new one, (dim,), float64."""
+        """Improves an estimate by steps of conjugate gradient; returns the new one, (dim,), float64.
+
+        Raises:
+            DecoderError: the estimate is not finite in single precision.
+        """
         if self.num_frames <= 0.0:
             default = np.zeros_like(self.linear_term)
             default[0] = self.prior_offset
@@ -205,7 +294,12 @@ class OnlineIvectorEstimationStats:
         start = ivector.copy()
         if start[0] == 0.0:
             start[0] = self.prior_offset
-        return linear_cgd(self.quadratic_term, self.linear_term, start, num_cg_iters)
+        estimate = linear_cgd(self.quadratic_term, self.linear_term, start, num_cg_iters)
+        try:
+            require_finite(estimate, "an i-vector", np.float32)
+        except ValueError as error:
+            raise DecoderError(f"i-vector estimation: expected finite numbers, found {error}") from None
+        return estimate
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineIvectorEstimationStats":
@@ -216,24 +310,26 @@ class OnlineIvectorEstimationStats:
         """
         reader.expect_token("<OnlineIvectorEstimationStats>")
         reader.expect_token("<PriorOffset>")
-        prior_offset = reader.read_float()
+        prior_offset = read_finite_float(reader, "the prior offset")
         max_count = 0.0
         if reader.expect_token("<MaxCount>", "<NumFrames>") == "<MaxCount>":
-            max_count = reader.read_float()
+            max_count = read_finite_float(reader, "the maximal count")
             reader.expect_token("<NumFrames>")
-        num_frames = reader.read_float()
+        num_frames = read_finite_float(reader, "the number of frames")
         reader.expect_token("<QuadraticTerm>")
         start = reader.offset
-        quadratic = reader.read_packed().astype(np.float64)
+        # Copies: what is read is read-only, and statistics grow.
+        quadratic = read_finite_packed(reader, "the quadratic term", np.float64).copy()
         reader.expect_token("<LinearTerm>")
-        linear = reader.read_vector().astype(np.float64)
+        linear = read_finite_vector(reader, "the linear term", np.float64).copy()
         reader.expect_token("</OnlineIvectorEstimationStats>")
         dim = len(linear)
         if dim == 0 or len(quadratic) != dim * (dim + 1) // 2:
-            raise reader.error("a square and a linear term of one dimension", "others", start)
-        scalars = (prior_offset, max_count, num_frames)
-        if not (np.isfinite(quadratic).all() and np.isfinite(linear).all() and np.isfinite(scalars).all()):
-            raise reader.error("finite statistics", "NaN or infinity", start)
+            raise reader.error(
+                f"{dim * (dim + 1) // 2} numbers in the quadratic term of {dim} dimensions",
+                str(len(quadratic)),
+                start,
+            )
         return cls(prior_offset, max_count, num_frames, quadratic, linear)
 
     def write(self, writer: KaldiWriter) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet2.nnet import Nnet
-from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.finite import read_finite_vector
+from pykaldi_server.kaldi.util.io import KaldiReader
 
 
 class AmNnet:
@@ -32,9 +33,9 @@ class AmNnet:
         """
         nnet = Nnet.read(reader)
         start = reader.offset
-        priors = as_float32(reader.read_vector())
+        priors = read_finite_vector(reader, "the priors", np.float32)
         if len(priors) not in (0, nnet.output_dim()):
             raise reader.error(f"{nnet.output_dim()} priors or none", str(len(priors)), start)
-        if not (np.isfinite(priors).all() and (priors > 0).all()):
-            raise reader.error("priors above 0", "others", start)
+        if (priors <= 0).any():
+            raise reader.error("priors above 0", str(priors.min()), start)
         return cls(nnet, priors)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet2.component import MAX_DIM, Component
 from pykaldi_server.kaldi.nnet2.component_types import BUILDERS, Fields
-from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.finite import read_finite_matrix, read_finite_vector
+from pykaldi_server.kaldi.util.io import KaldiReader
 
 _FIELD_KINDS = {
     "float": "LearningRate Alpha MaxChange MaxChangePerSample NumSamplesHistory Count AvgInputCount Scale "
@@ -62,37 +63,30 @@ def _read_fields(reader: KaldiReader, type_name: str) -> Fields:
             kind = "bool" if type_name == "DctComponent" else "int_vector"
         elif type_name == "MixtureProbComponent" and name == "Params":
             count = reader.read_count("matrices", at_most=reader.remaining)
-            fields[name] = [_read_matrix(reader) for _ in range(count)]
+            fields[name] = [_read_matrix(reader, name) for _ in range(count)]
             continue
         elif name in _KIND_OF_FIELD:
             kind = _KIND_OF_FIELD[name]
         else:
             raise reader.error(f"a field of a {type_name}", repr(token))
-        fields[name] = _READ[kind](reader)
+        fields[name] = _READ[kind](reader, name)
     return fields
 
 
-def _read_vector(reader: KaldiReader) -> NDArray[np.float32]:
-    start = reader.offset
-    return _finite(reader, as_float32(reader.read_vector()), start)
+def _read_vector(reader: KaldiReader, name: str) -> NDArray[np.float32]:
+    return read_finite_vector(reader, f"<{name}>", np.float32)
 
 
-def _read_matrix(reader: KaldiReader) -> NDArray[np.float32]:
-    start = reader.offset
-    return _finite(reader, as_float32(reader.read_matrix()), start)
+def _read_matrix(reader: KaldiReader, name: str) -> NDArray[np.float32]:
+    return read_finite_matrix(reader, f"<{name}>", np.float32)
 
 
-def _finite(reader: KaldiReader, values: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise reader.error("finite numbers", "others", start)
-    return values
-
-
-_READ: dict[str, Callable[[KaldiReader], Any]] = {
-    "float": KaldiReader.read_float,
-    "int": KaldiReader.read_int,
-    "bool": KaldiReader.read_bool,
+_READ: dict[str, Callable[[KaldiReader, str], Any]] = {
+    # The builders check the numbers that they use; others, of the training, may be anything.
+    "float": lambda reader, name: reader.read_float(),
+    "int": lambda reader, name: reader.read_int(),
+    "bool": lambda reader, name: reader.read_bool(),
     "vector": _read_vector,
     "matrix": _read_matrix,
-    "int_vector": KaldiReader.read_int_vector,
+    "int_vector": lambda reader, name: reader.read_int_vector(),
 }

@@ -17,11 +17,14 @@ from pykaldi_server.kaldi.nnet2.component import (
     Component,
     FloatFrames,
 )
+from pykaldi_server.kaldi.util.finite import require_finite
 
 Fields = dict[str, Any]
 
 # The least mean square that NormalizeComponent divides by (kNormFloor).
 _NORM_FLOOR = 2.0**-66
+# Powers outside these bounds, 2^-20 to 2^20, and their reciprocals leave single precision at once.
+_SMALLEST_POWER = 2.0**-20
 
 BUILDERS: dict[str, Callable[[str, Fields], Component]] = {}
 
@@ -242,7 +245,7 @@ def _groups(fields: Fields) -> tuple[int, int]:
 def _pnorm(type_name: str, fields: Fields) -> Component:
     input_dim, output_dim = _groups(fields)
     p = fields.get("P", 2.0)
-    _demand(p > 0, f"p = {p}")
+    _demand(_SMALLEST_POWER <= p <= 1 / _SMALLEST_POWER, f"p = {p}")
 
     def propagate(x: FloatFrames) -> FloatFrames:
         groups = x.reshape(len(x), output_dim, -1)
@@ -334,7 +337,7 @@ def _function(type_name: str, fields: Fields) -> Component:
 
 @_builds("ScaleComponent")
 def _scale(type_name: str, fields: Fields) -> Component:
-    scale = np.float32(fields["Scale"])
+    scale = require_finite(np.array(fields["Scale"]), "<Scale>", np.float32)
     return Component(type_name, fields["Dim"], fields["Dim"], lambda x: x * scale)
 
 
@@ -342,7 +345,7 @@ def _scale(type_name: str, fields: Fields) -> Component:
 def _power(type_name: str, fields: Fields) -> Component:
     """The absolute value to a power."""
     power = fields["Power"]
-    _demand(power >= 0, f"the power {power}")
+    _demand(0 <= power <= 1 / _SMALLEST_POWER, f"the power {power}")
     return Component(
         type_name, fields["InputDim"], fields["OutputDim"], lambda x: np.abs(x) ** np.float32(power)
     )

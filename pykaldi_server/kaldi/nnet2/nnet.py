@@ -59,8 +59,9 @@ class Nnet:
         if len(features) + left + right <= self.left_context() + self.right_context():
             return np.zeros((0, self.output_dim()), np.float32)
         padded = np.pad(np.asarray(features, np.float32), ((left, right), (0, 0)), mode="edge")
-        for component in self.components:
-            padded = component.propagate(padded)
+        with np.errstate(all="ignore"):  # who uses numbers that overflow here refuses them
+            for component in self.components:
+                padded = component.propagate(padded)
         return padded
 
     @classmethod
@@ -137,5 +138,6 @@ class NnetOnlineComputer:
                 self._kept[index] = frames[max(0, len(frames) - span) :]
                 if len(frames) <= span:
                     return np.zeros((0, self._nnet.output_dim()), np.float32)
-            frames = component.propagate(frames)
+            with np.errstate(all="ignore"):
+                frames = component.propagate(frames)
         return frames

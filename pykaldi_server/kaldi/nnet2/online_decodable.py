@@ -15,6 +15,7 @@ from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet2.am_nnet import AmNnet
 from pykaldi_server.kaldi.nnet2.component import PROBABILITY_FLOOR, FloatFrames
 from pykaldi_server.kaldi.nnet2.nnet import NnetOnlineComputer
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
 
@@ -30,6 +31,9 @@ class DecodableNnet2OnlineOptions(Options):
         """Raises `ConfigError` when a value makes no sense."""
         if self.max_nnet_batch_size < 1:
             raise ConfigError(f"max-nnet-batch-size: expected at least 1, found {self.max_nnet_batch_size}")
+        require_finite_options(self)
+        if self.acoustic_scale <= 0:
+            raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")
 
 
 class DecodableNnet2Online:
@@ -53,8 +57,10 @@ class DecodableNnet2Online:
         """Starts at the first frame of ``input_feats``.
 
         Raises:
+            ConfigError: an option is invalid.
             ModelFormatError: network, transition model and features do not fit together.
         """
+        opts.validate()
         if not len(nnet.priors) == nnet.num_pdfs() == trans_model.num_pdfs():
             raise ModelFormatError(
                 f"expected outputs and priors of {trans_model.num_pdfs()} pdfs, as the transition model has, "
@@ -106,7 +112,8 @@ class DecodableNnet2Online:
         self._num_computed = end
         log_likelihoods = np.log(np.maximum(np.concatenate(blocks), np.float32(PROBABILITY_FLOOR)))
         log_likelihoods -= self._log_priors
-        log_likelihoods *= np.float32(self._opts.acoustic_scale)
+        with np.errstate(over="ignore"):
+            log_likelihoods *= np.float32(self._opts.acoustic_scale)
         return log_likelihoods
 
     def _compute_afresh(self, begin: int, end: int) -> FloatFrames:

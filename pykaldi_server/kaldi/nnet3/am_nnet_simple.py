@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
-from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.finite import read_finite_vector
+from pykaldi_server.kaldi.util.io import KaldiReader
 
 _MAX_CONTEXT = 100_000
 
@@ -53,9 +54,9 @@ class AmNnetSimple:
         right = reader.read_count("frames", _MAX_CONTEXT)
         reader.expect_token("<Priors>")
         place = reader.offset
-        priors = as_float32(reader.read_vector())
+        priors = read_finite_vector(reader, "the priors", np.float32)
         if len(priors) not in (0, nnet.output_dim("output")):
             raise reader.error(f"{nnet.output_dim('output')} priors, or none", str(len(priors)), place)
-        if not (np.isfinite(priors).all() and (priors > 0).all()):
-            raise reader.error("priors above 0", "others", place)
+        if (priors <= 0).any():
+            raise reader.error("priors above 0", str(priors.min()), place)
         return cls(nnet, left, right, priors)

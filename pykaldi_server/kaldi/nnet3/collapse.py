@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from pykaldi_server.kaldi.nnet3.components import Component
-from pykaldi_server.kaldi.nnet3.components.affine import Affine, affine_component
+from pykaldi_server.kaldi.nnet3.components.affine import Affine, affine_component, require_finite_kernels
 from pykaldi_server.kaldi.nnet3.components.elementwise import Diagonal
 from pykaldi_server.kaldi.nnet3.descriptor import (
     Append,
@@ -34,7 +34,11 @@ _MAX_ROUNDS = 10
 
 
 def collapse_model(nnet: Nnet) -> Nnet:
-    """Merges components as CollapseModel does; nodes that nobody reads any more stay."""
+    """Merges components as CollapseModel does; nodes that nobody reads any more stay.
+
+    Raises:
+        ValueError: the parameters of merged components are not finite.
+    """
     nodes: dict[str, Node] = dict(nnet.nodes)
     components = dict(nnet.components)
     for _ in range(_MAX_ROUNDS):
@@ -53,10 +57,11 @@ def _merge_input(node: ComponentNode, nodes: dict[str, Node], components: dict[s
     source = nodes.get(sources.pop() or "") if len(sources) == 1 else None
     if not isinstance(source, ComponentNode) or source.name == node.name:
         return False
+    name = f"{source.component}.{node.component}"
     merged = _merged(components[source.component], components[node.component], len(terms))
     if merged is None:
         return False
-    name = f"{source.component}.{node.component}"
+    require_finite_kernels(merged.kernels, f"the merged components {name}")
     components.setdefault(name, merged)
     parts = tuple(_substitute(term, source.input) for term in terms)
     nodes[node.name] = replace(node, component=name, input=parts[0] if len(parts) == 1 else Append(parts))

@@ -20,6 +20,7 @@ number that only DistributeComponent uses) and gives one row:
 `parse_descriptor` builds the expression; `append_terms` moves Append to the outside, as Kaldi does.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -253,9 +254,12 @@ class _Parser:
     def _float(self) -> float:
         word = self._take("a number")
         try:
-            return convert_string_to_real(word)
+            value = convert_string_to_real(word)
         except ValueError as error:
             raise ValueError(f"in a descriptor: {error}") from None
+        if not math.isfinite(value):
+            raise ValueError(f"expected a finite number in a descriptor, found {word!r}")
+        return value
 
     def _at(self, token: str) -> bool:
         return self._next < len(self._tokens) and self._tokens[self._next] == token

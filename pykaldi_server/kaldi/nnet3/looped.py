@@ -28,7 +28,8 @@ from pykaldi_server.kaldi.nnet3.execute import State, Workspace, WorkspacePool
 from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
-from pykaldi_server.kaldi.util.options import Options, option
+from pykaldi_server.kaldi.util.finite import require_finite_options
+from pykaldi_server.kaldi.util.options import Options, normalize_name, option
 
 _MAX_CHUNK = 10_000
 
@@ -60,9 +61,10 @@ class NnetSimpleLoopedComputationOptions(Options):
         ):
             value = getattr(self, name)
             if not least <= value <= most:
-                raise ConfigError(f"expected {name} between {least} and {most}, found {value}")
-        if not (np.isfinite(self.acoustic_scale) and self.acoustic_scale > 0):
-            raise ConfigError(f"expected a positive acoustic_scale, found {self.acoustic_scale}")
+                raise ConfigError(f"{normalize_name(name)}: expected {least} to {most}, found {value}")
+        require_finite_options(self)
+        if self.acoustic_scale <= 0:
+            raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")
 
 
 class DecodableNnetSimpleLoopedInfo:

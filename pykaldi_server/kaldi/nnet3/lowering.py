@@ -4,6 +4,8 @@ TdnnComponent becomes an affine kernel over shifted parts, DistributeComponent a
 nodes, and components that do nothing in test mode, leave no work behind.
 """
 
+import numpy as np
+
 from pykaldi_server.kaldi.nnet3 import descriptor as d
 from pykaldi_server.kaldi.nnet3.components import Component
 from pykaldi_server.kaldi.nnet3.graph import (
@@ -128,9 +130,9 @@ class _Lowering:
                     name, column = node.input_node, node.dim_offset
                 return Leaf(self._number(name), column, dim, scale, maps)
             case d.Const(value, dim):
-                return Constant(scale * value, dim)
+                return Constant(_finite_product(scale, value, term), dim)
             case d.Scale(factor, source):
-                return self._part(source, maps, scale * factor)
+                return self._part(source, maps, _finite_product(scale, factor, term))
             case d.Offset(source, t, x):
                 return self._part(source, (*maps, Shift(t, x)) if t or x else maps, scale)
             case d.Round(source, modulus):
@@ -153,3 +155,10 @@ class _Lowering:
                     raise ValueError(f"a Switch over sums, which Kaldi does not allow: {term}")
                 return OneOf(tuple(leaf for entry in entries for leaf in leaves_of(entry)))
         raise ValueError(f"Append inside another expression: {term}")
+
+
+def _finite_product(scale: float, factor: float, term: d.Descriptor) -> float:
+    product = scale * factor
+    if abs(product) > np.finfo(np.float32).max:
+        raise ValueError(f"expected factors with a product of single precision, found {product:g} in {term}")
+    return product

@@ -7,7 +7,7 @@ the one in force in the middle of its outputs. Backward recurrence is possible h
 """
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,36 +19,26 @@ from pykaldi_server.kaldi.nnet3.execute import Workspace
 from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
+from pykaldi_server.kaldi.util.finite import require_finite_options
+from pykaldi_server.kaldi.util.options import Options, normalize_name, option
 
 _MAX_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
-class NnetSimpleComputationOptions:
+class NnetSimpleComputationOptions(Options):
     """Options of offline computation, with Kaldi's names and defaults."""
 
-    extra_left_context: int = field(
-        default=0, metadata={"help": "Frames that each chunk reads before those that it must read."}
-    )
-    extra_right_context: int = field(
-        default=0, metadata={"help": "Frames that each chunk reads after those that it must read."}
-    )
-    extra_left_context_initial: int = field(
-        default=-1, metadata={"help": "The same for the first chunk; -1: as the others."}
-    )
-    extra_right_context_final: int = field(
-        default=-1, metadata={"help": "The same for the last chunk; -1: as the others."}
-    )
-    frame_subsampling_factor: int = field(
-        default=1, metadata={"help": "The network gives one output for so many input frames."}
-    )
-    frames_per_chunk: int = field(
-        default=50, metadata={"help": "Input frames that are computed at a time; rounded up as needed."}
-    )
-    acoustic_scale: float = field(default=0.1, metadata={"help": "Factor of the log-likelihoods."})
+    extra_left_context: int = option(0, "Frames that each chunk reads before those that it must read.")
+    extra_right_context: int = option(0, "Frames that each chunk reads after those that it must read.")
+    extra_left_context_initial: int = option(-1, "The same for the first chunk; -1: as the others.")
+    extra_right_context_final: int = option(-1, "The same for the last chunk; -1: as the others.")
+    frame_subsampling_factor: int = option(1, "The network gives one output for so many input frames.")
+    frames_per_chunk: int = option(50, "Input frames that are computed at a time; rounded up as needed.")
+    acoustic_scale: float = option(0.1, "Factor of the log-likelihoods.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` unless all options make sense."""
+        """Raises `ConfigError` if an option is invalid."""
         for name, least, most in (
             ("extra_left_context", 0, _MAX_CHUNK),
             ("extra_right_context", 0, _MAX_CHUNK),
@@ -59,9 +49,10 @@ class NnetSimpleComputationOptions:
         ):
             value = getattr(self, name)
             if not least <= value <= most:
-                raise ConfigError(f"expected {name} between {least} and {most}, found {value}")
-        if not (np.isfinite(self.acoustic_scale) and self.acoustic_scale > 0):
-            raise ConfigError(f"expected a positive acoustic_scale, found {self.acoustic_scale}")
+                raise ConfigError(f"{normalize_name(name)}: expected {least} to {most}, found {value}")
+        require_finite_options(self)
+        if self.acoustic_scale <= 0:
+            raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")
 
 
 class NnetComputer:

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from pykaldi_server.kaldi.nnet3.components import Kernel
-from pykaldi_server.kaldi.nnet3.components.affine import Affine
+from pykaldi_server.kaldi.nnet3.components.affine import Affine, require_finite_kernels
 from pykaldi_server.kaldi.nnet3.components.base import Array
 from pykaldi_server.kaldi.nnet3.components.elementwise import Diagonal, Rectifier
 from pykaldi_server.kaldi.nnet3.graph import (
@@ -37,13 +37,19 @@ def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
     Args:
         values: by number; may be changed.
         output: number of the value that is the output; it keeps its number.
+
+    Raises:
+        ValueError: the parameters of joined kernels are not finite.
     """
     _simplify_structure(values, output)
     if _split_recurrent_affines(values, output):
         _simplify_structure(values, output)
     for number, value in values.items():
         if not isinstance(value, InputValue):
-            values[number] = replace(value, kernels=join_kernels(value.kernels))
+            kernels = join_kernels(value.kernels)
+            joined = [kernel for kernel in kernels if kernel not in value.kernels]
+            require_finite_kernels(joined, f"node {value.name}, with the nodes joined to it")
+            values[number] = replace(value, kernels=kernels)
     return {number: values[number] for number in _reachable(values, output)}
 
 

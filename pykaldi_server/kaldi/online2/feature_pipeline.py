@@ -21,6 +21,7 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
+    read_transform,
 )
 from pykaldi_server.kaldi.feat.pitch import (
     OnlinePitchFeature,
@@ -36,7 +37,7 @@ from pykaldi_server.kaldi.online2.base_feature import (
     read_or_default,
 )
 from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
-from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import option
 
 
@@ -111,19 +112,6 @@ class OnlineFeaturePipelineInfo:
             splice_opts,
             lda_mat,
         )
-
-
-def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
-    """Reads a matrix that transforms features.
-
-    Raises:
-        ModelFormatError: it is empty, or not of finite numbers.
-    """
-    start = reader.offset
-    matrix = as_float32(reader.read_matrix())
-    if matrix.size == 0 or not np.isfinite(matrix).all():
-        raise reader.error("a matrix of finite numbers", f"others, or the shape {matrix.shape}", start)
-    return matrix
 
 
 class OnlineFeaturePipeline(SamplesPipeline):

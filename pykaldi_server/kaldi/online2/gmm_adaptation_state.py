@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvnState
+from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.transform import FmllrDiagGmmAccs
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
+from pykaldi_server.kaldi.transform.basis_fmllr_diag_gmm import MAX_TRANSFORM_ELEMENT, is_credible_transform
+from pykaldi_server.kaldi.util.finite import read_finite_matrix
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 
 @dataclass
@@ -26,35 +29,43 @@ class OnlineGmmAdaptationState:
     cmvn_state: OnlineCmvnState = field(default_factory=OnlineCmvnState)
     spk_stats: FmllrDiagGmmAccs | None = None
 
-    def check(self, dim: int) -> None:
-        """Raises `AdaptationStateError` when the state is not for features of this dimension."""
-        if self.transform is not None and self.transform.shape != (dim, dim + 1):
-            raise AdaptationStateError(
-                f"adaptation state: expected a transform of {dim} x {dim + 1}, found {self.transform.shape}"
-            )
-        if self.spk_stats is not None and self.spk_stats.dim() != dim:
-            raise AdaptationStateError(
-                f"adaptation state: expected statistics of dimension {dim}, found {self.spk_stats.dim()}"
-            )
+    def check(self, model: AmDiagGmm) -> None:
+        """Checks that the state fits the model, and that audio can have its statistics.
+
+        Args:
+            model: the model that transforms are estimated with.
+
+        Raises:
+            AdaptationStateError: it does not, or no audio has them.
+        """
+        if self.transform is not None:
+            if self.transform.shape != (model.dim(), model.dim() + 1):
+                raise AdaptationStateError(
+                    f"adaptation state: expected a transform of {model.dim()} x {model.dim() + 1}, "
+                    f"found {self.transform.shape}"
+                )
+            if not is_credible_transform(self.transform):
+                raise AdaptationStateError(
+                    f"adaptation state: expected a transform with elements up to {MAX_TRANSFORM_ELEMENT:g} "
+                    f"that can be inverted, found elements up to {np.abs(self.transform).max():g}"
+                )
+        if self.spk_stats is not None:
+            self.spk_stats.check(model)
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineGmmAdaptationState":
         """Reads a state that Kaldi or `write` wrote, binary or text.
 
         Raises:
-            ModelFormatError: the bytes are not an adaptation state that makes sense.
+            ModelFormatError: the bytes are not an adaptation state, or a number is not finite.
         """
         reader.expect_token("<ONLINEGMMADAPTATIONSTATE>")
         reader.expect_token("<TRANSFORM>")
         start = reader.offset
-        transform = as_float32(reader.read_matrix())
+        transform = read_finite_matrix(reader, "the transform", np.float32)
         rows, columns = transform.shape
         if columns != (rows + 1 if rows else 0):
             raise reader.error("a transform with one more column than rows", f"{transform.shape}", start)
-        if not np.isfinite(transform).all():
-            raise reader.error("a transform of finite numbers", "others", start)
-        if rows and not np.isfinite(np.linalg.slogdet(transform[:, :-1].astype(np.float64))[1]):
-            raise reader.error("a transform that can be inverted", "another one", start)
         reader.expect_token("<CMVNSTATS>")
         cmvn_state = OnlineCmvnState.read(reader)
         reader.expect_token("<SPKSTATS>")

@@ -39,5 +39,6 @@ class DecodableDiagGmmScaledOnline:
         if not 0 <= begin <= end <= self.num_frames_ready():
             raise DecoderError(f"expected frames up to {self.num_frames_ready()}, found {begin} to {end}")
         log_likelihoods = self._am.log_likelihoods(self._features.get_frames(begin, end))
-        log_likelihoods *= self._scale
+        with np.errstate(over="ignore"):
+            log_likelihoods *= self._scale
         return log_likelihoods

@@ -89,7 +89,7 @@ class SingleUtteranceGmmDecoder:
             adaptation_state: what is known of the speaker; it is not changed.
 
         Raises:
-            AdaptationStateError: the state is for other features.
+            AdaptationStateError: the state is for other features, or no audio can have its statistics.
             ModelFormatError: features and models do not fit together.
             ConfigError: the graph has transition-ids that the model has not.
         """
@@ -100,13 +100,13 @@ class SingleUtteranceGmmDecoder:
         weights = np.where(np.isin(trans_model.id2phone, silence_phones), config.silence_weight, 1.0)
         self._weight_of_id = weights.astype(np.float32)
         self._features = feature_prototype.new()
-        adaptation_state.check(self._features.dim())
+        self._decodable(models.get_model())  # checks that the features fit
+        adaptation_state.check(models.get_model())
         self._initial_state = adaptation_state
         self._transform = adaptation_state.transform
         self._spk_stats = self._initial_stats()
         self._features.set_transform(self._transform)
         self._decoder = LatticeFasterOnlineDecoder(fst, config.faster_decoder_opts, trans_model.id2pdf)
-        self._decodable(models.get_model())  # checks that the features fit
 
     def feature_pipeline(self) -> OnlineFeaturePipeline:
         """Returns the features of this utterance, which take the samples."""

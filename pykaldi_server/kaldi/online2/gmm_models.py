@@ -16,6 +16,7 @@ from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
 from pykaldi_server.kaldi.transform import BasisFmllrEstimate, BasisFmllrOptions
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
 
@@ -31,6 +32,7 @@ class OnlineGmmDecodingAdaptationPolicyConfig(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
         if min(self.adaptation_first_utt_delay, self.adaptation_delay) <= 0:
             raise ConfigError("adaptation-first-utt-delay, adaptation-delay: expected above 0")
         if min(self.adaptation_first_utt_ratio, self.adaptation_ratio) <= 1:
@@ -76,6 +78,7 @@ class OnlineGmmDecodingConfig(Options):
         self.faster_decoder_opts.validate()
         self.adaptation_policy_opts.validate()
         parse_int_list(self.silence_phones, "silence-phones")
+        require_finite_options(self)
         if not self.model_rxfilename:
             raise ConfigError("model: expected a file, found none")
         if self.fmllr_lattice_beam <= 0 or self.acoustic_scale <= 0 or self.silence_weight < 0:

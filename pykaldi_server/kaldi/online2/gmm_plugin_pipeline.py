@@ -26,6 +26,7 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineTransform,
 )
 from pykaldi_server.kaldi.online2.base_feature import SamplesPipeline
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
 _MAX_CONTEXT_FRAMES = 1000
@@ -47,6 +48,9 @@ class GmmPluginOptions(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
+        if self.acoustic_scale <= 0:
+            raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")
         if not 0 < self.min_cmn_window <= self.cmn_window:
             raise ConfigError(
                 "min-cmn-window, cmn-window: expected 0 < min-cmn-window <= cmn-window, found "

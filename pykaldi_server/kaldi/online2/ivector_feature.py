@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.errors import AdaptationStateError, ConfigError, DecoderError
+from pykaldi_server.errors import ConfigError, DecoderError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
@@ -20,10 +20,12 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
+    read_transform,
 )
 from pykaldi_server.kaldi.gmm import DiagGmm
 from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
 from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.kaldi.util.options import Options, option, read_options
 
@@ -71,6 +73,7 @@ class OnlineIvectorExtractionConfig(Options):
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
+        require_finite_options(self)
         if self.ivector_period < 1 or self.num_gselect < 1 or self.num_cg_iters < 1:
             raise ConfigError(
                 "ivector-period, num-gselect and num-cg-iters: expected at least 1, found "
@@ -124,7 +127,7 @@ class OnlineIvectorExtractionInfo:
                 raise ConfigError(f"i-vector extraction: the option for {name} is not set")
         return cls(
             opts=config,
-            lda_mat=KaldiReader.open(config.lda_mat_rxfilename).read_matrix(),
+            lda_mat=read_transform(KaldiReader.open(config.lda_mat_rxfilename)),
             global_cmvn_stats=read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename)),
             diag_ubm=DiagGmm.read(KaldiReader.open(config.diag_ubm_rxfilename)),
             extractor=IvectorExtractor.read(KaldiReader.open(config.ivector_extractor_rxfilename)),
@@ -183,24 +186,13 @@ class OnlineIvectorExtractorAdaptationState:
             self.ivector_stats.scale(limit / self.ivector_stats.num_frames)
 
     def check(self, info: OnlineIvectorExtractionInfo) -> None:
-        """Raises `AdaptationStateError` if the state belongs to another extractor."""
-        expected = info.extractor.ivector_dim()
-        found = self.ivector_stats.ivector_dim()
-        if found != expected:
-            raise AdaptationStateError(f"adaptation state: expected i-vectors of {expected}, found {found}")
-        offset = info.extractor.prior_offset()
-        if abs(self.ivector_stats.prior_offset - offset) > 1e-3 * max(1.0, abs(offset)):
-            raise AdaptationStateError(
-                "adaptation state: it was made with another extractor (expected the prior offset "
-                f"{offset:g}, found {self.ivector_stats.prior_offset:g})"
-            )
-        columns = info.expected_feature_dim() + 1
-        stats = (self.cmvn_state.speaker_cmvn_stats, self.cmvn_state.global_cmvn_stats)
-        for matrix in (*stats, self.cmvn_state.frozen_state):
-            if matrix.size and matrix.shape != (2, columns):
-                raise AdaptationStateError(
-                    f"adaptation state: expected CMVN statistics (2, {columns}), found {matrix.shape}"
-                )
+        """Checks that the state fits the model, and that audio can have its statistics.
+
+        Raises:
+            AdaptationStateError: it does not, or no audio has them.
+        """
+        self.ivector_stats.check(info.extractor)
+        self.cmvn_state.check(info.global_cmvn_stats)
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineIvectorExtractorAdaptationState":
@@ -306,7 +298,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         """Starts with what is known of the speaker.
 
         Raises:
-            AdaptationStateError: the state belongs to another extractor.
+            AdaptationStateError: the state does not fit the model, or no audio can have its statistics.
             DecoderError: frames have been used already.
         """
         if self._num_frames_stats:
@@ -411,7 +403,8 @@ def pruned_posteriors(log_likes: FloatFrames, num_gselect: int, min_post: NDArra
     best = np.argpartition(log_likes, num_gauss - kept, axis=1)[:, num_gauss - kept :]
     scores = np.take_along_axis(log_likes, best, axis=1)
     floor = min_post[:, np.newaxis]
-    values = np.exp(scores - scores.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore", invalid="ignore"):  # scores that are not finite give posteriors of NaN
+        values = np.exp(scores - scores.max(axis=1, keepdims=True))
     values[values <= floor] = 0.0
     total = values.sum(axis=1, keepdims=True)
     # The best one has the value 1 and so survives where the floor times the total stays below that.

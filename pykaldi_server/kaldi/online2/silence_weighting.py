@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 # Decoder frames before the newest known one whose weights may still be revised.
@@ -72,6 +73,7 @@ class OnlineSilenceWeightingConfig(Options):
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
         parse_int_list(self.silence_phones_str, "silence-phones")
+        require_finite_options(self)
         if not 0.0 <= self.silence_weight <= 1.0:
             raise ConfigError(f"silence-weight: expected 0 to 1, found {self.silence_weight}")
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.transform.fmllr_diag_gmm import Doubles, FmllrDiagGmmAccs
+from pykaldi_server.kaldi.util.finite import read_finite_matrix
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
 from pykaldi_server.kaldi.util.options import option
 
@@ -27,6 +28,8 @@ from pykaldi_server.kaldi.util.options import option
 # halved any more when it has become as small as the second number.
 _TOLERATED_DECREASE = 1.0e-4
 _SMALLEST_STEP = 1.0e-5
+# Transforms are near the identity, and features below 100.
+MAX_TRANSFORM_ELEMENT = 1.0e4
 
 
 @dataclass
@@ -79,7 +82,7 @@ class BasisFmllrEstimate:
 
         Returns:
             The new transform (dim, dim + 1) float32; ``transform`` itself where there is too little speech,
-            or where the statistics (those of a damaged adaptation state) lead beyond all numbers.
+            or where the statistics lead beyond what speech can give.
         """
         if spk_stats.beta < options.min_count:
             return transform
@@ -93,7 +96,7 @@ class BasisFmllrEstimate:
                 found = as_float32(_ascend(spk_stats, start, basis, options))
         except np.linalg.LinAlgError:
             return transform
-        return found if np.isfinite(found).all() else transform
+        return found if is_credible_transform(found) else transform
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "BasisFmllrEstimate":
@@ -111,11 +114,11 @@ class BasisFmllrEstimate:
         matrices: list[NDArray[np.float32]] = []
         for index in range(size):
             start = reader.offset
-            matrix = as_float32(reader.read_matrix())
+            matrix = read_finite_matrix(reader, f"basis matrix {index}", np.float32)
             dim = len(matrices[0]) if matrices else len(matrix)
-            if dim == 0 or matrix.shape != (dim, dim + 1) or not np.isfinite(matrix).all():
+            if dim == 0 or matrix.shape != (dim, dim + 1):
                 raise reader.error(
-                    f"finite numbers {dim} x {dim + 1} in basis matrix {index}", f"{matrix.shape}", start
+                    f"basis matrix {index} of {max(dim, 1)} x {max(dim, 1) + 1}", f"{matrix.shape}", start
                 )
             matrices.append(matrix)
         reader.expect_token("</BASISFMLLRPARAM>")
@@ -130,6 +133,13 @@ class BasisFmllrEstimate:
         for matrix in self._basis:
             writer.write_matrix(matrix)
         writer.write_token("</BASISFMLLRPARAM>")
+
+
+def is_credible_transform(transform: NDArray[np.float32]) -> bool:
+    """True when a transform (dim, dim + 1) has an inverse and elements that speech can give it."""
+    if not (np.abs(transform) <= MAX_TRANSFORM_ELEMENT).all():
+        return False
+    return bool(np.isfinite(np.linalg.slogdet(transform[:, :-1].astype(np.float64))[1]))
 
 
 def _ascend(stats: FmllrDiagGmmAccs, start: Doubles, basis: Doubles, options: BasisFmllrOptions) -> Doubles:

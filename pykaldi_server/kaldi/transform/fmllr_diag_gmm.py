@@ -18,7 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float64, pack_symmetric
+from pykaldi_server.errors import AdaptationStateError
+from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
+from pykaldi_server.kaldi.gmm import AmDiagGmm
+from pykaldi_server.kaldi.util.finite import read_finite_float, read_finite_matrix, read_finite_packed
+from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
 
 Doubles = NDArray[np.float64]
 FloatFrames = NDArray[np.float32]
@@ -30,6 +34,9 @@ _BLOCK_FRAMES = 128
 # Kaldi tests frames for equality. Ours come out of products of whole blocks, where the same numbers may be
 # rounded in another way at another place of the block: frames are equal within this part of their norm.
 _EQUAL_WITHIN = 1e-5
+# Bounds on what audio can have: no feature is larger, and files have six digits.
+_MAX_FEATURE = 1e4
+_ROUNDING = 1e-3
 
 
 class _Frames(NamedTuple):
@@ -128,6 +135,43 @@ class FmllrDiagGmmAccs:
             weights = frames.b[begin : begin + _BLOCK_FRAMES].T.astype(np.float64)
             self.G += (weights @ outer).reshape(self.G.shape)
 
+    def check(self, model: AmDiagGmm) -> None:
+        """Checks that audio can have these statistics with this model: the bounds follow from their formulas.
+
+        Raises:
+            AdaptationStateError: they are of another dimension, or no audio has them.
+        """
+        if self.dim() != model.dim():
+            raise AdaptationStateError(
+                f"adaptation state: expected statistics of dimension {model.dim()}, found {self.dim()}"
+            )
+        if not 0 <= self.beta <= MAX_SPEAKER_FRAMES:
+            raise AdaptationStateError(
+                f"adaptation state: expected a count from 0 to {MAX_SPEAKER_FRAMES:g}, found {self.beta:g}"
+            )
+        # sum γ / v: the posteriors' share of the reciprocals of the variances.
+        least, greatest = model.inv_var_range
+        weights = self.G[:, -1, -1]
+        low, high = (1 - _ROUNDING) * self.beta * least, (1 + _ROUNDING) * self.beta * greatest
+        self._refuse((weights < low) | (weights > high), "sums of inverse variances", weights)
+        squares = np.diagonal(self.G, axis1=1, axis2=2)
+        largest = _MAX_FEATURE**2 * weights[:, np.newaxis]
+        self._refuse((squares < 0) | (squares > largest), "squares of features", squares)
+        products = squares[:, :, np.newaxis] * squares[:, np.newaxis]
+        floor = np.square(_ROUNDING**2 * squares.max(axis=1))[:, np.newaxis, np.newaxis]
+        self._refuse(np.square(self.G) > (1 + _ROUNDING) * products + floor, "products of features", self.G)
+        means = (1 + _ROUNDING) * self.beta * model.max_scaled_mean_squares[:, np.newaxis] * squares
+        self._refuse(np.square(self.K) > means, "products of means and features", self.K)
+
+    @staticmethod
+    def _refuse(impossible: NDArray[np.bool_], what: str, values: Doubles) -> None:
+        if impossible.any():
+            index = np.unravel_index(int(np.argmax(impossible)), impossible.shape)
+            raise AdaptationStateError(
+                f"adaptation state: expected {what} that audio can have, found {values[index]:g} at "
+                f"{[int(i) for i in index]}"
+            )
+
     def auxiliary_function(self, transform: Doubles) -> float:
         """Returns the value that fMLLR maximises, for a transform (dim, dim + 1)."""
         log_determinant = float(np.linalg.slogdet(transform[:, :-1])[1])
@@ -145,26 +189,24 @@ class FmllrDiagGmmAccs:
         reader.expect_token("<DIMENSION>")
         dim = reader.read_count("dimensions")
         reader.expect_token("<BETA>")
-        beta = reader.read_float()
+        beta = read_finite_float(reader, "the count (beta)")
+        if beta < 0:
+            raise reader.error("fMLLR statistics with a count (beta) of 0 or more", str(beta), start)
         reader.expect_token("<K>")
-        K = as_float64(reader.read_matrix())
+        K = read_finite_matrix(reader, "K", np.float64)
         if K.shape != ((dim, dim + 1) if dim else (0, 0)):
             raise reader.error(f"a matrix K of {dim} x {dim + 1}", f"{K.shape}", start)
         reader.expect_token("<G>")
-        if reader.read_count("matrices G") != dim:
-            raise reader.error(f"{dim} matrices G", "another number", start)
+        count = reader.read_count("matrices G")
+        if count != dim:
+            raise reader.error(f"{dim} matrices G", str(count), start)
         matrices = []
-        for _ in range(dim):
-            matrix = as_float64(reader.read_symmetric())
+        for d in range(dim):
+            matrix = unpack_symmetric(read_finite_packed(reader, f"G of dimension {d}", np.float64))
             if len(matrix) != dim + 1:
                 raise reader.error(f"a matrix G of {dim + 1} rows", f"{len(matrix)}", start)
             matrices.append(matrix)
-        if not dim:
-            return cls.zero(0)
-        accs = cls(beta, K, np.array(matrices))
-        if not (np.isfinite(beta) and beta >= 0 and np.isfinite(K).all() and np.isfinite(accs.G).all()):
-            raise reader.error("finite statistics with a count of 0 or more", "others", start)
-        return accs
+        return cls(beta, K, np.array(matrices)) if dim else cls.zero(0)
 
     def write(self, writer: KaldiWriter) -> None:
         """Writes the statistics in the writer's form, matrices in single precision as Kaldi does."""

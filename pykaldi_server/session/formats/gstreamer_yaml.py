@@ -18,12 +18,12 @@ from typing import Any
 import yaml
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi.feat.online_feature import read_transform
 from pykaldi_server.kaldi.online2 import (
     OnlineEndpointConfig,
     OnlineNnetFeaturePipelineConfig,
     OnlineNnetFeaturePipelineInfo,
 )
-from pykaldi_server.kaldi.online2.feature_pipeline import read_transform
 from pykaldi_server.kaldi.online2.gmm_models import read_gmm
 from pykaldi_server.kaldi.util.files import refuse_lfs_pointer
 from pykaldi_server.kaldi.util.io import KaldiReader

@@ -23,6 +23,7 @@ from pathlib import Path
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat import OnlineCmvnOptions
 from pykaldi_server.kaldi.feat.cmvn import read_cmvn_stats
+from pykaldi_server.kaldi.feat.online_feature import read_transform
 from pykaldi_server.kaldi.gmm import DiagGmm
 from pykaldi_server.kaldi.ivector import IvectorExtractor
 from pykaldi_server.kaldi.online2 import (
@@ -192,7 +193,7 @@ def _read_base_options(directory: Path) -> BaseOptions:
 def _read_ivector_extractor(folder: Path) -> OnlineIvectorExtractionInfo:
     return OnlineIvectorExtractionInfo(
         opts=OnlineIvectorExtractionConfig(max_count=_MAX_COUNT),
-        lda_mat=KaldiReader.open(folder / "final.mat").read_matrix(),
+        lda_mat=read_transform(KaldiReader.open(folder / "final.mat")),
         global_cmvn_stats=read_cmvn_stats(KaldiReader.open(folder / "global_cmvn.stats")),
         diag_ubm=DiagGmm.read(KaldiReader.open(folder / "final.dubm")),
         extractor=IvectorExtractor.read(KaldiReader.open(folder / _EXTRACTOR)),

@@ -79,7 +79,7 @@ MIXTURE = "<DiagGMM> <WEIGHTS> [ 1 ] <MEANS_INVVARS> [ 0 1 ]\n<INV_VARS> [ 1 1 ]
         ("<DIMENSION> 2 <NUMPDFS> 2000000000 " + MIXTURE, "expected a count of pdfs of at most"),
         ("<DIMENSION> 2 <NUMPDFS> 2 " + MIXTURE, "expected a token, found the end of the file"),
         ("<DIMENSION> 3 <NUMPDFS> 1 " + MIXTURE, "of the shape (1, 3) for pdf 0, found (1, 2) and (1, 2)"),
-        ("<DIMENSION> 2 <NUMPDFS> 1 " + MIXTURE.replace("[ 1 ]", "[ -1 ]"), "found a negative weight"),
+        ("<DIMENSION> 2 <NUMPDFS> 1 " + MIXTURE.replace("[ 1 ]", "[ -1 ]"), "found the negative weight -1"),
         ("<DIMENSION> 0 <NUMPDFS> 1 " + MIXTURE.replace("[ 1 ]", "[ ]"), "of the shape (0, 0) for pdf 0"),
     ],
 )

@@ -90,7 +90,9 @@ def test_older_form_without_max_count_is_read():
         ([], [], "0 projections"),
         ([np.ones((2, 3))], [np.ones(4)], "not of dimension 2"),
         ([np.ones((2, 3)), np.ones((3, 3))], [np.ones(3)] * 2, "different shapes"),
-        ([np.full((2, 3), np.nan)], [np.ones(3)], "NaN"),
+        ([np.full((2, 3), np.nan)], [np.ones(3)], r"nan at \[0, 0\] in the projection of Gaussian 0"),
+        ([np.full((2, 3), 1e200)], [np.full(3, 1e200)], r"inf at \[0, 0, 0\] in the products of inverse"),
+        ([np.full((2, 3), 1e200)], [np.ones(3)], r"inf at \[0, 0\] in the products of projections"),
     ],
 )
 def test_parts_that_make_no_sense_are_refused(projections, variances, message):

@@ -74,5 +74,5 @@ def test_inputs_of_the_wrong_shape_are_refused(golden: Path) -> None:
 
 
 def test_options_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ConfigError, match="frames_per_chunk"):
+    with pytest.raises(ConfigError, match="frames-per-chunk: expected 1 to"):
         NnetSimpleComputationOptions(frames_per_chunk=0).validate()

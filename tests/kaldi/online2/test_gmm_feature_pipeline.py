@@ -8,11 +8,11 @@ import pytest
 from golden_data import read_wav
 
 from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi.feat.online_feature import read_transform
 from pykaldi_server.kaldi.online2.feature_pipeline import (
     OnlineFeaturePipeline,
     OnlineFeaturePipelineConfig,
     OnlineFeaturePipelineInfo,
-    read_transform,
 )
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
@@ -112,10 +112,18 @@ def test_an_lda_matrix_that_does_not_fit_is_refused(info: OnlineFeaturePipelineI
         OnlineFeaturePipeline(wrong)
 
 
-@pytest.mark.parametrize("text", [b"[ ]", b"[ 1 nan ]"])
-def test_a_damaged_transform_is_refused(text: bytes) -> None:
-    with pytest.raises(ModelFormatError, match=r"final\.mat: at byte 0: expected a matrix of finite"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[ ]", "expected a transform of features, found an empty matrix"),
+        (b"[ 1 nan ]", "expected finite numbers in a transform of features, found nan at [0, 1]"),
+        (b"[ 1 2\n 1e39 0 ]", "expected finite numbers in a transform of features, found 1e+39 at [1, 0]"),
+    ],
+)
+def test_a_damaged_transform_is_refused(text: bytes, message: str) -> None:
+    with pytest.raises(ModelFormatError) as raised:
         read_transform(KaldiReader(text, "final.mat"))
+    assert str(raised.value) == f"final.mat: at byte 0: {message}"
 
 
 def test_deltas_take_the_place_of_splicing(config: OnlineFeaturePipelineConfig, samples: np.ndarray) -> None:

@@ -9,10 +9,10 @@ from golden_data import read_wav
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.feat import MfccOptions, OnlineMatrixFeature, OnlineMfcc
+from pykaldi_server.kaldi.feat.online_feature import read_transform
 from pykaldi_server.kaldi.fstext import SymbolTable
 from pykaldi_server.kaldi.fstext.utils import read_decoding_graph
 from pykaldi_server.kaldi.online2 import DecodableDiagGmmScaledOnline
-from pykaldi_server.kaldi.online2.feature_pipeline import read_transform
 from pykaldi_server.kaldi.online2.gmm_models import read_gmm
 from pykaldi_server.kaldi.online2.gmm_plugin_pipeline import (
     GmmPluginOptions,

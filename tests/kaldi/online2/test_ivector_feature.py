@@ -164,8 +164,58 @@ def test_foreign_states_are_refused(info, mfcc_options, samples):
         feature.set_adaptation_state(state)
     state = OnlineIvectorExtractorAdaptationState.from_info(info)
     state.cmvn_state.speaker_cmvn_stats = np.ones((2, 14))
-    with pytest.raises(AdaptationStateError, match=r"expected CMVN statistics \(2, 41\)"):
+    with pytest.raises(AdaptationStateError, match=r"CMVN statistics: expected shape \(2, 41\), found"):
         feature.set_adaptation_state(state)
+
+
+def test_states_of_kaldis_are_credible(shared_golden, info):
+    paths = sorted(shared_golden.glob("*/*.adaptation.txt"))
+    for path in paths:
+        OnlineIvectorExtractorAdaptationState.read(KaldiReader.open(path)).check(info)
+    assert len(paths) > 20
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (0, 5), 1e30), "means up to"),
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (0, 5), -3e5), "sums and squares"),
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (1, 5), -1.0), "sums and squares"),
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (1, 5), 1e30), "sums and squares"),
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (0, 40), 1e12), "0 to 1e.09 frames"),
+        (lambda state: set_item(state.cmvn_state.speaker_cmvn_stats, (0, 40), 0.0), "means up to"),
+        (lambda state: set_item(state.cmvn_state.global_cmvn_stats, (0, 40), 0.0), "means up to"),
+        (lambda state: set_item(state.cmvn_state.global_cmvn_stats, slice(None), 0.0), "a count above 0"),
+        (lambda state: freeze(state, np.zeros((2, 41))), "a count above 0"),
+        (lambda state: freeze(state, np.full((2, 41), 1.0) * [[1e12], [0.0]]), "0 to 1e.09 frames"),
+        (lambda state: set_item(state.ivector_stats.quadratic_term, 0, 1e30), "a quadratic term up to"),
+        (lambda state: set_item(state.ivector_stats.quadratic_term, 0, -1.0), "positive definite"),
+        (lambda state: set_item(state.ivector_stats.quadratic_term, 1, 1e6), "positive definite"),
+        (lambda state: set_item(state.ivector_stats.linear_term, 7, 1e30), "standard deviations"),
+        (lambda state: setattr(state.ivector_stats, "num_frames", 1e30), "0 to 1e.09 frames"),
+        (lambda state: setattr(state.ivector_stats, "num_frames", -50.0), "0 to 1e.09 frames"),
+        (lambda state: setattr(state.ivector_stats, "max_count", 1e-300), "maximal count"),
+        (lambda state: setattr(state.ivector_stats, "max_count", -1.0), "maximal count"),
+        (lambda state: setattr(state.ivector_stats, "prior_offset", 1e30), "another extractor"),
+    ],
+)
+def test_statistics_that_no_audio_has_are_refused(golden, info, change, message):
+    path = sorted((golden / "segments").glob("*.adaptation.txt"))[-1]
+    state = OnlineIvectorExtractorAdaptationState.read(KaldiReader.open(path))
+    state.check(info)
+    state.cmvn_state.speaker_cmvn_stats = state.cmvn_state.speaker_cmvn_stats.copy()
+    state.cmvn_state.global_cmvn_stats = state.cmvn_state.global_cmvn_stats.copy()
+    change(state)
+    with pytest.raises(AdaptationStateError, match=message):
+        state.check(info)
+
+
+def set_item(array, index, value):
+    array[index] = value
+
+
+def freeze(state, stats):
+    state.cmvn_state.frozen_state = stats
 
 
 def test_state_with_nan_is_refused(golden):

@@ -153,9 +153,12 @@ def test_the_basis_writes_back_byte_for_byte(models: Path, basis: BasisFmllrEsti
     [
         ("<BASISFMLLRPARAM> <NUMBASIS> 0 <BASIS> ", "expected basis matrices, found none"),
         ("<BASISFMLLRPARAM> <NUMBASIS> 2000000000 <BASIS> ", "expected a count of basis matrices"),
-        ("<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ 1 2 3 ]\n", "1 x 2 in basis matrix 0, found (1, 3)"),
-        ("<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ 1 inf ]\n", "expected finite numbers 1 x 2"),
-        ("<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ ]\n", "expected finite numbers 0 x 1"),
+        ("<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ 1 2 3 ]\n", "basis matrix 0 of 1 x 2, found (1, 3)"),
+        (
+            "<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ 1 inf ]\n",
+            "expected finite numbers in basis matrix 0, found inf at [0, 1]",
+        ),
+        ("<BASISFMLLRPARAM> <NUMBASIS> 1 <BASIS> [ ]\n", "basis matrix 0 of 1 x 2, found (0, 0)"),
     ],
 )
 def test_a_damaged_basis_is_refused(text: str, message: str) -> None:
@@ -170,8 +173,8 @@ def test_a_damaged_basis_is_refused(text: str, message: str) -> None:
         ("<DIMENSION> 2 <BETA> 1 <K> [ 1 2 ]\n", "expected a matrix K of 2 x 3, found (1, 2)"),
         ("<DIMENSION> 1 <BETA> 1 <K> [ 1 2 ]\n<G> 2 ", "expected 1 matrices G"),
         ("<DIMENSION> 1 <BETA> 1 <K> [ 1 2 ]\n<G> 1 [ 1 ]\n", "expected a matrix G of 2 rows, found 1"),
-        ("<DIMENSION> 1 <BETA> nan <K> [ 1 2 ]\n<G> 1 [ 1\n 0 1 ]\n", "expected finite statistics"),
-        ("<DIMENSION> 1 <BETA> -1 <K> [ 1 2 ]\n<G> 1 [ 1\n 0 1 ]\n", "expected finite statistics"),
+        ("<DIMENSION> 1 <BETA> nan <K> [ 1 2 ]\n<G> 1 [ 1\n 0 1 ]\n", "the count (beta), found nan"),
+        ("<DIMENSION> 1 <BETA> -1 <K> [ 1 2 ]\n<G> 1 [ 1\n 0 1 ]\n", "0 or more, found -1.0"),
     ],
 )
 def test_damaged_statistics_are_refused(text: str, message: str) -> None:

@@ -5,7 +5,7 @@ one small matrix for all blocks; TdnnComponent is an affine transform of the row
 Source: ``nnet3/nnet-simple-component.cc``, ``nnet3/nnet-tdnn-component.cc``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     Scratch,
     component,
 )
+from pykaldi_server.kaldi.util.finite import find_not_finite
 
 _MAX_TIME_OFFSET = 10000
 
@@ -86,6 +87,20 @@ class BlockAffine(Kernel):
             (np.matmul, (x_blocks, self.weights.swapaxes(1, 2), y_blocks)),
             (np.add, (y, self.bias, y)),
         ]
+
+
+def require_finite_kernels(kernels: Iterable[Kernel], what: str) -> None:
+    """Checks the parameters of affine and diagonal kernels that were joined: products may overflow.
+
+    Raises:
+        ValueError: a parameter is not finite; the text begins with ``what``.
+    """
+    for kernel in kernels:
+        for name in ("weight", "bias", "scale", "offset"):
+            values = getattr(kernel, name, None)
+            found = None if values is None else find_not_finite(values)
+            if found is not None:
+                raise ValueError(f"{what}: expected finite parameters, found {found} in the {name}")
 
 
 def affine_component(type_name: str, weight: Array, bias: Array | None) -> Component:

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
-from pykaldi_server.kaldi.util.io import KaldiReader, as_float32
+from pykaldi_server.kaldi.util.finite import require_finite
+from pykaldi_server.kaldi.util.io import FloatArray, KaldiReader, as_float32
 
 Array = NDArray[np.float32]
 Index = tuple[int, int]
@@ -216,9 +217,9 @@ class Fields:
         return int(value)
 
     def number(self, name: str, default: float | None = None) -> float:
-        """Returns a finite number."""
+        """Returns a number that is finite in single precision."""
         value = float(self.require(name) if default is None else self.get(name, default))
-        if not np.isfinite(value):
+        if not np.isfinite(as_float32(np.array(value))):
             raise self.error(f"a finite <{name}>", str(value))
         return value
 
@@ -237,11 +238,19 @@ class Fields:
             raise self.error(f"<{name}> with {shape}", f"{value.shape[0]} x {value.shape[1]}")
         return value
 
+    def derived(self, values: FloatArray, what: str) -> Array:
+        """Returns numbers that were computed from fields as float32; refuses those that are not finite."""
+        try:
+            return require_finite(values, what, np.float32)
+        except ValueError as error:
+            raise self.error("finite derived numbers", str(error)) from None
+
     def _finite(self, name: str) -> Array:
-        value = as_float32(self.require(name))
-        if not np.isfinite(value).all():
-            raise self.error(f"<{name}> with finite numbers", "infinite or undefined ones")
-        return value
+        values: FloatArray = self.require(name)
+        try:
+            return require_finite(values, f"<{name}>", np.float32)
+        except ValueError as error:
+            raise self.error(f"<{name}> with finite numbers", str(error)) from None
 
 
 Builder = Callable[[Fields], Component]

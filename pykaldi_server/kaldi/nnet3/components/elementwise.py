@@ -26,7 +26,6 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     component,
     maximum_call,
 )
-from pykaldi_server.kaldi.util.io import as_float32
 
 _ZERO = np.zeros((), np.float32)
 _HALF = np.full((), 0.5, np.float32)
@@ -213,10 +212,18 @@ def _batch_norm(fields: Fields) -> Component:
     mean = fields.vector("StatsMean").astype(np.float64)
     variance = fields.vector("StatsVar", len(mean)).astype(np.float64)
     epsilon, target_rms = fields.number("Epsilon"), fields.number("TargetRms")
-    if fields.number("Count") <= 0 or epsilon <= 0 or not (np.isfinite(mean) & (variance >= 0)).all():
-        raise fields.error("statistics of training data (test mode needs them)", "none or impossible ones")
-    scale = target_rms / np.sqrt(variance + epsilon)
-    tiled = _tiled(fields, fields.dim("Dim"), as_float32(scale), as_float32(-mean * scale))
+    if fields.number("Count") <= 0 or epsilon <= 0:
+        raise fields.error(
+            "statistics of training data (test mode needs them)",
+            f"<Count> {fields.number('Count'):g}, <Epsilon> {epsilon:g}",
+        )
+    # A variance that rounding has made negative counts as 0, as in Kaldi.
+    scale = target_rms / np.sqrt(np.maximum(variance, 0.0) + epsilon)
+    with np.errstate(over="ignore", invalid="ignore"):
+        offset = -mean * scale
+    tiled = _tiled(
+        fields, fields.dim("Dim"), fields.derived(scale, "the scale"), fields.derived(offset, "the offset")
+    )
     return Component.row_wise(fields.type_name, Diagonal(*tiled))
 
 

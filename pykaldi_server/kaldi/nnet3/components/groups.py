@@ -151,6 +151,8 @@ def _normalize(fields: Fields) -> Component:
     target_rms = fields.number("TargetRms", 1.0)
     if dim % block_dim or target_rms <= 0:
         raise fields.error("whole blocks and a positive target", f"{dim} / {block_dim}, {target_rms}")
+    weight = 1.0 / (block_dim * target_rms**2) if target_rms**2 > 0 else math.inf
+    fields.derived(np.array(weight), "1 / <TargetRms> squared")
     kernel = Normalize(dim, block_dim, target_rms, bool(fields.get("AddLogStddev", False)))
     return Component.row_wise(fields.type_name, kernel)
 
