@@ -261,7 +261,8 @@ def decode_adaptation_state(properties: Mapping[str, Any]) -> str:
     if not isinstance(value, str):
         raise AdaptationStateError(f"adaptation state: expected a text as value, found {excerpt(value)}")
     try:
-        packed = base64.b64decode(value, validate=True)
+        # Encoders for e-mail break lines; any other character outside the alphabet is damage.
+        packed = base64.b64decode("".join(value.split()), validate=True)
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(packed, MAX_ADAPTATION_STATE_BYTES)
         if unpacker.unconsumed_tail:

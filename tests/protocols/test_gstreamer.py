@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import zlib
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, encodebytes
 from urllib.parse import quote_plus
 
 import pytest
@@ -189,6 +189,15 @@ def test_errors_quote_little_of_what_came() -> None:
 def test_adaptation_state_survives_the_trip(text: str) -> None:
     value = protocol.encode_adaptation_state(text)
     assert protocol.decode_adaptation_state({"type": "string+gzip+base64", "value": value}) == text
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_adaptation_state_may_have_line_ends(line_end: str) -> None:
+    text = " ".join(map(str, range(1000)))
+    lines = encodebytes(zlib.compress(text.encode())).decode("ascii").splitlines()
+    assert len(lines) > 10
+    properties = {"type": "string+gzip+base64", "value": line_end.join(lines) + line_end}
+    assert protocol.decode_adaptation_state(properties) == text
 
 
 def test_adaptation_state_is_zlib_in_base64() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,30 @@ def test_model_in_an_installed_package(copy, tmp_path, monkeypatch):
     copy.rename(package / "model")
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert Model.load("my-speech-model").name == "my-speech-model"
+
+
+@pytest.mark.parametrize("layout", ["vosk", "yaml"])
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("name", ["final.mat", "global_cmvn.stats", "final.dubm", "final.ie"])
+def test_numbers_that_are_not_finite_are_refused_with_the_path(copy, yaml_model, layout, number, name):
+    if layout == "vosk":
+        yaml_model.unlink()
+        (copy / "am").mkdir(exist_ok=True)
+        shutil.move(copy / "final.mdl", copy / "am" / "final.mdl")
+        (copy / "conf" / "ivector_extractor.conf").unlink()
+    path = copy / "ivector" / name
+    data = path.read_bytes()
+    if name == "global_cmvn.stats":
+        data = data.replace(b"4.03656e+08", number.encode(), 1)
+    else:
+        # The last number before the end of the file, or before its last token.
+        form = "<d" if name == "final.ie" else "<f"
+        end = {"final.dubm": b"</DiagGMM> ", "final.ie": b"</IvectorExtractor> "}.get(name, b"")
+        data = data.removesuffix(end)[: -struct.calcsize(form)] + struct.pack(form, float(number)) + end
+    assert data != path.read_bytes()
+    path.write_bytes(data)
+    with pytest.raises(ModelFormatError) as raised:
+        Model.load(copy if layout == "vosk" else yaml_model)
+    assert str(raised.value).startswith(f"{path}: at byte ")
+    assert "expected" in str(raised.value)
+    assert f"found {number}" in str(raised.value)

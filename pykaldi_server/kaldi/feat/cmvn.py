@@ -146,7 +146,8 @@ def _check_stats(name: str, stats: Stats, model_stats: Stats, has_squares: bool 
         )
     if not has_squares:
         return
-    impossible = (np.square(sums) > (1 + _ROUNDING) * count * squares) | (squares > largest**2 * count)
+    with np.errstate(over="ignore"):
+        impossible = (np.square(sums) > (1 + _ROUNDING) * count * squares) | (squares > largest**2 * count)
     if impossible.any():
         dim = int(np.argmax(impossible))
         raise AdaptationStateError(

@@ -149,6 +149,10 @@ class FmllrDiagGmmAccs:
             raise AdaptationStateError(
                 f"adaptation state: expected a count from 0 to {MAX_SPEAKER_FRAMES:g}, found {self.beta:g}"
             )
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._check_sums(model)
+
+    def _check_sums(self, model: AmDiagGmm) -> None:
         # sum γ / v: the posteriors' share of the reciprocals of the variances.
         least, greatest = model.inv_var_range
         weights = self.G[:, -1, -1]

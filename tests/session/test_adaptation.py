@@ -1,0 +1,84 @@
+"""Adaptation states with numbers that no audio can have: a session goes on without them."""
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_data import read_wav
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pykaldi_server.session import AdaptationState, Final, Model
+
+NUMBER = re.compile(r"(?<=\s)-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?=\s)")
+WRONG_NUMBERS = ["0", "-1", "1e-300", "1e6", "-1e9", "1e15", "1e30", "-1e30", "3e38", "1e300", "nan", "-inf"]
+WARNING = "starting without the speaker's adaptation state"
+
+
+@pytest.fixture(scope="module")
+def samples(golden: Path) -> np.ndarray:
+    return read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
+
+
+@pytest.fixture(scope="module")
+def network(models: Path) -> Model:
+    return Model.load(models / "english:graph-digits")
+
+
+@pytest.fixture(scope="module")
+def mixtures(models: Path) -> Model:
+    return Model.load(models / "english-gmm")
+
+
+@pytest.fixture(scope="module")
+def network_state(golden: Path) -> str:
+    return (golden / "returning" / "ps-librivox-0930.adaptation.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def mixtures_state(golden: Path) -> str:
+    path = golden / "gmm" / "returning" / "ps-librivox-0930.adaptation.txt.gz"
+    return gzip.decompress(path.read_bytes()).decode()
+
+
+def recognise(model: Model, state: str | None, samples: np.ndarray) -> list[str]:
+    session = model.session(state)
+    events = session.accept(samples) + session.finish()
+    assert isinstance(events[-1], AdaptationState)
+    finals = [event for event in events if isinstance(event, Final)]
+    assert all(np.isfinite(final.hypotheses[0].likelihood) for final in finals)
+    return " ".join(final.hypotheses[0].transcript for final in finals).split()
+
+
+def replaced(text: str, number: int, value: str) -> str:
+    """The text with its number-th number replaced."""
+    start, end = [match.span() for match in NUMBER.finditer(text)][number]
+    return text[:start] + value + text[end:]
+
+
+@pytest.mark.parametrize("kind", ["network", "mixtures"])
+def test_a_state_of_kaldis_is_used(request, kind, samples, caplog):
+    model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
+    recognise(model, state, samples)
+    assert WARNING not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["network", "mixtures"])
+@pytest.mark.parametrize("number", [5, -5])
+def test_a_huge_number_is_logged_and_the_session_starts_afresh(request, kind, number, samples, caplog):
+    """The 6th number is of the CMVN statistics or the transform, the 5th last of the other statistics."""
+    model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
+    words = recognise(model, replaced(state, number, "1e30"), samples)
+    assert WARNING in caplog.text
+    assert words == recognise(model, None, samples)
+
+
+@settings(deadline=None, max_examples=25)
+@given(place=st.floats(0, 1, exclude_max=True), value=st.sampled_from(WRONG_NUMBERS))
+@pytest.mark.parametrize("kind", ["network", "mixtures"])
+def test_no_number_ends_a_session(request, kind, samples, place, value):
+    model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
+    count = len(NUMBER.findall(state))
+    recognise(model, replaced(state, int(place * count), value), samples[:20000])
