@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pykaldi_server.kaldi.online2 import OnlineIvectorExtractionInfo
+from pykaldi_server.session import Model
+from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
+
 WORDS = "two nine three four zero"
 """What is said in the recording that `recognised` uses."""
 
@@ -44,3 +48,16 @@ DIGITS = {
         )
     },
 }
+
+
+def network(model: Model) -> Nnet3Acoustics:
+    """The acoustic side of a model that has a network."""
+    assert isinstance(model.acoustics, Nnet3Acoustics)
+    return model.acoustics
+
+
+def ivector_extractor(model: Model) -> OnlineIvectorExtractionInfo:
+    """What a model extracts i-vectors with."""
+    info = network(model).features.ivector_extractor_info
+    assert info is not None
+    return info

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.kaldi._core import TransitionInformation, WordAlignLatticeLexiconInfo
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst
 from pykaldi_server.kaldi.lat.align import (
-    WordAlignLatticeLexiconInfo,
     WordAlignLatticeLexiconOpts,
     WordBoundaryInfo,
     WordBoundaryInfoNewOpts,
@@ -21,7 +21,6 @@ from pykaldi_server.kaldi.lat.align import (
     word_align_lattice,
     word_align_lattice_lexicon,
 )
-from pykaldi_server.kaldi.lat.functions import TransitionInformation
 from pykaldi_server.session.formats.checks import check_align_lexicon, check_word_boundary
 
 __all__ = ["LexiconAligner", "PhonePositionAligner", "WordAligner", "read_word_aligner"]

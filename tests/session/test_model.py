@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from model_files import ivector_extractor, network
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.session import Model
@@ -68,13 +69,13 @@ def yaml_model(copy: Path) -> Path:
     return path
 
 
-def test_vosk_layout(models):
+def test_vosk_layout(models: Path) -> None:
     model = Model.load(models / "english:graph-digits")
     assert model.name == "english-digits"
     assert model.sample_rate_hz == 16000
-    assert model.acoustics.options.decoder.beam == 13.0
-    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
-    assert model.acoustics.features.silence_weighting_config.silence_weight == 0.001
+    assert network(model).options.decoder.beam == 13.0
+    assert ivector_extractor(model).opts.max_count == 100.0
+    assert network(model).features.silence_weighting_config.silence_weight == 0.001
 
 
 @pytest.fixture
@@ -87,16 +88,16 @@ def flat(copy: Path) -> Path:
     return copy
 
 
-def test_flat_vosk_layout(flat):
-    options = Model.load(flat).acoustics.options
+def test_flat_vosk_layout(flat: Path) -> None:
+    options = network(Model.load(flat)).options
     decoder = options.decoder
     assert (decoder.beam, decoder.lattice_beam, decoder.max_active, decoder.min_active) == (13, 6, 7000, 200)
     assert options.endpoint.rule2.min_trailing_silence == 0.5
 
 
-def test_vosk_models_with_cmvn_and_pitch(copy):
+def test_vosk_models_with_cmvn_and_pitch(copy: Path) -> None:
     shutil.copyfile(copy / "ivector" / "global_cmvn.stats", copy / "am" / "global_cmvn.stats")
-    features = Model.load(copy).acoustics.features
+    features = network(Model.load(copy)).features
     assert features.cmvn_opts is not None
     assert features.global_cmvn_stats.shape == (2, 41)
     (copy / "conf" / "pitch.conf").write_text("--sample-frequency=16000\n--add-raw-log-pitch=false\n")
@@ -105,60 +106,66 @@ def test_vosk_models_with_cmvn_and_pitch(copy):
         Model.load(copy)
 
 
-def test_options_of_vosks_own_kaldi_are_accepted(copy):
+def test_options_of_vosks_own_kaldi_are_accepted(copy: Path) -> None:
     with (copy / "ivector" / "online_cmvn.conf").open("a") as file:
         file.write("--cmn-min-energy=40\n")
     with (copy / "conf" / "model.conf").open("a") as file:
         file.write("--determinize-max-delay=30\n--determinize-max-active=100\n")
-    assert Model.load(copy).acoustics.options.decoder.beam == 13.0
+    assert network(Model.load(copy)).options.decoder.beam == 13.0
 
 
-def test_recurrent_language_models_are_said_to_be_left_out(copy, caplog):
+def test_recurrent_language_models_are_said_to_be_left_out(
+    copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (copy / "rnnlm").mkdir()
     (copy / "graph-digits").rename(copy / "graph")
     Model.load(copy)
     assert "rescoring with a recurrent network is not supported" in caplog.text
 
 
-def test_overrides_win(models):
+def test_overrides_win(models: Path) -> None:
     model = Model.load(models / "english:graph-digits", beam=9, num_nbest=3, do_endpointing=False)
-    assert (model.acoustics.options.decoder.beam, model.options.num_nbest) == (9.0, 3)
+    assert (network(model).options.decoder.beam, model.options.num_nbest) == (9.0, 3)
     with pytest.raises(ConfigError, match=r"override: unknown option --beem"):
         Model.load(models / "english:graph-digits", beem=9)
 
 
-def test_the_only_graph_is_the_default(copy):
+def test_the_only_graph_is_the_default(copy: Path) -> None:
     assert Model.load(copy).name == "mine-digits"
 
 
-def test_gstreamer_yaml(yaml_model, caplog):
+def test_gstreamer_yaml(yaml_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         model = Model.load(yaml_model)
-    options = model.acoustics.options
+    options = network(model).options
     assert model.name == "digits"
     assert (options.decoder.beam, options.decoder.max_active, options.decoder.min_active) == (11.0, 5000, 200)
     assert options.session.do_endpointing is True
     assert options.session.chunk_length_in_secs == 0.1
     assert options.session.traceback_period_in_secs == 0.5
     assert options.endpoint.rule2.min_trailing_silence == 0.75
-    assert model.acoustics.features.silence_weighting_config.silence_weight == 0.001
-    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
+    assert network(model).features.silence_weighting_config.silence_weight == 0.001
+    assert ivector_extractor(model).opts.max_count == 100.0
     assert "use-threaded-decoder has no effect" in caplog.text
     assert "there is no /elsewhere/exp/ivector/final.ie" in caplog.text
 
 
-def test_chain_models_get_their_scale_and_factor(yaml_model):
-    decodable = Model.load(yaml_model).acoustics.options.decodable
+def test_chain_models_get_their_scale_and_factor(yaml_model: Path) -> None:
+    decodable = network(Model.load(yaml_model)).options.decodable
     assert (decodable.acoustic_scale, decodable.frame_subsampling_factor) == (1.0, 3)
 
 
-def test_scales_that_cannot_be_right_are_kept_with_a_warning(yaml_model, caplog):
+def test_scales_that_cannot_be_right_are_kept_with_a_warning(
+    yaml_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     yaml_model.write_text(yaml_model.read_text().replace("beam: 11.0", "beam: 11.0\n    acoustic-scale: 0.1"))
-    assert Model.load(yaml_model).acoustics.options.decodable.acoustic_scale == pytest.approx(0.1)
+    assert network(Model.load(yaml_model)).options.decodable.acoustic_scale == pytest.approx(0.1)
     assert "chain model, which needs --acoustic-scale=1.0" in caplog.text
 
 
-def test_unknown_properties_are_named_with_the_nearest(yaml_model, caplog):
+def test_unknown_properties_are_named_with_the_nearest(
+    yaml_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     text = yaml_model.read_text().replace("    beam: 11.0", "    baem: 11.0\n    beam: 11.0")
     yaml_model.write_text(text + "use-nnet: True\n")
     Model.load(yaml_model)
@@ -166,7 +173,9 @@ def test_unknown_properties_are_named_with_the_nearest(yaml_model, caplog):
     assert caplog.text.count("unknown key 'use-nnet'; the nearest known one is 'use-nnet2'") == 1
 
 
-def test_keys_for_workers_are_said_to_have_no_effect(yaml_model, caplog):
+def test_keys_for_workers_are_said_to_have_no_effect(
+    yaml_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         Model.load(yaml_model)
     assert "without effect here, as only workers use them: out-dir, silence-timeout" in caplog.text
@@ -180,7 +189,7 @@ def test_keys_for_workers_are_said_to_have_no_effect(yaml_model, caplog):
         ("conf/mfcc.conf", "conf/nothing.conf", "there is no such file"),
     ],
 )
-def test_wrong_yaml_is_refused(yaml_model, old, new, expected):
+def test_wrong_yaml_is_refused(yaml_model: Path, old: str, new: str, expected: str) -> None:
     yaml_model.write_text(yaml_model.read_text().replace(old, new))
     with pytest.raises(ConfigError) as caught:
         Model.load(yaml_model)
@@ -188,13 +197,13 @@ def test_wrong_yaml_is_refused(yaml_model, old, new, expected):
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "decoder: 3"])
-def test_what_is_no_description_is_refused(tmp_path, text):
+def test_what_is_no_description_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         Model.load(tmp_path / "x.yaml")
 
 
-def test_features_that_do_not_fit_the_network_are_refused(yaml_model, copy):
+def test_features_that_do_not_fit_the_network_are_refused(yaml_model: Path, copy: Path) -> None:
     text = yaml_model.read_text()
     yaml_model.write_text(text.replace("    ivector-extraction-config : conf/ivector_extractor.conf\n", ""))
     with pytest.raises(ModelFormatError, match="expected i-vectors of dimension 40, found 0"):
@@ -205,7 +214,7 @@ def test_features_that_do_not_fit_the_network_are_refused(yaml_model, copy):
         Model.load(yaml_model)
 
 
-def test_missing_parts_are_named(copy, tmp_path):
+def test_missing_parts_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such model directory"):
         Model.load(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="no graph 'graph-x'; those that there are: graph-digits"):
@@ -215,7 +224,7 @@ def test_missing_parts_are_named(copy, tmp_path):
         Model.load(copy)
 
 
-def test_models_of_another_kind_are_refused(copy, models):
+def test_models_of_another_kind_are_refused(copy: Path, models: Path) -> None:
     shutil.copyfile(models / "english-gmm" / "final.mdl", copy / "am" / "final.mdl")
     with pytest.raises(ModelFormatError, match=r"final\.mdl: at byte"):
         Model.load(copy)
@@ -224,7 +233,7 @@ def test_models_of_another_kind_are_refused(copy, models):
 @pytest.mark.parametrize(
     "name", ["am/final.mdl", "graph-digits/HCLG.fst", "ivector/final.ie", "ivector/final.dubm"]
 )
-def test_truncated_files_are_named(copy, name):
+def test_truncated_files_are_named(copy: Path, name: str) -> None:
     path = copy / name
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelFormatError, match=path.name.replace(".", r"\.")):
@@ -246,15 +255,17 @@ def online_model(copy: Path) -> Path:
     return copy
 
 
-def test_kaldi_online_directory(online_model):
+def test_kaldi_online_directory(online_model: Path) -> None:
     model = Model.load(online_model, beam=13)
-    options = model.acoustics.options
+    options = network(model).options
     assert (options.decodable.acoustic_scale, options.decodable.frame_subsampling_factor) == (1.0, 3)
     assert model.endpoint is not None
-    assert model.acoustics.features.ivector_extractor_info.opts.max_count == 100.0
+    assert ivector_extractor(model).opts.max_count == 100.0
 
 
-def test_options_of_kaldis_programs_are_accepted(online_model, caplog):
+def test_options_of_kaldis_programs_are_accepted(
+    online_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = online_model / "conf" / "online.conf"
     with config.open("a") as file:
         file.write("--chunk-length=0.18\n--word-symbol-table=words.txt\n--online=true\n")
@@ -264,7 +275,7 @@ def test_options_of_kaldis_programs_are_accepted(online_model, caplog):
     assert "online.conf:5: --chunk-length has no effect" in caplog.text
 
 
-def test_without_silence_phones_there_are_no_endpoints(online_model):
+def test_without_silence_phones_there_are_no_endpoints(online_model: Path) -> None:
     config = online_model / "conf" / "online.conf"
     config.write_text(config.read_text().replace("--endpoint.silence-phones=1:2:3:4:5:6:7:8:9:10\n", ""))
     assert Model.load(online_model).endpoint is None
@@ -272,7 +283,7 @@ def test_without_silence_phones_there_are_no_endpoints(online_model):
         Model.load(online_model, do_endpointing=True)
 
 
-def test_model_in_an_installed_package(copy, tmp_path, monkeypatch):
+def test_model_in_an_installed_package(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site" / "my_speech_model"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()

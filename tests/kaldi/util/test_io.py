@@ -1,6 +1,7 @@
 """Kaldi's items are written and read back, and damage is named."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
@@ -17,7 +19,7 @@ matrices = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=8), 
 forms = pytest.mark.parametrize("binary", [True, False])
 
 
-def written(binary: bool, write) -> KaldiReader:
+def written(binary: bool, write: Callable[[KaldiWriter], object]) -> KaldiReader:
     file = io.BytesIO()
     write(KaldiWriter(file, binary))
     return KaldiReader(file.getvalue(), "test.mat")
@@ -25,21 +27,21 @@ def written(binary: bool, write) -> KaldiReader:
 
 @forms
 @given(matrix=matrices)
-def test_matrices_survive(binary, matrix):
+def test_matrices_survive(binary: bool, matrix: NDArray[np.float32]) -> None:
     reader = written(binary, lambda writer: writer.write_matrix(matrix))
     assert np.array_equal(reader.read_matrix().astype(np.float32), matrix)
     reader.expect_end()
 
 
 @forms
-def test_empty_matrix_survives(binary):
+def test_empty_matrix_survives(binary: bool) -> None:
     reader = written(binary, lambda writer: writer.write_matrix(np.zeros((0, 0), np.float32)))
     assert reader.read_matrix().shape == (0, 0)
 
 
 @forms
 @given(values=arrays(np.float64, st.integers(0, 20), elements=st.floats(allow_nan=False, width=64)))
-def test_vectors_survive(binary, values):
+def test_vectors_survive(binary: bool, values: NDArray[np.float64]) -> None:
     reader = written(binary, lambda writer: writer.write_vector(values))
     assert np.array_equal(reader.read_vector(), values)
 
@@ -52,8 +54,10 @@ def test_vectors_survive(binary, values):
     flag=st.booleans(),
     integers=st.lists(st.integers(-(2**31), 2**31 - 1), max_size=10),
 )
-def test_items_survive_in_sequence(binary, token, integer, number, flag, integers):
-    def write(writer):
+def test_items_survive_in_sequence(
+    binary: bool, token: str, integer: int, number: float, flag: bool, integers: list[int]
+) -> None:
+    def write(writer: KaldiWriter) -> None:
         writer.write_token(token)
         writer.write_int(integer)
         writer.write_float(number)
@@ -72,7 +76,7 @@ def test_items_survive_in_sequence(binary, token, integer, number, flag, integer
     assert reader.at_end()
 
 
-def test_pairs_in_both_forms():
+def test_pairs_in_both_forms() -> None:
     expected = [[-1, 0], [2, 3]]
     text = KaldiReader(b"[ -1,0 2,3 ]\n")
     assert text.read_int_pairs().tolist() == expected
@@ -82,7 +86,7 @@ def test_pairs_in_both_forms():
         KaldiReader(b"[ 1 2 ]").read_int_pairs()
 
 
-def test_lines_end_where_they_should():
+def test_lines_end_where_they_should() -> None:
     reader = KaldiReader(b"one line\nand half")
     assert reader.read_line(100) == "one line"
     with pytest.raises(ModelFormatError, match="a line of text"):
@@ -92,14 +96,14 @@ def test_lines_end_where_they_should():
 
 
 @forms
-def test_symmetric_matrices_survive(binary):
+def test_symmetric_matrices_survive(binary: bool) -> None:
     matrix = np.arange(9.0).reshape(3, 3)
     matrix += matrix.T
     reader = written(binary, lambda writer: writer.write_packed(pack_symmetric(matrix)))
     assert np.array_equal(reader.read_symmetric(), matrix)
 
 
-def test_unpacking_refuses_a_count_that_is_no_triangle():
+def test_unpacking_refuses_a_count_that_is_no_triangle() -> None:
     with pytest.raises(ValueError, match="lower triangle"):
         unpack_symmetric(np.zeros(4))
 
@@ -109,18 +113,18 @@ def compressed(kind: bytes, least: float, span: float, shape: tuple[int, int], d
     return KaldiReader(b"\0B" + kind + b" " + header + data)
 
 
-def test_compressed_two_bytes_is_linear():
+def test_compressed_two_bytes_is_linear() -> None:
     values = np.array([[0, 65535], [13107, 52428]], "<u2")
     matrix = compressed(b"CM2", -1.0, 2.0, (2, 2), values.tobytes()).read_matrix()
     assert np.allclose(matrix, [[-1.0, 1.0], [-0.6, 0.6]], atol=1e-6)
 
 
-def test_compressed_one_byte_is_linear():
+def test_compressed_one_byte_is_linear() -> None:
     matrix = compressed(b"CM3", 0.0, 255.0, (1, 3), bytes([0, 17, 255])).read_matrix()
     assert np.allclose(matrix, [[0.0, 17.0, 255.0]])
 
 
-def test_compressed_by_columns_is_piecewise_linear():
+def test_compressed_by_columns_is_piecewise_linear() -> None:
     # Percentiles 0, 25, 75 and 100 of the one column are at 0, 64, 192 and 255 of 255.
     percentiles = np.array([0, 64 * 257, 192 * 257, 65535], "<u2")
     steps = bytes([0, 32, 64, 128, 192, 255])
@@ -156,33 +160,33 @@ def test_compressed_by_columns_is_piecewise_linear():
         (b"a" * 2000, "read_token", "without white space"),
     ],
 )
-def test_damage_is_named(data, call, expected):
+def test_damage_is_named(data: bytes, call: str, expected: str) -> None:
     reader = KaldiReader(data, "some.file")
     with pytest.raises(ModelFormatError, match=r"some\.file: at byte \d+: expected") as caught:
         getattr(reader, call)()
     assert expected in str(caught.value)
 
 
-def test_unexpected_token_says_where():
+def test_unexpected_token_says_where() -> None:
     reader = KaldiReader(b"<A> <B> ", "x.mdl")
     reader.read_token()
     with pytest.raises(ModelFormatError, match=r"x\.mdl: at byte 4: expected '<C>', found '<B>'"):
         reader.expect_token("<C>")
 
 
-def test_trailing_bytes_are_named():
+def test_trailing_bytes_are_named() -> None:
     with pytest.raises(ModelFormatError, match="4 more bytes"):
         KaldiReader(b"rest").expect_end()
 
 
-def test_directory_and_missing_file(tmp_path: Path):
+def test_directory_and_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="found a directory"):
         KaldiReader.open(tmp_path)
     with pytest.raises(FileNotFoundError):
         KaldiReader.open(tmp_path / "missing")
 
 
-def test_empty_file_is_damage_not_a_crash(tmp_path: Path):
+def test_empty_file_is_damage_not_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.touch()
     with pytest.raises(ModelFormatError, match="end of the file"):
@@ -193,7 +197,7 @@ CALLS = ["read_token", "read_int", "read_float", "read_bool", "read_matrix", "re
 
 
 @given(data=st.binary(max_size=200), mark=st.booleans(), call=st.sampled_from([*CALLS, "read_int_vector"]))
-def test_any_bytes_give_a_value_or_a_format_error(data, mark, call):
+def test_any_bytes_give_a_value_or_a_format_error(data: bytes, mark: bool, call: str) -> None:
     reader = KaldiReader((b"\0B" if mark else b"") + data)
     try:
         getattr(reader, call)()

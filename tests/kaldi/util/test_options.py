@@ -47,7 +47,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_all_forms_of_lines(tmp_path):
+def test_all_forms_of_lines(tmp_path: Path) -> None:
     text = """
     # a comment
     --beam=13   # another
@@ -61,7 +61,7 @@ def test_all_forms_of_lines(tmp_path):
     assert (options.flat.max_size, options.rule1.max_size) == (7, 9)
 
 
-def test_boolean_without_value_is_true(tmp_path):
+def test_boolean_without_value_is_true(tmp_path: Path) -> None:
     assert read_options(Outer, written(tmp_path, "--use-energy=false\n--use-energy")).use_energy is True
 
 
@@ -89,13 +89,13 @@ def test_boolean_without_value_is_true(tmp_path):
         ("--ger\udce4t=3", "unknown option"),
     ],
 )
-def test_mistakes_are_named(tmp_path, text, expected):
+def test_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_options(Outer, written(tmp_path, text))
     assert expected in str(caught.value)
 
 
-def test_options_without_effect_are_accepted(tmp_path, caplog):
+def test_options_without_effect_are_accepted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = "--old-name=3\n--rule1.tuning.of-cache=x\n--print-args=false\n--verbose=2\n--Beam=12"
     with caplog.at_level(logging.INFO):
         assert read_options(Outer, written(tmp_path, text)).beam == 12.0
@@ -105,7 +105,7 @@ def test_options_without_effect_are_accepted(tmp_path, caplog):
             read_options(Outer, written(tmp_path, other))
 
 
-def test_options_register_themselves_as_in_pykaldi(tmp_path):
+def test_options_register_themselves_as_in_pykaldi(tmp_path: Path) -> None:
     options, parser = Outer(), ParseOptions("usage")
     options.register(parser)
     parser.read_config_file(written(tmp_path, "--beam=11"))
@@ -113,13 +113,13 @@ def test_options_register_themselves_as_in_pykaldi(tmp_path):
     assert parser.given == {"beam"}
 
 
-def test_file_beside_the_configuration_is_found(tmp_path):
+def test_file_beside_the_configuration_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.mat").touch()
     options = read_options(Outer, written(tmp_path, "--file=a.mat"))
     assert Path(options.file) == tmp_path / "a.mat"
 
 
-def test_file_of_another_machine_is_found_by_name(tmp_path, caplog):
+def test_file_of_another_machine_is_found_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "final.mat").touch()
     (tmp_path / "conf").mkdir()
@@ -133,7 +133,7 @@ def test_file_of_another_machine_is_found_by_name(tmp_path, caplog):
 @pytest.mark.parametrize(
     "comment", [b"Ger\xe4t", "a\u2028b".encode(), "a\u0085b".encode(), b"a\x0bb", b"a\x0cb", b"a\rb", b"\0"]
 )
-def test_comments_are_any_bytes_up_to_a_newline(tmp_path, comment):
+def test_comments_are_any_bytes_up_to_a_newline(tmp_path: Path, comment: bytes) -> None:
     path = tmp_path / "test.conf"
     lines = (b"\xef\xbb\xbf# " + comment, b"--beam=13 # " + comment + b"\r", b"\x0b--max-size=7\x0c", b"")
     path.write_bytes(b"\n".join(lines))
@@ -141,25 +141,25 @@ def test_comments_are_any_bytes_up_to_a_newline(tmp_path, comment):
     assert (options.beam, options.flat.max_size) == (13.0, 7)
 
 
-def test_names_of_files_are_any_bytes(tmp_path):
+def test_names_of_files_are_any_bytes(tmp_path: Path) -> None:
     (tmp_path / "ger\udce4t.mat").touch()
     path = tmp_path / "test.conf"
     path.write_bytes(b"--file=ger\xe4t.mat\n")
     assert Path(read_options(Outer, path).file).exists()
 
 
-def test_git_lfs_pointer_in_place_of_a_configuration(tmp_path):
+def test_git_lfs_pointer_in_place_of_a_configuration(tmp_path: Path) -> None:
     text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     with pytest.raises(ModelFormatError, match="Git LFS pointer"):
         read_options(Outer, written(tmp_path, text))
 
 
-def test_directory_in_place_of_a_configuration(tmp_path):
+def test_directory_in_place_of_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found a directory"):
         read_options(Outer, tmp_path)
 
 
-def test_lists_of_integers():
+def test_lists_of_integers() -> None:
     assert parse_int_list("1:2,3", "x") == [1, 2, 3]
     assert parse_int_list("", "x") == []
     for text in ("1:b", "1::2", "1:7_0", "4294967297"):

@@ -125,8 +125,9 @@ def gmm(models: Path, tmp_path: Path) -> Path:
 
 
 def word_times(model: Model, path: Path) -> list[tuple[str, float, float]]:
+    """The words of a recording, with their times in the segment to the millisecond."""
     return [
-        (word.word, pytest.approx(word.start_s), pytest.approx(word.length_s))
+        (word.word, round(word.start_s, 3), round(word.length_s, 3))
         for event in transcribe_file(model, path)
         if isinstance(event, Final)
         for word in event.hypotheses[0].words

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from model_files import WORDS, link_files, replace_file
+from model_files import WORDS, link_files, network, replace_file
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.session import Model
@@ -80,7 +80,7 @@ def test_zamias_layout(
     replace_file(yaml, text.replace("/", "\\") if "\\" in named else text)
     model = Model.load(yaml)
     assert recognised(model) == WORDS
-    weighting = model.acoustics.features.silence_weighting_config
+    weighting = network(model).features.silence_weighting_config
     assert weighting.silence_phones_str == "1:2:3:4:5:6:7:8:9:10"
     assert weighting.silence_weight == pytest.approx(0.001)
 

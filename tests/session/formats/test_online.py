@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import WORDS, replace_file
+from model_files import WORDS, ivector_extractor, replace_file
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.util.io import KaldiReader
@@ -20,7 +20,7 @@ def shifted(path: Path) -> bytes:
 
 
 def mean_of_first(model: Model) -> float:
-    stats = model.acoustics.features.ivector_extractor_info.global_cmvn_stats
+    stats = ivector_extractor(model).global_cmvn_stats
     return float(stats[0, 0] / stats[0, -1])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from model_files import WORDS, replace_file
+from model_files import WORDS, network, replace_file
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.session import Model
@@ -24,7 +24,7 @@ def test_counts_of_cmvn_in_any_order(digits: Path, line: str, recognised: Callab
 def test_comments_in_any_encoding(digits: Path, comment: bytes) -> None:
     for name in ("conf/mfcc.conf", "conf/model.conf", "ivector/splice.conf"):
         replace_file(digits / name, comment + b"\n" + (digits / name).read_bytes())
-    assert Model.load(digits).acoustics.options.decoder.beam == 13.0
+    assert network(Model.load(digits)).options.decoder.beam == 13.0
 
 
 @pytest.mark.parametrize(
