@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What may be missing on a machine that is otherwise complete; --strict-skips fails on anything else.
 EXPECTED_SKIPS = (
     "needs chromium",
+    "needs IPv6",
     "needs the openssl command",
     "this FFmpeg has no encoder",
     "needs the golden data beside the repository",

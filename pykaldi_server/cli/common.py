@@ -41,10 +41,9 @@ def plain_errors() -> Iterator[None]:
 
 
 def _text_of(error: OSError) -> str:
-    """The text of an operating-system error with the file first, as in all other errors."""
-    if error.filename is not None and error.strerror:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    return str(error)
+    """The text of an operating-system error with the file first, as in all other errors, and no number."""
+    text = error.strerror or str(error)
+    return text if error.filename is None else f"{os.fspath(error.filename)}: {text}"
 
 
 def has_demo_models() -> bool:
