@@ -27,7 +27,6 @@ __all__ = [
     "ClientMessage",
     "EndOfStream",
     "Finalize",
-    "HttpResult",
     "KeepAlive",
     "RequestInfo",
     "Reset",
@@ -312,42 +311,3 @@ def is_final(event: Message) -> bool:
     """True for the final result of a segment."""
     result = event.get("result")
     return isinstance(result, dict) and result.get("final") is True
-
-
-class HttpResult:
-    """Collects the events of a request for the one answer that HTTP gives."""
-
-    def __init__(self, request_id: str) -> None:
-        self._request_id = request_id
-        self._transcripts: list[str] = []
-        self._partial = ""
-
-    def add(self, event: Message) -> None:
-        """Notes a final result; of partial results, the last one of a segment that has no final one."""
-        transcript = transcript_of(event)
-        if transcript is None:
-            return
-        if not is_final(event):
-            self._partial = transcript
-            return
-        self._partial = ""
-        if transcript:
-            self._transcripts.append(transcript)
-
-    def response(self, status: Status, message: str = "") -> Message:
-        """The answer: the finals joined by spaces.
-
-        Args:
-            status: how the request has ended. Beside an error, ``hypotheses`` is what was recognised before
-                it, and ``partial`` is the last partial result of a segment that was cut off, where there are
-                any.
-            message: describes the error.
-        """
-        answer: Message = {"status": int(status), "id": self._request_id}
-        if status is not Status.SUCCESS:
-            answer["message"] = message
-        if self._transcripts or status is Status.SUCCESS:
-            answer["hypotheses"] = [{"utterance": " ".join(self._transcripts)}]
-        if self._partial and status is not Status.SUCCESS:
-            answer["partial"] = self._partial
-        return answer

@@ -18,12 +18,11 @@ from pykaldi_server.protocols.gstreamer import (
     Audio,
     EndOfStream,
     Finalize,
-    HttpResult,
     KeepAlive,
     RequestInfo,
     SetAdaptationState,
 )
-from pykaldi_server.protocols.messages import MAX_FIELD_CHARACTERS, Message, Status, dumps
+from pykaldi_server.protocols.messages import MAX_FIELD_CHARACTERS, Status, dumps
 
 CAPS = "audio/x-raw, layout=(string)interleaved, rate=(int)16000, format=(string)S16LE, channels=(int)1"
 
@@ -262,50 +261,3 @@ def test_event_is_parsed() -> None:
 def test_damaged_event_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError):
         protocol.parse_event(text)
-
-
-# HTTP
-
-
-def result(transcript: str, *, final: bool) -> Message:
-    return {"status": 0, "result": {"hypotheses": [{"transcript": transcript}], "final": final}}
-
-
-def test_http_joins_finals() -> None:
-    answer = HttpResult("some-id")
-    for event in (
-        result("one", final=False),
-        result("one two", final=True),
-        {"status": 0, "result": {"hypotheses": [], "final": True}},
-        result("", final=True),
-        result("three", final=True),
-        {"status": 0, "adaptation_state": {"value": "abc"}},
-    ):
-        answer.add(event)
-    assert answer.response(Status.SUCCESS) == {
-        "status": 0,
-        "id": "some-id",
-        "hypotheses": [{"utterance": "one two three"}],
-    }
-
-
-def test_http_without_speech() -> None:
-    answer = HttpResult("x").response(Status.SUCCESS)
-    assert answer == {"status": 0, "id": "x", "hypotheses": [{"utterance": ""}]}
-
-
-def test_http_error_carries_what_was_recognised() -> None:
-    answer = HttpResult("x")
-    assert answer.response(Status.NO_SPEECH, "silence") == {"status": 1, "id": "x", "message": "silence"}
-    answer.add(result("one", final=True))
-    answer.add(result("tw", final=False))
-    assert answer.response(Status.ABORTED, "cut off") == {
-        "status": 2,
-        "id": "x",
-        "message": "cut off",
-        "hypotheses": [{"utterance": "one"}],
-        "partial": "tw",
-    }
-    answer.add(result("two", final=True))
-    assert answer.response(Status.ABORTED, "cut off")["hypotheses"] == [{"utterance": "one two"}]
-    assert "partial" not in answer.response(Status.ABORTED, "cut off")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -12,9 +13,10 @@ from tornado.web import RequestHandler, stream_request_body
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End, Relay
-from pykaldi_server.protocols.gstreamer import EOS, HttpResult, RequestInfo, parse_event
+from pykaldi_server.protocols.answers import Answer, AnswerRequest
+from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, parse_event
 from pykaldi_server.protocols.liveness import Liveness
-from pykaldi_server.protocols.messages import Status, dumps
+from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["CorsHandler", "RecognizeHandler"]
@@ -56,7 +58,7 @@ class RecognizeHandler(CorsHandler):
         self.hub = hub
         self.info = RequestInfo()
         self._relay: Relay | None = None
-        self._result = HttpResult(self.info.id)
+        self._result = Answer(self.info.id, AnswerRequest())
         self._num_bytes = 0
         self._early_end: End | None = None  # why the server itself has ended the upload
         self._is_answered = asyncio.Event()
@@ -77,11 +79,14 @@ class RecognizeHandler(CorsHandler):
             self._refuse(415, f"Content-Encoding: expected gzip or none, found {encoding!r}")
             return
         try:
+            wanted = AnswerRequest.from_query(self.request.query)
             self.info = RequestInfo.from_http(self.request.headers, self.request.query)
         except ProtocolError as error:
             self._refuse(400, str(error))
             return
-        self._result = HttpResult(self.info.id)
+        if wanted.num_nbest is not None:
+            self.info = replace(self.info, options={"num_nbest": wanted.num_nbest, **self.info.options})
+        self._result = Answer(self.info.id, wanted)
         logger.info(
             "%s: upload by %s, user %s, content %s, type %s",
             self.info.id,
@@ -132,7 +137,8 @@ class RecognizeHandler(CorsHandler):
             await self._answer(503, NO_WORKERS)
         else:
             end = self._early_end or end
-            await self._answer(200, self._result.response(end.status, end.message))
+            content_type, body = self._result.content(end.status, end.message)
+            await self._answer(200, body, content_type)
 
     def on_connection_close(self) -> None:
         """The client has left before its answer."""
@@ -159,7 +165,7 @@ class RecognizeHandler(CorsHandler):
         logger.warning("%s: refused: %s", self.info.id, text)
         self._answering = asyncio.ensure_future(self._answer(code, text))
 
-    async def _answer(self, code: int, answer: str | dict[str, object]) -> None:
+    async def _answer(self, code: int, body: str, content_type: str = "text/html; charset=UTF-8") -> None:
         """Sends the answer, after the body where that comes in time: many clients read only then."""
         try:
             async with asyncio.timeout(0 if self._early_end else REFUSED_BODY_S):
@@ -167,13 +173,14 @@ class RecognizeHandler(CorsHandler):
         except TimeoutError:
             self.set_header("Connection", "close")
         self.set_status(code)
+        self.set_header("Content-Type", content_type)
         try:
-            await self.finish(answer)
+            await self.finish(body)
         except StreamClosedError:
             logger.info("%s: left without its answer", self.info.id)
         else:
             logger.info("%s: answered with code %d", self.info.id, code)
-            logger.debug("%s: answer %s", self.info.id, answer if isinstance(answer, str) else dumps(answer))
+            logger.debug("%s: answer %s", self.info.id, body)
         finally:
             self._is_answered.set()
 

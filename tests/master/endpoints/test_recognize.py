@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pykaldi_server.master.endpoints import recognize
+from pykaldi_server.protocols.worker import Position
 
 RECOGNIZE = "/client/dynamic/recognize"
 REFERENCE = "/client/dynamic/reference"
@@ -163,6 +164,30 @@ def test_an_uploader_that_vanishes_frees_its_worker(harness: Any, body_complete:
             assert await worker.read() is None
             status = await harness.status(master)
             await status.until(lambda each: each["num_requests_processed"] == 1)
+
+    harness.run(scenario)
+
+
+def test_an_answer_may_be_subtitles(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master, "protocol=2")
+            fetching = asyncio.ensure_future(
+                harness.fetch(master, f"{RECOGNIZE}?format=vtt&nbest=2", method="PUT", body=b"audio")
+            )
+            assert (await worker.read_json())["options"] == {"num_nbest": 2}
+            assert await read_until_eos(worker) == b"audio"
+            await worker.send({**final("one"), "segment-start": 1.0, "total-length": 2.5})
+            await worker.send(Position(8, 2.5, end=True).text())
+            response = await fetching
+            assert response.headers["Content-Type"] == "text/vtt; charset=UTF-8"
+            assert response.body == b"WEBVTT\n\n00:00:01.000 --> 00:00:02.500\none\n"
+
+            response = await harness.fetch(master, f"{RECOGNIZE}?format=doc", method="PUT", body=b"audio")
+            assert (response.code, response.body) == (
+                400,
+                b"format: expected one of json, text, srt, vtt, found 'doc'",
+            )
 
     harness.run(scenario)
 

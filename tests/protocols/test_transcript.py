@@ -1,0 +1,110 @@
+"""Segments, words and subtitles, from events."""
+
+import itertools
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pykaldi_server.protocols.transcript import Segment, Transcript, Word, cues, srt, vtt
+
+
+def final(text: str, start_s: float = 0.0, words: list[tuple[str, float, float]] | None = None) -> Any:
+    """A final result of five seconds; words have a start and a length in it."""
+    alignment = [
+        {"word": word, "start": start, "length": length, "confidence": 0.5}
+        for word, start, length in words or ()
+    ]
+    hypothesis = {"transcript": text, "confidence": 0.5, "word-alignment": alignment}
+    others = [{"transcript": f"not {text}"}] if text else []
+    return {
+        "status": 0,
+        "segment-start": start_s,
+        "segment-length": 5.0,
+        "total-length": start_s + 5.0,
+        "result": {"hypotheses": [hypothesis, *others], "final": True},
+    }
+
+
+def partial(text: str) -> Any:
+    return {"status": 0, "result": {"hypotheses": [{"transcript": text}], "final": False}}
+
+
+def test_times_of_words_count_from_the_start_of_the_stream() -> None:
+    segment = Segment.from_event(final("one two", 10.0, [("one", 0.5, 0.25), ("two", 1.0, 0.5)]))
+    assert segment is not None
+    assert segment.words == (Word("one", 10.5, 10.75, 0.5), Word("two", 11.0, 11.5, 0.5))
+    assert segment.message() == {
+        "start": 10.0,
+        "end": 15.0,
+        "text": "one two",
+        "confidence": 0.5,
+        "alternatives": ["not one two"],
+        "words": [
+            {"word": "one", "start": 10.5, "end": 10.75, "confidence": 0.5},
+            {"word": "two", "start": 11.0, "end": 11.5, "confidence": 0.5},
+        ],
+    }
+
+
+def test_a_transcript_keeps_finals_and_the_partial_of_what_has_none() -> None:
+    transcript = Transcript()
+    for event in (
+        partial("one"),
+        final("one two"),
+        final(""),
+        {"status": 0, "result": {"hypotheses": [], "final": True}},
+        {"status": 0, "adaptation_state": {"value": "abc"}},
+        partial("three"),
+    ):
+        transcript.add(event)
+    assert (transcript.text, transcript.partial) == ("one two", "three")
+    transcript.add(final("three four"))
+    assert (transcript.text, transcript.partial) == ("one two three four", "")
+
+
+def test_text_of_a_post_processor_shares_the_time_of_the_words() -> None:
+    segment = Segment.from_event(final("12 .", 10.0, [("one", 1.0, 1.0), ("two", 2.0, 2.0)]))
+    assert segment is not None
+    assert segment.timed_words() == (Word("12", 11.0, 12.5), Word(".", 12.5, 14.0))
+    without_words = Segment.from_event(final("one two"))
+    assert without_words is not None
+    assert without_words.timed_words() == (Word("one", 0.0, 2.5), Word("two", 2.5, 5.0))
+
+
+def test_subtitles() -> None:
+    first = Segment.from_event(final("one <two>", 3598.0, [("one", 1.0, 0.5), ("<two>", 1.5, 0.5005)]))
+    second = Segment.from_event(final("three & four", 3610.0, [("three", 0, 1), ("&", 1, 1), ("four", 3, 1)]))
+    assert first is not None
+    assert second is not None
+    assert srt([first, second]) == (
+        "1\n00:59:59,000 --> 01:00:00,000\none <two>\n\n"
+        "2\n01:00:10,000 --> 01:00:12,000\nthree &\n\n"  # a pause follows
+        "3\n01:00:13,000 --> 01:00:14,000\nfour\n"
+    )
+    assert vtt([first]) == "WEBVTT\n\n00:59:59.000 --> 01:00:00.000\none &lt;two&gt;\n"
+    assert (srt([]), vtt([])) == ("", "WEBVTT\n")
+
+
+WORDS = st.lists(
+    st.tuples(st.text("abcdefg-", min_size=1, max_size=30), st.floats(0, 2), st.floats(0.01, 3)), min_size=1
+)
+
+
+@given(WORDS)
+def test_subtitles_can_be_read_and_lose_no_word(words: list[tuple[str, float, float]]) -> None:
+    timed, now_s = [], 0.0
+    for text, gap_s, length_s in words:
+        timed.append((text, now_s + gap_s, length_s))
+        now_s += gap_s + length_s
+    segment = Segment.from_event(final(" ".join(text for text, _, _ in timed), 0.0, timed))
+    assert segment is not None
+    found = list(cues([segment]))
+    assert " ".join(cue.text for cue in found).split() == [text for text, _, _ in timed]
+    for cue in found:
+        assert cue.text.count("\n") <= 1
+        assert all(len(line) <= 42 for line in cue.text.split("\n"))
+        assert cue.end_s - cue.start_s <= 7.0 or len(cue.text.split()) == 1
+    assert all(first.end_s <= second.start_s + 1e-9 for first, second in itertools.pairwise(found))
+    assert len(re.findall(r"^\d+:\d\d:\d\d,\d\d\d --> ", srt([segment]), re.MULTILINE)) == len(found)
