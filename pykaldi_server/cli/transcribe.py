@@ -1,13 +1,16 @@
 """`pykaldi-server transcribe`."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pykaldi_server.cli.common import content_type_option, demo_models, plain_errors
-from pykaldi_server.cli.settings import FILE, help_sentence
+from pykaldi_server.cli.settings import FILE, assemble, help_sentence, settings
 from pykaldi_server.options import MODEL_OPTIONS_HELP, parse_assignments
+from pykaldi_server.worker.options import PostProcessorOptions
 
 __all__ = ["transcribe"]
 
@@ -27,6 +30,7 @@ __all__ = ["transcribe"]
     multiple=True,
     help=help_sentence(MODEL_OPTIONS_HELP),
 )
+@settings(PostProcessorOptions, flags={"post_processor_timeout_s": ("--post-processor-timeout",)})
 @content_type_option
 @click.option("--json", "as_json", is_flag=True, help="Print every event in the form of a server's message.")
 def transcribe(
@@ -35,16 +39,29 @@ def transcribe(
     model_options: tuple[str, ...],
     content_type: str | None,
     as_json: bool,
+    **values: Any,
 ) -> None:
-    """Recognise audio files, without a server."""
+    """Recognise audio files, without a server.
+
+    Post-processors that the model's YAML file names are run, too.
+    """
     from pykaldi_server.client.console import ResultPrinter
     from pykaldi_server.session import Model, transcribe_file
     from pykaldi_server.worker.event_messages import event_message
+    from pykaldi_server.worker.post_processor import PostProcessor
+    from pykaldi_server.worker.settings import WorkerSettings
 
+    model = model or demo_models()[0]
     with plain_errors():
-        loaded = Model.load(model or demo_models()[0], **parse_assignments(model_options))
-        for file in files:
-            prefix = f"{file}: " if len(files) > 1 else ""
-            printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
-            for event in transcribe_file(loaded, file, content_type):
-                printer.show(event_message(event, str(file)))
+        worker = WorkerSettings.read(model)
+        options = worker.complete(assemble(PostProcessorOptions, values))
+        with PostProcessor.start(options, worker.directory) or nullcontext() as post_processor:
+            loaded = Model.load(worker.model, **parse_assignments(model_options))
+            if post_processor is not None:
+                post_processor.check()
+            for file in files:
+                prefix = f"{file}: " if len(files) > 1 else ""
+                printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
+                events = transcribe_file(loaded, file, content_type, text_processor=post_processor)
+                for event in events:
+                    printer.show(event_message(event, str(file)))

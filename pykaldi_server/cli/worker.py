@@ -22,7 +22,14 @@ __all__ = ["worker"]
     help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; "
     "without it the demo model of the checkout.",
 )
-@settings(WorkerOptions, flags={"url": ("-u", "--uri"), "silence_timeout_s": ("--silence-timeout",)})
+@settings(
+    WorkerOptions,
+    flags={
+        "url": ("-u", "--uri"),
+        "silence_timeout_s": ("--silence-timeout",),
+        "post_processor_timeout_s": ("--post-processor-timeout",),
+    },
+)
 @config_option("worker")
 @click.option("--supervisor-fd", type=int, hidden=True)
 @verbose_option

@@ -4,7 +4,9 @@ All times are seconds of audio. Those of a `Hypothesis` count from the start of 
 protocol of kaldi-gstreamer-server; those of `Partial.words` and `Final.words` from the start of the stream.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 __all__ = [
     "AdaptationState",
@@ -59,6 +61,7 @@ class Hypothesis:
         words: times, from the start of the segment, and confidences of the words; empty if the model has no
             word boundaries or the options turn them off.
         phones: the same for phones; empty unless the options ask for them.
+        original_transcript: the transcript before a text processor changed it; None without one.
     """
 
     transcript: str
@@ -66,6 +69,7 @@ class Hypothesis:
     confidence: float | None = None
     words: tuple[AlignedWord, ...] = ()
     phones: tuple[AlignedPhone, ...] = ()
+    original_transcript: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Final:
         length_s: how long it is.
         total_length_s: length of the stream up to the end of this segment.
         hypotheses: at least one, the best one first.
+        message: what a text processor wants to be sent to clients in place of the other fields, in the form
+            of their protocol; None without one.
     """
 
     segment: int
@@ -103,6 +109,7 @@ class Final:
     length_s: float
     total_length_s: float
     hypotheses: tuple[Hypothesis, ...]
+    message: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def transcript(self) -> str:

@@ -11,6 +11,7 @@ from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AudioError
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.model import Model
+from pykaldi_server.session.text_processor import TextProcessor, processed
 
 _READ_BYTES = 1 << 16
 
@@ -20,6 +21,7 @@ def transcribe_file(
     path: str | os.PathLike[str],
     content_type: str | None = None,
     adaptation_state: str | None = None,
+    text_processor: TextProcessor | None = None,
 ) -> Iterator[Event]:
     """Recognises an audio file of any format, piece by piece.
 
@@ -28,6 +30,7 @@ def transcribe_file(
         path: the file.
         content_type: how the audio is encoded; needed for raw audio that is not 16 kHz mono S16LE.
         adaptation_state: what is known of the speaker.
+        text_processor: changes the text of results; None leaves it alone.
 
     Yields:
         Events, as they become known.
@@ -36,17 +39,19 @@ def transcribe_file(
         FileNotFoundError: there is no such file.
         AudioError: the audio cannot be decoded; the text names the file.
     """
+    name = os.fspath(path)
     session = None
     try:
         with open(path, "rb") as file, AudioDecoder(content_type, None) as decoder:
             for samples in _samples(file, decoder):
                 session = session or model.session(adaptation_state, decoder.sample_rate_hz)
-                yield from session.accept(samples)
+                yield from processed(session.accept(samples), text_processor, name)
     except AudioError as error:
-        raise AudioError(f"{os.fspath(path)}: {error}") from error
+        raise AudioError(f"{name}: {error}") from error
     except IsADirectoryError:
-        raise AudioError(f"{os.fspath(path)}: expected an audio file, found a directory") from None
-    yield from (session or model.session(adaptation_state)).finish()
+        raise AudioError(f"{name}: expected an audio file, found a directory") from None
+    events = (session or model.session(adaptation_state)).finish()
+    yield from processed(events, text_processor, name)
 
 
 def _samples(file: BinaryIO, decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:

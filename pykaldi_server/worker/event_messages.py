@@ -1,12 +1,19 @@
-"""What a session tells, as messages. Apart from `protocol`, so that a master needs no recogniser."""
+"""Events of a session as messages of the protocol, and back.
 
-from collections.abc import Iterable
+These functions are apart from `protocols.gstreamer` so that a master needs no recogniser.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any, TypeVar
 
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
-from pykaldi_server.protocols.messages import Message, Status
+from pykaldi_server.protocols.messages import Message, Status, dumps, excerpt
 from pykaldi_server.session.events import (
     AdaptationState,
+    AlignedPhone,
     AlignedWord,
     Event,
     Final,
@@ -15,29 +22,24 @@ from pykaldi_server.session.events import (
     shifted,
 )
 
+__all__ = ["event_message", "final_from_message"]
+
+T = TypeVar("T")
+
 
 def event_message(event: Event, request_id: str, now: datetime | None = None) -> Message:
-    """The message that tells an event of a session.
+    """Makes the message for an event of a session.
 
     Args:
-        event: what the session told.
+        event: what the session returned.
         request_id: id of the request.
-        now: the time to put on an adaptation state; None is the present local time.
+        now: the time to put on an adaptation state; None is the current local time.
     """
     match event:
         case Partial():
             return _partial(event, request_id)
         case Final():
-            hypotheses = [_hypothesis(hypothesis) for hypothesis in event.hypotheses]
-            return {
-                "status": int(Status.SUCCESS),
-                "segment": event.segment,
-                "id": request_id,
-                "segment-start": _seconds(event.start_s),
-                "segment-length": _seconds(event.length_s),
-                "total-length": _seconds(event.total_length_s),
-                "result": {"hypotheses": hypotheses, "final": True},
-            }
+            return _final(event, request_id) if event.message is None else dict(event.message)
         case AdaptationState():
             state = {
                 "id": request_id,
@@ -46,6 +48,39 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
                 "time": (now or datetime.now()).strftime("%Y-%m-%dT%H:%M:%S"),
             }
             return {"status": int(Status.SUCCESS), "id": request_id, "adaptation_state": state}
+
+
+def final_from_message(message: Message, original: Final, request_id: str) -> Final:
+    """Reads what a program has made of the message of a final result.
+
+    Args:
+        message: the program's answer, which is to be sent as it is. Fields outside ``hypotheses`` that it
+            lacks are completed.
+        original: the result that the program was given.
+        request_id: id of the request.
+
+    Raises:
+        ProtocolError: the answer is not the message of a final result.
+    """
+    result = message.get("result")
+    hypotheses = result.get("hypotheses") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(hypotheses, list) or not hypotheses:
+        raise ProtocolError(f"expected hypotheses of a result, found {excerpt(message)}")
+    for hypothesis in hypotheses:
+        if not isinstance(hypothesis, dict) or not isinstance(hypothesis.get("transcript"), str):
+            raise ProtocolError(f"expected a transcript in a hypothesis, found {excerpt(hypothesis)}")
+    completed = {**_final(original, request_id), **message, "result": {**result, "final": True}}
+    if completed["status"] != Status.SUCCESS or result.get("final", True) is not True:
+        raise ProtocolError(f"expected status 0 and a final result, found {excerpt(message)}")
+    completed["status"] = int(Status.SUCCESS)
+    for hypothesis, given in zip(hypotheses, original.hypotheses, strict=False):
+        hypothesis.setdefault("original-transcript", given.transcript)
+    try:
+        dumps(completed)
+    except ValueError as error:
+        raise ProtocolError(f"expected numbers that JSON has, found {error}") from None
+    read = tuple(_read_hypothesis(each, original.hypotheses[0].likelihood) for each in hypotheses)
+    return replace(original, hypotheses=read, message=completed)
 
 
 def _partial(partial: Partial, request_id: str) -> Message:
@@ -70,10 +105,24 @@ def _words(words: Iterable[AlignedWord]) -> list[Message]:
     ]
 
 
+def _final(final: Final, request_id: str) -> Message:
+    return {
+        "status": int(Status.SUCCESS),
+        "segment": final.segment,
+        "id": request_id,
+        "segment-start": _seconds(final.start_s),
+        "segment-length": _seconds(final.length_s),
+        "total-length": _seconds(final.total_length_s),
+        "result": {"hypotheses": [_hypothesis(each) for each in final.hypotheses], "final": True},
+    }
+
+
 def _hypothesis(hypothesis: Hypothesis) -> Message:
     message: Message = {"transcript": hypothesis.transcript, "likelihood": hypothesis.likelihood}
     if hypothesis.confidence is not None:
         message["confidence"] = hypothesis.confidence
+    if hypothesis.original_transcript is not None:
+        message["original-transcript"] = hypothesis.original_transcript
     if hypothesis.words:
         message["word-alignment"] = _words(hypothesis.words)
     if hypothesis.phones:
@@ -87,6 +136,41 @@ def _hypothesis(hypothesis: Hypothesis) -> Message:
             for p in hypothesis.phones
         ]
     return message
+
+
+def _read_hypothesis(message: Mapping[str, Any], likelihood: float) -> Hypothesis:
+    """A hypothesis with what a program has left of it; what has another form than ours is left out."""
+    original = message.get("original-transcript")
+    return Hypothesis(
+        transcript=message["transcript"],
+        likelihood=_number(message.get("likelihood"), likelihood),
+        confidence=_number(message.get("confidence"), None),
+        words=_read_words(message.get("word-alignment", [])),
+        phones=_read_phones(message.get("phone-alignment", [])),
+        original_transcript=original if isinstance(original, str) else None,
+    )
+
+
+def _read_words(alignment: Any) -> tuple[AlignedWord, ...]:
+    try:
+        return tuple(AlignedWord(str(each["word"]), *_place(each)) for each in alignment)
+    except (LookupError, TypeError, ValueError):
+        return ()
+
+
+def _read_phones(alignment: Any) -> tuple[AlignedPhone, ...]:
+    try:
+        return tuple(AlignedPhone(str(each["phone"]), *_place(each)) for each in alignment)
+    except (LookupError, TypeError, ValueError):
+        return ()
+
+
+def _place(message: Mapping[str, Any]) -> tuple[float, float, float]:
+    return float(message["start"]), float(message["length"]), float(message["confidence"])
+
+
+def _number(value: Any, default: T) -> float | T:
+    return float(value) if isinstance(value, int | float) else default
 
 
 def _seconds(value: float) -> float:

@@ -1,21 +1,34 @@
-"""What a request says to its master: events and positions, written in order by a task of their own.
+"""What a request sends to its master: events and positions, written in order by a task of their own.
 
-Recognition goes on while a message is being written; `flush` waits until all have been.
+Recognition goes on while a message is being written, or while a result is with a text processor; `flush`
+waits until all have been written.
+
+Positions keep the client's audio coming, so they overtake a result that is with a text processor for longer
+than `PATIENCE_S`. The end position never overtakes anything.
 """
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
 
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
 
 from pykaldi_server.protocols.messages import dumps
 from pykaldi_server.protocols.worker import Position
-from pykaldi_server.session.events import Event
+from pykaldi_server.session.events import Event, Final, Partial
+from pykaldi_server.session.text_processor import Result
 from pykaldi_server.worker.event_messages import event_message
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "ProcessText"]
 
 logger = logging.getLogger(__name__)
+
+Item = Event | Position | str
+ProcessText = Callable[[Result, str], Awaitable[Result]]
+"""Has a text processor change a result of the request that is named, without blocking the event loop."""
+
+PATIENCE_S = 0.2
 
 
 class Outbox:
@@ -24,26 +37,42 @@ class Outbox:
     Args:
         connection: to the master.
         request_id: id of the request.
+        process_text: changes the text of results; None leaves it alone.
 
     Attributes:
         is_closed: the master has closed the connection; what is put in is dropped.
     """
 
-    def __init__(self, connection: WebSocketClientConnection, request_id: str) -> None:
+    def __init__(
+        self,
+        connection: WebSocketClientConnection,
+        request_id: str,
+        process_text: ProcessText | None = None,
+    ) -> None:
         self.is_closed = False
         self._connection = connection
         self._id = request_id
-        self._items: asyncio.Queue[Event | Position | str] = asyncio.Queue()
+        self._process_text = process_text
+        self._items: deque[Item] = deque()
+        self._has_items = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self._writing = asyncio.get_running_loop().create_task(self._write_all(), name=f"outbox {request_id}")
 
-    def put(self, *items: Event | Position | str) -> None:
+    def put(self, *items: Item) -> None:
         """Appends events, positions, or messages that are ready as text."""
-        for item in items:
-            self._items.put_nowait(item)
+        self._items.extend(items)
+        if items:
+            self._has_items.set()
+            self._is_empty.clear()
 
     async def flush(self) -> None:
         """Waits until everything has been written, or the connection is closed."""
-        await self._items.join()
+        empty = asyncio.ensure_future(self._is_empty.wait())
+        await asyncio.wait((empty, self._writing), return_when=asyncio.FIRST_COMPLETED)
+        empty.cancel()
+        if self._writing.done():
+            self._writing.result()
 
     def close(self) -> None:
         """Drops what has not been written."""
@@ -51,16 +80,54 @@ class Outbox:
 
     async def _write_all(self) -> None:
         while True:
-            item = await self._items.get()
-            try:
-                if not self.is_closed:
-                    await self._connection.write_message(self._text(item))
-            except WebSocketClosedError:
-                self.is_closed = True
-            finally:
-                self._items.task_done()
+            await self._has_items.wait()
+            while self._items:
+                item = self._items.popleft()
+                if isinstance(item, Partial | Final) and self._process_text is not None:
+                    item = await self._processed(item, self._process_text)
+                await self._write(item)
+            self._has_items.clear()
+            self._is_empty.set()
 
-    def _text(self, item: Event | Position | str) -> str:
+    async def _processed(self, result: Result, process_text: ProcessText) -> Result:
+        if self.is_closed or (isinstance(result, Partial) and self._is_outdated()):
+            return result
+        processing = asyncio.ensure_future(process_text(result, self._id))
+        try:
+            await asyncio.wait((processing,), timeout=PATIENCE_S)
+            while not processing.done():
+                self._has_items.clear()
+                await self._write_positions()
+                coming = asyncio.ensure_future(self._has_items.wait())
+                await asyncio.wait((processing, coming), return_when=asyncio.FIRST_COMPLETED)
+                coming.cancel()
+            return processing.result()
+        except Exception:
+            logger.exception("%s: a result is sent as it is: the text processor has failed", self._id)
+            return result
+        finally:
+            processing.cancel()
+
+    def _is_outdated(self) -> bool:
+        """Whether a newer result waits already: then a partial one is not worth processing."""
+        return any(isinstance(item, Partial | Final) for item in self._items)
+
+    async def _write_positions(self) -> None:
+        """Writes the positions that wait, other than the end."""
+        waiting = [item for item in self._items if isinstance(item, Position) and not item.end]
+        for position in waiting:
+            self._items.remove(position)
+            await self._write(position)
+
+    async def _write(self, item: Item) -> None:
+        if self.is_closed:
+            return
+        try:
+            await self._connection.write_message(self._text(item))
+        except WebSocketClosedError:
+            self.is_closed = True
+
+    def _text(self, item: Item) -> str:
         match item:
             case str():
                 return item

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerError
@@ -16,6 +16,7 @@ from pykaldi_server.session import Model
 from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 from pykaldi_server.session.graph import compile_in_background
 from pykaldi_server.worker.options import WorkerOptions
+from pykaldi_server.worker.post_processor import PostProcessor
 from pykaldi_server.worker.settings import WorkerSettings
 from pykaldi_server.worker.worker import Worker
 
@@ -73,9 +74,10 @@ def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | 
     try:
         settings = WorkerSettings.read(model)
         settings.configure_logging()
-        if options.silence_timeout_s is None:
-            options = replace(options, silence_timeout_s=settings.silence_timeout_s)
-        asyncio.run(_serve(settings.model, options, supervisor_fd))
+        options = settings.complete(options)
+        # The programs are started while this process is small.
+        with PostProcessor.start(options, settings.directory) or nullcontext() as post_processor:
+            asyncio.run(_serve(settings.model, options, supervisor_fd, post_processor))
     except (ConfigError, ModelFormatError, FileNotFoundError) as error:
         logger.error("%s", error)
         return EXIT_MODEL
@@ -84,7 +86,12 @@ def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | 
     return 0
 
 
-async def _serve(model_path: str | YamlFile, options: WorkerOptions, supervisor_fd: int | None) -> None:
+async def _serve(
+    model_path: str | YamlFile,
+    options: WorkerOptions,
+    supervisor_fd: int | None,
+    post_processor: PostProcessor | None,
+) -> None:
     link = await SupervisorLink.open(supervisor_fd) if supervisor_fd is not None else None
     background = [asyncio.create_task(work) for work in ((link.beat(), link.outlive()) if link else ())]
     try:
@@ -92,11 +99,13 @@ async def _serve(model_path: str | YamlFile, options: WorkerOptions, supervisor_
         model = await asyncio.to_thread(Model.load, model_path, **overrides)
         if options.name:
             model = replace(model, name=options.name)
-        worker = Worker(model, options)
+        if post_processor is not None:
+            post_processor.check()
+        worker = Worker(model, options, post_processor)
         serving = asyncio.create_task(worker.run())
         if options.compile_graphs:
             background.append(asyncio.create_task(_compile_graph(worker)))
-        _stop_on_signals(worker, serving, options.drain_s)
+        _stop_on_signals(worker, serving, options.drain_s, post_processor)
         if link is not None:
             link.is_well = lambda: worker.longest_call_s() < HANG_S
             link.ready(model.name)
@@ -127,13 +136,23 @@ async def _compile_graph(worker: Worker) -> None:
         logger.warning("%s: the graph is composed in the search: %s", name, error)
 
 
-def _stop_on_signals(worker: Worker, serving: "asyncio.Task[None]", drain_s: float) -> None:
+def _stop_on_signals(
+    worker: Worker,
+    serving: "asyncio.Task[None]",
+    drain_s: float,
+    post_processor: PostProcessor | None,
+) -> None:
     loop = asyncio.get_running_loop()
+
+    def cut_off() -> None:
+        if post_processor is not None:
+            post_processor.close(patience_s=0)  # the last results do not wait for it
+        worker.cut_off()
 
     def stop() -> None:
         logger.info("stopping when the running requests have ended, in %g s at the latest", drain_s)
         worker.drain()
-        loop.call_later(drain_s, worker.cut_off)
+        loop.call_later(drain_s, cut_off)
         loop.call_later(drain_s + CUT_OFF_S, serving.cancel)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, serving.cancel)

@@ -26,7 +26,7 @@ from pykaldi_server.protocols.worker import PIECE_BYTES, Position, WorkerRequest
 from pykaldi_server.session import Model
 from pykaldi_server.session.events import AdaptationState, Event
 from pykaldi_server.worker.inbox import Inbox
-from pykaldi_server.worker.outbox import Outbox
+from pykaldi_server.worker.outbox import Outbox, ProcessText
 from pykaldi_server.worker.recognition import Recognition, status_of
 
 __all__ = ["RunInThread", "WorkerRequest"]
@@ -66,6 +66,7 @@ class WorkerRequest:
         model: what to recognise with.
         run_in_thread: runs a function on a thread and returns its result.
         silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
+        process_text: changes the text of results; None leaves it alone.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class WorkerRequest:
         model: Model,
         run_in_thread: RunInThread,
         silence_timeout_s: float | None,
+        process_text: ProcessText | None = None,
     ) -> None:
         self._info = info
         self._id = info.request.id
@@ -86,7 +88,7 @@ class WorkerRequest:
         self._is_cancelled = threading.Event()
         self._interruption: asyncio.Future[Any] = self._loop.create_future()
         self._inbox = Inbox(connection, self._is_cancelled.set)
-        self._outbox = Outbox(connection, self._id)
+        self._outbox = Outbox(connection, self._id, process_text)
         self._consumed_bytes = 0
         self._reported_bytes = 0
 

@@ -5,29 +5,33 @@ The file is read once: what it says about the model goes on to `Model.load`.
 
 import logging
 import logging.config
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS, YAML_SUFFIXES, YamlFile
+from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 
 __all__ = ["WorkerSettings"]
 
 logger = logging.getLogger(__name__)
 
+OptionsT = TypeVar("OptionsT", WorkerOptions, PostProcessorOptions)
+
 SILENCE_TIMEOUT, LOGGING = "silence-timeout", "logging"
-NO_POST_PROCESSORS = "this version runs no post-processors; results are sent as they are"
+TEXTS = {"post-processor": "post_processor", "full-post-processor": "full_post_processor"}
+"""Keys with text, and the options that they set."""
+SECONDS = {SILENCE_TIMEOUT: "silence_timeout_s", "post-processor-timeout": "post_processor_timeout_s"}
+"""Keys with a number of seconds, and the options that they set."""
 NO_EFFECT = {
     "out-dir": "requests are not written to files",
     "use-vad": "silence is found by the endpoint rules of the decoder",
     "timeout-decoder": "a worker process that hangs is ended by its supervisor",
-    "post-processor": NO_POST_PROCESSORS,
-    "full-post-processor": NO_POST_PROCESSORS,
-    "post-processor-timeout": NO_POST_PROCESSORS,
 }
 """Keys of the original that are accepted and ignored, each with the reason."""
-WORKER_KEYS = (SILENCE_TIMEOUT, LOGGING, *NO_EFFECT)
+WORKER_KEYS = (*TEXTS, *SECONDS, LOGGING, *NO_EFFECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,12 @@ class WorkerSettings:
 
     Attributes:
         model: what to load: the name of a model, or the part of the file that describes one.
-        silence_timeout_s: seconds without a new result after which a request ends; None: it never does.
+        values: values of fields of `WorkerOptions`, by name.
         log_config: a dictionary for `logging.config.dictConfig`; empty leaves logging alone.
     """
 
     model: str | YamlFile = ""
-    silence_timeout_s: float | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
     log_config: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -62,7 +66,21 @@ class WorkerSettings:
         for key, value in file.other.items():
             if key in NO_EFFECT and value:  # `use-vad: False` asks for nothing
                 logger.warning("%s: %s has no effect: %s", path, key, NO_EFFECT[key])
-        return cls(file, _silence_timeout_s(file), _log_config(file))
+        return cls(file, _values(file), _log_config(file))
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory of the configuration file; None if there is none."""
+        return self.model.path.parent if isinstance(self.model, YamlFile) else None
+
+    def complete(self, options: OptionsT) -> OptionsT:
+        """Fills in what options leave at their defaults."""
+        unset = {
+            each.name: self.values[each.name]
+            for each in fields(options)
+            if each.name in self.values and getattr(options, each.name) == each.default
+        }
+        return replace(options, **unset)
 
     def configure_logging(self) -> None:
         """Sets up logging as the file says, if it does.
@@ -78,21 +96,29 @@ class WorkerSettings:
                 raise ConfigError(f"{place}{LOGGING}: {error}") from error
 
 
-def _silence_timeout_s(file: YamlFile) -> float | None:
-    seconds = file.other.get(SILENCE_TIMEOUT)
-    if seconds is None:
+def _values(file: YamlFile) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in file.other.items():
+        if value is None:
+            continue
+        if key in TEXTS:
+            if not isinstance(value, str):
+                raise ConfigError(f"{file.path}: {key}: expected text, found {value!r}")
+            values[TEXTS[key]] = value
+        if key in SECONDS:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ConfigError(
+                    f"{file.path}: {key}: expected a number of seconds above 0, found {value!r}"
+                )
+            values[SECONDS[key]] = float(value)
+    if SECONDS[SILENCE_TIMEOUT] not in values:
         logger.info(
             "%s: %s is not set, so requests do not end when nothing is recognised; kaldi-gstreamer-server "
             "ends them after 5 seconds",
             file.path,
             SILENCE_TIMEOUT,
         )
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
-        raise ConfigError(
-            f"{file.path}: {SILENCE_TIMEOUT}: expected a number of seconds above 0, found {seconds!r}"
-        )
-    return seconds
+    return values
 
 
 def _log_config(file: YamlFile) -> dict[str, Any]:

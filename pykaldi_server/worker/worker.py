@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from tornado.httpclient import HTTPError
@@ -21,6 +22,7 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
 from pykaldi_server.session import Model
+from pykaldi_server.session.text_processor import Result, TextProcessor
 from pykaldi_server.version import __version__
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.request import WorkerRequest
@@ -38,18 +40,24 @@ class Worker:
     Args:
         model: what to recognise with.
         options: where the master is, how many slots, ...
+        text_processor: changes the text of results; None leaves it alone.
 
     Attributes:
         model: what the next request is recognised with.
     """
 
-    def __init__(self, model: Model, options: WorkerOptions) -> None:
+    def __init__(
+        self, model: Model, options: WorkerOptions, text_processor: TextProcessor | None = None
+    ) -> None:
         options.validate()
         self.model = model
         self._options = options
+        self._text_processor = text_processor
         info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
         self._url = info.url(options.url)
         self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
+        # A request that was cancelled may leave a result with the text processor for a while.
+        self._text_threads = ThreadPoolExecutor(2 * options.sessions, thread_name_prefix="text")
         self._draining = asyncio.Event()
         self._master_is_away = False
         self._has_complained = False
@@ -65,6 +73,7 @@ class Worker:
                     slots.create_task(self._run_slot())
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
+            self._text_threads.shutdown(wait=False, cancel_futures=True)
 
     def drain(self) -> None:
         """Accepts no more requests; `run` returns when the running ones have ended."""
@@ -109,8 +118,14 @@ class Worker:
             info = await self._wait_for_request(connection)
             if info is None:
                 return False
-            silence_timeout_s = self._options.silence_timeout_s
-            request = WorkerRequest(connection, info, self.model, self._in_thread, silence_timeout_s)
+            request = WorkerRequest(
+                connection,
+                info,
+                self.model,
+                self._in_thread,
+                self._options.silence_timeout_s,
+                None if self._text_processor is None else self._process_text,
+            )
             self._requests.add(request)
             try:
                 await asyncio.create_task(request.run(), name=f"request {info.request.id}")
@@ -165,6 +180,11 @@ class Worker:
         """Logs what keeps all slots from working, once until a request comes."""
         logger.log(logging.DEBUG if self._has_complained else logging.ERROR, "%s", text)
         self._has_complained = True
+
+    async def _process_text(self, result: Result, request_id: str) -> Result:
+        assert self._text_processor is not None
+        process = partial(self._text_processor.process, result, request_id)
+        return await asyncio.get_running_loop().run_in_executor(self._text_threads, process)
 
     async def _in_thread(self, work: Callable[[Callable[[], None]], T]) -> T:
         """Runs a piece of work in the pool.

@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session import Model
+from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 from pykaldi_server.worker.settings import WorkerSettings
 
 
@@ -57,9 +59,26 @@ def test_a_model_directory_says_nothing(tmp_path: Path) -> None:
     assert WorkerSettings.read(f"{tmp_path}:graph") == WorkerSettings(f"{tmp_path}:graph")
 
 
+def completed(path: str, **options: Any) -> WorkerOptions:
+    return WorkerSettings.read(path).complete(WorkerOptions(**options))
+
+
 def test_there_is_no_silence_timeout_unless_a_file_sets_it(tmp_path: Path) -> None:
-    assert WorkerSettings.read(write(tmp_path, "use-nnet2: true\ndecoder: {}\n")).silence_timeout_s is None
-    assert WorkerSettings.read(write(tmp_path, "silence-timeout: 10\n")).silence_timeout_s == 10
+    assert completed(write(tmp_path, "use-nnet2: true\ndecoder: {}\n")).silence_timeout_s is None
+    path = write(tmp_path, "silence-timeout: 10\n")
+    assert completed(path).silence_timeout_s == 10
+    assert completed(path, silence_timeout_s=3.0).silence_timeout_s == 3.0
+
+
+def test_post_processors(tmp_path: Path) -> None:
+    text = "post-processor: tr a b\nfull-post-processor: cat\npost-processor-timeout: 2\n"
+    path = write(tmp_path, text)
+    options = completed(path, full_post_processor="tac")
+    assert (options.post_processor, options.full_post_processor) == ("tr a b", "tac")
+    assert options.post_processor_timeout_s == 2.0
+    assert WorkerSettings.read(path).directory == tmp_path
+    only = WorkerSettings.read(path).complete(PostProcessorOptions())
+    assert (only.post_processor, only.full_post_processor) == ("tr a b", "cat")
 
 
 def test_logging_is_set_up_as_the_file_says(tmp_path: Path, root_logger: logging.Logger) -> None:
@@ -71,8 +90,7 @@ def test_logging_is_set_up_as_the_file_says(tmp_path: Path, root_logger: logging
 @pytest.mark.parametrize(
     "line",
     [
-        *("out-dir: tmp", "use-vad: True", "timeout-decoder: 10", "post-processor: tr a b"),
-        *("full-post-processor: ./x.py", "post-processor-timeout: 3"),
+        *("out-dir: tmp", "use-vad: True", "timeout-decoder: 10"),
     ],
 )
 def test_keys_without_effect_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
@@ -114,6 +132,7 @@ def test_the_model_is_that_of_the_file(tmp_path: Path, models: Path) -> None:
     "text",
     [
         *("silence-timeout: soon", "silence-timeout: -1", "silence-timeout: 1_0", "silence-timeout: yes"),
+        *("post-processor-timeout: yes", "post-processor: [tr, a, b]", "full-post-processor: 5"),
         *("logging: loud", "- a list", "", "1: 2", "a: [", "a: \x00"),
     ],
 )
