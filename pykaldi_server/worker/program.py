@@ -17,6 +17,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -76,7 +77,7 @@ class Program:
         self._command = command
         self._timeout_s = timeout_s
         self._take_answer = take_answer
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._environment = {**os.environ, **_python_environment(), **(environment or {})}
         self._turn = threading.Lock()  # held by the thread whose request is being answered
         self._changed = threading.Condition()  # guards the following
         self._process: _Process | None = None  # None while it is being started again
@@ -246,6 +247,12 @@ class Program:
             process.kill()
             process.wait()
             return None
+
+
+def _python_environment() -> dict[str, str]:
+    """What makes ``python`` in a command this Python, and has it print at once."""
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
+    return {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _pause_s(failures: int) -> float:

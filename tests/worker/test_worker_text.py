@@ -1,0 +1,245 @@
+"""A worker with post-processors on a real master: results are changed in order, and never held back or lost."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import UPPER, children, for_each_line, for_each_result, hung_after, is_running
+
+from pykaldi_server.protocols.supervision import EXIT_MODEL
+from pykaldi_server.session import Model
+from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
+from pykaldi_server.worker.post_processor import PostProcessor
+from pykaldi_server.worker.worker import Worker
+
+RECORDING = "ps-tidigits-2934z"
+TRANSCRIPT = "two nine three four zero"
+
+
+@pytest.fixture(scope="module")
+def digits(models: Path) -> Model:
+    return Model.load(models / "english:graph-digits")
+
+
+@pytest.fixture(scope="module")
+def audio(golden: Path) -> bytes:
+    with wave.open(str(golden / "wav" / f"{RECORDING}.wav")) as file:
+        return file.readframes(file.getnframes())
+
+
+@asynccontextmanager
+async def running_worker(model: Model, master: Any, **options: Any) -> AsyncIterator[PostProcessor]:
+    before = children()
+    with PostProcessor(PostProcessorOptions(**options)) as post_processor:
+        worker = Worker(model, WorkerOptions(url=master.worker_url), post_processor)
+        running = asyncio.create_task(worker.run())
+        await master.until(lambda: master.hub.pool.status().available == 4)
+        try:
+            yield post_processor
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+    assert children() <= before
+
+
+def results(messages: list[dict[str, Any]], final: bool) -> list[dict[str, Any]]:
+    found = [each["result"] for each in messages if "result" in each]
+    return [each["hypotheses"][0] for each in found if each["final"] is final]
+
+
+async def recognize(harness: Any, master: Any, data: bytes) -> list[dict[str, Any]]:
+    client = await harness.client(master)
+    await client.send(data)
+    await client.send("EOS")
+    return await client.read_all()
+
+
+def test_results_are_changed_in_order(harness: Any, digits: Model, audio: bytes) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            async with running_worker(digits, master, post_processor=for_each_line(UPPER)):
+                messages = await recognize(harness, master, audio)
+                [final] = results(messages, final=True)
+                assert final["transcript"] == TRANSCRIPT.upper()
+                assert final["original-transcript"] == TRANSCRIPT
+                assert final["word-alignment"][0]["word"] == "two"
+                partials = [each["transcript"] for each in results(messages, final=False)]
+                assert len(partials) > 2
+                assert all(TRANSCRIPT.startswith(each.lower()) for each in partials)
+                assert messages[-1]["adaptation_state"]
+
+    harness.run(scenario)
+
+
+def test_many_clients_get_their_own_results(harness: Any, digits: Model, audio: bytes) -> None:
+    async def scenario() -> None:
+        body = "result['result']['hypotheses'][0]['transcript'] = result['id']"
+        async with harness.master() as master:
+            async with running_worker(digits, master, full_post_processor=for_each_result(body)):
+                requests = [recognize(harness, master, audio) for _ in range(4)]
+                for messages in await asyncio.gather(*requests):
+                    [final] = results(messages, final=True)
+                    assert final["transcript"] == messages[0]["id"]
+
+    harness.run(scenario)
+
+
+def test_partial_results_and_audio_go_on_while_a_final_result_waits(
+    harness: Any, digits: Model, audio: bytes, tmp_path: Path
+) -> None:
+    """The program answers nothing before the client has sent all its audio, far more than the window."""
+    go = tmp_path / "go"
+    program = for_each_line(f"while not os.path.exists({str(go)!r}): pass\n{UPPER}")
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            options = {"post_processor": program, "post_processor_timeout_s": 60.0}
+            async with running_worker(digits, master, **options):
+                query = "content-type=audio/x-raw,rate=16000,format=S16LE,channels=1"
+                client = await harness.client(master, query)
+                await client.send(audio)
+                await client.send({"finalize": True})
+                (relay,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("relay")]
+                assert relay
+                for _ in range(20):
+                    await client.send(audio)
+                await client.send("EOS")
+                go.touch()
+                messages = await client.read_all()
+                finals = [each["transcript"] for each in results(messages, final=True)]
+                assert all(each.isupper() for each in finals)
+                assert " ".join(finals).count("TWO NINE THREE FOUR") >= 20
+
+    harness.run(scenario)
+
+
+def test_a_program_that_hangs_loses_nothing(harness: Any, digits: Model, audio: bytes) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            options = {"post_processor": hung_after(0), "post_processor_timeout_s": 0.3}
+            async with running_worker(digits, master, **options):
+                for _ in range(2):
+                    messages = await recognize(harness, master, audio)
+                    [final] = results(messages, final=True)
+                    assert final["transcript"] == final["original-transcript"] == TRANSCRIPT
+                    assert len(results(messages, final=False)) > 2
+                    assert messages[-1]["adaptation_state"]
+
+    harness.run(scenario)
+
+
+def test_the_slot_of_a_client_that_leaves_is_free_at_once(harness: Any, digits: Model, audio: bytes) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            options = {"post_processor": hung_after(0), "post_processor_timeout_s": 60.0}
+            async with running_worker(digits, master, **options) as post_processor:
+                client = await harness.client(master)
+                await client.send(audio)
+                await client.send({"finalize": True})
+                (program,) = post_processor._programs()
+                while not program._turn.locked():
+                    await asyncio.sleep(0.01)
+                client.vanish()
+                await master.until(lambda: master.hub.pool.status().available == 4)
+
+    harness.run(scenario)
+
+
+@asynccontextmanager
+async def worker_process(master: Any, model: Path, *arguments: str) -> AsyncIterator[Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "pykaldi_server", "worker", "--uri", master.worker_url, "--conf", f"{model}", *arguments),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def test_sigterm_ends_the_programs_too(
+    harness: Any, models: Path, audio: bytes, tmp_path: Path, golden: Path
+) -> None:
+    """A request is cut off while its result is with a program that hangs: it goes out as it is."""
+    pid_file = tmp_path / "pid"
+    note_pid = f"open({str(pid_file)!r}, 'a').write(str(os.getpid()) + ' ')"
+    program = for_each_line("import time; time.sleep(1000)", before=note_pid)
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            arguments = ["--post-processor", program, "--post-processor-timeout", "50", "--drain-s", "0.1"]
+            async with worker_process(master, models / "english:graph-digits", *arguments) as process:
+                await master.wait_until_ready()
+                client = await harness.client(master)
+                await client.send(audio)
+                await client.until(lambda each: "result" in each)
+                process.send_signal(signal.SIGTERM)
+                messages = await client.read_all()
+                assert results(messages, final=True)[-1]["transcript"].startswith("two nine")
+                assert messages[-1]["status"] == 2
+                await process.stderr.read()
+                assert await process.wait() == 0
+                for pid in pid_file.read_text().split():
+                    assert not is_running(int(pid))
+
+    harness.run(scenario)
+
+
+def test_a_worker_whose_program_cannot_be_run_does_not_serve(harness: Any, models: Path) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            arguments = ["--post-processor", "no-such-program-anywhere"]
+            async with worker_process(master, models / "english:graph-digits", *arguments) as process:
+                log = (await process.stderr.read()).decode()
+                assert await process.wait() == EXIT_MODEL
+                assert "post-processor: cannot run 'no-such-program-anywhere'" in log
+                assert master.hub.pool.status().available == 0
+
+    harness.run(scenario)
+
+
+def test_a_yaml_file_of_kaldi_gstreamer_server(
+    harness: Any, models: Path, audio: bytes, tmp_path: Path
+) -> None:
+    """The post-processor of its sample configuration, which adds a full stop."""
+    english = models / "english"
+    yaml = tmp_path / "worker.yaml"
+    yaml.write_text(
+        f"use-nnet2: True\ndecoder:\n  model: {english}/am/final.mdl\n  nnet-mode: 3\n"
+        f"  fst: {english}/graph-digits/HCLG.fst\n  word-syms: {english}/graph-digits/words.txt\n"
+        f"  mfcc-config: {english}/conf/mfcc.conf\n"
+        "post-processor: perl -npe 'BEGIN {use IO::Handle; STDOUT->autoflush(1);} s/(.*)/\\1./;'\n"
+    )
+
+    async def scenario() -> None:
+        async with harness.master() as master, worker_process(master, yaml) as process:
+            await master.wait_until_ready()
+            body = json.loads(
+                (
+                    await harness.fetch(
+                        master,
+                        "/client/dynamic/recognize",
+                        method="PUT",
+                        body=audio,
+                        headers={"Content-Type": "audio/x-raw-int; rate=16000"},
+                    )
+                ).body
+            )
+            assert body["hypotheses"][0]["utterance"].endswith(".")
+            process.terminate()
+            await process.stderr.read()
+
+    harness.run(scenario)
