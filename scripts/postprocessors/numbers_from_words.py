@@ -1,7 +1,7 @@
 """Post-processor, line form: writes numbers as digits, so that "twenty five" becomes "25".
 
-It needs text2num (``pip install 'pykaldi-server[numbers]'``), which knows English, French, Spanish, Portuguese,
-German, Dutch, Danish and Italian. The argument is the language's code; English without one::
+It needs text2num (``pip install 'pykaldi-server[numbers]'``), which knows English, French, Spanish,
+Portuguese, German, Dutch, Danish and Italian. The argument is the language's code; English without one::
 
     post-processor: python numbers_from_words.py de
 """

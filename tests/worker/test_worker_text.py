@@ -1,4 +1,4 @@
-"""A worker with post-processors on a real master: results are changed in order, and never held back or lost."""
+"""A worker with post-processors on a real master: results are changed in order, and none is lost."""
 
 import asyncio
 import json
@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from programs import UPPER, children, for_each_line, for_each_result, hung_after, is_running
 
+from pykaldi_server.master.relay import WINDOW_BYTES, End, Relay
+from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.supervision import EXIT_MODEL
+from pykaldi_server.protocols.worker import Position
 from pykaldi_server.session import Model
 from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 from pykaldi_server.worker.post_processor import PostProcessor
@@ -64,62 +67,87 @@ async def recognize(harness: Any, master: Any, data: bytes) -> list[dict[str, An
 
 
 def test_results_are_changed_in_order(harness: Any, digits: Model, audio: bytes) -> None:
+    upper = for_each_line(UPPER)
+
     async def scenario() -> None:
-        async with harness.master() as master:
-            async with running_worker(digits, master, post_processor=for_each_line(UPPER)):
-                messages = await recognize(harness, master, audio)
-                [final] = results(messages, final=True)
-                assert final["transcript"] == TRANSCRIPT.upper()
-                assert final["original-transcript"] == TRANSCRIPT
-                assert final["word-alignment"][0]["word"] == "two"
-                partials = [each["transcript"] for each in results(messages, final=False)]
-                assert len(partials) > 2
-                assert all(TRANSCRIPT.startswith(each.lower()) for each in partials)
-                assert messages[-1]["adaptation_state"]
+        async with harness.master() as master, running_worker(digits, master, post_processor=upper):
+            messages = await recognize(harness, master, audio)
+            [final] = results(messages, final=True)
+            assert final["transcript"] == TRANSCRIPT.upper()
+            assert final["original-transcript"] == TRANSCRIPT
+            assert final["word-alignment"][0]["word"] == "two"
+            partials = [each["transcript"] for each in results(messages, final=False)]
+            assert len(partials) > 2
+            assert all(TRANSCRIPT.startswith(each.lower()) for each in partials)
+            assert messages[-1]["adaptation_state"]
 
     harness.run(scenario)
 
 
 def test_many_clients_get_their_own_results(harness: Any, digits: Model, audio: bytes) -> None:
+    name_request = for_each_result("result['result']['hypotheses'][0]['transcript'] = result['id']")
+
     async def scenario() -> None:
-        body = "result['result']['hypotheses'][0]['transcript'] = result['id']"
-        async with harness.master() as master:
-            async with running_worker(digits, master, full_post_processor=for_each_result(body)):
-                requests = [recognize(harness, master, audio) for _ in range(4)]
-                for messages in await asyncio.gather(*requests):
-                    [final] = results(messages, final=True)
-                    assert final["transcript"] == messages[0]["id"]
+        options = {"full_post_processor": name_request}
+        async with harness.master() as master, running_worker(digits, master, **options):
+            requests = [recognize(harness, master, audio) for _ in range(4)]
+            for messages in await asyncio.gather(*requests):
+                [final] = results(messages, final=True)
+                assert final["transcript"] == messages[0]["id"]
 
     harness.run(scenario)
 
 
-def test_partial_results_and_audio_go_on_while_a_final_result_waits(
+def test_recognition_goes_on_while_a_final_result_waits(
     harness: Any, digits: Model, audio: bytes, tmp_path: Path
 ) -> None:
-    """The program answers nothing before the client has sent all its audio, far more than the window."""
+    """The program answers nothing until more audio has been recognised than may be on the way to a worker."""
     go = tmp_path / "go"
     program = for_each_line(f"while not os.path.exists({str(go)!r}): pass\n{UPPER}")
+    copies = 2 * WINDOW_BYTES // len(audio) + 2
 
     async def scenario() -> None:
         async with harness.master() as master:
             options = {"post_processor": program, "post_processor_timeout_s": 60.0}
             async with running_worker(digits, master, **options):
-                query = "content-type=audio/x-raw,rate=16000,format=S16LE,channels=1"
-                client = await harness.client(master, query)
-                await client.send(audio)
-                await client.send({"finalize": True})
-                (relay,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("relay")]
-                assert relay
-                for _ in range(20):
-                    await client.send(audio)
-                await client.send("EOS")
+                consumed_bytes = 0
+                sink = CollectingSink()
+                relay = Relay(master.hub, RequestInfo(), sink, position_bytes=0)
+                relay.start()
+                await relay.send(audio)
+                await relay.send('{"finalize": true}')
+                for _ in range(copies):
+                    await relay.send(audio)
+                while consumed_bytes < copies * len(audio):
+                    consumed_bytes = (await sink.positions.get()).num_bytes
+                assert results(sink.messages, final=True) == []
                 go.touch()
-                messages = await client.read_all()
-                finals = [each["transcript"] for each in results(messages, final=True)]
+                await relay.send("EOS")
+                await sink.ended.wait()
+                finals = [each["transcript"] for each in results(sink.messages, final=True)]
                 assert all(each.isupper() for each in finals)
-                assert " ".join(finals).count("TWO NINE THREE FOUR") >= 20
+                assert len(finals) > 1
 
     harness.run(scenario)
+
+
+class CollectingSink:
+    """The client's side of a request; keeps everything."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.positions: asyncio.Queue[Position] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    async def deliver(self, event: str) -> None:
+        self.messages.append(json.loads(event))
+
+    async def consumed(self, position: Position) -> None:
+        self.positions.put_nowait(position)
+
+    async def end(self, end: End) -> None:
+        assert end.status == 0, end
+        self.ended.set()
 
 
 def test_a_program_that_hangs_loses_nothing(harness: Any, digits: Model, audio: bytes) -> None:
@@ -214,31 +242,26 @@ def test_a_worker_whose_program_cannot_be_run_does_not_serve(harness: Any, model
 def test_a_yaml_file_of_kaldi_gstreamer_server(
     harness: Any, models: Path, audio: bytes, tmp_path: Path
 ) -> None:
-    """The post-processor of its sample configuration, which adds a full stop."""
-    english = models / "english"
+    """With the post-processor of the original's sample configuration, which adds a full stop."""
     yaml = tmp_path / "worker.yaml"
-    yaml.write_text(
-        f"use-nnet2: True\ndecoder:\n  model: {english}/am/final.mdl\n  nnet-mode: 3\n"
-        f"  fst: {english}/graph-digits/HCLG.fst\n  word-syms: {english}/graph-digits/words.txt\n"
-        f"  mfcc-config: {english}/conf/mfcc.conf\n"
-        "post-processor: perl -npe 'BEGIN {use IO::Handle; STDOUT->autoflush(1);} s/(.*)/\\1./;'\n"
-    )
+    lines = (models / "english" / "digits.yaml").read_text().replace(": graph", f": {models}/english/graph")
+    lines = lines.partition("full-post-processor")[0]
+    for folder in ("am", "conf", "ivector"):
+        lines = lines.replace(f": {folder}/", f": {models}/english/{folder}/")
+    perl = "perl -npe 'BEGIN {use IO::Handle; STDOUT->autoflush(1);} s/(.*)/\\1./;'"
+    yaml.write_text(f"{lines}\npost-processor: {perl}\n")
 
     async def scenario() -> None:
         async with harness.master() as master, worker_process(master, yaml) as process:
             await master.wait_until_ready()
-            body = json.loads(
-                (
-                    await harness.fetch(
-                        master,
-                        "/client/dynamic/recognize",
-                        method="PUT",
-                        body=audio,
-                        headers={"Content-Type": "audio/x-raw-int; rate=16000"},
-                    )
-                ).body
+            response = await harness.fetch(
+                master,
+                "/client/dynamic/recognize",
+                method="PUT",
+                body=audio,
+                headers={"Content-Type": "audio/x-raw-int; rate=16000"},
             )
-            assert body["hypotheses"][0]["utterance"].endswith(".")
+            assert json.loads(response.body)["hypotheses"] == [{"utterance": f"{TRANSCRIPT}."}]
             process.terminate()
             await process.stderr.read()
 
