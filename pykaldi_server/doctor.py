@@ -1,4 +1,8 @@
-"""`pykaldi-server doctor`: what is installed, and whether it fits together."""
+"""`pykaldi-server doctor`: what is installed, and whether it fits together.
+
+Models are loaded as a worker loads them. Graphs and large language models are mapped, not copied: a file that
+becomes shorter while it is mapped kills the process (SIGBUS), so each is named with how to replace it.
+"""
 
 import importlib
 import importlib.metadata
@@ -8,8 +12,15 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pykaldi_server.version import __version__
+
+if TYPE_CHECKING:
+    from pykaldi_server.session import Model
+
+__all__ = ["Finding", "examine"]
 
 PACKAGES = (
     "numpy",
@@ -34,7 +45,7 @@ class Finding:
 
 
 def examine(models: Sequence[str]) -> Iterator[Finding]:
-    """Looks at everything in turn; `models` are loaded to see whether they can be."""
+    """Examines one thing after the other; ``models`` are loaded to see whether that works."""
     yield Finding("pykaldi-server", __version__)
     yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
     yield Finding("CPU", f"{os.cpu_count()} cores, {len(os.sched_getaffinity(0))} for this process")
@@ -42,7 +53,8 @@ def examine(models: Sequence[str]) -> Iterator[Finding]:
     yield _extension()
     yield _blas()
     yield _pykaldi()
-    yield from map(_model, models)
+    for model in models:
+        yield from _model(model)
 
 
 def _package(name: str) -> Finding:
@@ -77,7 +89,7 @@ def _blas() -> Finding:
 
 
 def _pykaldi() -> Finding:
-    """PyKaldi's package is called `kaldi`; the package index's `pykaldi` is somebody's empty placeholder."""
+    """PyKaldi's package is called `kaldi`; `pykaldi` on the package index is somebody's empty placeholder."""
     spec = importlib.util.find_spec("kaldi")
     real = spec is not None and spec.origin is not None  # any folder called kaldi has a spec
     try:
@@ -95,7 +107,7 @@ def _pykaldi() -> Finding:
     )
 
 
-def _model(path: str) -> Finding:
+def _model(path: str) -> Iterator[Finding]:
     from pykaldi_server.errors import PykaldiServerError
     from pykaldi_server.session import Model
 
@@ -104,6 +116,22 @@ def _model(path: str) -> Finding:
         model = Model.load(path)
         model.session().finish()
     except (PykaldiServerError, OSError) as error:
-        return Finding("model", str(error), ok=False)
+        yield Finding("model", str(error), ok=False)
+        return
     taken_s = time.perf_counter() - start_s
-    return Finding("model", f"{model.name}: {model.sample_rate_hz} Hz, loaded in {taken_s:.1f} s")
+    yield Finding("model", f"{model.name}: {model.sample_rate_hz} Hz, loaded in {taken_s:.1f} s")
+    mapped = ", ".join(path.name for path in _mapped_files(model))
+    if mapped:
+        yield Finding("mapped files", f"{mapped}; replace them by renaming new files, never in place")
+
+
+def _mapped_files(model: "Model") -> list[Path]:
+    """The files of a loaded model that this process has mapped, if the system says so."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return []
+    folder = model.graph_path.resolve().parent
+    if folder.name.startswith("graph"):
+        folder = folder.parent
+    paths = {Path(line.split(maxsplit=5)[5]) for line in maps.read_text().splitlines() if "/" in line}
+    return sorted(path for path in paths if path.is_relative_to(folder))

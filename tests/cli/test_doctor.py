@@ -21,3 +21,6 @@ def test_doctor_loads_models(models: Path) -> None:
     ran = CliRunner().invoke(main, ["doctor", f"{models}/english-gmm"])
     assert ran.exit_code == 0
     assert "english-gmm-digits: 16000 Hz, loaded in" in ran.output
+    (mapped,) = [line for line in ran.output.splitlines() if line.startswith("ok    mapped files")]
+    assert "HCLG.fst" in mapped
+    assert mapped.endswith("replace them by renaming new files, never in place")

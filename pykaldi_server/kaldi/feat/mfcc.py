@@ -80,8 +80,8 @@ class MelBanksOptions(Options):
     vtln_high: float = option(-500.0, "Upper inflection point of VTLN warping (not used online).")
     debug_mel: bool = option(False, "Print the filters (ignored).")
 
-    def validate(self, samp_freq_hz: float) -> None:
-        """Raises `ConfigError` where a value makes no sense at this sample rate."""
+    def validate_for(self, samp_freq_hz: float) -> None:
+        """Raises `ConfigError` where a value is invalid at this sample rate."""
         nyquist_hz = 0.5 * samp_freq_hz
         high_hz = self.high_freq if self.high_freq > 0 else nyquist_hz + self.high_freq
         require_finite_options(self)
@@ -115,7 +115,7 @@ class MfccOptions(Options):
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
-        self.mel_opts.validate(self.frame_opts.samp_freq)
+        self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
         if not 1 <= self.num_ceps <= self.mel_opts.num_bins:
             raise ConfigError(
@@ -141,7 +141,7 @@ class FbankOptions(Options):
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
-        self.mel_opts.validate(self.frame_opts.samp_freq)
+        self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
         if self.energy_floor < 0:
             raise ConfigError(f"energy-floor: expected no negative value, found {self.energy_floor}")

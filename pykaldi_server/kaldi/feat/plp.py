@@ -57,7 +57,7 @@ class PlpOptions(Options):
     def validate(self) -> None:
         """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
-        self.mel_opts.validate(self.frame_opts.samp_freq)
+        self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
         if not 1 <= self.lpc_order <= MAX_LPC_ORDER:
             raise ConfigError(f"lpc-order: expected 1 to {MAX_LPC_ORDER}, found {self.lpc_order}")

@@ -34,14 +34,11 @@ _MAX_PHONE = 1 << 20
 class WordBoundaryInfoNewOpts(Options):
     """Options of word alignment by phones (``lat/word-align-lattice.h``)."""
 
-    silence_label: int = option(0, "numeric id of the word that stands for silence in aligned lattices")
-    partial_word_label: int = option(
-        0, "numeric id of the word that stands for an incomplete word at the end"
-    )
+    silence_label: int = option(0, "numeric id of the word for silence in aligned lattices")
+    partial_word_label: int = option(0, "numeric id of the word for an incomplete word at the end")
     reorder: bool = option(True, "lattices come from graphs made with the reorder option")
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         if min(self.silence_label, self.partial_word_label) < 0:
             raise ConfigError("silence-label, partial-word-label: expected words of 0 or more")
 
@@ -50,16 +47,13 @@ class WordBoundaryInfoNewOpts(Options):
 class WordAlignLatticeLexiconOpts(Options):
     """Options of word alignment with a lexicon (``lat/word-align-lattice-lexicon.h``)."""
 
-    partial_word_label: int = option(
-        0, "numeric id of the word that stands for an incomplete word at the end"
-    )
+    partial_word_label: int = option(0, "numeric id of the word for an incomplete word at the end")
     reorder: bool = option(True, "lattices come from graphs made with the reorder option")
     max_expand: float = option(
         -1.0, "give up above 1000 + this times the states of the phone-aligned lattice (0 or less: no limit)"
     )
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         if self.partial_word_label < 0:
             raise ConfigError("partial-word-label: expected a word of 0 or more")
 
@@ -73,7 +67,7 @@ class PhoneAlignLatticeOptions(Options):
     replace_output_symbols: bool = option(False, "put the phones on the arcs instead of the words")
 
     def validate(self) -> None:
-        """There is nothing to check."""
+        pass
 
 
 class WordBoundaryInfo(_core.WordBoundaryInfo):

@@ -12,7 +12,7 @@ bool            ``T`` or ``F``                                  the same, then a
 integer vector  element size, int32 count, elements             ``[ 1 2 3 ]``
 vector          ``FV``/``DV``, count, elements                  ``[ 1.0 2.0 ]``
 matrix          ``FM``/``DM``, rows, columns, row-major         ``[ 1 2\\n 3 4 ]``
-packed matrix   ``FP``/``DP``, rows, lower triangle by rows     lower triangle, a row a line
+packed matrix   ``FP``/``DP``, rows, lower triangle by rows     lower triangle, one row per line
 compressed      ``CM``, ``CM2``, ``CM3``: see `_compressed`     (always binary)
 ==============  ==============================================  =====================
 
@@ -140,7 +140,7 @@ class KaldiReader:
         return token
 
     def accept_token(self, token: str) -> bool:
-        """Reads the next token if it is ``token``; tells whether it was."""
+        """Reads the next token if it is ``token``; returns whether it was."""
         if self.peek_token() != token:
             return False
         self.read_token()

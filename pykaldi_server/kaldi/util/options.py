@@ -73,6 +73,13 @@ class Options:
 
     without_effect: ClassVar[tuple[str, ...]] = ()
 
+    def validate(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: a value is invalid.
+        """
+
     def register(self, opts: "ParseOptions") -> None:
         """Makes these options known to ``opts``."""
         opts.register(self)

@@ -50,7 +50,6 @@ class GmmOptions(Options):
     endpoint: OnlineEndpointConfig = group(OnlineEndpointConfig, prefix="")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.session.validate()
         self.features.validate()
         self.decoding.validate()

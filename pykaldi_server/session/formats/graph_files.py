@@ -1,4 +1,4 @@
-"""Finds graphs, and the tables that belong to them, in model directories."""
+"""Finds the graphs in a model's directory, and the tables that belong to them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ HCLG_NAME = "HCLG.fst"
 
 @dataclass(frozen=True)
 class GraphFiles:
-    """The files of one graph; None where there is no such file."""
+    """The files of one graph; those that do not exist are None."""
 
     directory: Path
     graph: Path
@@ -27,11 +27,11 @@ def find_graph(directory: Path, name: str | None) -> GraphFiles:
 
     Args:
         directory: the model's directory.
-        name: the folder of the graph; without one ``graph``, or the only folder whose name starts so, or
-            the directory itself.
+        name: the folder of the graph; None for ``graph``, or else the only folder whose name begins with it,
+            or else the directory itself.
 
     Raises:
-        ConfigError: there is no such graph; the text says what there is.
+        ConfigError: there is no such graph; the text lists those that exist.
     """
     folder = _folder(directory, name)
     return GraphFiles(
@@ -49,7 +49,7 @@ def find_graph(directory: Path, name: str | None) -> GraphFiles:
 
 
 def model_name(directory: Path, graph: GraphFiles) -> str:
-    """What clients call a model: its directory, and its graph unless that is the usual one."""
+    """What clients call a model: by its directory, and by its graph unless that is the default one."""
     suffix = ""
     if graph.directory != directory:
         suffix = graph.directory.name.removeprefix(DEFAULT_GRAPH).strip("-_")
@@ -61,7 +61,7 @@ def first_of(directory: Path, what: str, *names: str) -> Path:
     """The first of several files that exists.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: none of them exists.
     """
     found = optional(*(directory / name for name in names))
     if found is None:

@@ -52,7 +52,7 @@ _NO_EFFECT = {
     "num-phone-alignment": "do-phone-alignment aligns every hypothesis",
     **dict.fromkeys(("adaptation-state", "cmvn-state"), "it is the state of a stream, which clients send"),
 }
-# What onlinegmmdecodefaster takes where nothing is said.
+# The defaults of onlinegmmdecodefaster.
 _GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "words.txt"}
 MODEL_KEYS = ("use-nnet2", "decoder")
 """The keys of a file that are about the model."""
@@ -167,7 +167,7 @@ class _GmmPluginOptions(Options):
 
 
 def _plugin_defaults() -> _PluginOptions:
-    """The options with the plugin's defaults, where they are not Kaldi's or ours."""
+    """The options, with the plugin's defaults where those differ from Kaldi's and ours."""
     options = _PluginOptions()
     options.network.session.traceback_period_in_secs = 0.5
     options.network.session.do_endpointing = False
@@ -293,7 +293,7 @@ def _spelling(name: str) -> str:
 
 
 def _spellings(parser: ParseOptions) -> dict[str, str]:
-    """Every way to write each option -> its name."""
+    """Maps every spelling of each option to its name."""
     names = {_spelling(name): name for name in parser.names()}
     for name in parser.names():
         if name.startswith(_WEIGHTING_PREFIX):

@@ -36,7 +36,6 @@ class OnlineOptions(Options):
     network: NetworkOptions = group(NetworkOptions, prefix="")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.features.validate()
         self.network.validate()
 

@@ -1,4 +1,4 @@
-"""What every way to describe a model leads to: its parts, and how it is decoded."""
+"""What each format of a model is turned into: its acoustic side, the files of its graph, and its options."""
 
 import logging
 from collections.abc import Collection, Mapping, Set
@@ -32,12 +32,12 @@ _WEIGHTED_PHONES = "ivector-silence-weighting.silence-phones"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model of which the acoustic side is loaded, and the graph is not.
+    """A model whose acoustic side is loaded and whose graph is not.
 
     Attributes:
         name: what clients call it.
         acoustics: the acoustic model with its features.
-        graph: the search graph, ``HCLG.fst``, or ``HCLr.fst`` where it comes in parts.
+        graph: the search graph: ``HCLG.fst``, or ``HCLr.fst`` if it comes in two parts.
         words: table of the graph's output symbols, if it is a file of its own.
         phones: table of phones, if there is one.
         word_boundary: which phones begin and end words, if known.
@@ -67,7 +67,7 @@ def load_network(
     Args:
         path: ``final.mdl``.
         features: its features; their history is bounded here, because sessions may last for hours.
-        options: how it is decoded. For a chain model, what ``places`` leaves open is set.
+        options: how it is decoded. For a chain model, the options that ``places`` lacks are set here.
         places: where the model's description sets options itself (name -> place).
 
     Raises:
@@ -122,7 +122,7 @@ def _check_silence(
 
 
 def _complete_chain_options(path: Path, options: NetworkOptions, given: Collection[str]) -> None:
-    """Sets what the description leaves open and a chain model needs; warns of what cannot be right."""
+    """Sets what a chain model needs and its description leaves open; warns of values that cannot be right."""
     for name, field, right in (
         ("acoustic-scale", "acoustic_scale", 1.0),
         ("frame-subsampling-factor", "frame_subsampling_factor", _CHAIN_SUBSAMPLING_FACTOR),

@@ -10,8 +10,8 @@
     ivector/final.ie, ...                 ivector/final.ie, ...
     rescore/G.fst, rescore/G.carpa
 
-A model may have several graphs, in folders whose names start with ``graph``. What Vosk sets for every model
-and the directory does not say is set here, too: the silence weight and the ``max-count`` of i-vectors and,
+A model may have several graphs, in folders whose names begin with ``graph``. What Vosk sets for every model
+without a file that says it is set here, too: the silence weight and the ``max-count`` of i-vectors and,
 for the flat layout, all options (``src/model.cc`` of Vosk). Features have CMVN where there are global
 statistics, and pitch where there is its configuration; there are i-vectors where there is an extractor.
 """
@@ -125,7 +125,7 @@ def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str,
 
 
 def _usual_graphs(directory: Path) -> tuple[Path, Path]:
-    """Where the graph lies whose words the models for rescoring have; other graphs have other words."""
+    """The places of the graph that the models for rescoring belong to; other graphs have other words."""
     return directory, directory / DEFAULT_GRAPH
 
 
