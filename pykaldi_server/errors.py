@@ -14,6 +14,17 @@ A file that does not exist is Python's own FileNotFoundError.
 
 import os
 
+__all__ = [
+    "AdaptationStateError",
+    "AudioError",
+    "ConfigError",
+    "DecoderError",
+    "LatticeError",
+    "ModelFormatError",
+    "ProtocolError",
+    "PykaldiServerError",
+]
+
 
 class PykaldiServerError(Exception):
     """The base of all errors of this package."""

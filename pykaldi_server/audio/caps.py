@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pykaldi_server.audio.pcm import RawFormat
 from pykaldi_server.errors import AudioError
 
+__all__ = ["ContentType", "parse_content_type"]
+
 _RAW_TYPES = {
     "audio/x-raw": RawFormat(),
     "audio/x-raw-int": RawFormat(),

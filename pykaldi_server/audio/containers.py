@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+__all__ = ["ADTS", "ENOUGH_BYTES", "MP4", "MPEG_AUDIO", "WAV", "Container", "Verdict", "find_container"]
+
 ENOUGH_BYTES = 65536
 """With this many bytes at hand, `find_container` always decides."""
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from pykaldi_server.audio.decoder import AudioDecoder
 from pykaldi_server.errors import AudioError
 
+__all__ = ["iterate_audio_file", "read_audio_file"]
+
 _READ_BYTES = 65536
 
 

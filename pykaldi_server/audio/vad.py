@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 
+__all__ = ["SpeechEnd", "SpeechStart", "VadOptions", "VoiceActivityDetector"]
+
 SAMPLE_RATES_HZ = (8_000, 16_000, 32_000, 48_000)
 FRAMES_MS = (10, 20, 30)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pykaldi_server.audio.pcm import Audio, RawFormat, RawSource
 from pykaldi_server.errors import AudioError
 
+__all__ = ["WavHeader", "WavSource", "parse_wav_header"]
+
 _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _SAMPLE_FORMATS = {
     (_PCM, 8): "U8",

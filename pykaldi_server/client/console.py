@@ -6,6 +6,8 @@ from typing import TextIO
 from pykaldi_server.protocols.gstreamer import is_final, transcript_of
 from pykaldi_server.protocols.messages import Message, dumps
 
+__all__ = ["ResultPrinter"]
+
 CLEAR_LINE = "\r\033[K"
 
 

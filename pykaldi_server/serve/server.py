@@ -11,6 +11,8 @@ from pykaldi_server.master.server import Master
 from pykaldi_server.serve.options import ServeOptions, split_name
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
 
+__all__ = ["Server", "run_server"]
+
 logger = logging.getLogger(__name__)
 
 

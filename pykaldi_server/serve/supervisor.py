@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.protocols.supervision import EXIT_MODEL, READY
 
+__all__ = ["Supervisor", "WorkerCommand"]
+
 logger = logging.getLogger(__name__)
 
 STARTUP_S = 120.0  # an interpreter on a cold disk may take long to say anything at all

@@ -5,6 +5,8 @@ import io
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["state_from_text", "state_to_text"]
+
 
 def state_from_text(text: str) -> OnlineIvectorExtractorAdaptationState:
     """Reads a state in Kaldi's text form.

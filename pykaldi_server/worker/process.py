@@ -20,6 +20,8 @@ from pykaldi_server.worker.post_processor import PostProcessor
 from pykaldi_server.worker.settings import WorkerSettings
 from pykaldi_server.worker.worker import Worker
 
+__all__ = ["SupervisorLink", "run_worker_process"]
+
 logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0

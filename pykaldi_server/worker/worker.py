@@ -27,6 +27,8 @@ from pykaldi_server.version import __version__
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.request import WorkerRequest
 
+__all__ = ["Worker"]
+
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1

@@ -27,6 +27,8 @@ from pykaldi_server.kaldi.nnet3 import (
 from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineEndpointConfig, OnlineNnetFeaturePipeline
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = ["NnetLatticeFasterOnlineRecognizer"]
+
 
 class NnetLatticeFasterOnlineRecognizer:
     """Recognises streams, one after the other, with an nnet3 model.

@@ -22,6 +22,8 @@ from pykaldi_server.kaldi.feat.online_feature import (
 )
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = ["DeltaFeaturesOptions", "OnlineDeltaFeature", "delta_weights"]
+
 _MAX_WINDOW_FRAMES = 1000
 
 

@@ -13,6 +13,22 @@ from numpy.typing import NDArray
 from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = [
+    "HISTORY_FRAMES",
+    "MAX_SPEAKER_FRAMES",
+    "FloatFrames",
+    "FrameBuffer",
+    "OnlineAppendFeature",
+    "OnlineBaseFeature",
+    "OnlineCacheFeature",
+    "OnlineDerivedFeature",
+    "OnlineFeatureInterface",
+    "OnlineMatrixFeature",
+    "OnlineSpliceFrames",
+    "OnlineTransform",
+    "read_transform",
+]
+
 FloatFrames = NDArray[np.float32]
 
 # Enough history for a stream of any length: silence weighting revises up to 100 decoder frames (300 input

@@ -34,6 +34,8 @@ from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineBaseFeat
 from pykaldi_server.kaldi.feat.pitch_options import PitchExtractionOptions
 from pykaldi_server.kaldi.feat.resample import ArbitraryResample, LinearResample
 
+__all__ = ["OnlinePitchFeature"]
+
 NCCF, PITCH_HZ = 0, 1
 """Columns of the features."""
 

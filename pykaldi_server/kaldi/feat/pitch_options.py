@@ -8,6 +8,8 @@ from pykaldi_server.kaldi.feat.mfcc import MAX_SAMPLE_RATE_HZ
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = ["PitchExtractionOptions", "ProcessPitchOptions"]
+
 MAX_LAGS = 16384
 
 

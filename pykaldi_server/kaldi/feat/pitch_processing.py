@@ -23,6 +23,8 @@ from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineFeatureI
 from pykaldi_server.kaldi.feat.pitch_extraction import NCCF, PITCH_HZ
 from pykaldi_server.kaldi.feat.pitch_options import ProcessPitchOptions
 
+__all__ = ["OnlineProcessPitch"]
+
 _NOISE_BLOCK_FRAMES = 1024
 
 

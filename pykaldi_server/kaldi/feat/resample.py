@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError
 
+__all__ = ["ArbitraryResample", "LinearResample"]
+
 _BLOCK_SAMPLES = 4096
 """Output samples computed at a time, which bounds the memory however long the input is."""
 

@@ -24,6 +24,17 @@ from typing import TypeAlias
 from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi._core import CompiledGraph, LookaheadFst, StdConstFst
 
+__all__ = [
+    "DISAMBIG_NAME",
+    "HCL_NAME",
+    "DecodingGraph",
+    "compile_graph",
+    "compiled_for",
+    "graph_fingerprint",
+    "read_disambig_labels",
+    "read_lookahead_graph",
+]
+
 HCL_NAME = "HCLr.fst"
 GRAMMAR_NAME = "Gr.fst"
 DISAMBIG_NAME = "disambig_tid.int"

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi._core import StdConstFst, SymbolTable
 
+__all__ = ["indices_to_symbols", "read_decoding_graph", "read_fst_kaldi"]
+
 
 def read_fst_kaldi(path: str | os.PathLike[str]) -> StdConstFst:
     """Reads an OpenFst file of type ``const`` (mapped, shared by all processes) or ``vector`` (copied).

@@ -18,6 +18,8 @@ from pykaldi_server.kaldi.gmm.diag_gmm import (
 )
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["AmDiagGmm"]
+
 # Frames scored at a time, so that the scores of all Gaussians stay in the processor's cache.
 _BLOCK_FRAMES = 32
 _TINY = np.finfo(np.float32).tiny

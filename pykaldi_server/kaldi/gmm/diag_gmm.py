@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pykaldi_server.kaldi.util.finite import find_not_finite, read_finite_matrix, read_finite_vector
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["DiagGmm", "FloatMatrix", "as_frames", "compute_gconsts", "log_sum_exp", "read_parameters"]
+
 FloatMatrix = NDArray[np.float32]
 
 

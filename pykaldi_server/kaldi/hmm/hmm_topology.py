@@ -12,6 +12,8 @@ import numpy as np
 
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["HmmState", "HmmTopology"]
+
 NO_PDF = -1
 _MAX_PHONE = 1_000_000
 

@@ -16,6 +16,8 @@ from pykaldi_server.kaldi.hmm.hmm_topology import HmmTopology
 from pykaldi_server.kaldi.util.finite import read_finite_vector
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["TransitionModel"]
+
 # Kaldi takes probabilities a little above 1 for rounding errors.
 _MAX_LOG_PROB = 0.01
 

@@ -35,6 +35,8 @@ from pykaldi_server.kaldi.util.io import (
     unpack_symmetric,
 )
 
+__all__ = ["IvectorExtractor", "OnlineIvectorEstimationStats"]
+
 Doubles = NDArray[np.float64]
 
 _MAX_GAUSSIANS = 1 << 20

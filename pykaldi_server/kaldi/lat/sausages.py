@@ -13,6 +13,8 @@ from pykaldi_server.kaldi import _core
 from pykaldi_server.kaldi._core import CompactLatticeVectorFst
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = ["MinimumBayesRisk", "MinimumBayesRiskOptions"]
+
 
 @dataclass
 class MinimumBayesRiskOptions(Options):

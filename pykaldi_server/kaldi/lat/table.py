@@ -9,6 +9,15 @@ from pykaldi_server.kaldi._core import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.table import SequentialReader, TableWriter
 
+__all__ = [
+    "CompactLatticeWriter",
+    "LatticeWriter",
+    "SequentialCompactLatticeReader",
+    "SequentialLatticeReader",
+    "read_compact_lattice",
+    "read_lattice",
+]
+
 
 def read_lattice(reader: KaldiReader) -> LatticeVectorFst:
     """Reads one lattice at the reader's place, and moves the reader behind it.

@@ -9,6 +9,8 @@ from pathlib import Path
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi._core import ConstArpaLmBuilder, SymbolTable
 
+__all__ = ["build_const_arpa"]
+
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 20

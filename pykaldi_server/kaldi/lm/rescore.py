@@ -14,6 +14,8 @@ from pykaldi_server.kaldi import _core
 from pykaldi_server.kaldi._core import BackoffLm, CompactLatticeVectorFst, ConstArpaLm, StdConstFst
 from pykaldi_server.kaldi.fstext import read_fst_kaldi
 
+__all__ = ["lattice_lmrescore", "lattice_lmrescore_const_arpa", "read_backoff_lm", "read_const_arpa"]
+
 
 def read_backoff_lm(path: str | os.PathLike[str]) -> BackoffLm:
     """Reads ``G.fst`` and prepares it for rescoring: projected on its output, arcs sorted.

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = ["DoubleMatrix", "DoubleVector", "Matrix", "Vector"]
+
 
 class _View(np.ndarray):
     """An array of fixed precision and number of dimensions."""

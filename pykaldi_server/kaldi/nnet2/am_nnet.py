@@ -7,6 +7,8 @@ from pykaldi_server.kaldi.nnet2.nnet import Nnet
 from pykaldi_server.kaldi.util.finite import read_finite_vector
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = ["AmNnet"]
+
 
 class AmNnet:
     """A network whose outputs are probabilities of pdfs, with the priors of the pdfs.

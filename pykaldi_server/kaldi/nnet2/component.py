@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["MAX_CONTEXT_FRAMES", "MAX_DIM", "PROBABILITY_FLOOR", "Component", "FloatFrames"]
+
 FloatFrames = NDArray[np.float32]
 
 # Probabilities are floored before anyone takes their logarithm (SoftmaxComponent).

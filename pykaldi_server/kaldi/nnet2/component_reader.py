@@ -16,6 +16,8 @@ from pykaldi_server.kaldi.nnet2.component_types import BUILDERS, Fields
 from pykaldi_server.kaldi.util.finite import read_finite_matrix, read_finite_vector
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = ["read_component"]
+
 _FIELD_KINDS = {
     "float": "LearningRate Alpha MaxChange MaxChangePerSample NumSamplesHistory Count AvgInputCount Scale "
     "Power P DropoutScale DropoutProportion Stddev L2Penalty",

@@ -19,6 +19,8 @@ from pykaldi_server.kaldi.nnet2.component import (
 )
 from pykaldi_server.kaldi.util.finite import require_finite
 
+__all__ = ["BUILDERS", "Fields"]
+
 Fields = dict[str, Any]
 
 # The least mean square that NormalizeComponent divides by (kNormFloor).

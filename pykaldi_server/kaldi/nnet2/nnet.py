@@ -11,6 +11,8 @@ from pykaldi_server.kaldi.nnet2.component import Component, FloatFrames
 from pykaldi_server.kaldi.nnet2.component_reader import read_component
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = ["Nnet", "NnetOnlineComputer"]
+
 
 class Nnet:
     """A network. Immutable, shared by all sessions."""

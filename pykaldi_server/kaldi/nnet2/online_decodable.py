@@ -18,6 +18,8 @@ from pykaldi_server.kaldi.nnet2.nnet import NnetOnlineComputer
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = ["DecodableNnet2Online", "DecodableNnet2OnlineOptions"]
+
 
 @dataclass
 class DecodableNnet2OnlineOptions(Options):

@@ -10,6 +10,8 @@ from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.util.finite import read_finite_vector
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = ["AmNnetSimple"]
+
 _MAX_CONTEXT = 100_000
 
 

@@ -29,6 +29,8 @@ from pykaldi_server.kaldi.nnet3.descriptor import (
 )
 from pykaldi_server.kaldi.nnet3.nnet import ComponentNode, Nnet, Node
 
+__all__ = ["collapse_model", "round_ivector_times"]
+
 _AFFINE = ("AffineComponent", "NaturalGradientAffineComponent")
 _MAX_ROUNDS = 10
 

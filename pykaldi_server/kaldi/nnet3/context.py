@@ -5,6 +5,8 @@ from pykaldi_server.kaldi.nnet3.graph import Graph, RowValue, Value, WindowValue
 from pykaldi_server.kaldi.nnet3.parts import Leaf, Shift, leaves_of
 from pykaldi_server.kaldi.nnet3.resolve import Resolver, UnresolvableError
 
+__all__ = ["backward_recurrence", "compute_simple_nnet_context"]
+
 _WINDOWS = (100, 300, 900)
 
 

@@ -18,6 +18,8 @@ from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.feat.online_feature import OnlineFeatureInterface
 from pykaldi_server.kaldi.nnet3.looped import DecodableNnetSimpleLoopedInfo, LoopedStream
 
+__all__ = ["DecodableNnetLoopedOnline", "advance_streams"]
+
 
 class DecodableNnetLoopedOnline:
     """One stream of log-likelihoods. It owns its part of the computation, not the features.

@@ -27,6 +27,26 @@ from dataclasses import dataclass, replace
 
 from pykaldi_server.kaldi.util.text_utils import convert_string_to_integer, convert_string_to_real
 
+__all__ = [
+    "Append",
+    "Const",
+    "Descriptor",
+    "Failover",
+    "IfDefined",
+    "NodeRef",
+    "Offset",
+    "ReplaceIndex",
+    "Round",
+    "Scale",
+    "Sum",
+    "Switch",
+    "append_terms",
+    "children",
+    "node_names",
+    "parse_descriptor",
+    "with_children",
+]
+
 _MAX_DEPTH = 40
 _MAX_CONST_DIM = 1 << 18
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")

@@ -23,6 +23,8 @@ from pykaldi_server.kaldi.nnet3.graph import RowValue, WindowValue
 from pykaldi_server.kaldi.nnet3.plan import Move, Plan, Step
 from pykaldi_server.kaldi.nnet3.rows import row_runs
 
+__all__ = ["State", "Workspace", "WorkspacePool"]
+
 State = list[Array]
 _MAX_IDLE = 8
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pykaldi_server.kaldi.nnet3.components import Kernel, Window
 from pykaldi_server.kaldi.nnet3.parts import Part, leaves_of
 
+__all__ = ["Graph", "InputValue", "RowValue", "Value", "WindowValue", "sources_of", "strongly_connected"]
+
 
 @dataclass(frozen=True, eq=False)
 class InputValue:

@@ -31,6 +31,8 @@ from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, normalize_name, option
 
+__all__ = ["DecodableNnetSimpleLoopedInfo", "LoopedStream", "NnetSimpleLoopedComputationOptions"]
+
 _MAX_CHUNK = 10_000
 
 

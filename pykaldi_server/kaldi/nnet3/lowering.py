@@ -38,6 +38,8 @@ from pykaldi_server.kaldi.nnet3.parts import (
 )
 from pykaldi_server.kaldi.nnet3.simplify import simplify
 
+__all__ = ["build_graph"]
+
 
 def build_graph(nnet: Nnet, output: str = "output") -> Graph:
     """Builds the graph of what one output needs.

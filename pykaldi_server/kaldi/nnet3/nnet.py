@@ -40,6 +40,18 @@ from pykaldi_server.kaldi.nnet3.descriptor import (
 )
 from pykaldi_server.kaldi.util.io import KaldiReader
 
+__all__ = [
+    "SIMPLE_INTERFACE",
+    "ComponentNode",
+    "DimRangeNode",
+    "InputNode",
+    "Nnet",
+    "NnetSummary",
+    "Node",
+    "OutputNode",
+    "read_raw_nnet",
+]
+
 _MAX_LINE_BYTES = 1 << 20
 _MAX_NODES = 20000
 _MAX_MODULUS = 120

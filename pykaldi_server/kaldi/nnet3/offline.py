@@ -22,6 +22,8 @@ from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, normalize_name, option
 
+__all__ = ["NnetComputer", "NnetSimpleComputationOptions"]
+
 _MAX_CHUNK = 100_000
 
 

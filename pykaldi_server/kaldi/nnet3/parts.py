@@ -11,6 +11,32 @@ from dataclasses import dataclass, replace
 
 from pykaldi_server.kaldi.nnet3.components.base import Index
 
+__all__ = [
+    "Cindex",
+    "Constant",
+    "FirstOf",
+    "FixTime",
+    "FixX",
+    "IndexMap",
+    "Leaf",
+    "OneOf",
+    "Optional",
+    "Part",
+    "RoundDown",
+    "SelectTime",
+    "Shift",
+    "SplitX",
+    "SumOf",
+    "Use",
+    "leaves_of",
+    "map_leaves",
+    "part_dim",
+    "required_leaves",
+    "rows_at",
+    "shifted",
+    "uses_at",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Shift:

@@ -23,6 +23,8 @@ from pykaldi_server.kaldi.nnet3.parts import Cindex, Constant, Leaf, Use, part_d
 from pykaldi_server.kaldi.nnet3.resolve import ChunkRows, Resolver, RowInputs, UnresolvableError
 from pykaldi_server.kaldi.nnet3.rows import MISSING, row_runs
 
+__all__ = ["ChunkPlan", "ChunkRequest", "Kept", "Move", "Plan", "Step", "plan_looped", "plan_single"]
+
 _MAX_CHUNKS = 200
 _MAX_TOTAL_ROWS = 3_000_000
 

@@ -24,6 +24,16 @@ from pykaldi_server.kaldi.nnet3.parts import (
     uses_at,
 )
 
+__all__ = [
+    "ChunkRows",
+    "Resolver",
+    "RowInputs",
+    "UnresolvableError",
+    "fixed_times",
+    "reads_of",
+    "required_inputs",
+]
+
 # A search that finds more rows of each value than this for a frame that comes or is wanted never ends.
 _ROWS_PER_FRAME = 16
 

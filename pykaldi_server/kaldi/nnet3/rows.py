@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet3.components.base import Array, Call
 
+__all__ = ["MISSING", "copy_runs", "row_runs"]
+
 MISSING = -1
 _ZERO = np.zeros((), np.float32)
 

@@ -30,6 +30,8 @@ from pykaldi_server.kaldi.nnet3.graph import (
 )
 from pykaldi_server.kaldi.nnet3.parts import Constant, Leaf, SumOf, leaves_of, map_leaves, part_dim
 
+__all__ = ["join_kernels", "simplify"]
+
 
 def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
     """Returns fewer values that compute the same output.

@@ -17,6 +17,15 @@ from pykaldi_server.kaldi.feat.online_feature import (
 from pykaldi_server.kaldi.feat.plp import OnlinePlp, PlpOptions
 from pykaldi_server.kaldi.util.options import Options, OptionsT, option, read_options
 
+__all__ = [
+    "OPTIONS_OF_TYPE",
+    "BaseFeatureConfig",
+    "BaseOptions",
+    "SamplesPipeline",
+    "make_base_feature",
+    "read_or_default",
+]
+
 BaseOptions = MfccOptions | PlpOptions | FbankOptions
 
 OPTIONS_OF_TYPE: dict[str, type[BaseOptions]] = {

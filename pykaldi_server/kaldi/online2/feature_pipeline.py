@@ -40,6 +40,8 @@ from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import option
 
+__all__ = ["OnlineFeaturePipeline", "OnlineFeaturePipelineConfig", "OnlineFeaturePipelineInfo"]
+
 
 @dataclass
 class OnlineFeaturePipelineConfig(BaseFeatureConfig):

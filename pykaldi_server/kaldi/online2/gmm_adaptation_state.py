@@ -13,6 +13,8 @@ from pykaldi_server.kaldi.transform.basis_fmllr_diag_gmm import MAX_TRANSFORM_EL
 from pykaldi_server.kaldi.util.finite import read_finite_matrix
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
+__all__ = ["OnlineGmmAdaptationState"]
+
 
 @dataclass
 class OnlineGmmAdaptationState:

@@ -6,6 +6,8 @@ from pykaldi_server.errors import DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineFeatureInterface
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 
+__all__ = ["DecodableDiagGmmScaledOnline"]
+
 
 class DecodableDiagGmmScaledOnline:
     """Scores the frames of one stream of features; any frame as often as one likes."""

@@ -40,6 +40,8 @@ from pykaldi_server.kaldi.online2.gmm_models import OnlineGmmDecodingConfig, Onl
 from pykaldi_server.kaldi.transform import FmllrDiagGmmAccs
 from pykaldi_server.kaldi.util.options import parse_int_list
 
+__all__ = ["SingleUtteranceGmmDecoder"]
+
 FloatFrames = NDArray[np.float32]
 
 # Frames whose posteriors of all Gaussians are held at the same time.

@@ -20,6 +20,13 @@ from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
 
+__all__ = [
+    "OnlineGmmDecodingAdaptationPolicyConfig",
+    "OnlineGmmDecodingConfig",
+    "OnlineGmmDecodingModels",
+    "read_gmm",
+]
+
 
 @dataclass
 class OnlineGmmDecodingAdaptationPolicyConfig(Options):

@@ -29,6 +29,8 @@ from pykaldi_server.kaldi.online2.base_feature import SamplesPipeline
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = ["GmmPluginOptions", "GmmPluginPipeline", "OnlineSlidingCmn"]
+
 _MAX_CONTEXT_FRAMES = 1000
 _DELTA_ORDER = 2
 

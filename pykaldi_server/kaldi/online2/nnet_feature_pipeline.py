@@ -37,6 +37,13 @@ from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights, OnlineS
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, group, option, read_options
 
+__all__ = [
+    "OnlineNnetFeaturePipeline",
+    "OnlineNnetFeaturePipelineConfig",
+    "OnlineNnetFeaturePipelineInfo",
+    "PitchOptions",
+]
+
 
 @dataclass
 class OnlineNnetFeaturePipelineConfig(BaseFeatureConfig):

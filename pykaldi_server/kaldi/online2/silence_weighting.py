@@ -17,6 +17,8 @@ from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
+__all__ = ["DeltaWeights", "OnlineSilenceWeighting", "OnlineSilenceWeightingConfig", "TracebackDecoder"]
+
 # Decoder frames before the newest known one whose weights may still be revised.
 _REVISED_FRAMES = 100
 _NO_TRACEBACK = -1

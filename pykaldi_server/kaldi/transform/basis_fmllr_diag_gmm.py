@@ -24,6 +24,8 @@ from pykaldi_server.kaldi.util.finite import read_finite_matrix
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
 from pykaldi_server.kaldi.util.options import option
 
+__all__ = ["MAX_TRANSFORM_ELEMENT", "BasisFmllrEstimate", "BasisFmllrOptions", "is_credible_transform"]
+
 # A step may lower the auxiliary function by this much a frame before it is halved, and a step is not
 # halved any more when it has become as small as the second number.
 _TOLERATED_DECREASE = 1.0e-4

@@ -24,6 +24,23 @@ from pykaldi_server.kaldi.util.files import load_bytes, load_text
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.kaldi.util.relocation import unpiped
 
+__all__ = [
+    "MatrixWriter",
+    "RandomAccessMatrixReader",
+    "RandomAccessVectorReader",
+    "SequentialMatrixReader",
+    "SequentialReader",
+    "SequentialVectorReader",
+    "SequentialWaveReader",
+    "Specifier",
+    "TableWriter",
+    "VectorWriter",
+    "WaveData",
+    "open_extended",
+    "read_script",
+    "read_wave",
+]
+
 T = TypeVar("T")
 
 

@@ -12,6 +12,8 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.endpoints.recognize import CorsHandler
 from pykaldi_server.protocols.gstreamer import RequestInfo
 
+__all__ = ["Reference", "ReferenceHandler", "append_reference", "check_writable"]
+
 logger = logging.getLogger(__name__)
 
 

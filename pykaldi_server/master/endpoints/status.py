@@ -17,6 +17,15 @@ from pykaldi_server.master.pool import PoolStatus
 from pykaldi_server.protocols.messages import Message, dumps
 from pykaldi_server.version import __version__
 
+__all__ = [
+    "HealthHandler",
+    "MetricsHandler",
+    "PoolCollector",
+    "ReadinessHandler",
+    "StatusSocket",
+    "status_message",
+]
+
 
 def status_message(status: PoolStatus) -> Message:
     """What the status socket says; the first two are the original's."""

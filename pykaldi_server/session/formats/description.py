@@ -19,6 +19,8 @@ from pykaldi_server.session.graph import describe_graph
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.word_alignment import LexiconAligner
 
+__all__ = ["describe", "describe_acoustics", "describe_file", "describe_model"]
+
 Line = tuple[str, str]
 """What a fact is about, and the fact."""
 

@@ -10,3 +10,17 @@ from pykaldi_server.kaldi.nnet3.components import (
     statistics,
 )
 from pykaldi_server.kaldi.nnet3.components.base import Component, Kernel, Window, read_component
+
+__all__ = [
+    "Component",
+    "Kernel",
+    "Window",
+    "affine",
+    "attention",
+    "convolution",
+    "elementwise",
+    "groups",
+    "read_component",
+    "recurrent",
+    "statistics",
+]

@@ -24,6 +24,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
 )
 from pykaldi_server.kaldi.util.finite import find_not_finite
 
+__all__ = ["Affine", "BlockAffine", "affine_component", "require_finite_kernels"]
+
 _MAX_TIME_OFFSET = 10000
 
 

@@ -29,6 +29,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
 )
 from pykaldi_server.kaldi.nnet3.rows import copy_runs
 
+__all__ = ["AttentionShape", "RestrictedAttention"]
+
 _MAX_POSITIONS = 1000
 _MAX_STRIDE = 10000
 

@@ -25,6 +25,29 @@ from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.util.finite import require_finite
 from pykaldi_server.kaldi.util.io import FloatArray, KaldiReader, as_float32
 
+__all__ = [
+    "BOOL",
+    "INTEGER",
+    "INTEGERS",
+    "MATRIX",
+    "MAX_DIM",
+    "NOTHING",
+    "NUMBER",
+    "PAIRS",
+    "VECTOR",
+    "Array",
+    "Call",
+    "Component",
+    "Fields",
+    "Index",
+    "Kernel",
+    "Scratch",
+    "Window",
+    "component",
+    "maximum_call",
+    "read_component",
+]
+
 Array = NDArray[np.float32]
 Index = tuple[int, int]
 Call = tuple[Callable[..., Any], tuple[Any, ...]]

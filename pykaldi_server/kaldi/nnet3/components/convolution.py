@@ -34,6 +34,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
 from pykaldi_server.kaldi.nnet3.components.groups import MaxOfColumns
 from pykaldi_server.kaldi.nnet3.rows import copy_runs
 
+__all__ = ["BoxConvolution", "TimeHeightConvolution"]
+
 _MAX_OFFSET = 10000
 _YZX, _ZYX = 0, 1
 

@@ -27,6 +27,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     maximum_call,
 )
 
+__all__ = ["Constant", "Diagonal", "Rectifier", "Sigmoid", "Softmax", "Tanh", "sigmoid_calls"]
+
 _ZERO = np.zeros((), np.float32)
 _HALF = np.full((), 0.5, np.float32)
 _SOFTMAX_FLOOR = np.full((), 1e-20, np.float32)

@@ -26,6 +26,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     maximum_call,
 )
 
+__all__ = ["ElementwiseProduct", "MaxOfColumns", "Normalize", "Pnorm", "SumBlock", "SumGroup", "TakeColumns"]
+
 _SQUARED_NORM_FLOOR = np.full((), 2.0**-66, np.float32)
 _MINUS_HALF = np.full((), -0.5, np.float32)
 

@@ -33,6 +33,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
 )
 from pykaldi_server.kaldi.nnet3.components.elementwise import sigmoid_calls
 
+__all__ = ["GruNonlinearity", "LstmNonlinearity", "OutputGruNonlinearity"]
+
 
 class LstmNonlinearity(Kernel):
     """See the head of this file; ``weights`` (3, C) holds w_ic, w_fc, w_oc."""

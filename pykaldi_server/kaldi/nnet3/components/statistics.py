@@ -25,6 +25,8 @@ from pykaldi_server.kaldi.nnet3.components.base import (
 )
 from pykaldi_server.kaldi.nnet3.rows import MISSING
 
+__all__ = ["StatisticsExtraction", "StatisticsPooling"]
+
 _MAX_PERIOD = 10000
 _MAX_INPUTS = 5000
 
