@@ -48,6 +48,15 @@ class LiveSocket(WebSocketHandler):
         written.add_done_callback(_retrieve_exception)
         return written
 
+    async def write_all(self, *messages: str | bytes) -> None:
+        """Sends messages and waits until they are written or the peer is gone; `ended` tells which.
+
+        Their order is that of the calls. Cancelling it leaves the messages on their way.
+        """
+        written = [future for message in messages if (future := self.write_soon(message)) is not None]
+        if written:
+            await asyncio.wait(written)
+
     @property
     def peer_has_closed(self) -> bool:
         """Whether the peer has sent a close frame; `close_code` is its code, if it has one."""

@@ -40,6 +40,9 @@ __all__ = [
 # The same limits as for all raw audio and for all options of a request.
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 MOST_ALTERNATIVES = 1000
+# The C# client reads 4,096 bytes of a reply. A word with its times and confidence takes about 110 bytes and
+# twice its length, and a segment may get a word or two more than its limit.
+MOST_WORDS = 28
 _RESET = dumps({"reset": True})
 
 # The original's replies without audio, which have a layout of their own.
@@ -97,6 +100,8 @@ class Configuration:
             "do-word-alignment": self.words,
             "partial-words": self.partial_words,
         }
+        if self.words and not self.max_alternatives:
+            options["max-segment-words"] = MOST_WORDS
         return RequestInfo(
             content_type=content_type if rate_hz is None else f"{content_type}, rate=(int){rate_hz}",
             model=self.model,

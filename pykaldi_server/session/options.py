@@ -31,6 +31,11 @@ class SessionOptions(Options):
     max_segment_length_in_secs: float = option(
         math.inf, "End a segment when it is this long (s), even without a pause."
     )
+    max_segment_words: int = option(
+        0,
+        "Maximum number of words per segment; one that has three quarters of them ends at the next moment of "
+        "silence, however short. 0 for no limit; smaller gives shorter results, but may cut words.",
+    )
     num_nbest: int = option(1, "Number of hypotheses in a final result.")
     decode_mbr: bool = option(
         False, "Return the words with the fewest expected errors instead of the most probable sentence."
@@ -56,6 +61,7 @@ class SessionOptions(Options):
         _check("chunk-length-in-secs", self.chunk_length_in_secs, "0.001 to 60", 0.001, 60.0)
         _check("traceback-period-in-secs", self.traceback_period_in_secs, "0 or more seconds", 0.0)
         _check("max-segment-length-in-secs", self.max_segment_length_in_secs, "0.1 or more seconds", 0.1)
+        _check("max-segment-words", self.max_segment_words, "0 or more words", 0)
         _check("num-nbest", self.num_nbest, "1 to 1000", 1, 1000)
         _check("min-words-for-ivector", self.min_words_for_ivector, "0 or more words", 0)
         _check("lmwt-scale", self.lmwt_scale, "0.001 to 1000", 0.001, 1000.0)

@@ -102,6 +102,7 @@ class RequestOptions(_Overlay):
     partial_words: bool | None = _of(SessionOptions, "partial_words")
     traceback_period_in_secs: float | None = _of(SessionOptions, "traceback_period_in_secs")
     max_segment_length_in_secs: float | None = _of(SessionOptions, "max_segment_length_in_secs")
+    max_segment_words: int | None = _of(SessionOptions, "max_segment_words")
     lmwt_scale: float | None = _of(SessionOptions, "lmwt_scale")
     do_adaptation: bool | None = _of(SessionOptions, "do_adaptation")
     min_words_for_ivector: int | None = _of(SessionOptions, "min_words_for_ivector")

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -31,6 +32,8 @@ _RESAMPLE_ZEROS = 6
 # Partial results with words cost time in proportion to the segment's length, so they come at most once per
 # this part of it: the cost of a segment stays in proportion to its length.
 _WORDS_PERIOD = 0.02
+# A segment with this part of the words that it may have ends at the next moment of silence.
+_ENOUGH_WORDS = 0.75
 
 
 def _exclusive(
@@ -237,8 +240,7 @@ class Session:
         self._quanta = Quanta(max(1, round(self._options.chunk_length_in_secs * self._rate_hz)))
         self._resampler = _resampler(self._rate_hz, self._parts.sample_rate_hz)
         self._stream_start_s = self.position_s
-        self._partial = ""
-        self._partial_frame = 0  # decoded frames of the segment at the last partial result
+        self._forget_partial()
 
     def _make_stream(self) -> Stream:
         """A stream with what is known of the speaker, or without it if it does not fit the model."""
@@ -282,7 +284,12 @@ class Session:
     def _segment_is_over(self) -> bool:
         if self._stream.endpoint_detected():
             return True
-        return self._segment_length_s() >= self._options.max_segment_length_in_secs
+        if self._segment_length_s() >= self._options.max_segment_length_in_secs:
+            return True
+        most_words = self._options.max_segment_words or math.inf
+        if self._partial_words < _ENOUGH_WORDS * most_words:
+            return False
+        return self._partial_words >= most_words or self._stream.in_silence()
 
     def _report_partial(self, events: list[Event]) -> None:
         frames = self._stream.num_frames_decoded()
@@ -293,6 +300,7 @@ class Session:
             return
         self._partial_frame = frames
         words = self._stream.partial_words()
+        self._partial_words = len(words)
         text = self._results.transcript(words)
         if text != self._partial:
             self._partial = text
@@ -315,8 +323,12 @@ class Session:
                 if self._options.do_adaptation and num_words >= self._options.min_words_for_ivector:
                     self._state = stream.adaptation_state()
             stream.next_segment()
+        self._forget_partial()
+
+    def _forget_partial(self) -> None:
         self._partial = ""
-        self._partial_frame = 0
+        self._partial_words = 0
+        self._partial_frame = 0  # decoded frames of the segment at the last partial result
 
 
 def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.vosk import (
+    MOST_WORDS,
     Audio,
     Configuration,
     Configure,
@@ -109,6 +110,12 @@ def test_configurations_add_up_and_unknown_keys_are_ignored() -> None:
     )
     second = first.updated({"partial_words": True, "max_alternatives": None})
     assert second == Configuration(8000, words=False, partial_words=True, max_alternatives=3)
+    assert first.updated({"words": True, "max_alternatives": 0}).request_info(None).options == {
+        "num-nbest": 1,
+        "do-word-alignment": True,
+        "partial-words": False,
+        "max-segment-words": MOST_WORDS,
+    }
     assert second.request_info(None).options == {
         "num-nbest": 3,
         "do-word-alignment": False,
@@ -355,6 +362,13 @@ def test_a_final_looks_like_the_originals() -> None:
         '  "text" : "two nine"\n'
         "}"
     )
+
+
+def test_a_segment_of_many_long_words_fits_into_the_buffer_of_a_client() -> None:
+    """The C# client's, of 4,096 bytes; a Cyrillic letter takes two of them."""
+    words = [word("сколько", 1.0 * number, 0.5) for number in range(MOST_WORDS + 1)]
+    event = final(hypothesis(" ".join(each["word"] for each in words), *words), start_s=3600.0)
+    assert len(reply_to(dialogue(), event).encode()) <= 4096
 
 
 def test_a_final_without_words_looks_like_the_originals() -> None:

@@ -81,6 +81,22 @@ def test_endpointing_can_be_off_and_segments_be_shorter(any_model: Model, record
     assert all(final.length_s < 2.5 for final in finals_of(short))
 
 
+def test_segments_of_few_words_end_in_silence_where_there_is_some(
+    digits: Model, recording: Recording
+) -> None:
+    """The words of the recording are two, nine, three, four, zero, with little silence between them."""
+    samples = np.concatenate([recording(TWO_NINE)] * 4)
+    endless = {"do-endpointing": False}
+    (whole,) = finals_of(recognise(digits, samples, endless))
+    assert len(whole.transcript.split()) == 20
+    patient = {f"endpoint-rule{number}-min-trailing-silence": 30.0 for number in range(1, 5)}
+    for others in (endless, patient):
+        few = finals_of(recognise(digits, samples, {**others, "max-segment-words": 6}))
+        assert len(few) >= 3
+        assert all(len(final.transcript.split()) <= 7 for final in few)
+    assert " ".join(final.transcript for final in few) == whole.transcript  # cut in silence
+
+
 def test_partial_period(digits: Model, recording: Recording) -> None:
     samples = recording(TWO_NINE)
     often = partials_of(recognise(digits, samples, {"traceback-period-in-secs": 0.05}))

@@ -4,6 +4,7 @@ The same recordings give the same words and times as in the protocol of kaldi-gs
 """
 
 import asyncio
+import json
 import wave
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,6 +218,30 @@ def test_the_rate_of_the_port_is_that_of_telephones(harness: Any, english: Model
             client = await harness.connect(f"{master.vosk_url}/")
             replies = [*await lock_step(client, pieces(narrow_band)), await last_reply(client)]
             assert texts(replies) == ["two nine three four zero"]
+
+    harness.run(scenario)
+
+
+def test_long_speech_without_pauses_has_replies_that_fit_into_the_buffer_of_a_client(
+    harness: Any, models: Path, audio: Any
+) -> None:
+    """The C# client's, of 4,096 bytes."""
+    model = Model.load(models / "english:graph-digits", do_endpointing=False)
+
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(model, master, sessions=1):
+            data = audio(SHORT) * 12
+            transcripts, _ = await in_the_native_protocol(harness, master, data)
+            assert [len(transcript.split()) for transcript in transcripts] == [60]
+            client = await vosk_client(harness, master)
+            finals = []
+            for message in [*pieces(data), EOF]:
+                await client.send(message)
+                reply = await client.read()
+                assert len(reply.encode()) <= 4096
+                finals.append(json.loads(reply))
+            assert len(texts(finals)) > 2
+            assert 58 <= len(timed_words(finals)) <= 62  # a word may be cut
 
     harness.run(scenario)
 

@@ -124,6 +124,10 @@ class EndpointDetector:
             self._config, num_frames, silence_frames, self._frame_shift_s, decoder.final_relative_cost()
         )
 
+    def in_silence(self, decoder: EndpointDecoder) -> bool:
+        """Whether the best path ends in silence, however short."""
+        return decoder.num_frames_decoded() > 0 and decoder.trailing_silence_length(self.is_silence) > 0
+
 
 def endpoint_detected(
     config: OnlineEndpointConfig,

@@ -2,8 +2,6 @@
 
 import logging
 
-from tornado.websocket import WebSocketClosedError
-
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
@@ -52,10 +50,7 @@ class SpeechSocket(LiveSocket):
             await self._relay.send(message)
 
     async def deliver(self, event: str) -> None:
-        try:
-            await self.write_message(event)
-        except WebSocketClosedError:
-            self._end()
+        await self.write_all(event)
 
     async def consumed(self, position: Position) -> None:
         """Clients of this protocol hear nothing of positions."""

@@ -5,7 +5,6 @@ import logging
 
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches
-from tornado.websocket import WebSocketClosedError
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
@@ -91,15 +90,20 @@ class VoskSocket(LiveSocket):
             await self._started_relay().send(each)
         if self._dialogue.is_over and self._relay is None:
             await self.end(End(Status.SUCCESS))
-        else:
-            await self._write(self._dialogue.replies())
+            return
+        timeout_s = self.hub.options.write_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.write_all(*self._dialogue.replies())
+        except TimeoutError:
+            self._refuse(f"the client has not read its results for {timeout_s:g} s", INTERNAL_ERROR)
 
     async def deliver(self, event: str) -> None:
         self._dialogue.hear(parse_event(event))
 
     async def consumed(self, position: Position) -> None:
         self._dialogue.consumed(position.num_bytes)
-        await self._write(self._dialogue.replies())
+        await self.write_all(*self._dialogue.replies())
 
     async def end(self, end: End) -> None:
         is_success = end.status is Status.SUCCESS
@@ -126,17 +130,10 @@ class VoskSocket(LiveSocket):
             self._relay.start()
         return self._relay
 
-    def _refuse(self, reason: str) -> None:
-        """Closes the connection of a client that sends what it should not."""
+    def _refuse(self, reason: str, code: int = INVALID_DATA) -> None:
+        """Closes the connection of a client that does what it should not."""
         logger.warning("%s: closed: %s", self, reason)
         self._dialogue.is_over = True
         if self._relay is not None:
             self._relay.cancel()
-        self.close(INVALID_DATA, close_reason(reason))
-
-    async def _write(self, replies: list[str]) -> None:
-        """Sends replies and waits until they are written; their order is that of the calls."""
-        try:
-            await asyncio.gather(*[self.write_message(reply) for reply in replies])
-        except WebSocketClosedError:
-            self._end()
+        self.close(code, close_reason(reason))

@@ -65,6 +65,10 @@ class GmmPluginEndpoint:
         silence_frames = decoder.trailing_silence_length(self._is_silence)
         return self._options.end_of_utterance(decoder.num_frames_decoded(), silence_frames)
 
+    def in_silence(self, decoder: LatticeFasterOnlineDecoder) -> bool:
+        """Whether the best path ends in silence, however short."""
+        return decoder.num_frames_decoded() > 0 and decoder.trailing_silence_length(self._is_silence) > 0
+
 
 class GmmPluginAcoustics(Acoustics):
     """Gaussian mixtures with features of a fixed kind."""

@@ -32,6 +32,9 @@ class Endpoint(Protocol):
     def detected(self, decoder: LatticeFasterOnlineDecoder) -> bool:
         """Whether the decoder's segment has ended; never before the first frame."""
 
+    def in_silence(self, decoder: LatticeFasterOnlineDecoder) -> bool:
+        """Whether the best path ends in silence, however short; never before the first frame."""
+
 
 @dataclass(frozen=True)
 class StreamSetup:
@@ -167,6 +170,10 @@ class Stream(ABC):
     def endpoint_detected(self) -> bool:
         """Whether the endpoint rules, if there are any, say that the segment has ended."""
         return self._endpoint is not None and self._endpoint.detected(self.decoder)
+
+    def in_silence(self) -> bool:
+        """Whether the best path ends in silence, however short; False if nothing finds endpoints."""
+        return self._endpoint is not None and self._endpoint.in_silence(self.decoder)
 
     def partial_words(self) -> NDArray[np.int32]:
         """Words of the best path of the segment so far."""

@@ -1,11 +1,12 @@
 """Vosk's protocol on real sockets; the workers follow a script."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.worker import Position
@@ -45,7 +46,8 @@ def test_a_conversation_from_end_to_end(harness: Any) -> None:
             init = await worker.read_json()
             assert init["content_type"] == CAPS + "8000"
             assert init["position_bytes"] == 0
-            assert init["options"] == {"num-nbest": 1, "do-word-alignment": True, "partial-words": False}
+            assert init["options"]["num-nbest"] == 1
+            assert init["options"]["do-word-alignment"] is True
 
             assert await worker.read() == b"1234"
             await worker.send(partial("two"))
@@ -321,14 +323,34 @@ def test_a_client_that_reads_nothing_is_held_back_and_then_left(harness: Any) ->
             client = await harness.connect(vosk_url(master))
             await client.send(b"12")
             await worker.read()
-            await worker.read()
-            for num_bytes in range(4, 10**9, 2):
-                await client.send(b"12")
-                if await worker.read() is None:
-                    break
-                await worker.send(final("word " * 10_000))
-                await position(worker, num_bytes)
+            with suppress(WebSocketClosedError):
+                for num_bytes in range(4, 10**9, 2):
+                    await client.send(b"12")
+                    await worker.read()
+                    await worker.send(final("word " * 10_000))
+                    await position(worker, num_bytes)
             await master.until(lambda: master.hub.pool.status().busy == 0)
+            assert len(await client.read_all()) > 1
+            assert client.connection.close_code == 1011
+            assert client.connection.close_reason == "the client has not read its results for 0.2 s"
+
+    harness.run(scenario)
+
+
+def test_so_is_one_that_sends_empty_messages(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(write_timeout_s=0.2) as master:
+            worker = await harness.worker(master, WORKER)
+            client = await harness.connect(vosk_url(master))
+            await client.send(b"12")
+            await worker.read()
+            await worker.send(partial("word " * 10_000))
+            await position(worker, 2)
+            for _ in range(1000):
+                await client.send(b"")
+            await master.until(lambda: master.hub.pool.status().busy == 0)
+            assert 1 < len(await client.read_all()) < 1000
+            assert client.connection.close_code == 1011
 
     harness.run(scenario)
 
