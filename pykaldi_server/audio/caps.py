@@ -6,6 +6,11 @@ is a media type and parameters ``key=value`` in any order, separated by commas o
 its type and may be quoted. GStreamer 0.10 wrote ``audio/x-raw-int`` with ``width``, ``depth``, ``signed`` and
 ``endianness`` in place of ``format``. Parameters that are missing take the defaults of `RawFormat`.
 
+Many clients send a type that says nothing about audio: what their HTTP library puts in by itself (curl, wget
+and Apps Script ``application/x-www-form-urlencoded``, .NET ``application/octet-stream``, ``fetch`` with text
+and some REST clients ``text/plain``), what a storage service calls any object (S3 ``binary/octet-stream``),
+or what an Android intent asks for (``audio/*``). All these count as no type, and the bytes themselves tell.
+
 Sources: GStreamer's documentation of caps and of raw audio media types; RFC 2046 (audio/basic), RFC 2586
 (audio/L16), RFC 3551 (PCMU, PCMA).
 """
@@ -13,6 +18,7 @@ Sources: GStreamer's documentation of caps and of raw audio media types; RFC 204
 import re
 from dataclasses import dataclass
 
+from pykaldi_server.audio.containers import ADTS, G722, GSM, MPEG_AUDIO, MPEG_TS, Container
 from pykaldi_server.audio.pcm import RawFormat
 from pykaldi_server.errors import AudioError
 
@@ -32,6 +38,24 @@ _RAW_TYPES = {
     "audio/pcma": RawFormat("ALAW", 8_000),
 }
 
+_UNTELLING_TYPES = {"binary/octet-stream", "text/plain", "audio/*", "video/*", "*/*"}
+# Other types of applications say nothing, or are those of compressed and other files, which the bytes tell.
+_AUDIO_APPLICATIONS = {"application/ogg", "application/x-ogg", "application/mp4", "application/mxf"}
+# Formats whose bytes may not tell what they are, such as MPEG audio that starts in the middle of a frame.
+_CONTAINERS = {
+    "audio/mpeg": MPEG_AUDIO,
+    "audio/mp3": MPEG_AUDIO,
+    "audio/x-mp3": MPEG_AUDIO,
+    "audio/x-mpeg": MPEG_AUDIO,
+    "audio/aac": ADTS,
+    "audio/x-aac": ADTS,
+    "audio/aacp": ADTS,
+    "audio/gsm": GSM,
+    "audio/x-gsm": GSM,
+    "audio/g722": G722,
+    "video/mp2t": MPEG_TS,
+}
+
 _PARAMETER = re.compile(r"""\s*([\w-]+)\s*=\s*(?:\(\s*\w+\s*\))?\s*("[^"]*"|[^,;"]*?)\s*$""")
 _SEPARATOR = re.compile(r"""[,;](?=(?:[^"]*"[^"]*")*[^"]*$)""")
 _LONGEST_CONTENT_TYPE = 1_000
@@ -44,21 +68,23 @@ class ContentType:
     Attributes:
         media_type: in lower case, without parameters; empty when the client says nothing of use.
         raw: how raw audio is laid out; None for a container.
+        container: what the stream is where its first bytes do not tell; None where the type does not either.
     """
 
     media_type: str = ""
     raw: RawFormat | None = None
+    container: Container | None = None
 
 
 def parse_content_type(content_type: str | None) -> ContentType:
     """Reads caps or a MIME type.
 
     Args:
-        content_type: as the client sent it. None, an empty string, ``application/x-www-form-urlencoded``
-            (which curl sends by itself) and other ``application/...`` types say nothing about audio.
+        content_type: as the client sent it; None, an empty string, and types that say nothing about audio
+            (see the top of this file) count as none.
 
     Raises:
-        AudioError: the type is not audio, or a parameter makes no sense.
+        AudioError: the type is not audio, or a parameter is invalid.
     """
     text = (content_type or "").strip()
     if len(text) > _LONGEST_CONTENT_TYPE:
@@ -73,11 +99,13 @@ def parse_content_type(content_type: str | None) -> ContentType:
             return ContentType(media_type, _raw_format(media_type, _parse_parameters(parameters)))
         except AudioError as error:
             raise AudioError(f"content type {text!r}: {error}") from None
-    if not media_type or media_type.startswith("application/"):
+    if media_type in _AUDIO_APPLICATIONS:
+        return ContentType(media_type)
+    if not media_type or media_type in _UNTELLING_TYPES or media_type.startswith("application/"):
         return ContentType()
     if media_type.startswith(("audio/", "video/")):
-        return ContentType(media_type)
-    raise AudioError(f"content type {text!r}: expected audio (such as audio/x-raw or audio/ogg)")
+        return ContentType(media_type, container=_CONTAINERS.get(media_type))
+    raise AudioError(f"content type: expected audio (such as audio/x-raw or audio/ogg), found {text!r}")
 
 
 def _parse_parameters(pieces: list[str]) -> dict[str, str]:

@@ -2,31 +2,18 @@
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.audio.caps import parse_content_type
-from pykaldi_server.audio.containers import ENOUGH_BYTES, WAV, Container, Verdict, find_container
-from pykaldi_server.audio.pcm import Audio, RawFormat, RawSource
+from pykaldi_server.audio.pcm import Audio
 from pykaldi_server.audio.rate import RateConverter
-from pykaldi_server.audio.streaming import SpooledContainer, StreamingContainer
-from pykaldi_server.audio.wav import WavSource, parse_wav_header
+from pykaldi_server.audio.sequence import FileSequence
 from pykaldi_server.errors import DecoderError
 
-
-class Source(Protocol):
-    """Something that turns bytes into mono audio at its own rate."""
-
-    @property
-    def description(self) -> str: ...
-
-    def feed(self, data: bytes) -> Iterator[Audio]: ...
-
-    def finish(self) -> Iterator[Audio]: ...
-
-    def close(self) -> None: ...
+__all__ = ["AudioDecoder"]
 
 
 class AudioDecoder:
@@ -48,13 +35,9 @@ class AudioDecoder:
 
     def __init__(self, content_type: str | None, sample_rate_hz: int | None) -> None:
         self.source_rate_hz: int | None = None
-        self._content_type = parse_content_type(content_type)
+        self._files = FileSequence(parse_content_type(content_type))
         self._converter = RateConverter(sample_rate_hz)
-        self._head = b""
-        self._source: Source | None = None
         self._finished = False
-        if self._content_type.raw is not None:
-            self._source = RawSource(self._content_type.raw)
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +58,7 @@ class AudioDecoder:
     @property
     def description(self) -> str:
         """What is being decoded, for people: ``Ogg, opus, 48000 Hz, mono``."""
-        return self._source.description if self._source else "unknown audio"
+        return self._files.description
 
     def push(self, data: bytes) -> NDArray[np.float32]:
         """Takes the next bytes and returns the samples that they complete.
@@ -101,50 +84,19 @@ class AudioDecoder:
         The iterator must be used to its end before the next call.
         """
         self._refuse_if_finished()
-        yield from self._feed(data, is_all=False)
+        yield from map(self._convert, self._files.feed(data))
 
     def decode_rest(self) -> Iterator[NDArray[np.float32]]:
         """Does the same as `finish`, but gives the samples in pieces."""
         self._refuse_if_finished()
-        yield from self._feed(b"", is_all=True)
         self._finished = True
-        if self._source is not None:
-            yield from map(self._convert, self._source.finish())
-            self._source.close()
+        yield from map(self._convert, self._files.finish())
         yield self._converter.finish()
 
     def close(self) -> None:
         """Frees everything, at any time; the stream cannot go on."""
         self._finished = True
-        if self._source is not None:
-            self._source.close()
-
-    def _feed(self, data: bytes, is_all: bool) -> Iterator[NDArray[np.float32]]:
-        if self._source is None:
-            self._head += data
-            self._source = self._open_source(is_all)
-            if self._source is None:
-                return
-            data, self._head = self._head, b""
-        yield from map(self._convert, self._source.feed(data))
-
-    def _open_source(self, is_all: bool) -> Source | None:
-        """Chooses what decodes the stream; None while `_head` is too short to tell."""
-        container = find_container(self._head, is_all)
-        if container is Verdict.MORE_BYTES_NEEDED or not self._head:
-            return None
-        if container is Verdict.NO_CONTAINER:
-            if not self._content_type.media_type:
-                return RawSource(RawFormat())
-            container = Container(self._content_type.media_type, demuxer=None)
-        assert isinstance(container, Container)
-        if container is WAV:
-            header = parse_wav_header(self._head)
-            if header is None and not is_all and len(self._head) < ENOUGH_BYTES:
-                return None
-            if header is not None and header.raw is not None:
-                return WavSource(header.raw, header)
-        return SpooledContainer(container) if container.needs_seeking else StreamingContainer(container)
+        self._files.close()
 
     def _convert(self, audio: Audio) -> NDArray[np.float32]:
         self.source_rate_hz = audio.rate_hz

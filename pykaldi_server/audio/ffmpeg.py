@@ -7,8 +7,9 @@ from typing import Protocol
 
 import av
 import av.container
+from av.stream import Discard
 
-from pykaldi_server.audio.containers import Container
+from pykaldi_server.audio.containers import KNOWN_DEMUXERS, Access, Container
 from pykaldi_server.audio.pcm import (
     HIGHEST_RATE_HZ,
     LOWEST_RATE_HZ,
@@ -19,21 +20,23 @@ from pykaldi_server.audio.pcm import (
 )
 from pykaldi_server.errors import AudioError
 
+__all__ = ["Progress", "Readable", "decode_container"]
+
 logger = logging.getLogger(__name__)
 
 # What FFmpeg may recognise by itself: no playlists or scripts, which name other files to open.
-_DEMUXERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mpeg,mpegts,"
-    "nistsphere,ogg,tta,w64,wav,wv"
-)
-_OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"}
+_DEMUXERS = ",".join(sorted(KNOWN_DEMUXERS))
 # When the format is known, FFmpeg need not look ahead, and live audio comes out at once.
 _NO_LOOKAHEAD = {"probesize": "32"}
+# Where streams appear only while the file is read, it must look for the audio stream.
+_SHORT_LOOKAHEAD = {"probesize": "1000000", "analyzeduration": "500000"}
+# Where FFmpeg may go back in a file that is still arriving, it must not look for an index at its end.
+_NO_INDEX = {"fflags": "+ignidx"}
 _READ_BYTES = 4096
 
 
 class Readable(Protocol):
-    """What FFmpeg reads from; it may also have ``seek`` and ``tell``."""
+    """What FFmpeg reads from; it may also have ``seek``, ``tell`` and ``seekable``."""
 
     def read(self, size: int, /) -> bytes:
         """Returns 1 to `size` bytes, or none at the end."""
@@ -71,22 +74,28 @@ def decode_container(file: Readable, container: Container, progress: Progress) -
         text = f"{progress.description}: {progress.num_damaged_packets} damaged packet(s)"
         if progress.num_samples == 0:
             raise AudioError(f"cannot decode the audio: {text}")
-        logger.info("%s skipped", text)
+        logger.warning("%s skipped", text)
+    if progress.num_samples == 0:
+        raise AudioError(
+            f"cannot decode the audio: the {container.name} file has an audio stream without audio"
+        )
 
 
 def _decode_first_stream(file: Readable, container: Container, progress: Progress) -> Iterator[Audio]:
-    options = _OPEN_OPTIONS | (_NO_LOOKAHEAD if container.demuxer else {})
     with av.open(
         file,
         mode="r",
         format=container.demuxer,
-        options=options,
+        options=_open_options(container),
         buffer_size=_READ_BYTES,
         metadata_errors="replace",
     ) as opened:
         if not opened.streams.audio:
             raise AudioError(f"cannot decode the audio: the {container.name} file has no audio stream")
         stream = opened.streams.audio[0]
+        for other in opened.streams:
+            if other is not stream:
+                other.discard = Discard.all
         for packet in opened.demux(stream):
             try:
                 frames = packet.decode()
@@ -101,11 +110,24 @@ def _decode_first_stream(file: Readable, container: Container, progress: Progres
                 yield _to_audio(frame)
 
 
+def _open_options(container: Container) -> dict[str, str]:
+    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"}
+    if container.streams_appear:
+        options |= _SHORT_LOOKAHEAD
+    elif container.demuxer:
+        options |= _NO_LOOKAHEAD
+    if container.access is not Access.WHOLE:
+        options |= _NO_INDEX
+    return options
+
+
 def _to_audio(frame: av.AudioFrame) -> Audio:
     if not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
         raise AudioError(
             f"sample rate: expected {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, found {frame.sample_rate}"
         )
+    if frame.format.name.startswith("s64"):  # which PyAV does not convert to arrays
+        [frame] = av.AudioResampler("dbl", frame.layout, frame.sample_rate).resample(frame)
     values = to_int16_range(frame.to_ndarray())
     by_channel = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     return Audio(frame.sample_rate, mix_down(by_channel))

@@ -3,11 +3,16 @@
 FFmpeg pulls: it calls ``read()`` and must get bytes or the end of the file. Our callers push. So FFmpeg runs
 on a thread of its own, and the two take turns: the caller hands over bytes and waits; the thread decodes
 until it needs more bytes, hands back the audio, and waits. Nothing runs ahead, so memory is bounded by one
-piece of input and about `_HANDOVER_SAMPLES` of output, and the result does not depend on timing.
+piece of input, the bytes kept for going back (`_KEPT_BYTES`) and about `_HANDOVER_SAMPLES` of output, and the
+result does not depend on timing.
+
+Nor does it depend on how the bytes are cut. FFmpeg forgets what it has read whenever it reads on, and some of
+its demuxers then go back a few bytes. They may: see `_Incoming`.
 """
 
 import contextvars
-import io
+import logging
+import os
 import tempfile
 import threading
 import weakref
@@ -16,12 +21,18 @@ from enum import Enum, auto
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pykaldi_server.audio.containers import Container
+from pykaldi_server.audio.containers import Access, Container
 from pykaldi_server.audio.ffmpeg import Progress, decode_container
 from pykaldi_server.audio.pcm import Audio
 from pykaldi_server.errors import AudioError
 
+__all__ = ["SpooledContainer", "StreamingContainer"]
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_TRAILER_BYTES = 4096
 _HANDOVER_SAMPLES = 100_000
+_KEPT_BYTES = 1 << 20
 _MAX_SPOOLED_BYTES = 1 << 30
 _MAX_SPOOLED_IN_MEMORY_BYTES = 1 << 23
 
@@ -30,11 +41,14 @@ class StreamingContainer:
     """Decodes a container on a thread that takes turns with the caller.
 
     The thread ends with the audio, with `close`, or when this object is garbage.
+
+    Args:
+        container: the format; its `access` is not `Access.WHOLE`.
     """
 
     def __init__(self, container: Container) -> None:
         self._progress = Progress(container.name)
-        self._turns = _Turns()
+        self._turns = _Turns(can_go_back=container.access is Access.BACK)
         # The thread must not refer to this object, or it would never be garbage.
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,  # log lines have the id of the request
@@ -44,7 +58,10 @@ class StreamingContainer:
         )
         self._thread.start()
         self._cancel = weakref.finalize(self, self._turns.requests.put, None)
+        self._block_bytes = container.block_bytes
+        self._incomplete_block = b""
         self._ended = False
+        self._num_ignored_bytes = 0
 
     @property
     def description(self) -> str:
@@ -53,11 +70,22 @@ class StreamingContainer:
 
     def feed(self, data: bytes) -> Iterator[Audio]:
         """Yields the audio that `data` completes; what follows the end of the audio is ignored."""
-        return self._exchange(_Request(data))
+        if self._ended:
+            self._num_ignored_bytes += len(data)
+        if self._block_bytes > 1:
+            data = self._incomplete_block + data
+            num_bytes = len(data) - len(data) % self._block_bytes
+            data, self._incomplete_block = data[:num_bytes], data[num_bytes:]
+        return self._exchange(_Request(data)) if data else iter(())
 
     def finish(self) -> Iterator[Audio]:
-        """Yields the rest."""
-        return self._exchange(_Request(is_last=True))
+        """Yields the rest, and logs how much was ignored if that is more than a tag with a title."""
+        num_bytes = self._num_ignored_bytes
+        if num_bytes > _LONGEST_TRAILER_BYTES:
+            logger.warning("%s: %d bytes after the end of the audio are ignored", self.description, num_bytes)
+        if self._incomplete_block:
+            yield from self._exchange(_Request(self._incomplete_block))
+        yield from self._exchange(_Request(is_last=True))
 
     def close(self) -> None:
         """Ends the thread."""
@@ -85,7 +113,11 @@ class StreamingContainer:
 
 
 class SpooledContainer:
-    """Collects a file that FFmpeg has to seek in, and decodes it at its end."""
+    """Collects a file that FFmpeg has to seek in, and decodes it at its end.
+
+    Args:
+        container: the format.
+    """
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -99,12 +131,17 @@ class SpooledContainer:
         return self._progress.description
 
     def feed(self, data: bytes) -> Iterator[Audio]:
-        """Stores `data` and yields nothing."""
+        """Stores `data` and yields nothing.
+
+        Raises:
+            AudioError: the file is too large to be stored.
+        """
         self._num_bytes += len(data)
         if self._num_bytes > _MAX_SPOOLED_BYTES:
             raise AudioError(
-                f"{self._container.name}: expected at most {_MAX_SPOOLED_BYTES} bytes of a file whose index "
-                "is at its end; send it with the index in front, or in another format"
+                f"{self._container.name}: expected at most {_MAX_SPOOLED_BYTES} bytes of a file that "
+                f"is readable only as a whole, found {self._num_bytes}; send it with its index in front, "
+                "or in another format"
             )
         self._file.write(data)
         return iter(())
@@ -144,16 +181,62 @@ class _Cancelled(Exception):
     """Ends the thread; never seen outside it."""
 
 
+class _Incoming:
+    """The bytes that have arrived: the newest piece, and at least the last `_KEPT_BYTES` before it.
+
+    The position may be anywhere after the oldest byte, also where nothing has arrived yet.
+    """
+
+    def __init__(self) -> None:
+        self._older = bytearray()
+        self._newest = b""
+        self._newest_start = 0  # position of the first byte of `_newest` in the file
+        self.position = 0
+
+    def append(self, data: bytes) -> None:
+        """Takes the next bytes of the file."""
+        self._older += self._newest[-_KEPT_BYTES:]
+        if len(self._older) > 2 * _KEPT_BYTES:
+            del self._older[:-_KEPT_BYTES]
+        self._newest_start += len(self._newest)
+        self._newest = data
+
+    def read(self, size: int) -> bytes:
+        """Returns up to `size` bytes from the position on; none where they have not arrived yet."""
+        offset = self.position - self._newest_start
+        if offset < 0:
+            begin = offset + len(self._older)
+            piece = bytes(self._older[begin : begin + size])
+        else:
+            piece = self._newest[offset : offset + size]
+        self.position += len(piece)
+        return piece
+
+    def go_to(self, position: int) -> None:
+        """Moves the position.
+
+        Raises:
+            AudioError: the bytes there are no longer kept.
+        """
+        if position < self._newest_start - len(self._older):
+            raise AudioError(
+                "expected a file that can be read from front to back, found one that goes back by "
+                f"{self.position - position} bytes; send it in another format"
+            )
+        self.position = position
+
+
 class _Turns:
     """Where caller and thread hand over to each other; for FFmpeg, the file that it reads.
 
     Each request has exactly one reply, except None, which ends the thread. All but `ask` runs on the thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, can_go_back: bool) -> None:
         self.requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._replies: SimpleQueue[_Reply] = SimpleQueue()
-        self._data = io.BytesIO()
+        self._can_go_back = can_go_back
+        self._incoming = _Incoming()
         self._is_last = False
         self._cancelled = False
         self._audio: list[Audio] = []
@@ -170,17 +253,32 @@ class _Turns:
         if request is None:
             self._cancelled = True
         elif request.data:
-            self._data = io.BytesIO(request.data)
+            self._incoming.append(request.data)
         else:
             self._is_last |= request.is_last
 
     def read(self, size: int) -> bytes:
         """Returns 1 to `size` bytes, for which it waits, or none at the end."""
-        while not ((piece := self._data.read(size)) or self._is_last or self._cancelled):
+        while not ((piece := self._incoming.read(size)) or self._is_last or self._cancelled):
             self.hand_over(_State.HUNGRY)
             self.wait()
         # When cancelled, the file seems to end here: an exception would have to pass through FFmpeg.
         return b"" if self._cancelled else piece
+
+    def seekable(self) -> bool:
+        """Whether FFmpeg may call `seek`."""
+        return self._can_go_back
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves to a position and returns it; from the end, which is not known, returns -1: an error."""
+        if whence == os.SEEK_END:
+            return -1
+        self._incoming.go_to(offset + (self._incoming.position if whence == os.SEEK_CUR else 0))
+        return self._incoming.position
+
+    def tell(self) -> int:
+        """The position in the file."""
+        return self._incoming.position
 
     def add(self, audio: Audio) -> None:
         """Takes decoded audio; raises _Cancelled when nobody wants it any more."""

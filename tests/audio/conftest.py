@@ -1,13 +1,12 @@
 """Speech to encode, and the encoder."""
 
-import tempfile
 import wave
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from audio_files import Encoding, encode, has_encoder
 from numpy.typing import NDArray
 
 Encoder = Callable[..., bytes]
@@ -22,52 +21,26 @@ def speech(golden: Path) -> NDArray[np.int16]:
 
 
 @pytest.fixture(scope="session")
-def encode() -> Encoder:
-    """Encodes samples into a container, by FFmpeg."""
-    return _encode
+def cases() -> Path:
+    """Recordings on which servers of this kind went wrong."""
+    return Path(__file__).resolve().parent.parent / "data" / "cases"
 
 
-def _encode(
-    samples: NDArray[np.int16],
-    container: str,
-    codec: str,
-    rate_hz: int = 16000,
-    layout: str = "mono",
-    options: dict[str, str] | None = None,
-    bit_rate_bps: int | None = None,
-) -> bytes:
-    """Encodes 16 kHz mono samples.
+@pytest.fixture(name="encode", scope="session")
+def fixture_encode() -> Encoder:
+    """Encodes samples into a container, see `Encoding`; the test is skipped where there is no encoder."""
 
-    Args:
-        samples: shape (n,).
-        container: FFmpeg's name of the container's writer.
-        codec: FFmpeg's name of the encoder; the test is skipped where it is absent.
-        rate_hz: rate in the file.
-        layout: channels in the file, all with the same signal.
-        options: of the container's writer.
-        bit_rate_bps: of the encoder; None for its default.
-    """
-    try:
-        av.Codec(codec, "w")
-    except av.codec.codec.UnknownCodecError:
-        pytest.skip(f"this FFmpeg has no encoder {codec}")
-    frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="s16", layout="mono")
-    frame.sample_rate = 16000
-    with (
-        tempfile.NamedTemporaryFile() as file,
-        av.open(file.name, "w", format=container, options=options or {}) as writer,
-    ):
-        stream = writer.add_stream(codec, rate=rate_hz, layout=layout, options={"strict": "experimental"})
-        if bit_rate_bps:
-            stream.bit_rate = bit_rate_bps
-        resampler = av.AudioResampler(stream.format.name, stream.layout.name, stream.rate)
-        fifo = av.AudioFifo()
-        for resampled in [*resampler.resample(frame), *resampler.resample(None)]:
-            resampled.pts = None
-            fifo.write(resampled)
-        frame_samples = stream.codec_context.frame_size or 1024
-        while (piece := fifo.read(frame_samples, partial=True)) is not None:
-            writer.mux(stream.encode(piece))
-        writer.mux(stream.encode(None))
-        writer.close()
-        return file.read()
+    def encode_or_skip(
+        samples: NDArray[np.int16],
+        container: str,
+        codec: str,
+        rate_hz: int = 16000,
+        layout: str = "mono",
+        options: dict[str, str] | None = None,
+        bit_rate_bps: int | None = None,
+    ) -> bytes:
+        if not has_encoder(codec):
+            pytest.skip(f"this FFmpeg has no encoder {codec}")
+        return encode(samples, Encoding(container, codec, rate_hz, layout, options or {}, bit_rate_bps))
+
+    return encode_or_skip

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykaldi_server.audio.caps import ContentType, parse_content_type
+from pykaldi_server.audio.containers import G722, GSM, MPEG_AUDIO
 from pykaldi_server.audio.pcm import RawFormat
 from pykaldi_server.errors import AudioError
 
@@ -46,23 +47,48 @@ def test_raw_audio(text: str, expected: RawFormat) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "  ", "application/x-www-form-urlencoded", "application/octet-stream", "application/ogg"],
+    [
+        *(
+            None,
+            "",
+            "  ",
+            "application/x-www-form-urlencoded",
+            "application/octet-stream",
+            "application/gzip",
+        ),
+        *(
+            "application/gzip",
+            "application/binary",
+            "binary/octet-stream",
+            "text/plain;charset=UTF-8",
+            "audio/*",
+            "*/*",
+        ),
+    ],
 )
 def test_types_that_say_nothing(text: str | None) -> None:
     assert parse_content_type(text) == ContentType()
 
 
 @pytest.mark.parametrize(
-    "text", ["audio/wav", "audio/ogg; codecs=opus", "video/webm;codecs=vp8,opus", "audio/mpeg"]
+    "text", ["audio/wav", "audio/ogg; codecs=opus", "video/webm;codecs=vp8,opus", "application/ogg"]
 )
 def test_containers(text: str) -> None:
     assert parse_content_type(text) == ContentType(text.split(";")[0])
 
 
+def test_types_whose_bytes_may_not_tell() -> None:
+    assert parse_content_type("audio/mpeg").container is MPEG_AUDIO
+    assert parse_content_type("audio/x-gsm").container is GSM
+    assert parse_content_type("audio/G722; rate=8000").container is G722
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("text/plain", "'text/plain': expected audio"),
+        ("text/html", "expected audio .*, found 'text/html'"),
+        ("image/png", "expected audio .*, found 'image/png'"),
+        ("multipart/form-data; boundary=x", "expected audio .*, found 'multipart/form-data"),
         ("audio/x-raw, rate=fast", "rate: expected a whole number, found 'fast'"),
         ("audio/x-raw, rate=-5", "rate: expected a whole number"),
         ("audio/x-raw, rate=0", "rate: expected 1000 to"),

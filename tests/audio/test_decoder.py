@@ -239,7 +239,7 @@ def test_a_script_that_names_files_opens_none(
 ) -> None:
     (tmp_path / "secret.wav").write_bytes(encode(speech, "wav", "pcm_s16le"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AudioError, match="cannot decode"):
+    with pytest.raises(AudioError, match="expected audio, found text"):
         decode(b"ffconcat version 1.0\nfile secret.wav\n", "audio/x-script")
 
 
