@@ -75,7 +75,7 @@ def test_a_huge_number_is_logged_and_the_session_starts_afresh(request, kind, nu
     assert words == recognise(model, None, samples)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.sampled_from(WRONG_NUMBERS))
 @pytest.mark.parametrize("kind", ["network", "mixtures"])
 def test_no_number_ends_a_session(request, kind, samples, place, value):

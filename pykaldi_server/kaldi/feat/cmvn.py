@@ -27,6 +27,8 @@ from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 Stats = NDArray[np.float64]
 
 _VARIANCE_FLOOR = 1e-20
+# The sums are divided by the count.
+_LEAST_COUNT = 1e-30
 # Bounds on what audio can have: no speaker's features are larger than those of the training data by this
 # factor, and rounding (files have six digits) raises a square of sums above a sum of squares by this part.
 _MAX_SPEAKER_FACTOR = 1e6
@@ -169,12 +171,12 @@ def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
     if stats.shape[0] != 2 or stats.shape[1] < 2:
         raise reader.error("statistics of 2 rows", f"a matrix of {stats.shape}", start)
     count = stats[0, -1]
-    if count < 0:
-        raise reader.error("CMVN statistics with a count of 0 or more", str(count), start)
+    if count < 0 or 0 < count < _LEAST_COUNT:
+        raise reader.error(f"CMVN statistics with a count of 0, or {_LEAST_COUNT} or more", str(count), start)
     if count > 0:
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                require_finite(stats[:, :-1] / count, "their means", np.float32)
+                require_finite(stats / count, "their means", np.float32)
         except ValueError as error:
             raise reader.error("CMVN statistics of finite means", str(error), start) from None
     return stats

@@ -122,7 +122,10 @@ class MfccOptions(Options):
                 f"num-ceps: expected 1 to num-mel-bins ({self.mel_opts.num_bins}), found {self.num_ceps}"
             )
         if self.energy_floor < 0 or self.cepstral_lifter < 0:
-            raise ConfigError("energy-floor and cepstral-lifter: expected no negative value")
+            raise ConfigError(
+                "energy-floor, cepstral-lifter: expected at least 0, "
+                f"found {self.energy_floor}, {self.cepstral_lifter}"
+            )
 
 
 @dataclass
@@ -144,7 +147,7 @@ class FbankOptions(Options):
         self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
         if self.energy_floor < 0:
-            raise ConfigError(f"energy-floor: expected no negative value, found {self.energy_floor}")
+            raise ConfigError(f"energy-floor: expected at least 0, found {self.energy_floor}")
 
 
 class OnlineWindowedFeature(OnlineBaseFeature):

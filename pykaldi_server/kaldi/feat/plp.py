@@ -68,7 +68,10 @@ class PlpOptions(Options):
         if not 0 < self.compress_factor <= 1:
             raise ConfigError(f"compress-factor: expected above 0 and up to 1, found {self.compress_factor}")
         if self.energy_floor < 0 or self.cepstral_lifter < 0:
-            raise ConfigError("energy-floor and cepstral-lifter: expected no negative value")
+            raise ConfigError(
+                "energy-floor, cepstral-lifter: expected at least 0, "
+                f"found {self.energy_floor}, {self.cepstral_lifter}"
+            )
 
 
 class OnlinePlp(OnlineWindowedFeature):

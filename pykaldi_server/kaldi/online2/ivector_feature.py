@@ -84,7 +84,10 @@ class OnlineIvectorExtractionConfig(Options):
         if not 0.0 < self.posterior_scale <= 1.0:
             raise ConfigError(f"posterior-scale: expected above 0 up to 1, found {self.posterior_scale}")
         if self.max_count < 0.0 or self.max_remembered_frames < 0.0:
-            raise ConfigError("max-count and max-remembered-frames: expected no negative number")
+            raise ConfigError(
+                "max-count, max-remembered-frames: expected at least 0, "
+                f"found {self.max_count}, {self.max_remembered_frames}"
+            )
 
 
 @dataclass

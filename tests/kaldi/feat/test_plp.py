@@ -200,7 +200,7 @@ def test_cepstrum_of_one_pole() -> None:
         ({"num_ceps": 14}, r"num-ceps: expected 1 to lpc-order \+ 1 \(13\), found 14"),
         ({"num_ceps": 0}, "num-ceps: expected"),
         ({"compress_factor": 0.0}, "compress-factor: expected above 0"),
-        ({"cepstral_lifter": -1}, "no negative"),
+        ({"cepstral_lifter": -1}, "expected at least 0"),
         ({"mel_opts": MelBanksOptions(num_bins=2)}, "num-mel-bins"),
     ],
 )

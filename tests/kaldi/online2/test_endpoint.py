@@ -60,7 +60,7 @@ def test_options_have_kaldis_names() -> None:
     parser.set("endpoint.rule2.min-trailing-silence", "0.3", "here")
     parser.set("endpoint.rule3.max-relative-cost", "9", "here")
     parser.set("endpoint.rule5.min-utterance-length", "inf", "here")
-    parser.validate()
+    parser.validate("online.conf")
     assert config.silence_phones == "1:2"
     assert config.rule1.must_contain_nonsilence
     assert config.rule2.min_trailing_silence == 0.3

@@ -55,7 +55,7 @@ def test_a_configuration_of_another_machine_is_read(models: Path, caplog: pytest
     parser.register(features)
     parser.register(OnlineEndpointConfig())
     parser.read_config_file(folder / "conf/online_decoding.conf", folder)
-    parser.validate()
+    parser.validate("online.conf")
     assert config.silence_phones == "1:2:3:4:5:6:7:8:9:10"
     assert Path(config.fmllr_basis_rxfilename) == folder / "fmllr.basis"
     assert Path(features.splice_config) == folder / "conf/splice.conf"
