@@ -292,6 +292,12 @@ def test_model_in_an_installed_package(copy: Path, tmp_path: Path, monkeypatch: 
     assert Model.load("my-speech-model").name == "my-speech-model"
 
 
+@pytest.mark.parametrize(("length_s", "warned"), [(0.05, False), (2.0, False), (2.5, True), (60.0, True)])
+def test_chunks_of_many_seconds_are_warned_of(models, caplog, length_s, warned):
+    Model.load(models / "english:graph-digits", chunk_length_in_secs=length_s)
+    assert (f"model english-digits: chunk-length-in-secs is {length_s:g}" in caplog.text) is warned
+
+
 @pytest.mark.parametrize("layout", ["vosk", "yaml"])
 @pytest.mark.parametrize("number", ["nan", "inf"])
 @pytest.mark.parametrize("name", ["final.mat", "global_cmvn.stats", "final.dubm", "final.ie"])
