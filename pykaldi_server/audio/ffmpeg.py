@@ -15,7 +15,6 @@ from pykaldi_server.audio.pcm import (
     LOWEST_RATE_HZ,
     Audio,
     describe,
-    mix_down,
     to_int16_range,
 )
 from pykaldi_server.errors import AudioError
@@ -130,4 +129,4 @@ def _to_audio(frame: av.AudioFrame) -> Audio:
         [frame] = av.AudioResampler("dbl", frame.layout, frame.sample_rate).resample(frame)
     values = to_int16_range(frame.to_ndarray())
     by_channel = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
-    return Audio(frame.sample_rate, mix_down(by_channel))
+    return Audio(frame.sample_rate, by_channel)

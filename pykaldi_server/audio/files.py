@@ -28,7 +28,7 @@ def read_audio_file(
         float32, shape (n,), mono, range [-32768, 32767].
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         AudioError: nothing of it can be decoded; the text names the file.
     """
     pieces = list(iterate_audio_file(path, sample_rate_hz, content_type))

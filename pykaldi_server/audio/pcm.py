@@ -1,19 +1,34 @@
 """Raw samples: what they look like in bytes, and how they become float32 in the range of 16-bit integers.
 
 Every source of audio ends up here. Integers of other widths are scaled by powers of two, floating-point
-samples are taken as [-1, 1], G.711 bytes are expanded by tables. More channels are mixed down to their mean.
+samples are taken as [-1, 1], G.711 bytes are expanded by tables.
 
 Source of the G.711 expansions: ITU-T Recommendation G.711.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError
+
+__all__ = [
+    "FULL_SCALE",
+    "HIGHEST_RATE_HZ",
+    "LOWEST_RATE_HZ",
+    "MOST_CHANNELS",
+    "SAMPLE_FORMATS",
+    "Audio",
+    "RawFormat",
+    "RawSource",
+    "describe",
+    "to_int16_range",
+]
+
+Buffer = bytes | memoryview
 
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 768_000
@@ -23,15 +38,15 @@ FULL_SCALE = 32768.0
 
 
 class Audio(NamedTuple):
-    """Some mono audio.
+    """Some audio.
 
     Attributes:
         rate_hz: its sample rate.
-        samples: float32, shape (n,), range [-32768, 32767].
+        frames: float32, shape (n, channels), range [-32768, 32768].
     """
 
     rate_hz: int
-    samples: NDArray[np.float32]
+    frames: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,7 @@ class RawFormat:
 
     Attributes:
         sample_format: a name of `SAMPLE_FORMATS`.
-        rate_hz: samples a second of one channel.
+        rate_hz: samples per second of one channel.
         channels: interleaved channels.
     """
 
@@ -81,8 +96,8 @@ class RawSource:
         num_bytes = len(data) - len(data) % self._format.bytes_per_frame
         self._incomplete_frame = data[num_bytes:]
         if num_bytes:
-            interleaved = self._convert(data[:num_bytes])
-            yield Audio(self._format.rate_hz, mix_down(interleaved.reshape(-1, self._format.channels)))
+            interleaved = self._convert(memoryview(data)[:num_bytes])
+            yield Audio(self._format.rate_hz, interleaved.reshape(-1, self._format.channels))
 
     def finish(self) -> Iterator[Audio]:
         """Yields nothing: a sample that is cut in the middle is dropped."""
@@ -97,12 +112,7 @@ def describe(rate_hz: int, channels: int) -> str:
     return f"{rate_hz} Hz, {'mono' if channels == 1 else f'{channels} channels'}"
 
 
-def mix_down(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean over channels: shape (n, channels) to (n,)."""
-    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
-
-
-def to_int16_range(values: NDArray) -> NDArray[np.float32]:
+def to_int16_range(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scales samples of any NumPy type to the range of 16-bit integers.
 
     Args:
@@ -113,20 +123,28 @@ def to_int16_range(values: NDArray) -> NDArray[np.float32]:
         float32, the same shape, range [-32768, 32768].
     """
     if values.dtype.kind == "f":
-        in_range = np.clip(np.nan_to_num(values, posinf=1.0, neginf=-1.0), -1.0, 1.0)
-        return in_range.astype(np.float32) * np.float32(FULL_SCALE)
+        numbers = np.nan_to_num(values, posinf=1.0, neginf=-1.0)
+        samples: NDArray[np.float32] = np.clip(numbers, -1.0, 1.0).astype(np.float32)
+        samples *= np.float32(FULL_SCALE)
+        return samples
     if values.dtype.kind == "u":
         middle = 2.0 ** (8 * values.dtype.itemsize - 1)
-        return (values.astype(np.float32) - np.float32(middle)) * np.float32(FULL_SCALE / middle)
-    return values.astype(np.float32) * np.float32(FULL_SCALE / 2.0 ** (8 * values.dtype.itemsize - 1))
+        samples = values.astype(np.float32)
+        samples -= np.float32(middle)
+        samples *= np.float32(FULL_SCALE / middle)
+        return samples
+    samples = values.astype(np.float32)
+    if values.dtype.itemsize != 2:
+        samples *= np.float32(FULL_SCALE / 2.0 ** (8 * values.dtype.itemsize - 1))
+    return samples
 
 
-def _numpy_samples(dtype: str) -> Callable[[bytes], NDArray[np.float32]]:
+def _numpy_samples(dtype: str) -> Callable[[Buffer], NDArray[np.float32]]:
     return lambda data: to_int16_range(np.frombuffer(data, dtype))
 
 
-def _packed_24_bit(big_endian: bool) -> Callable[[bytes], NDArray[np.float32]]:
-    def convert(data: bytes) -> NDArray[np.float32]:
+def _packed_24_bit(big_endian: bool) -> Callable[[Buffer], NDArray[np.float32]]:
+    def convert(data: Buffer) -> NDArray[np.float32]:
         packed = np.frombuffer(data, np.uint8).reshape(-1, 3)
         wide = np.zeros((len(packed), 4), np.uint8)
         wide[:, 1:] = packed[:, ::-1] if big_endian else packed
@@ -135,7 +153,7 @@ def _packed_24_bit(big_endian: bool) -> Callable[[bytes], NDArray[np.float32]]:
     return convert
 
 
-def _expansion(table: NDArray[np.float32]) -> Callable[[bytes], NDArray[np.float32]]:
+def _expansion(table: NDArray[np.float32]) -> Callable[[Buffer], NDArray[np.float32]]:
     return lambda data: table[np.frombuffer(data, np.uint8)]
 
 
@@ -158,7 +176,7 @@ def _a_law_table() -> NDArray[np.float32]:
 
 class _SampleFormat(NamedTuple):
     num_bytes: int
-    convert: Callable[[bytes], NDArray[np.float32]]
+    convert: Callable[[Buffer], NDArray[np.float32]]
 
 
 SAMPLE_FORMATS = {

@@ -6,13 +6,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.audio.pcm import Audio
+__all__ = ["RateConverter"]
 
 _NO_SAMPLES = np.zeros(0, np.float32)
+_LOWEST, _HIGHEST = -32768.0, 32767.0
 
 
 class RateConverter:
-    """Brings mono audio of any rate, which may change on the way, to one rate.
+    """Brings one channel of any rate, which may change on the way, to one rate.
 
     The result does not depend on how the audio is cut. The object belongs to one stream.
 
@@ -28,22 +29,32 @@ class RateConverter:
 
     @property
     def rate_hz(self) -> int | None:
-        """Rate of the output, as far as it is known."""
+        """Rate of the output; None while it is not known."""
         return self._rate_hz
 
-    def convert(self, audio: Audio) -> NDArray[np.float32]:
-        """Takes the next piece and returns what it completes: float32, range [-32768, 32767]."""
+    def convert(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """Takes the next piece.
+
+        Args:
+            samples: shape (n,), int16 range.
+            rate_hz: their rate.
+
+        Returns:
+            What the piece completes: shape (m,), range [-32768, 32767]. It may share memory with `samples`.
+        """
         if self._rate_hz is None:
-            self._rate_hz = self._source_rate_hz = audio.rate_hz
-        parts = [] if audio.rate_hz == self._source_rate_hz else [self._change_source_rate(audio.rate_hz)]
+            self._rate_hz = self._source_rate_hz = rate_hz
+        parts = [] if rate_hz == self._source_rate_hz else [self._change_source_rate(rate_hz)]
         if self._resampler is None:
-            parts.append(audio.samples)
-        elif len(audio.samples):
-            frame = av.AudioFrame.from_ndarray(audio.samples[np.newaxis], format="flt", layout="mono")
-            frame.sample_rate = audio.rate_hz
-            frame.time_base = Fraction(1, audio.rate_hz)
+            parts.append(samples)
+        elif len(samples):
+            # The frame wants memory in one piece, which a channel among others is not.
+            row = np.ascontiguousarray(samples)[np.newaxis]
+            frame = av.AudioFrame.from_ndarray(row, format="flt", layout="mono")
+            frame.sample_rate = rate_hz
+            frame.time_base = Fraction(1, rate_hz)
             frame.pts = self._num_source_samples
-            self._num_source_samples += len(audio.samples)
+            self._num_source_samples += len(samples)
             parts += [_samples(converted) for converted in self._resampler.resample(frame)]
         return _join(parts)
 
@@ -64,9 +75,13 @@ class RateConverter:
 
 
 def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
-    return frame.to_ndarray()[0]
+    samples: NDArray[np.float32] = frame.to_ndarray()[0]
+    return samples
 
 
 def _join(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    samples = parts[0] if len(parts) == 1 else np.concatenate([_NO_SAMPLES, *parts])
     # Filters overshoot, and full scale in floating point is one more than 16 bits hold.
-    return np.clip(np.concatenate([_NO_SAMPLES, *parts]), -32768.0, 32767.0)
+    if len(samples) and (samples.max() > _HIGHEST or samples.min() < _LOWEST):
+        return samples.clip(_LOWEST, _HIGHEST)
+    return samples

@@ -283,7 +283,7 @@ class _Turns:
     def add(self, audio: Audio) -> None:
         """Takes decoded audio; raises _Cancelled when nobody wants it any more."""
         self._audio.append(audio)
-        self._num_samples += len(audio.samples)
+        self._num_samples += len(audio.frames)
         if self._num_samples >= _HANDOVER_SAMPLES:
             self.hand_over(_State.FULL)
             self.wait()

@@ -90,7 +90,7 @@ def decode(
         return np.concatenate([*parts, decoder.finish()])
 
 
-def snr_db(expected: NDArray, found: NDArray, delay_samples: int) -> float:
+def snr_db(expected: NDArray[np.int16], found: NDArray[np.float32], delay_samples: int) -> float:
     """Ratio of signal to difference, at the best delay within 40 samples of the expected one."""
     ratios = []
     for delay in range(delay_samples - 40, delay_samples + 41):
@@ -99,10 +99,10 @@ def snr_db(expected: NDArray, found: NDArray, delay_samples: int) -> float:
         signal = expected[begin : begin + length].astype(np.float64)
         difference = signal - found[begin + delay : begin + delay + length]
         ratios.append(10 * np.log10((signal**2).sum() / max((difference**2).sum(), 1e-9)))
-    return max(ratios)
+    return float(max(ratios))
 
 
-def loudness_correlation(expected: NDArray, found: NDArray) -> float:
+def loudness_correlation(expected: NDArray[np.int16], found: NDArray[np.float32]) -> float:
     """Correlation of the levels (dB) in windows of 50 ms."""
     num_windows = min(len(expected), len(found)) // 800
     levels_db = [
@@ -114,6 +114,7 @@ def loudness_correlation(expected: NDArray, found: NDArray) -> float:
 
 @pytest.fixture(params=CODECS, ids=str, scope="module")
 def codec(request: pytest.FixtureRequest) -> Codec:
+    assert isinstance(request.param, Codec)
     return request.param
 
 

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from pykaldi_server.audio.pcm import Audio
 from pykaldi_server.audio.rate import RateConverter
 
 
-def tone(rate_hz: int, length_s: float = 1.0, amplitude: float = 10000.0) -> np.ndarray:
+def tone(rate_hz: int, length_s: float = 1.0, amplitude: float = 10000.0) -> NDArray[np.float32]:
     return (amplitude * np.sin(2 * np.pi * 300 * np.arange(int(rate_hz * length_s)) / rate_hz)).astype(
         np.float32
     )
 
 
-def convert(pieces: list[np.ndarray], rate_hz: int, target_hz: int) -> np.ndarray:
+def convert(pieces: list[NDArray[np.float32]], rate_hz: int, target_hz: int) -> NDArray[np.float32]:
     converter = RateConverter(target_hz)
-    parts = [converter.convert(Audio(rate_hz, piece)) for piece in pieces]
+    parts = [converter.convert(piece, rate_hz) for piece in pieces]
     return np.concatenate([*parts, converter.finish()])
 
 
@@ -47,8 +47,8 @@ def test_the_rate_of_the_first_piece_may_be_kept() -> None:
     converter = RateConverter(None)
     assert converter.rate_hz is None
     parts = [
-        converter.convert(Audio(8000, tone(8000, 0.5))),
-        converter.convert(Audio(16000, tone(16000, 0.5))),
+        converter.convert(tone(8000, 0.5), 8000),
+        converter.convert(tone(16000, 0.5), 16000),
         converter.finish(),
     ]
     assert converter.rate_hz == 8000
@@ -59,9 +59,9 @@ def test_the_rate_of_the_first_piece_may_be_kept() -> None:
 def test_the_rate_may_change_on_the_way() -> None:
     converter = RateConverter(16000)
     parts = [
-        converter.convert(Audio(8000, tone(8000, 0.5))),
-        converter.convert(Audio(16000, tone(16000, 0.5))),
-        converter.convert(Audio(48000, tone(48000, 0.5))),
+        converter.convert(tone(8000, 0.5), 8000),
+        converter.convert(tone(16000, 0.5), 16000),
+        converter.convert(tone(48000, 0.5), 48000),
         converter.finish(),
     ]
     found = np.concatenate(parts)
