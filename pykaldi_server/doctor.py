@@ -30,6 +30,7 @@ PACKAGES = (
     "webrtcvad-wheels",
     "av",
     "prometheus-client",
+    "python-multipart",
     "click",
     "rich",
 )

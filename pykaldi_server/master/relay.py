@@ -95,8 +95,18 @@ class Relay:
         self._idle: asyncio.Timeout | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begins to look for a worker. Messages may be sent before one is found."""
+    @property
+    def is_started(self) -> bool:
+        """Whether a worker is or was looked for."""
+        return self._task is not None
+
+    def start(self, info: RequestInfo | None = None) -> None:
+        """Begins to look for a worker. Messages may be sent before one is found.
+
+        Args:
+            info: takes the place of what was known of the request so far.
+        """
+        self._info = info or self._info
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
 
     async def send(self, message: str | bytes) -> None:
@@ -119,6 +129,8 @@ class Relay:
         """The client is gone: stops the worker and frees its slot at once."""
         if self._task is not None:
             self._task.cancel()
+        else:
+            self._store.close()
 
     async def _run(self) -> None:
         end = End(Status.ABORTED, WORKER_LOST)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.master.endpoints.recognize import CorsHandler
+from pykaldi_server.master.endpoints.upload import CorsHandler
 from pykaldi_server.protocols.gstreamer import RequestInfo
 
 __all__ = ["Reference", "ReferenceHandler", "append_reference", "check_writable"]

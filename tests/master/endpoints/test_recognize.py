@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pykaldi_server.master.endpoints import recognize
+from pykaldi_server.master.endpoints import upload
 from pykaldi_server.protocols.worker import Position
 
 RECOGNIZE = "/client/dynamic/recognize"
@@ -168,6 +168,42 @@ def test_an_uploader_that_vanishes_frees_its_worker(harness: Any, body_complete:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize("file_type", ["audio/x-raw; rate=8000", ""])
+def test_the_first_file_of_a_form_is_the_audio(harness: Any, file_type: str) -> None:
+    audio = bytes(range(256)) * 1000
+    disposition = 'Content-Disposition: form-data; name="file"; filename="x.raw"'
+    headers = f"{disposition}\r\nContent-Type: {file_type}" if file_type else disposition
+    field = b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
+    body = field + f"--xyz\r\n{headers}\r\n\r\n".encode() + audio + b"\r\n" + field + b"--xyz--\r\n"
+
+    async def scenario() -> None:
+        async with harness.master(wait_s=0) as master:
+            worker = await harness.worker(master)
+            form = {"Content-Type": "multipart/form-data; boundary=xyz"}
+            fetching = asyncio.ensure_future(
+                harness.fetch(master, RECOGNIZE, method="POST", headers=form, body=body)
+            )
+            caps = "audio/x-raw, layout=interleaved, rate=8000, format=S16LE, channels=1"
+            assert (await worker.read_json())["content_type"] == (caps if file_type else None)
+            assert await read_until_eos(worker) == audio
+            await worker.send(final("one"))
+            worker.close()
+            assert json.loads((await fetching).body)["hypotheses"] == [{"utterance": "one"}]
+
+            for damaged, text in (
+                (body[:-20], b"expected a closing boundary"),
+                (field + b"--xyz--\r\n", b"expected a part with a file name, found only a"),
+                (b"RIFF", b"the form is damaged"),
+            ):
+                worker = await harness.worker(master)
+                response = await harness.fetch(master, RECOGNIZE, method="POST", headers=form, body=damaged)
+                assert response.code == 400
+                assert text in response.body
+                worker.dispose()
+
+    harness.run(scenario)
+
+
 def test_an_answer_may_be_subtitles(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
@@ -196,7 +232,7 @@ def test_an_answer_may_be_subtitles(harness: Any) -> None:
 def test_a_refused_upload_says_whether_the_connection_can_be_used_again(
     harness: Any, body_complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recognize, "REFUSED_BODY_S", 0.1)
+    monkeypatch.setattr(upload, "REFUSED_BODY_S", 0.1)
     request = b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 
     async def scenario() -> None:
