@@ -5,15 +5,24 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
+from tornado.websocket import (
+    WebSocketClosedError,
+    WebSocketHandler,
+    WebSocketProtocol,
+    WebSocketProtocol13,
+)
 
 from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.socket_protocol import SocketProtocol
 from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
-from pykaldi_server.protocols.messages import GOING_AWAY
+from pykaldi_server.protocols.messages import GOING_AWAY, MESSAGE_TOO_BIG, message_bytes
 
 __all__ = ["LiveSocket"]
 
 logger = logging.getLogger(__name__)
+
+MAX_TEXT_BYTES = 8 * 1024**2
+"""Text messages are passed on whole, to workers that take at most 10 MiB at once; audio may be longer."""
 
 
 class LiveSocket(WebSocketHandler):
@@ -63,9 +72,11 @@ class LiveSocket(WebSocketHandler):
         return self._peer_has_closed()
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        protocol = super().get_websocket_protocol()
-        if protocol is not None:
-            self._peer_has_closed = watch_close_frame(protocol)
+        plain = super().get_websocket_protocol()
+        if not isinstance(plain, WebSocketProtocol13):
+            return plain
+        protocol = SocketProtocol(self, plain.params, heard=self._heard, too_long=self._end)
+        self._peer_has_closed = watch_close_frame(protocol)
         return protocol
 
     @property
@@ -92,6 +103,9 @@ class LiveSocket(WebSocketHandler):
     async def on_message(self, message: str | bytes) -> None:
         assert self._liveness is not None
         self._liveness.heard()
+        if isinstance(message, str) and message_bytes(message) > MAX_TEXT_BYTES and not self._has_ended:
+            self.close(MESSAGE_TOO_BIG, f"expected at most {MAX_TEXT_BYTES} bytes in a text message")
+            self._end()
         if not self._has_ended:
             with self._liveness.not_reading():
                 await self.receive(message)
@@ -100,8 +114,7 @@ class LiveSocket(WebSocketHandler):
         self.on_pong(data)
 
     def on_pong(self, data: bytes) -> None:
-        if self._liveness is not None:
-            self._liveness.heard()
+        self._heard()
 
     def on_close(self) -> None:
         if self._liveness is not None:
@@ -109,6 +122,10 @@ class LiveSocket(WebSocketHandler):
         self.hub.sockets.discard(self)
         self._end()
         self.closed.set()
+
+    def _heard(self) -> None:
+        if self._liveness is not None:
+            self._liveness.heard()
 
     def _end(self) -> None:
         if not self._has_ended:

@@ -36,7 +36,9 @@ class MasterOptions:
     )
     write_timeout_s: float = option(20.0, "seconds that a client may take to read one result")
     upload_idle_s: float = option(60.0, "seconds that an HTTP upload may stand still")
-    max_message_bytes: int = option(10 * 1024**2, "largest WebSocket message")
+    max_message_bytes: int = option(
+        200 * 1024**2, "largest WebSocket message; while it arrives it is in memory, then on disk"
+    )
     max_upload_bytes: int = option(8 * 1024**3, "largest HTTP upload; it is streamed, never kept")
     drain_s: float = option(10.0, "seconds that running requests may take to end at shutdown")
 

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 WINDOW_BYTES = 128 * 1024
 POSITION_BYTES = WINDOW_BYTES // 4
+PIECES_AT_ONCE = 16
+"""After storing this many pieces of a message, other requests have their turn."""
 WORKER_LOST = "The recogniser was lost before the recognition was complete"
 _SUCCESS_PREFIX = '{"status": 0,'
 
@@ -118,8 +120,13 @@ class Relay:
             self._has_audio = True
             if self._idle is not None:
                 self._idle.reschedule(None)
-        for piece in split_message(message):
+        for number, piece in enumerate(split_message(message), start=1):
             self._store.put(piece)
+            if number % PIECES_AT_ONCE == 0:  # a whole recording takes a while to be written to disk
+                self._pump()
+                await asyncio.sleep(0)
+                if self.is_over:
+                    return
         self._pump()
         while self._store.is_full and not self.is_over:
             self._room.clear()
