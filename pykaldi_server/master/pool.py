@@ -33,7 +33,8 @@ class PoolStatus:
     """A picture of the pool.
 
     Attributes:
-        available: number of free workers.
+        available: number of free workers that a client can get: none while no client gets any, and not those
+            that name no model where clients that name none get the default.
         busy: number of requests that are being served.
         waiting: number of requests that wait for a worker.
         processed: number of requests that have ended since the master started.
@@ -53,7 +54,7 @@ class PoolStatus:
     @property
     def can_serve(self) -> bool:
         """True when a client would get a worker now."""
-        return self.accepting and self.available > 0
+        return self.available > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +149,7 @@ class WorkerPool(Generic[W]):
         free, busy = Counter(self._free.values()), Counter(self._busy.values())
         models = {model: (free[model], busy[model]) for model in sorted({*free, *busy})}
         return PoolStatus(
-            available=len(self._free),
+            available=sum(map(self._can_be_had, self._free.values())) if self._accepting else 0,
             busy=len(self._busy),
             waiting=len(self._queue),
             processed=self._processed,
@@ -173,6 +174,10 @@ class WorkerPool(Generic[W]):
                 self._busy[worker] = self._free.pop(worker)
                 self._queue.remove(waiting)
                 waiting.worker.set_result(worker)
+
+    def _can_be_had(self, model: str) -> bool:
+        """Whether there may be clients that get a worker of this model."""
+        return bool(model) or self.default_model is None
 
     def _models_text(self) -> str:
         named = ", ".join(sorted(filter(None, self._known_models)))

@@ -2,7 +2,7 @@
 
 import { Microphone, microphoneIsPossible } from "./microphone.js";
 import { Recognizer } from "./recognizer.js";
-import { describeStatus, followStatus } from "./status.js";
+import { describeStatus, followStatus, stateOf } from "./status.js";
 import { Transcript } from "./transcript.js";
 
 const FILE_PIECE_BYTES = 64 * 1024;
@@ -195,7 +195,7 @@ function timeOfDay() {
 function onStatus(status) {
   const line = element("status");
   line.textContent = describeStatus(status);
-  line.dataset.state = !status ? "lost" : status.num_workers_available > 0 ? "free" : "busy";
+  line.dataset.state = stateOf(status);
   if (status) offerModels(Object.keys(status.models ?? {}).filter(Boolean));
 }
 

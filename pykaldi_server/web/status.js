@@ -35,3 +35,9 @@ export function describeStatus(status) {
   if (total === 0) return "Connected; no recognizer is running";
   return `${free} of ${total} recognizer${total === 1 ? "" : "s"} free`;
 }
+
+/** How busy the server is, as the style sheet names it: "lost", "free" or "busy". */
+export function stateOf(status) {
+  if (!status) return "lost";
+  return status.num_workers_available > 0 ? "free" : "busy";
+}

@@ -55,6 +55,21 @@ def test_without_a_default_unnamed_workers_serve() -> None:
     assert acquire(pool) == "old"
 
 
+def test_workers_that_no_client_can_get_are_not_available() -> None:
+    pool: WorkerPool[str] = WorkerPool(default_model="english")
+    pool.add("old", "")
+    assert pool.status().available == 0
+    assert pool.status().models == {"": (1, 0)}
+    pool.add("a", "english")
+    pool.add("b", "digits")
+    assert pool.status().available == 2
+    pool.accepting = False
+    assert pool.status().available == 0
+    assert not pool.status().can_serve
+    pool.accepting = True
+    assert pool.status().can_serve
+
+
 def test_counts() -> None:
     pool: WorkerPool[str] = WorkerPool()
     pool.add("a", "english")

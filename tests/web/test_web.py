@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -178,6 +179,36 @@ def test_every_file_is_served_and_nothing_is_fetched_from_elsewhere(harness: Any
                     assert "javascript" in answer.headers["Content-Type"]
                 addresses = re.findall(r"https?://[^\s\"')]+", path.read_text())
                 assert set(addresses) <= {"http://www.w3.org/2000/svg"}
+
+    harness.run(scenario)
+
+
+def test_the_status_page_finds_its_files(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            address = master.url + "/client/static/status.html"
+            page = (await harness.fetch(master, "/client/static/status.html")).body.decode()
+            base = urljoin(address, re.findall(r'<base href="([^"]+)"', page)[0])
+            referenced = re.findall(r'(?:src|href)="([^"]+)"', page.partition("<base")[2].partition(">")[2])
+            assert "client/static/status-page.js" in referenced
+            for reference in referenced:
+                found = await harness.fetch(master, urljoin(base, reference).removeprefix(master.url))
+                assert found.code == 200
+
+    harness.run(scenario)
+
+
+def test_the_status_page_shows_every_number(harness: Any, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            address = master.url + "/client/static/status.html"
+            async with open_browser(address, tmp_path) as browser:
+                await browser.wait_for("document.getElementById('summary').dataset.state === 'busy'")
+                await harness.worker(master, "model=english")
+                await browser.wait_for("document.getElementById('summary').dataset.state === 'free'")
+                assert "Free recognizers 1" in " ".join((await browser.text("numbers")).split())
+                assert (await browser.text("model-rows")).split() == ["english", "1", "0"]
+                assert '"num_workers_available": 1' in await browser.text("status")
 
     harness.run(scenario)
 
