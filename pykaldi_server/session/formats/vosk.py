@@ -120,16 +120,21 @@ def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str,
         align_lexicon=files.align_lexicon,
         session=options.session,
         endpoint=options.endpoint,
-        rescoring=_find_rescoring(directory) if files.directory in _usual_graphs(directory) else None,
+        rescoring=_find_rescoring(directory, files.directory),
     )
 
 
 def _usual_graphs(directory: Path) -> tuple[Path, Path]:
-    """The places of the graph that the models for rescoring belong to; other graphs have other words."""
+    """The places of the graph that the models for rescoring belong to."""
     return directory, directory / DEFAULT_GRAPH
 
 
-def _find_rescoring(directory: Path) -> RescoringFiles | None:
+def _find_rescoring(directory: Path, graph: Path) -> RescoringFiles | None:
+    """The language models for the model's usual graph, if there are any; other graphs have other words."""
+    if graph not in _usual_graphs(directory):
+        if (directory / "rescore").is_dir():
+            logger.info("%s: without effect for %s, whose words may be others", directory / "rescore", graph)
+        return None
     if (directory / "rnnlm").is_dir():
         logger.warning("%s: rescoring with a recurrent network is not supported; going on without", directory)
     old_lm, new_lm = directory / "rescore" / "G.fst", directory / "rescore" / "G.carpa"

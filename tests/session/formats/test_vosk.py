@@ -85,6 +85,12 @@ def test_the_smaller_language_model_alone_means_nothing(
     assert "there is no rescoring without G.carpa" in caplog.text
 
 
+def test_other_graphs_are_not_rescored(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert Model.load(f"{models}/english:graph-digits").rescorer is None
+    assert f"{models}/english/rescore: without effect for" in caplog.text
+
+
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
