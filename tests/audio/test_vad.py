@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pykaldi_server.audio.rate import RateConverter
 from pykaldi_server.audio.vad import SpeechEnd, SpeechStart, VadOptions, VoiceActivityDetector
 from pykaldi_server.errors import ConfigError
 
@@ -21,9 +22,12 @@ def with_pauses(speech: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 def detect(
-    samples: NDArray[np.float32], cuts: list[int] | None = None, options: VadOptions | None = None
+    samples: NDArray[np.float32],
+    cuts: list[int] | None = None,
+    options: VadOptions | None = None,
+    rate_hz: int = RATE_HZ,
 ) -> list[SpeechStart | SpeechEnd]:
-    detector = VoiceActivityDetector(options or VadOptions(), RATE_HZ)
+    detector = VoiceActivityDetector(options or VadOptions(), rate_hz)
     events = [event for piece in np.split(samples, sorted(cuts or [])) for event in detector.accept(piece)]
     return events + detector.finish()
 
@@ -86,16 +90,23 @@ def test_silence_and_nothing() -> None:
     [
         (VadOptions(aggressiveness=4), "aggressiveness: expected 0 to 3"),
         (VadOptions(frame_ms=25), "frame_ms: expected 10, 20 or 30"),
-        (VadOptions(min_speech_ms=0), "min_speech_ms: expected at least 30"),
-        (VadOptions(hangover_ms=10), "hangover_ms: expected at least 30"),
-        (VadOptions(padding_ms=601), "padding_ms: expected 0 to hangover_ms"),
+        (VadOptions(min_speech_ms=0), "min_speech_ms: expected 30 to 10000, found 0"),
+        (VadOptions(hangover_ms=10), "hangover_ms: expected 30 to 60000, found 10"),
+        (VadOptions(padding_ms=601), "padding_ms: expected 0 to 600, found 601"),
     ],
 )
-def test_senseless_options(options: VadOptions, text: str) -> None:
+def test_invalid_options(options: VadOptions, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         VoiceActivityDetector(options, RATE_HZ)
 
 
-def test_rates_that_webrtc_does_not_know() -> None:
-    with pytest.raises(ConfigError, match="expected 8000, 16000, 32000, 48000 Hz, found 44100"):
-        VoiceActivityDetector(VadOptions(), 44100)
+@pytest.mark.parametrize("rate_hz", [6000, 8000, 11025, 22050, 44100, 48000])
+def test_other_rates_find_the_same_speech(with_pauses: NDArray[np.float32], rate_hz: int) -> None:
+    converter = RateConverter(rate_hz)
+    samples = np.concatenate([converter.convert(with_pauses, RATE_HZ), converter.finish()])
+    found = [event.sample / rate_hz for event in detect(samples, rate_hz=rate_hz)]
+    expected = [event.sample / RATE_HZ for event in detect(with_pauses)]
+    np.testing.assert_allclose(found, expected, atol=0.15)
+    assert detect(samples, list(range(777, len(samples), 777)), rate_hz=rate_hz) == detect(
+        samples, rate_hz=rate_hz
+    )
