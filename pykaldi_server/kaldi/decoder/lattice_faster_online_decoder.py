@@ -32,6 +32,11 @@ from pykaldi_server.kaldi._core import (
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.util.options import Options, option
 
+__all__ = [
+    "LatticeFasterDecoderOptions",
+    "LatticeFasterOnlineDecoder",
+]
+
 _INT32_MAX = 2**31 - 1
 # The search is compiled for each kind of graph.
 _CoreDecoder: TypeAlias = (

@@ -24,6 +24,14 @@ from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
+__all__ = [
+    "OnlineCmvn",
+    "OnlineCmvnOptions",
+    "OnlineCmvnState",
+    "Stats",
+    "read_cmvn_stats",
+]
+
 Stats = NDArray[np.float64]
 
 _VARIANCE_FLOOR = 1e-20

@@ -17,6 +17,19 @@ from pykaldi_server.kaldi.feat.resample import LinearResample
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, group, option
 
+__all__ = [
+    "MAX_SAMPLE_RATE_HZ",
+    "WINDOW_TYPES",
+    "FbankOptions",
+    "FrameExtractionOptions",
+    "MelBanksOptions",
+    "MfccOptions",
+    "OnlineFbank",
+    "OnlineMfcc",
+    "OnlineWindowedFeature",
+    "mel_banks_of_features",
+]
+
 WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "sine", "blackman")
 MAX_SAMPLE_RATE_HZ = 768000.0
 _RESAMPLE_ZEROS = 6

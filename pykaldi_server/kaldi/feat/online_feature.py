@@ -145,7 +145,7 @@ class OnlineMatrixFeature(OnlineFeatureInterface):
         self._matrix = np.ascontiguousarray(matrix, np.float32)
 
     def dim(self) -> int:
-        return self._matrix.shape[1]
+        return int(self._matrix.shape[1])
 
     def num_frames_ready(self) -> int:
         return len(self._matrix)
@@ -253,7 +253,7 @@ class OnlineTransform(OnlineDerivedFeature):
         self._offset = transform[:, dim].copy() if columns == dim + 1 else None
 
     def dim(self) -> int:
-        return self._linear.shape[1]
+        return int(self._linear.shape[1])
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -24,6 +24,7 @@ resampled.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -351,11 +352,11 @@ class OnlinePitchFeature(OnlineBaseFeature):
 class _Rows:
     """An array that grows at its end without a copy of everything each time, and shrinks at its start."""
 
-    def __init__(self, empty: NDArray) -> None:
+    def __init__(self, empty: NDArray[Any]) -> None:
         self._buffer = empty
         self.array = empty
 
-    def append(self, rows: NDArray) -> None:
+    def append(self, rows: NDArray[Any]) -> None:
         """Adds rows; views of `array` may be stale afterwards."""
         begin, end = len(self.array), len(self.array) + len(rows)
         if end > len(self._buffer):

@@ -10,7 +10,7 @@ from pykaldi_server.kaldi.util.options import Options, option
 
 __all__ = ["PitchExtractionOptions", "ProcessPitchOptions"]
 
-MAX_LAGS = 16384
+_MAX_LAGS = 16384
 
 
 @dataclass
@@ -80,8 +80,8 @@ class PitchExtractionOptions(Options):
                 f"found {self.min_f0:g} and {self.max_f0:g} Hz"
             )
         num_lags = math.log(self.max_f0 / self.min_f0) / math.log1p(max(self.delta_pitch, 1e-9))
-        if not num_lags <= MAX_LAGS - 1:
-            raise ConfigError(f"delta-pitch: expected at most {MAX_LAGS} steps, found {num_lags:.0f}")
+        if not num_lags <= _MAX_LAGS - 1:
+            raise ConfigError(f"delta-pitch: expected at most {_MAX_LAGS} steps, found {num_lags:.0f}")
         if self.lowpass_filter_width < 1 or self.upsample_filter_width < 1 or self.nccf_first_lag() < 0:
             raise ConfigError(
                 "lowpass-filter-width and upsample-filter-width: expected at least 1, and at most "

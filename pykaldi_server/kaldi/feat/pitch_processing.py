@@ -111,13 +111,16 @@ class OnlineProcessPitch(OnlineFeatureInterface):
         pitch_sums = np.concatenate([[0.0], np.cumsum(weights * log_pitch)])
         begins = np.maximum(rows - self._opts.normalization_left_context, 0)
         ends = np.minimum(rows + self._opts.normalization_right_context + 1, len(nccf))
-        return (pitch_sums[ends] - pitch_sums[begins]) / (weight_sums[ends] - weight_sums[begins])
+        means: NDArray[np.float64] = pitch_sums[ends] - pitch_sums[begins]
+        means /= weight_sums[ends] - weight_sums[begins]
+        return means
 
     def _delta(self, log_pitch: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Regression slopes; beyond the frames that there are, the outermost one repeats."""
         steps = np.arange(-self._opts.delta_window, self._opts.delta_window + 1)
         neighbours = log_pitch[np.clip(rows[:, np.newaxis] + steps, 0, len(log_pitch) - 1)]
-        return neighbours @ (steps / (steps**2).sum())
+        slopes: NDArray[np.float64] = neighbours @ (steps / (steps**2).sum())
+        return slopes
 
     def _noise(self, frames: NDArray[np.intp]) -> NDArray[np.float64] | float:
         """Noise that depends on a frame's number only, however and how often the frame is asked for."""
@@ -140,4 +143,5 @@ def _voicing_probability(nccf: NDArray[np.float32]) -> NDArray[np.float64]:
     """Fitted by hand to a corpus in which voicing is marked (Keele)."""
     n = np.minimum(np.abs(nccf.astype(np.float64)), 1)
     log_odds = -5.2 + 5.4 * np.exp(7.5 * (n - 1)) + 4.8 * n - 2 * np.exp(-10 * n) + 4.2 * np.exp(20 * (n - 1))
-    return 1 / (1 + np.exp(-log_odds))
+    probabilities: NDArray[np.float64] = 1 / (1 + np.exp(-log_odds))
+    return probabilities

@@ -32,6 +32,14 @@ from pykaldi_server.kaldi.feat.online_feature import FloatFrames
 from pykaldi_server.kaldi.util.finite import require_finite, require_finite_options
 from pykaldi_server.kaldi.util.options import Options, group, option
 
+__all__ = [
+    "MAX_LPC_ORDER",
+    "OnlinePlp",
+    "PlpOptions",
+    "durbin",
+    "lpc_to_cepstrum",
+]
+
 MAX_LPC_ORDER = 1024
 _SMALLEST = np.finfo(np.float32).tiny
 # A window of digital silence has this log energy in filter-bank features, but log(_SMALLEST) in PLP.
@@ -200,7 +208,8 @@ def _idft_bases(num_lags: int, num_points: int) -> NDArray[np.float32]:
     angles = np.pi / (num_points - 1) * np.outer(np.arange(num_lags), np.arange(num_points))
     ends_count_half = np.full(num_points, 2.0)
     ends_count_half[[0, -1]] = 1.0
-    return (np.cos(angles) * ends_count_half / (2 * (num_points - 1))).astype(np.float32)
+    bases: NDArray[np.float64] = np.cos(angles) * ends_count_half / (2 * (num_points - 1))
+    return bases.astype(np.float32)
 
 
 def _lifter(constant: int, num_ceps: int) -> NDArray[np.float64]:

@@ -133,7 +133,8 @@ class LinearResample:
         first_inputs = self._first_index[phases] + units * self._input_samples_in_unit - self._buffer_start
         windows = np.lib.stride_tricks.sliding_window_view(padded_input, self._weights.shape[1])
         # Not a matrix product: BLAS may sum in another order when there are more rows; this never does.
-        return np.einsum("ij,ij->i", windows[first_inputs], self._weights[phases])
+        output: NDArray[np.float32] = np.einsum("ij,ij->i", windows[first_inputs], self._weights[phases])
+        return output
 
     def _compute_taps(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """First input sample (in unit 0) and taps of each phase, zero-padded to the same number of taps."""

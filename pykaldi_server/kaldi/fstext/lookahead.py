@@ -26,8 +26,10 @@ from pykaldi_server.kaldi._core import CompiledGraph, LookaheadFst, StdConstFst
 
 __all__ = [
     "DISAMBIG_NAME",
+    "GRAMMAR_NAME",
     "HCL_NAME",
     "DecodingGraph",
+    "Progress",
     "compile_graph",
     "compiled_for",
     "graph_fingerprint",

@@ -48,7 +48,7 @@ class DiagGmm:
 
     def dim(self) -> int:
         """Returns the dimension of the frames."""
-        return self.means_invvars.shape[1]
+        return int(self.means_invvars.shape[1])
 
     def log_likelihoods(self, features: FloatMatrix) -> FloatMatrix:
         """Scores each frame with each Gaussian, weights included.
@@ -148,7 +148,8 @@ def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
     highest = scores.max(axis=1)
     shift = np.where(np.isfinite(highest), highest, 0)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return shift + np.log(np.exp(scores - shift[:, np.newaxis]).sum(axis=1))
+        sums: FloatMatrix = shift + np.log(np.exp(scores - shift[:, np.newaxis]).sum(axis=1))
+    return sums
 
 
 def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:

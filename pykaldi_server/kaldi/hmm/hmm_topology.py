@@ -14,7 +14,7 @@ from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 __all__ = ["HmmState", "HmmTopology"]
 
-NO_PDF = -1
+_NO_PDF = -1
 _MAX_PHONE = 1_000_000
 
 
@@ -23,13 +23,13 @@ class HmmState:
     """One state of a topology entry.
 
     Attributes:
-        forward_pdf_class: the pdf class of transitions to other states; `NO_PDF` in a non-emitting state.
+        forward_pdf_class: the pdf class of transitions to other states; `_NO_PDF` in a non-emitting state.
         self_loop_pdf_class: the pdf class of the transition to itself.
         transitions: (destination state, probability) in the order of their transition indices.
     """
 
-    forward_pdf_class: int = NO_PDF
-    self_loop_pdf_class: int = NO_PDF
+    forward_pdf_class: int = _NO_PDF
+    self_loop_pdf_class: int = _NO_PDF
     transitions: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -128,7 +128,7 @@ class HmmTopology:
                 raise reader.error(f"at least two states in topology entry {index}", str(len(states)))
             for state in states[:-1]:
                 _check_state(reader, state, len(states))
-            if states[-1].transitions or states[-1].forward_pdf_class != NO_PDF:
+            if states[-1].transitions or states[-1].forward_pdf_class != _NO_PDF:
                 raise reader.error("a last state without pdf and transitions", f"topology entry {index}")
 
     # Writing
@@ -173,9 +173,9 @@ class HmmTopology:
             _write_line(writer, "</ForPhones>")
             for number, state in enumerate(states):
                 words: list[str | int | float] = ["<State>", number]
-                if state.forward_pdf_class != NO_PDF and is_hmm:
+                if state.forward_pdf_class != _NO_PDF and is_hmm:
                     words += ["<PdfClass>", state.forward_pdf_class]
-                elif state.forward_pdf_class != NO_PDF:
+                elif state.forward_pdf_class != _NO_PDF:
                     words += ["<ForwardPdfClass>", state.forward_pdf_class]
                     words += ["<SelfLoopPdfClass>", state.self_loop_pdf_class]
                 for destination, probability in state.transitions:
@@ -208,7 +208,7 @@ def _read_text_state(reader: KaldiReader) -> HmmState:
 
 
 def _check_state(reader: KaldiReader, state: HmmState, num_states: int) -> None:
-    if min(state.forward_pdf_class, state.self_loop_pdf_class) < NO_PDF:
+    if min(state.forward_pdf_class, state.self_loop_pdf_class) < _NO_PDF:
         raise reader.error("a pdf class of -1 or more", str(state.forward_pdf_class))
     if not state.transitions:
         raise reader.error("transitions out of a state that is not the last", "none")

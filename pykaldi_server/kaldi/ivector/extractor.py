@@ -37,7 +37,7 @@ from pykaldi_server.kaldi.util.io import (
 
 __all__ = ["IvectorExtractor", "OnlineIvectorEstimationStats"]
 
-Doubles = NDArray[np.float64]
+_Doubles = NDArray[np.float64]
 
 _MAX_GAUSSIANS = 1 << 20
 # Bounds on what audio can have: an i-vector within so many standard deviations of its prior, and a count
@@ -183,8 +183,8 @@ class OnlineIvectorEstimationStats:
     prior_offset: float
     max_count: float
     num_frames: float
-    quadratic_term: Doubles
-    linear_term: Doubles
+    quadratic_term: _Doubles
+    linear_term: _Doubles
 
     @classmethod
     def from_prior(
@@ -248,7 +248,7 @@ class OnlineIvectorEstimationStats:
                 f"deviations of its prior, found {furthest:g}"
             )
 
-    def acc_stats(self, extractor: IvectorExtractor, features: Doubles, posteriors: Doubles) -> None:
+    def acc_stats(self, extractor: IvectorExtractor, features: _Doubles, posteriors: _Doubles) -> None:
         """Adds frames.
 
         Args:
@@ -283,7 +283,7 @@ class OnlineIvectorEstimationStats:
         self.linear_term *= factor
         self._add_prior(self._prior_scale() - old_scale)
 
-    def get_ivector(self, num_cg_iters: int, ivector: Doubles) -> Doubles:
+    def get_ivector(self, num_cg_iters: int, ivector: _Doubles) -> _Doubles:
         """Improves an estimate by steps of conjugate gradient; returns the new one, (dim,), float64.
 
         Raises:

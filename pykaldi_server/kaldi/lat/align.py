@@ -26,6 +26,19 @@ from pykaldi_server.kaldi.util.files import load_bytes
 from pykaldi_server.kaldi.util.options import Options, option
 from pykaldi_server.kaldi.util.text_utils import INT32_MAX
 
+__all__ = [
+    "PhoneAlignLatticeOptions",
+    "WordAlignLatticeLexiconOpts",
+    "WordBoundaryInfo",
+    "WordBoundaryInfoNewOpts",
+    "phone_align_lattice",
+    "phone_alignment",
+    "read_lexicon_for_word_align",
+    "read_word_boundary",
+    "word_align_lattice",
+    "word_align_lattice_lexicon",
+]
+
 _PHONE_TYPES = {"begin": 1, "end": 2, "singleton": 3, "internal": 4, "nonword": 5}
 _MAX_PHONE = 1 << 20
 

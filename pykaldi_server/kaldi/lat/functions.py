@@ -70,7 +70,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-AnyLattice: TypeAlias = LatticeVectorFst | CompactLatticeVectorFst
+_AnyLattice: TypeAlias = LatticeVectorFst | CompactLatticeVectorFst
 
 _DELTA = 1.0 / 1024
 
@@ -163,7 +163,7 @@ def determinize_lattice_phone_pruned(
 
 
 def determinize_lattice_pruned(
-    lat: AnyLattice, prune: float, opts: DeterminizeLatticePrunedOptions | None = None
+    lat: _AnyLattice, prune: float, opts: DeterminizeLatticePrunedOptions | None = None
 ) -> CompactLatticeVectorFst:
     """Determinises a lattice by words in one pass; see `determinize_lattice_phone_pruned`.
 
@@ -200,7 +200,7 @@ def nbest(clat: CompactLatticeVectorFst, n: int) -> list[CompactLatticeVectorFst
     return _core.nbest(clat, n)
 
 
-def get_linear_symbol_sequence(lat: AnyLattice) -> tuple[list[int], list[int], LatticeWeight]:
+def get_linear_symbol_sequence(lat: _AnyLattice) -> tuple[list[int], list[int], LatticeWeight]:
     """Returns the transition-ids (one a frame), the words and the total weight of a linear lattice.
 
     An empty lattice gives empty lists and infinite costs.
@@ -213,17 +213,17 @@ def get_linear_symbol_sequence(lat: AnyLattice) -> tuple[list[int], list[int], L
     return _core.linear_path(lat)
 
 
-def scale_lattice(lat: AnyLattice, graph_scale: float = 1.0, acoustic_scale: float = 1.0) -> None:
+def scale_lattice(lat: _AnyLattice, graph_scale: float = 1.0, acoustic_scale: float = 1.0) -> None:
     """Multiplies the graph costs and the acoustic costs in place (``lattice-scale``)."""
     lat.scale(graph_scale, acoustic_scale)
 
 
-def prune_lattice(beam: float, lat: AnyLattice) -> bool:
+def prune_lattice(beam: float, lat: _AnyLattice) -> bool:
     """Removes in place what is on no path within ``beam`` of the best; false when nothing is left."""
     return _core.prune_lattice(beam, lat)
 
 
-def top_sort_lattice_if_needed(lat: AnyLattice) -> None:
+def top_sort_lattice_if_needed(lat: _AnyLattice) -> None:
     """Sorts the states topologically in place.
 
     Raises:
@@ -232,7 +232,7 @@ def top_sort_lattice_if_needed(lat: AnyLattice) -> None:
     lat.topsort()
 
 
-def lattice_state_times(lat: AnyLattice) -> tuple[int, list[int]]:
+def lattice_state_times(lat: _AnyLattice) -> tuple[int, list[int]]:
     """Returns the number of frames and the time of each state, in frames (-1: cannot be reached).
 
     Raises:
@@ -244,7 +244,7 @@ def lattice_state_times(lat: AnyLattice) -> tuple[int, list[int]]:
 
 
 def compute_lattice_alphas_and_betas(
-    lat: AnyLattice, viterbi: bool
+    lat: _AnyLattice, viterbi: bool
 ) -> tuple[float, list[float], list[float]]:
     """Computes forward (alpha) and backward (beta) scores of the states.
 
@@ -262,7 +262,7 @@ def compute_lattice_alphas_and_betas(
     return _core.compute_lattice_alphas_and_betas(lat, viterbi)
 
 
-def longest_sentence_length_in_lattice(lat: AnyLattice) -> int:
+def longest_sentence_length_in_lattice(lat: _AnyLattice) -> int:
     """Returns the number of words of the longest path."""
     if isinstance(lat, LatticeVectorFst):
         lat = convert_lattice_to_compact_lattice(lat)

@@ -90,7 +90,8 @@ def _block_affine(type_name: str, fields: Fields) -> Component:
 
     def propagate(x: FloatFrames) -> FloatFrames:
         products = x.reshape(len(x), blocks, columns).transpose(1, 0, 2) @ by_block
-        return products.transpose(1, 0, 2).reshape(len(x), len(bias)) + bias
+        y: FloatFrames = products.transpose(1, 0, 2).reshape(len(x), len(bias)) + bias
+        return y
 
     return Component(type_name, blocks * columns, len(bias), propagate)
 
@@ -133,7 +134,8 @@ def _convolutional_1d(type_name: str, fields: Fields) -> Component:
 
     def propagate(x: FloatFrames) -> FloatFrames:
         patches = x[:, columns].reshape(len(x), num_patches, filters.shape[1])
-        return (patches @ transposed + bias).reshape(len(x), -1)
+        y: FloatFrames = (patches @ transposed + bias).reshape(len(x), -1)
+        return y
 
     return Component(type_name, stride * num_splice, num_patches * len(filters), propagate)
 
@@ -305,7 +307,8 @@ def _normalize(x: FloatFrames) -> FloatFrames:
 def _softmax(x: FloatFrames) -> FloatFrames:
     exponentials = np.exp(x - x.max(axis=1, keepdims=True))
     exponentials /= exponentials.sum(axis=1, keepdims=True)
-    return np.maximum(exponentials, np.float32(PROBABILITY_FLOOR))
+    probabilities: FloatFrames = np.maximum(exponentials, np.float32(PROBABILITY_FLOOR))
+    return probabilities
 
 
 def _log_softmax(x: FloatFrames) -> FloatFrames:
@@ -315,7 +318,8 @@ def _log_softmax(x: FloatFrames) -> FloatFrames:
 
 
 def _sigmoid(x: FloatFrames) -> FloatFrames:
-    return np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * x)
+    y: FloatFrames = np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * x)
+    return y
 
 
 _FUNCTIONS: dict[str, Callable[[FloatFrames], FloatFrames]] = {

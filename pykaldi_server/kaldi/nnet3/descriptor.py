@@ -241,7 +241,7 @@ class _Parser:
 
     def __init__(self, text: str):
         self._text = text
-        self._tokens = _TOKEN.findall(text)
+        self._tokens: list[str] = _TOKEN.findall(text)
         self._next = 0
 
     def parse(self) -> Descriptor:

@@ -23,6 +23,15 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.util.options import Options, group, option, parse_int_list
 
+__all__ = [
+    "EndpointDecoder",
+    "EndpointDetector",
+    "OnlineEndpointConfig",
+    "OnlineEndpointRule",
+    "decoding_endpoint_detected",
+    "endpoint_detected",
+]
+
 
 class EndpointDecoder(Protocol):
     """The part of a decoder that is needed here."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi._core import BestPath
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
+from pykaldi_server.kaldi.feat.online_feature import FloatFrames
 from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
@@ -42,7 +43,6 @@ from pykaldi_server.kaldi.util.options import parse_int_list
 
 __all__ = ["SingleUtteranceGmmDecoder"]
 
-FloatFrames = NDArray[np.float32]
 
 # Frames whose posteriors of all Gaussians are held at the same time.
 _BLOCK_FRAMES = 64

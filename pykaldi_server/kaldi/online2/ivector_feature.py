@@ -29,6 +29,15 @@ from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.kaldi.util.options import Options, option, read_options
 
+__all__ = [
+    "OnlineIvectorExtractionConfig",
+    "OnlineIvectorExtractionInfo",
+    "OnlineIvectorExtractorAdaptationState",
+    "OnlineIvectorFeature",
+    "OnlineSpliceOptions",
+    "pruned_posteriors",
+]
+
 _MAX_MIN_POST = 0.99
 
 
@@ -140,7 +149,7 @@ class OnlineIvectorExtractionInfo:
 
     def expected_feature_dim(self) -> int:
         """Dimension of the features that extraction starts from."""
-        return self.global_cmvn_stats.shape[1] - 1
+        return int(self.global_cmvn_stats.shape[1]) - 1
 
     def check(self) -> None:
         """Raises `ConfigError` where the parts do not fit together."""

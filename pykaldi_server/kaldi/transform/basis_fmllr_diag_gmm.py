@@ -66,7 +66,7 @@ class BasisFmllrEstimate:
 
     def dim(self) -> int:
         """Returns the dimension of the features."""
-        return self._basis.shape[1]
+        return int(self._basis.shape[1])
 
     def basis_size(self) -> int:
         """Returns the number of basis matrices."""

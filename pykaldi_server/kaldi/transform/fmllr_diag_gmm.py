@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError
-from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
+from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES, FloatFrames
 from pykaldi_server.kaldi.gmm import AmDiagGmm
 from pykaldi_server.kaldi.util.finite import read_finite_float, read_finite_matrix, read_finite_packed
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
 
 Doubles = NDArray[np.float64]
-FloatFrames = NDArray[np.float32]
 
-__all__ = ["FmllrDiagGmmAccs"]
+__all__ = ["Doubles", "FmllrDiagGmmAccs"]
 
 # Frames whose outer products x⁺ x⁺ᵀ are held at the same time.
 _BLOCK_FRAMES = 128

@@ -27,12 +27,12 @@ __all__ = [
     "require_finite_options",
 ]
 
-PrecisionT = TypeVar("PrecisionT", np.float32, np.float64)
+_PrecisionT = TypeVar("_PrecisionT", np.float32, np.float64)
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def require_finite(values: FloatArray, what: str, dtype: type[PrecisionT]) -> NDArray[PrecisionT]:
+def require_finite(values: FloatArray, what: str, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
     """Returns numbers in the wanted precision.
 
     Args:
@@ -68,7 +68,7 @@ def require_finite_options(options: "DataclassInstance") -> None:
             raise ConfigError(f"{name}: expected a finite number, found {value}")
 
 
-def read_finite_matrix(reader: KaldiReader, what: str, dtype: type[PrecisionT]) -> NDArray[PrecisionT]:
+def read_finite_matrix(reader: KaldiReader, what: str, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
     """Reads a matrix, (rows, columns).
 
     Raises:
@@ -78,7 +78,7 @@ def read_finite_matrix(reader: KaldiReader, what: str, dtype: type[PrecisionT]) 
     return _checked(reader, start, reader.read_matrix(), what, dtype)
 
 
-def read_finite_vector(reader: KaldiReader, what: str, dtype: type[PrecisionT]) -> NDArray[PrecisionT]:
+def read_finite_vector(reader: KaldiReader, what: str, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
     """Reads a vector, (n,).
 
     Raises:
@@ -88,7 +88,7 @@ def read_finite_vector(reader: KaldiReader, what: str, dtype: type[PrecisionT]) 
     return _checked(reader, start, reader.read_vector(), what, dtype)
 
 
-def read_finite_packed(reader: KaldiReader, what: str, dtype: type[PrecisionT]) -> NDArray[PrecisionT]:
+def read_finite_packed(reader: KaldiReader, what: str, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
     """Reads the lower triangle of a symmetric matrix, (n (n + 1) / 2,).
 
     Raises:
@@ -112,8 +112,8 @@ def read_finite_float(reader: KaldiReader, what: str) -> float:
 
 
 def _checked(
-    reader: KaldiReader, start: int, values: FloatArray, what: str, dtype: type[PrecisionT]
-) -> NDArray[PrecisionT]:
+    reader: KaldiReader, start: int, values: FloatArray, what: str, dtype: type[_PrecisionT]
+) -> NDArray[_PrecisionT]:
     converted = _converted(values, dtype)
     found = _first_not_finite(values, converted)
     if found is not None:
@@ -121,7 +121,7 @@ def _checked(
     return converted
 
 
-def _converted(values: FloatArray, dtype: type[PrecisionT]) -> NDArray[PrecisionT]:
+def _converted(values: FloatArray, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values, dtype)
 

@@ -33,6 +33,18 @@ from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.util.files import load_bytes
 from pykaldi_server.kaldi.util.text_utils import INT32_MAX, INT32_MIN
 
+__all__ = [
+    "BINARY_MARK",
+    "FloatArray",
+    "FloatT",
+    "KaldiReader",
+    "KaldiWriter",
+    "as_float32",
+    "as_float64",
+    "pack_symmetric",
+    "unpack_symmetric",
+]
+
 BINARY_MARK = b"\0B"
 _MAX_TOKEN_BYTES = 1024
 _WHITE = b" \t\n\r\v\f"

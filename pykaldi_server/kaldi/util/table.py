@@ -41,7 +41,7 @@ __all__ = [
     "read_wave",
 ]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ def open_extended(name: str) -> KaldiReader:
     return KaldiReader.open(name)
 
 
-class SequentialReader(Generic[T]):
+class SequentialReader(Generic[_T]):
     """Iterates over the (key, object) pairs of a table, in order; also a context manager."""
 
-    def __init__(self, rspecifier: str, read: Callable[[KaldiReader], T]):
+    def __init__(self, rspecifier: str, read: Callable[[KaldiReader], _T]):
         self._specifier = Specifier.parse(rspecifier)
         self._read = read
 
-    def __iter__(self) -> Iterator[tuple[str, T]]:
+    def __iter__(self) -> Iterator[tuple[str, _T]]:
         if self._specifier.script is not None:
             for key, name in read_script(self._specifier.script):
                 yield key, self._read(open_extended(name))
@@ -130,7 +130,7 @@ class SequentialReader(Generic[T]):
             yield key, self._read(entry)
             keys.offset = entry.offset
 
-    def __enter__(self) -> "SequentialReader[T]":
+    def __enter__(self) -> "SequentialReader[_T]":
         return self
 
     def __exit__(
@@ -178,7 +178,7 @@ class RandomAccessVectorReader(RandomAccessMatrixReader):
     read = KaldiReader.read_vector
 
 
-class TableWriter(ABC, Generic[T]):
+class TableWriter(ABC, Generic[_T]):
     """Writes (key, object) pairs to an archive and, if asked, a script that points into it."""
 
     def __init__(self, wspecifier: str):
@@ -195,7 +195,7 @@ class TableWriter(ABC, Generic[T]):
         self._archive = specifier.archive.open("wb")
         self._script = specifier.script.open("w", encoding="utf-8") if specifier.script else None
 
-    def write(self, key: str, value: T) -> None:
+    def write(self, key: str, value: _T) -> None:
         """Adds an object."""
         if not key or any(letter.isspace() for letter in key):
             raise ConfigError(f"expected a key without white space, found {key!r}")
@@ -204,7 +204,7 @@ class TableWriter(ABC, Generic[T]):
             self._script.write(f"{key} {self._archive_path}:{self._archive.tell()}\n")
         self._write_object(value)
 
-    def __setitem__(self, key: str, value: T) -> None:
+    def __setitem__(self, key: str, value: _T) -> None:
         self.write(key, value)
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ class TableWriter(ABC, Generic[T]):
         self.close()
 
     @abstractmethod
-    def _write_object(self, value: T) -> None:
+    def _write_object(self, value: _T) -> None:
         """Writes the form of this table's objects."""
 
 

@@ -169,7 +169,7 @@ VECTOR = "a vector"
 MATRIX = "a matrix"
 INTEGERS = "integers"
 PAIRS = "pairs of integers"
-TWO_NUMBERS = "two numbers"
+_TWO_NUMBERS = "two numbers"
 NOTHING = "nothing"
 
 # Fields that concern training only, or that many components share; their values are not used.
@@ -192,7 +192,7 @@ _IGNORED = {
         "EntropyStats"
     ),
     MATRIX: "PosteriorStats",
-    TWO_NUMBERS: "RankInOut AlphaInOut",
+    _TWO_NUMBERS: "RankInOut AlphaInOut",
     NOTHING: "Continuous Model ConvolutionModel",
 }
 _COMMON_FIELDS = {name: kind for kind, names in _IGNORED.items() for name in names.split()}
@@ -276,15 +276,15 @@ class Fields:
             raise self.error(f"<{name}> with finite numbers", str(error)) from None
 
 
-Builder = Callable[[Fields], Component]
-_BUILDERS: dict[str, tuple[Mapping[str, str], Builder]] = {}
-MAX_NESTED_COMPONENTS = 1000
+_Builder = Callable[[Fields], Component]
+_BUILDERS: dict[str, tuple[Mapping[str, str], _Builder]] = {}
+_MAX_NESTED_COMPONENTS = 1000
 
 
-def component(*type_names: str, **kinds: str) -> Callable[[Builder], Builder]:
+def component(*type_names: str, **kinds: str) -> Callable[[_Builder], _Builder]:
     """Registers the function that builds a component from its fields; ``kinds`` gives each field's kind."""
 
-    def register(build: Builder) -> Builder:
+    def register(build: _Builder) -> _Builder:
         for type_name in type_names:
             _BUILDERS[type_name] = (kinds, build)
         return build
@@ -320,7 +320,7 @@ def read_component(reader: KaldiReader, nested: bool = False) -> Component:
 
 
 def _read_nested(reader: KaldiReader) -> list[Component]:
-    count = reader.read_count("components", MAX_NESTED_COMPONENTS)
+    count = reader.read_count("components", _MAX_NESTED_COMPONENTS)
     return [read_component(reader, nested=True) for _ in range(count)]
 
 
@@ -337,6 +337,6 @@ _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     MATRIX: KaldiReader.read_matrix,
     INTEGERS: KaldiReader.read_int_vector,
     PAIRS: KaldiReader.read_int_pairs,
-    TWO_NUMBERS: _read_two_numbers,
+    _TWO_NUMBERS: _read_two_numbers,
     NOTHING: lambda reader: None,
 }
