@@ -9,6 +9,7 @@ import wave
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK
@@ -160,6 +161,28 @@ def test_a_vanished_uploader_does_not_keep_the_slot_for_all_it_sent(
 async def send_hour(client: Any, data: bytes) -> None:
     for _ in range(500):
         await client.send(data)
+
+
+def test_options_of_a_request(harness: Any, english: Model, audio: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master):
+            in_address = await harness.client(master, urlencode({"options": '{"num-nbest": 2}'}))
+            in_message = await harness.client(master)
+            await in_message.send({"options": {"num_nbest": "2"}})
+            for client in (in_address, in_message):
+                await client.send(audio(SHORT))
+                await client.send("EOS")
+                finals = [each for each in await client.read_all() if each.get("result", {}).get("final")]
+                assert [len(final["result"]["hypotheses"]) for final in finals] == [2]
+
+            refused = await harness.client(master, urlencode({"options": '{"num-best": 2}'}))
+            (event,) = await refused.read_all()
+            assert (event["status"], event["message"]) == (
+                5,
+                "num-best: unknown option; the nearest known one is num-nbest",
+            )
+
+    harness.run(scenario)
 
 
 def test_finalize_ends_the_segment_at_once(harness: Any, english: Model, words: Any, audio: Any) -> None:
