@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
 from pykaldi_server.master.endpoints.recognize import RecognizeHandler
 from pykaldi_server.master.endpoints.reference import ReferenceHandler, check_writable
 from pykaldi_server.master.endpoints.speech import SpeechSocket
@@ -62,6 +63,10 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/worker/ws/speech", WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
             (r"/client/dynamic/reference", ReferenceHandler, {"path": hub.options.references}),
+            (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
+            (r"/v1/audio/translations", TranslationsHandler, shared),
+            (r"/v1/models", ModelsHandler, shared),
+            (r"/v1/models/(.+)", ModelsHandler, shared),
             (r"/client/static/(.*)", StaticFileHandler, {"path": WEB}),
             (r"/healthz", HealthHandler),
             (r"/readyz", ReadinessHandler, shared),

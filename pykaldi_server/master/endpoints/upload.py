@@ -86,8 +86,15 @@ class UploadHandler(CorsHandler):
         """Answers the request, by `answer`."""
         raise NotImplementedError
 
-    def refusal(self, code: int, text: str) -> tuple[str, str]:
-        """The content type and the body of an answer that refuses the request."""
+    async def body_has_come(self) -> None:
+        """The whole body has come, and the request has been understood.
+
+        Raises:
+            ProtocolError: something that only the whole form says is invalid.
+        """
+
+    def refusal(self, code: int, text: str, error: ProtocolError | None = None) -> tuple[str, str]:
+        """The content type and the body of an answer that refuses the request, because of an error if any."""
         return "text/html; charset=UTF-8", text
 
     async def consumed(self, position: Position) -> None:
@@ -118,7 +125,7 @@ class UploadHandler(CorsHandler):
             else:
                 self._start()
         except ProtocolError as error:
-            self.refuse(400, str(error))
+            self.refuse(400, str(error), error)
 
     async def data_received(self, chunk: bytes) -> None:
         """Passes a piece of the body on; the rest of the body of a request that has failed is dropped."""
@@ -139,7 +146,7 @@ class UploadHandler(CorsHandler):
                 ):
                     self._start()
             except ProtocolError as error:
-                self.refuse(400, str(error))
+                self.refuse(400, str(error), error)
                 return
         with self._liveness.not_reading():
             await self._pass_on(audio)
@@ -154,8 +161,9 @@ class UploadHandler(CorsHandler):
                     self.form.finish()
                 if self._relay is None or not self._relay.is_started:
                     self._start()
+                await self.body_has_come()
             except ProtocolError as error:
-                self.refuse(400, str(error))
+                self.refuse(400, str(error), error)
         if self._relay is not None:
             await self._relay.send(EOS)
         await self._is_answered.wait()
@@ -174,7 +182,7 @@ class UploadHandler(CorsHandler):
         self._is_answered.set()
         self._body_has_come.set()
 
-    def refuse(self, code: int, text: str) -> None:
+    def refuse(self, code: int, text: str, error: ProtocolError | None = None) -> None:
         """Answers with an error once the body has come, and drops the rest of it."""
         if self._is_refused:
             return
@@ -183,7 +191,7 @@ class UploadHandler(CorsHandler):
         if self._relay is not None and not self._relay.is_over:
             self._relay.cancel()
         self._relay = None
-        content_type, body = self.refusal(code, text)
+        content_type, body = self.refusal(code, text, error)
         self._answering = asyncio.ensure_future(self.answer(code, body, content_type))
 
     async def answer(self, code: int, body: str, content_type: str) -> None:
@@ -195,12 +203,16 @@ class UploadHandler(CorsHandler):
             self.set_header("Connection", "close")
         self.set_status(code)
         self.set_header("Content-Type", content_type)
+        await self.finish_with(body)
+
+    async def finish_with(self, body: str) -> None:
+        """Sends the last part of the answer."""
         try:
             await self.finish(body)
         except StreamClosedError:
             logger.info("%s: left without its answer", self.info.id)
         else:
-            logger.info("%s: answered with code %d", self.info.id, code)
+            logger.info("%s: answered with code %d", self.info.id, self.get_status())
             logger.debug("%s: answer %s", self.info.id, body)
         finally:
             self._is_answered.set()

@@ -1,0 +1,139 @@
+"""OpenAI's addresses: transcriptions of files, and the list of models. See `protocols.openai`."""
+
+import logging
+import time
+
+from tornado.iostream import StreamClosedError
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.endpoints.upload import CorsHandler, UploadHandler
+from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.relay import End
+from pykaldi_server.protocols.answers import AnswerFormat
+from pykaldi_server.protocols.gstreamer import RequestInfo, caps_from_http, parse_event
+from pykaldi_server.protocols.messages import Status, dumps
+from pykaldi_server.protocols.multipart import FormReader
+from pykaldi_server.protocols.openai import (
+    RequestError,
+    Transcription,
+    TranscriptionRequest,
+    error_object,
+    model_object,
+    models_object,
+    own_model,
+)
+from pykaldi_server.protocols.worker import Position
+
+__all__ = ["ModelsHandler", "TranscriptionsHandler", "TranslationsHandler"]
+
+logger = logging.getLogger(__name__)
+
+HEADERS = "authorization, content-type, accept, openai-organization, openai-project"
+START_S = int(time.time())  # when the models were "created"
+# HTTP status of what has gone wrong with a request.
+CODES = {
+    Status.NO_SPEECH: 400,
+    Status.AUDIO_CAPTURE: 400,
+    Status.NOT_ALLOWED: 400,
+    Status.NOT_AVAILABLE: 503,
+}
+
+
+class TranscriptionsHandler(UploadHandler):
+    """Serves `POST /v1/audio/transcriptions`."""
+
+    HEADERS = HEADERS
+    SUPPORTED_METHODS = ("POST", "OPTIONS")
+
+    def initialize(self, hub: Hub) -> None:
+        """Tornado's constructor for handlers."""
+        super().initialize(hub)
+        self._transcription = Transcription()
+        self._wanted = TranscriptionRequest()
+        self._is_streaming = False
+
+    def may_read_request(self, form: FormReader) -> bool:
+        return "model" in form.fields
+
+    def read_request(self) -> RequestInfo:
+        if self.form is None:
+            found = self.request.headers.get("Content-Type", "none")
+            raise RequestError(f"Content-Type: expected multipart/form-data, found {found}", None)
+        model = self.form.fields.get("model", [""])[-1]
+        return RequestInfo(content_type=caps_from_http(self.form.file_type), model=own_model(model))
+
+    async def body_has_come(self) -> None:
+        assert self.form is not None
+        self._wanted = TranscriptionRequest.from_fields(self.form.fields)
+        if self._wanted.stream:
+            self._is_streaming = True
+            self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
+            self.set_header("Cache-Control", "no-cache")
+            await self._send(self._transcription.new_events())
+
+    async def deliver(self, event: str) -> None:
+        self._transcription.add(parse_event(event))
+        if self._is_streaming:
+            await self._send(self._transcription.new_events())
+
+    async def consumed(self, position: Position) -> None:
+        self._transcription.duration_s = position.audio_s
+
+    async def respond(self, end: End) -> None:
+        if self._is_streaming:
+            await self._end_stream(end)
+        elif end.is_unknown_model:
+            self.refuse(404, end.message, RequestError(end.message, "model", "model_not_found"))
+        elif end.status is not Status.SUCCESS:
+            self.refuse(CODES.get(end.status, 500), end.message)
+        else:
+            content_type, body = self._transcription.answer(self._wanted)
+            await self.answer(200, body, content_type)
+
+    def refusal(self, code: int, text: str, error: ProtocolError | None = None) -> tuple[str, str]:
+        kind = "server_error" if code >= 500 else "invalid_request_error"
+        param, error_code = (error.param, error.code) if isinstance(error, RequestError) else (None, None)
+        return AnswerFormat.JSON.value, dumps(error_object(text, kind, param, error_code))
+
+    async def _send(self, events: str) -> None:
+        try:
+            self.write(events)
+            await self.flush()
+        except StreamClosedError:
+            logger.info("%s: left in the middle of its answer", self.info.id)
+
+    async def _end_stream(self, end: End) -> None:
+        is_success = end.status is Status.SUCCESS
+        events = self._transcription.last_events() if is_success else Transcription.error_event(end.message)
+        await self.finish_with(events)
+
+
+class TranslationsHandler(TranscriptionsHandler):
+    """Serves `POST /v1/audio/translations`: refuses, because a model knows one language."""
+
+    def read_request(self) -> RequestInfo:
+        raise RequestError("this server transcribes speech; it does not translate it", None, "unsupported")
+
+
+class ModelsHandler(CorsHandler):
+    """Serves `GET /v1/models` and `GET /v1/models/MODEL`."""
+
+    METHODS = "GET, OPTIONS"
+    HEADERS = HEADERS
+
+    def initialize(self, hub: Hub) -> None:
+        """Tornado's constructor for handlers."""
+        self.hub = hub
+
+    def get(self, name: str = "") -> None:
+        """Lists the models, or describes one."""
+        names = [model for model in self.hub.pool.status().models if model]
+        self.set_header("Content-Type", AnswerFormat.JSON.value)
+        if not name:
+            self.finish(dumps(models_object(names, START_S)))
+        elif name in names:
+            self.finish(dumps(model_object(name, START_S)))
+        else:
+            text = f"there is no model {name!r}; those that there are: {', '.join(names) or 'none'}"
+            self.set_status(404)
+            self.finish(dumps(error_object(text, "invalid_request_error", "model", "model_not_found")))

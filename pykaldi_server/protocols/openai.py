@@ -1,0 +1,210 @@
+"""OpenAI's API for transcriptions of files: forms in, objects, text, subtitles or server-sent events out.
+
+Source: OpenAI's API reference (`audio/transcriptions`, `models`) and the types of its Python client. Fields
+that steer a generative model (`prompt`, `temperature`, `include`, `chunking_strategy`, ...) are accepted and
+have no effect.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.protocols.answers import AnswerFormat
+from pykaldi_server.protocols.messages import Message
+from pykaldi_server.protocols.transcript import Segment, Transcript, srt, vtt
+
+__all__ = [
+    "RequestError",
+    "Transcription",
+    "TranscriptionRequest",
+    "error_object",
+    "model_object",
+    "models_object",
+    "own_model",
+]
+
+RESPONSE_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+GRANULARITIES = ("word", "segment")
+OWNER = "pykaldi-server"
+# Programs that cannot name another model ask for one of OpenAI's.
+_THEIR_MODELS = ("whisper-", "gpt-")
+_LEAST_CONFIDENCE = 1e-6
+
+
+class RequestError(ProtocolError):
+    """A request that OpenAI's API refuses.
+
+    Attributes:
+        param: name of the field that is wrong.
+        code: what is wrong with it, for programs.
+    """
+
+    def __init__(self, message: str, param: str | None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+def error_object(message: str, kind: str, param: str | None = None, code: str | None = None) -> Message:
+    """The body of an error; ``kind`` is ``invalid_request_error`` or ``server_error``."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def model_object(name: str, created_s: int) -> Message:
+    """The description of a model."""
+    return {"id": name, "object": "model", "created": created_s, "owned_by": OWNER}
+
+
+def models_object(names: Iterable[str], created_s: int) -> Message:
+    """The list of all models."""
+    return {"object": "list", "data": [model_object(name, created_s) for name in names]}
+
+
+def own_model(name: str) -> str | None:
+    """The model of this server that a client means; None is the default, as OpenAI's own names are."""
+    return None if not name or name.startswith(_THEIR_MODELS) else name
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """What a client wants of a file.
+
+    Attributes:
+        response_format: one of `RESPONSE_FORMATS`.
+        granularities: what ``verbose_json`` has times of.
+        stream: results are to be sent as server-sent events, while they are found.
+        language: code of the language, as the client says; it is repeated in ``verbose_json``.
+    """
+
+    response_format: str = "json"
+    granularities: tuple[str, ...] = ("segment",)
+    stream: bool = False
+    language: str = ""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Sequence[str]]) -> "TranscriptionRequest":
+        """Reads the fields of a form.
+
+        Raises:
+            RequestError: a value is invalid.
+        """
+
+        def last(name: str, default: str) -> str:
+            return fields[name][-1] if fields.get(name) else default
+
+        response_format = last("response_format", "json")
+        if response_format not in RESPONSE_FORMATS:
+            known = ", ".join(RESPONSE_FORMATS)
+            text = f"response_format: expected one of {known}, found {response_format!r}"
+            raise RequestError(text, "response_format", "unsupported_value")
+        names = ("timestamp_granularities[]", "timestamp_granularities")
+        granularities = tuple(value for name in names for value in fields.get(name, ())) or ("segment",)
+        for value in granularities:
+            if value not in GRANULARITIES:
+                text = f"timestamp_granularities: expected word or segment, found {value!r}"
+                raise RequestError(text, "timestamp_granularities", "unsupported_value")
+        stream = last("stream", "false").lower()
+        if stream not in ("true", "false", "1", "0"):
+            raise RequestError(f"stream: expected true or false, found {stream!r}", "stream", "invalid_type")
+        return cls(response_format, granularities, stream in ("true", "1"), last("language", ""))
+
+
+class Transcription:
+    """Collects the events of a request for its answer.
+
+    Attributes:
+        duration_s: length of the audio that has been recognised.
+    """
+
+    def __init__(self) -> None:
+        self.duration_s = 0.0
+        self._transcript = Transcript()
+        self._num_told = 0
+
+    def add(self, event: Message) -> None:
+        """Notes an event."""
+        self._transcript.add(event)
+
+    def answer(self, request: TranscriptionRequest) -> tuple[str, str]:
+        """The content type and the body of the answer."""
+        segments = self._transcript.segments
+        match request.response_format:
+            case "text":
+                return AnswerFormat.TEXT.value, f"{self._transcript.text}\n"
+            case "srt":
+                return AnswerFormat.TEXT.value, srt(segments)
+            case "vtt":
+                return AnswerFormat.TEXT.value, vtt(segments)
+            case "verbose_json":
+                return AnswerFormat.JSON.value, _dumps(self._verbose(request))
+        return AnswerFormat.JSON.value, _dumps({"text": self._transcript.text, "usage": self._usage()})
+
+    def new_events(self) -> str:
+        """Server-sent events of what has been added since the last call."""
+        segments = self._transcript.segments[self._num_told :]
+        texts = [f" {segment.text}" for segment in segments]
+        if texts and self._num_told == 0:
+            texts[0] = texts[0][1:]
+        self._num_told += len(segments)
+        return "".join(_event({"type": "transcript.text.delta", "delta": text}) for text in texts)
+
+    def last_events(self) -> str:
+        """Server-sent events of the end of a transcription that has succeeded."""
+        done = {"type": "transcript.text.done", "text": self._transcript.text}
+        return f"{self.new_events()}{_event(done)}data: [DONE]\n\n"
+
+    @staticmethod
+    def error_event(message: str) -> str:
+        """The server-sent event of a transcription that has failed."""
+        return _event(error_object(message, "server_error"))
+
+    def _usage(self) -> Message:
+        return {"type": "duration", "seconds": round(self.duration_s, 3)}
+
+    def _verbose(self, request: TranscriptionRequest) -> Message:
+        answer: Message = {
+            "task": "transcribe",
+            "language": request.language,
+            "duration": round(self.duration_s, 3),
+            "text": self._transcript.text,
+        }
+        segments = self._transcript.segments
+        if "word" in request.granularities:
+            answer["words"] = [
+                {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
+                for segment in segments
+                for word in segment.timed_words()
+            ]
+        if "segment" in request.granularities:
+            answer["segments"] = [_segment(index, segment) for index, segment in enumerate(segments)]
+        return {**answer, "usage": self._usage()}
+
+
+def _segment(index: int, segment: Segment) -> Message:
+    """A segment with the fields of a generative model that have a counterpart here, and neutral others."""
+    text = segment.text.encode()
+    confidence = 1.0 if segment.confidence is None else segment.confidence
+    return {
+        "id": index,
+        "seek": round(100 * segment.start_s),
+        "start": round(segment.start_s, 3),
+        "end": round(segment.end_s, 3),
+        "text": segment.text,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": math.log(max(_LEAST_CONFIDENCE, confidence)),
+        "compression_ratio": round(len(text) / len(zlib.compress(text)), 3),
+        "no_speech_prob": 0.0,
+    }
+
+
+def _event(data: Mapping[str, Any]) -> str:
+    return f"data: {_dumps(data)}\n\n"
+
+
+def _dumps(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, allow_nan=False, ensure_ascii=False)
