@@ -7,14 +7,17 @@ from typing import Any
 
 from pykaldi_server.master.server import Master
 from pykaldi_server.session import Model
+from pykaldi_server.session.text_processor import TextProcessor
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.worker import Worker
 
 
 @asynccontextmanager
-async def running_worker(model: Model, master: Master, **options: Any) -> AsyncIterator[Worker]:
+async def running_worker(
+    model: Model, master: Master, text_processor: TextProcessor | None = None, **options: Any
+) -> AsyncIterator[Worker]:
     """A worker whose slots are all connected."""
-    worker = Worker(model, WorkerOptions(url=master.worker_url, **options))
+    worker = Worker(model, WorkerOptions(url=master.worker_url, **options), text_processor)
     running = asyncio.create_task(worker.run())
     sessions = options.get("sessions", 4)
     await master.until(lambda: master.hub.pool.status().available == sessions)

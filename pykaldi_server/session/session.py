@@ -91,6 +91,10 @@ class Session:
         self._segment = 0
         # What earlier segments taught of the speaker; None if nothing is learned.
         self._state = adaptation_state if self._options.do_adaptation else None
+        # The last partial result of the segment.
+        self._partial = ""
+        self._partial_words = 0
+        self._partial_frame = 0  # decoded frames of the segment by then
         self._start_stream()
 
     @property
@@ -328,7 +332,7 @@ class Session:
     def _forget_partial(self) -> None:
         self._partial = ""
         self._partial_words = 0
-        self._partial_frame = 0  # decoded frames of the segment at the last partial result
+        self._partial_frame = 0
 
 
 def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:

@@ -18,6 +18,7 @@ from pykaldi_server.protocols.gstreamer import (
     Audio,
     ClientMessage,
     EndOfStream,
+    Reset,
     error_message,
     parse_client_message,
 )
@@ -130,6 +131,8 @@ class WorkerRequest:
             if parsed is not None:
                 await self._work(recognition, parsed)
                 at_end = isinstance(parsed, EndOfStream)
+                if isinstance(parsed, Reset):
+                    await self._outbox.flush()  # its result is what the client waits for
             self._consumed_bytes += num_bytes
             self._report(recognition, at_end)
         await self._outbox.flush()

@@ -16,6 +16,9 @@ from live_worker import running_worker
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.session import Model
+from pykaldi_server.worker import outbox
+from pykaldi_server.worker.options import PostProcessorOptions
+from pykaldi_server.worker.post_processor import PostProcessor
 
 SHORT = "ps-tidigits-2934z"
 LONG = "ps-librivox-0870"
@@ -193,6 +196,31 @@ def test_a_reset_ends_the_segment_and_times_go_on(harness: Any, english: Model, 
                 length_s + first["result"][0]["start"], abs=0.1
             )
             assert not any("text" in reply for reply in replies)
+
+    harness.run(scenario)
+
+
+def test_the_final_of_a_reset_waits_for_a_slow_post_processor(
+    harness: Any, english: Model, audio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions overtake results that are with a post-processor, here at once; that of a reset does not."""
+    monkeypatch.setattr(outbox, "PATIENCE_S", 0.0)
+
+    async def scenario() -> None:
+        options = PostProcessorOptions(post_processor="while read line; do echo $line | tr a-z A-Z; done")
+        with PostProcessor(options) as shout:
+            async with harness.master() as master, running_worker(english, master, shout, sessions=1):
+                await converse(master)
+
+    async def converse(master: Any) -> None:
+        client = await vosk_client(harness, master)
+        data = audio(SHORT)
+        for _ in range(3):
+            replies = await lock_step(client, pieces(data))
+            assert texts(replies) == []
+            await client.send('{"reset" : 1}')
+            assert (await client.read_json())["text"] == "TWO NINE THREE FOUR ZERO"
+        assert (await last_reply(client))["text"] == ""
 
     harness.run(scenario)
 
