@@ -1,16 +1,15 @@
 // Bindings of csrc/decoder. The Python class of the decoder is in kaldi/decoder; it chooses the core class by
 // the type of the graph.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/guarded.h"
+#include "csrc/base/concurrent-use.h"
 #include "csrc/base/error.h"
-#include "csrc/base/exclusive-use.h"
 #include "csrc/decoder/lattice-faster-online-decoder.h"
 #include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/const-fst.h"
@@ -20,14 +19,6 @@ namespace py = pybind11;
 
 namespace pykaldi {
 namespace {
-
-using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
-using IntArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
-using ByteArray = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
-
-py::array_t<int32_t> ToArray(const std::vector<int32_t> &values) {
-  return py::array_t<int32_t>(static_cast<py::ssize_t>(values.size()), values.data());
-}
 
 // What a decoder searches: the graph that all share, or a reader of its own.
 std::shared_ptr<const ConstFst> ReaderOf(std::shared_ptr<ConstFst> graph) { return graph; }
@@ -44,25 +35,25 @@ class SharedDecoder {
   using Decoder = LatticeFasterOnlineDecoder<Reader>;
 
   SharedDecoder(std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
-                const IntArray &id2pdf)
+                const InputArray<int32_t> &id2pdf)
       : decoder_(ReaderOf(std::move(graph)), config,
-                 std::vector<int32_t>(id2pdf.data(), id2pdf.data() + id2pdf.size())) {}
+                 std::vector<int32_t>(id2pdf.Data(), id2pdf.Data() + id2pdf.Size())) {}
 
   // Calls work(decoder) without the GIL.
   template <class Work>
   auto Run(Work work) {
     py::gil_scoped_release release;
-    ExclusiveUse::Guard guard(&use_, "the decoder");
+    const ConcurrentUse<DecoderError>::Exclusive guard(&use_, "the decoder");
     return work(decoder_);
   }
 
  private:
   Decoder decoder_;
-  ExclusiveUse use_;
+  ConcurrentUse<DecoderError> use_;
 };
 
 template <class Graph>
-py::tuple TraceBackChanges(SharedDecoder<Graph> &self) {
+std::pair<int32_t, py::array_t<int32_t>> TraceBackChanges(SharedDecoder<Graph> &self) {
   std::vector<int32_t> transition_ids;
   const int32_t first = self.Run([&](auto &decoder) {
     CurrentBestPath &path = decoder.UpdateBestPath();
@@ -70,13 +61,14 @@ py::tuple TraceBackChanges(SharedDecoder<Graph> &self) {
     for (int32_t f = first_changed; f < path.NumFrames(); ++f) transition_ids.push_back(path.TransitionId(f));
     return first_changed;
   });
-  return py::make_tuple(first, ToArray(transition_ids));
+  return {first, ToArray(transition_ids)};
 }
 
 template <class Graph>
-int32_t TrailingSilenceLength(SharedDecoder<Graph> &self, const ByteArray &is_silence) {
-  const uint8_t *mask = is_silence.data();
-  const int64_t size = is_silence.size();
+int32_t TrailingSilenceLength(SharedDecoder<Graph> &self, const py::array &is_silence) {
+  const InputArray<uint8_t> array(is_silence, "is_silence", {"transition-ids + 1"});
+  const uint8_t *mask = array.Data();
+  const int64_t size = array.Size();
   return self.Run([&](auto &decoder) {
     if (size <= decoder.MaxTransitionId()) {
       throw DecoderError("expected a mask of more than " + std::to_string(decoder.MaxTransitionId()) +
@@ -90,12 +82,9 @@ int32_t TrailingSilenceLength(SharedDecoder<Graph> &self, const ByteArray &is_si
 }
 
 template <class Graph>
-void AdvanceDecoding(SharedDecoder<Graph> &self, const FloatArray &loglikes) {
-  if (loglikes.ndim() != 2) {
-    throw DecoderError("expected log-likelihoods of shape (frames, pdfs), found " +
-                       std::to_string(loglikes.ndim()) + " dimensions");
-  }
-  const LoglikeBlock block{loglikes.data(), loglikes.shape(0), loglikes.shape(1)};
+void AdvanceDecoding(SharedDecoder<Graph> &self, const py::array &loglikes) {
+  const InputArray<float> array(loglikes, "loglikes", {"frames", "pdfs"});
+  const LoglikeBlock block{array.Data(), array.Shape(0), array.Shape(1)};
   self.Run([&](auto &decoder) { decoder.AdvanceDecoding(block); });
 }
 
@@ -103,9 +92,14 @@ template <class Graph>
 void BindDecoderOf(py::module_ &m, const char *name) {
   using Self = SharedDecoder<Graph>;
   py::class_<Self>(m, name)
-      .def(py::init<std::shared_ptr<Graph>, const LatticeFasterDecoderConfig &, const IntArray &>())
+      .def(py::init([](std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
+                       const py::array &id2pdf) {
+             return std::make_unique<Self>(std::move(graph), config,
+                                           InputArray<int32_t>(id2pdf, "id2pdf", {"transition-ids + 1"}));
+           }),
+           py::arg("fst").none(false), py::arg("config"), py::arg("id2pdf"))
       .def("init_decoding", [](Self &self) { self.Run([](auto &decoder) { decoder.InitDecoding(); }); })
-      .def("advance_decoding", &AdvanceDecoding<Graph>)
+      .def("advance_decoding", &AdvanceDecoding<Graph>, py::arg("loglikes"))
       .def("finalize_decoding",
            [](Self &self) { self.Run([](auto &decoder) { decoder.FinalizeDecoding(); }); })
       .def("num_frames_decoded",
@@ -115,17 +109,19 @@ void BindDecoderOf(py::module_ &m, const char *name) {
       .def("get_best_path",
            [](Self &self, bool use_final_probs) {
              return self.Run([=](auto &decoder) { return decoder.GetBestPath(use_final_probs); });
-           })
+           },
+           py::arg("use_final_probs"))
       .def("get_raw_lattice",
            [](Self &self, bool use_final_probs) {
              return self.Run([=](auto &decoder) { return decoder.GetRawLattice(use_final_probs); });
-           })
+           },
+           py::arg("use_final_probs"))
       .def("traceback", &TraceBackChanges<Graph>)
       .def("partial_words",
            [](Self &self) {
              return ToArray(self.Run([](auto &decoder) { return decoder.UpdateBestPath().Words(); }));
            })
-      .def("trailing_silence_length", &TrailingSilenceLength<Graph>)
+      .def("trailing_silence_length", &TrailingSilenceLength<Graph>, py::arg("is_silence"))
       .def("statistics",
            [](Self &self) { return self.Run([](auto &decoder) { return decoder.Statistics(); }); });
 }
@@ -143,15 +139,15 @@ void BindDecoder(py::module_ &m) {
       .def_readwrite("beam_delta", &LatticeFasterDecoderConfig::beam_delta)
       .def_readwrite("hash_ratio", &LatticeFasterDecoderConfig::hash_ratio)
       .def_readwrite("prune_scale", &LatticeFasterDecoderConfig::prune_scale)
-      .def("check", &LatticeFasterDecoderConfig::Check);
+      .def("check", WithGil(&LatticeFasterDecoderConfig::Check));
 
   py::class_<BestPath>(m, "BestPath", "The best path of a search, with its costs.")
       .def_property_readonly(
           "words", [](const BestPath &path) { return ToArray(path.words); }, "Word ids; int32.")
       .def_property_readonly(
           "alignment", [](const BestPath &path) { return ToArray(path.alignment); },
-          "Transition-ids, one a frame; int32.")
-      .def_readonly("graph_cost", &BestPath::graph_cost, "The graph's costs, the final one included.")
+          "Transition-ids, one per frame; int32.")
+      .def_readonly("graph_cost", &BestPath::graph_cost, "Sum of the graph costs, including the final one.")
       .def_readonly("acoustic_cost", &BestPath::acoustic_cost, "Minus the sum of the log-likelihoods.");
 
   py::class_<SearchStatistics>(m, "SearchStatistics", "What a search has done since its utterance began.")

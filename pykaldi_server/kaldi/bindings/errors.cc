@@ -1,5 +1,6 @@
 #include <cerrno>
 #include <exception>
+#include <string_view>
 
 #include "bindings/bindings.h"
 #include "csrc/base/error.h"
@@ -9,9 +10,13 @@ namespace py = pybind11;
 namespace pykaldi {
 namespace {
 
+// Paths need not be UTF-8; Python shows their other bytes as it shows them elsewhere.
 void Raise(const char *name, const std::exception &e) {
-  py::object type = py::module_::import("pykaldi_server.errors").attr(name);
-  PyErr_SetString(type.ptr(), e.what());
+  const py::object type = py::module_::import("pykaldi_server.errors").attr(name);
+  const std::string_view text = e.what();
+  const auto decoded = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
+  if (decoded) PyErr_SetObject(type.ptr(), decoded.ptr());
 }
 
 }  // namespace

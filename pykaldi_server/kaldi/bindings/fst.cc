@@ -1,15 +1,21 @@
 // Bindings of csrc/fst: StdArc, StdConstFst, StdVectorFst, SymbolTable.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
-#include <cerrno>
-#include <fstream>
+#include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/guarded.h"
+#include "csrc/base/concurrent-use.h"
 #include "csrc/base/error.h"
+#include "csrc/base/output-file.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/fst-io.h"
 #include "csrc/fst/symbol-table.h"
@@ -22,7 +28,10 @@ namespace {
 
 using ConstFstClass = py::class_<ConstFst, std::shared_ptr<ConstFst>>;
 using VectorFstClass = py::class_<VectorFst>;
-using Release = py::call_guard<py::gil_scoped_release>;
+using Path = std::filesystem::path;
+using Use = ConcurrentUse<DecoderError>;
+
+constexpr const char *kTable = "the table of symbols";
 
 template <class Fst>
 void CheckState(const Fst &fst, int32_t state) {
@@ -39,12 +48,32 @@ py::str ToStr(std::string_view text) {
   return py::reinterpret_steal<py::str>(decoded);
 }
 
-template <class Method>
-void WriteTable(const SymbolTable &table, const std::string &path, Method method) {
-  std::ofstream out(path, std::ios::binary);
-  if (out) (table.*method)(out);
-  out.close();
-  if (!out) throw FileError(path, errno);
+using WriteMethod = void (SymbolTable::*)(std::ostream &) const;
+
+void WriteTable(const SymbolTable &table, const Path &path, WriteMethod method) {
+  py::gil_scoped_release release;
+  const Use::Shared guard(table.Use(), kTable);
+  OutputFile out(path.string());
+  (table.*method)(out.Stream());
+  out.Commit();
+}
+
+// Writes an FST with its tables, which nobody may change meanwhile.
+void WriteFstWithTables(const ConstFst &fst, const Path &path, FstFormat format) {
+  const SymbolTable none;
+  const auto table_use = [&none](const std::shared_ptr<SymbolTable> &table) {
+    return table == nullptr ? none.Use() : table->Use();
+  };
+  const Use::Shared guard(fst.Use(), "the FST");
+  const Use::Shared input_guard(table_use(fst.InputSymbols()), kTable);
+  const Use::Shared output_guard(table_use(fst.OutputSymbols()), kTable);
+  WriteFst(fst, path.string(), format);
+}
+
+void SetSymbols(ConstFst *fst, std::shared_ptr<SymbolTable> table,
+                void (ConstFst::*method)(std::shared_ptr<SymbolTable>)) {
+  const Use::Exclusive guard(fst->Use(), "the FST");
+  (fst->*method)(std::move(table));
 }
 
 void BindArc(py::module_ &m) {
@@ -68,15 +97,15 @@ void DefineConstFst(ConstFstClass *fst_class) {
   fst_class
       ->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
             "Copies an FST; raises ModelFormatError when a state, label or weight in it is none.")
-      .def_static("read", py::overload_cast<const std::string &>(&ReadFst), py::arg("path"), Release(),
+      .def_static("read", WithoutGil(+[](const Path &path) { return ReadFst(path.string()); }), py::arg("path"),
                   "Reads an OpenFst file of type const or vector, with its symbol tables.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
                   "    ModelFormatError: the file is damaged or of another kind; names the byte.")
-      .def("write", &WriteFst, py::arg("path"), py::arg("format") = FstFormat::kConst, Release(),
+      .def("write", WithoutGil(&WriteFstWithTables), py::arg("path"), py::arg("format") = FstFormat::kConst,
            "Writes an OpenFst file.")
-      .def("start", &ConstFst::Start, "The start state; -1 when the FST is empty.")
-      .def("num_states", &ConstFst::NumStates)
-      .def("num_arcs", &ConstFst::NumArcs, "The number of all arcs.")
+      .def("start", WithGil(&ConstFst::Start), "The start state; -1 when the FST is empty.")
+      .def("num_states", WithGil(&ConstFst::NumStates))
+      .def("num_arcs", WithGil(&ConstFst::NumArcs), "The number of all arcs.")
       .def(
           "num_arcs",
           [](const ConstFst &fst, int32_t state) {
@@ -106,22 +135,33 @@ void DefineConstFst(ConstFstClass *fst_class) {
             return std::vector<StdArc>(arcs.begin(), arcs.end());
           },
           py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.")
-      .def("max_input_label", &ConstFst::MaxInputLabel)
-      .def("max_output_label", &ConstFst::MaxOutputLabel)
-      .def("output_labels", &ConstFst::OutputLabels, Release(),
+      .def("max_input_label", WithGil(&ConstFst::MaxInputLabel))
+      .def("max_output_label", WithGil(&ConstFst::MaxOutputLabel))
+      .def("output_labels", WithoutGil(&ConstFst::OutputLabels),
            "The output labels of all arcs but 0, as a sorted list.")
-      .def("input_symbols", &ConstFst::InputSymbols, "The embedded table of input symbols, or None.")
-      .def("output_symbols", &ConstFst::OutputSymbols, "The embedded table of output symbols, or None.")
-      .def("set_input_symbols", &ConstFst::SetInputSymbols, py::arg("table"))
-      .def("set_output_symbols", &ConstFst::SetOutputSymbols, py::arg("table"));
+      .def("input_symbols", WithGil(&ConstFst::InputSymbols), "The embedded table of input symbols, or None.")
+      .def("output_symbols", WithGil(&ConstFst::OutputSymbols),
+           "The embedded table of output symbols, or None.")
+      .def(
+          "set_input_symbols",
+          [](ConstFst &fst, std::shared_ptr<SymbolTable> table) {
+            SetSymbols(&fst, std::move(table), &ConstFst::SetInputSymbols);
+          },
+          py::arg("table"))
+      .def(
+          "set_output_symbols",
+          [](ConstFst &fst, std::shared_ptr<SymbolTable> table) {
+            SetSymbols(&fst, std::move(table), &ConstFst::SetOutputSymbols);
+          },
+          py::arg("table"));
 }
 
 void DefineVectorFst(VectorFstClass *fst_class) {
   fst_class->def(py::init<>(), "Makes an empty FST.")
       .def(py::init<const ConstFst &>(), py::arg("fst"), "Copies an FST.")
-      .def("start", &VectorFst::Start)
-      .def("num_states", &VectorFst::NumStates)
-      .def("add_state", &VectorFst::AddState, "Adds a state and returns its number.")
+      .def("start", WithGil(&VectorFst::Start))
+      .def("num_states", WithGil(&VectorFst::NumStates))
+      .def("add_state", WithGil(&VectorFst::AddState), "Adds a state and returns its number.")
       .def(
           "set_start",
           [](VectorFst &fst, int32_t state) {
@@ -163,29 +203,40 @@ void BindSymbolTable(py::module_ &m) {
   py::class_<SymbolTable, std::shared_ptr<SymbolTable>>(
       m, "SymbolTable", "Symbols (words, phones) and their integer keys; OpenFst's text and binary forms.")
       .def(py::init<std::string>(), py::arg("name") = "")
-      .def_static("read_text", &SymbolTable::ReadText, py::arg("path"), Release(),
-                  "Reads a text file: a symbol and its key a line.\n\n"
+      .def_static("read_text", WithoutGil(+[](const Path &path) { return SymbolTable::ReadText(path.string()); }),
+                  py::arg("path"),
+                  "Reads a text file: one symbol and its key per line.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
                   "    ModelFormatError: a line is something else; names the byte.")
-      .def_static("read", py::overload_cast<const std::string &>(&SymbolTable::Read), py::arg("path"),
-                  Release(), "Reads OpenFst's binary form; raises as `read_text`.")
-      .def("write_text", [](const SymbolTable &table,
-                            const std::string &path) { WriteTable(table, path, &SymbolTable::WriteText); })
-      .def("write", [](const SymbolTable &table,
-                       const std::string &path) { WriteTable(table, path, &SymbolTable::Write); })
-      .def("add_symbol", py::overload_cast<std::string_view>(&SymbolTable::AddSymbol), py::arg("symbol"),
-           "Adds a symbol with the next free key, and returns its key.")
+      .def_static("read", WithoutGil(+[](const Path &path) { return SymbolTable::Read(path.string()); }),
+                  py::arg("path"), "Reads OpenFst's binary form; raises as `read_text`.")
+      .def(
+          "write_text",
+          [](const SymbolTable &table, const Path &path) { WriteTable(table, path, &SymbolTable::WriteText); },
+          py::arg("path"))
+      .def(
+          "write",
+          [](const SymbolTable &table, const Path &path) { WriteTable(table, path, &SymbolTable::Write); },
+          py::arg("path"))
+      .def(
+          "add_symbol",
+          [](SymbolTable &table, std::string_view symbol) {
+            const Use::Exclusive guard(table.Use(), kTable);
+            return table.AddSymbol(symbol);
+          },
+          py::arg("symbol"), "Adds a symbol with the next free key, and returns its key.")
       .def(
           "add_pair",
           [](SymbolTable &table, std::string_view symbol, int64_t key) {
             if (key < 0) throw py::value_error("expected a key of 0 or more, found " + std::to_string(key));
+            const Use::Exclusive guard(table.Use(), kTable);
             return table.AddSymbol(symbol, key);
           },
           py::arg("symbol"), py::arg("key"), "Adds a symbol, and returns the key that it has.")
       .def(
           "find_symbol", [](const SymbolTable &table, int64_t key) { return ToStr(table.FindSymbol(key)); },
           py::arg("key"), "The symbol of a key; '' when there is none.")
-      .def("find_index", &SymbolTable::FindKey, py::arg("symbol"),
+      .def("find_index", WithGil(&SymbolTable::FindKey), py::arg("symbol"),
            "The key of a symbol; -1 when there is none.")
       .def(
           "member_index",
@@ -198,15 +249,16 @@ void BindSymbolTable(py::module_ &m) {
           },
           py::arg("symbol"))
       .def("name", [](const SymbolTable &table) { return ToStr(table.Name()); })
-      .def("num_symbols", &SymbolTable::NumSymbols)
-      .def("available_key", &SymbolTable::AvailableKey, "The highest key plus one.")
-      .def("__len__", &SymbolTable::NumSymbols)
+      .def("num_symbols", WithGil(&SymbolTable::NumSymbols))
+      .def("available_key", WithGil(&SymbolTable::AvailableKey), "The highest key plus one.")
+      .def("__len__", WithGil(&SymbolTable::NumSymbols))
       .def(
           "items",
           [](const SymbolTable &table) {
-            py::list items;
+            std::vector<std::pair<int64_t, py::str>> items;
+            items.reserve(table.NumSymbols());
             for (size_t i = 0; i < table.NumSymbols(); ++i) {
-              items.append(py::make_tuple(table.NthKey(i), ToStr(table.NthSymbol(i))));
+              items.emplace_back(table.NthKey(i), ToStr(table.NthSymbol(i)));
             }
             return items;
           },

@@ -1,12 +1,15 @@
 // Bindings of the lookahead graphs of csrc/fst.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/guarded.h"
 #include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/graph-compiler.h"
 #include "csrc/fst/lookahead-composition.h"
@@ -17,7 +20,7 @@ namespace py = pybind11;
 namespace pykaldi {
 namespace {
 
-using Release = py::call_guard<py::gil_scoped_release>;
+using Path = std::filesystem::path;
 
 void CheckState(const LookaheadFstReader &reader, int32_t state) {
   if (state < 0 || state >= reader.NumStates()) {
@@ -30,7 +33,7 @@ void BindReader(py::module_ &m) {
   py::class_<LookaheadFstReader, std::shared_ptr<LookaheadFstReader>>(
       m, "LookaheadFstReader",
       "Walks through a `LookaheadFst`, state by state; a state exists once an arc to it was seen.")
-      .def("start", &LookaheadFstReader::Start, "The start state; -1 when the composition is empty.")
+      .def("start", WithGil(&LookaheadFstReader::Start), "The start state; -1 when the composition is empty.")
       .def(
           "final",
           [](const LookaheadFstReader &reader, int32_t state) {
@@ -61,34 +64,38 @@ void BindCompiledGraph(py::module_ &m) {
       "A composed graph in a compact file, which is mapped: all processes share its pages. See\n"
       "csrc/fst/compiled-graph.h.")
       .def_static(
-          "read", [](const std::string &path) { return std::make_shared<CompiledGraph>(path); },
-          py::arg("path"), Release(),
+          "read", WithoutGil(+[](const Path &path) { return std::make_shared<CompiledGraph>(path.string()); }),
+          py::arg("path"),
           "Opens a file and checks all of it.\n\n"
           "Raises:\n    FileNotFoundError: there is no such file.\n"
           "    ModelFormatError: the file is damaged or of another kind; names the byte.")
       .def_static(
           "read_fingerprint",
-          [](const std::string &path) { return py::bytes(CompiledGraph::ReadFingerprint(path)); },
+          [](const Path &path) { return py::bytes(CompiledGraph::ReadFingerprint(path.string())); },
           py::arg("path"), "What the file says that it was made of, 32 bytes; nothing else is checked.")
-      .def("num_states", &CompiledGraph::NumStates)
-      .def("num_arcs", &CompiledGraph::NumArcs)
-      .def("max_input_label", &CompiledGraph::MaxInputLabel)
-      .def("output_labels", &CompiledGraph::OutputLabels, Release(),
+      .def("num_states", WithGil(&CompiledGraph::NumStates))
+      .def("num_arcs", WithGil(&CompiledGraph::NumArcs))
+      .def("max_input_label", WithGil(&CompiledGraph::MaxInputLabel))
+      .def("output_labels", WithoutGil(&CompiledGraph::OutputLabels),
            "The output labels of all arcs but 0, as a sorted list.")
-      .def("output_symbols", &CompiledGraph::OutputSymbols, "The embedded table of words, or None.")
-      .def("to_const", &CompiledGraph::ToConst, Release(),
+      .def("output_symbols", WithGil(&CompiledGraph::OutputSymbols), "The embedded table of words, or None.")
+      .def("to_const", WithoutGil(&CompiledGraph::ToConst),
            "Copies the graph as a `StdConstFst`, whose states are in the order of the file.");
 }
 
 // Composes without the GIL, takes it to report.
-void Compile(const LookaheadFst &fst, const std::string &path, const std::string &directory,
-             const std::string &fingerprint, const py::function &progress) {
+void Compile(const LookaheadFst &fst, const Path &path, const Path &directory, const std::string &fingerprint,
+             const py::function &progress) {
+  if (fingerprint.size() != CompiledGraph::kFingerprintBytes) {
+    throw py::value_error("expected a fingerprint of " + std::to_string(CompiledGraph::kFingerprintBytes) +
+                          " bytes, found " + std::to_string(fingerprint.size()));
+  }
   const CompileProgress report = [&progress](const char *what, int64_t done, int64_t total) {
     py::gil_scoped_acquire acquire;
     progress(what, done, total);
   };
   py::gil_scoped_release release;
-  CompileGraph(fst.Composition(), path, directory, fingerprint, report);
+  CompileGraph(fst.Composition(), path.string(), directory.string(), fingerprint, report);
 }
 
 }  // namespace
@@ -103,13 +110,13 @@ void BindLookahead(py::module_ &m) {
       "one of them has visited.")
       .def_static(
           "read",
-          [](const std::string &hcl, const std::string &grammar, const std::vector<int32_t> &disambig_tids,
-             size_t store_bytes) {
-            return std::make_shared<LookaheadFst>(LookaheadComposition::Read(hcl, grammar, disambig_tids),
-                                                  store_bytes);
-          },
+          WithoutGil(+[](const Path &hcl, const Path &grammar, const std::vector<int32_t> &disambig_tids,
+                         size_t store_bytes) {
+            return std::make_shared<LookaheadFst>(
+                LookaheadComposition::Read(hcl.string(), grammar.string(), disambig_tids), store_bytes);
+          }),
           py::arg("hcl"), py::arg("grammar"), py::arg("disambig_tids"),
-          py::arg("store_bytes") = LookaheadFst::kDefaultStoreBytes, Release(),
+          py::arg("store_bytes") = LookaheadFst::kDefaultStoreBytes,
           "Reads the two parts; both are mapped, so that all processes share their pages.\n\n"
           "Args:\n"
           "    hcl: HCLr.fst, of OpenFst's type olabel_lookahead.\n"
@@ -118,11 +125,15 @@ void BindLookahead(py::module_ &m) {
           "    store_bytes: memory for what was visited; beyond it, it is forgotten and composed anew.\n\n"
           "Raises:\n    FileNotFoundError: there is no such file.\n"
           "    ModelFormatError: a file is damaged or of another kind; names the byte.")
-      .def("reader", [](std::shared_ptr<LookaheadFst> fst) { return LookaheadFstReader(std::move(fst)); })
+      .def("reader",
+           [](std::shared_ptr<LookaheadFst> fst) {
+             if (fst == nullptr) throw py::type_error("expected a LookaheadFst, found None");
+             return LookaheadFstReader(std::move(fst));
+           })
       .def("max_input_label", [](const LookaheadFst &fst) { return fst.Composition().MaxInputLabel(); })
       .def(
-          "output_labels", [](const LookaheadFst &fst) { return fst.Composition().OutputLabels(); },
-          Release(), "The words of the language model, as a sorted list of labels.")
+          "output_labels", WithoutGil(+[](const LookaheadFst &fst) { return fst.Composition().OutputLabels(); }),
+          "The words of the language model, as a sorted list of labels.")
       .def(
           "output_symbols", [](const LookaheadFst &fst) { return fst.Composition().OutputSymbols(); },
           "The table of words that is embedded in Gr.fst, or None.")

@@ -1,29 +1,38 @@
-#include <pybind11/numpy.h>
-
+// Bindings of csrc/matrix.
 #include <string>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "csrc/matrix/linear-cgd.h"
 
 namespace py = pybind11;
 
 namespace pykaldi {
+namespace {
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+// Far above any model's; the dimension must stay an int32.
+constexpr int64_t kMaxCgdDim = 1 << 24;
+
+}  // namespace
 
 void BindMatrix(py::module_ &m) {
   m.def(
       "linear_cgd",
-      [](const Doubles &a, const Doubles &b, const Doubles &x, int32_t max_iters) {
-        const py::ssize_t dim = b.size();
-        if (a.size() != dim * (dim + 1) / 2 || x.size() != dim) {
+      [](const py::array &a, const py::array &b, const py::array &x, int32_t max_iters) {
+        const InputArray<double> triangle(a, "a", {"dim (dim + 1) / 2"});
+        const InputArray<double> target(b, "b", {"dim"}), start(x, "x", {"dim"});
+        const int64_t dim = target.Size();
+        if (dim > kMaxCgdDim) {
+          throw py::value_error("expected at most " + std::to_string(kMaxCgdDim) + " elements, found " +
+                                std::to_string(dim));
+        }
+        if (triangle.Size() != dim * (dim + 1) / 2 || start.Size() != dim) {
           throw py::value_error("expected a triangle of " + std::to_string(dim * (dim + 1) / 2) +
                                 " and a start of " + std::to_string(dim) + " elements, found " +
-                                std::to_string(a.size()) + " and " + std::to_string(x.size()));
+                                std::to_string(triangle.Size()) + " and " + std::to_string(start.Size()));
         }
-        const std::vector<double> solution =
-            LinearCgd(a.data(), b.data(), x.data(), static_cast<int32_t>(dim), max_iters);
-        return py::array_t<double>(dim, solution.data());
+        return ToArray(LinearCgd(triangle.Data(), target.Data(), start.Data(), static_cast<int32_t>(dim),
+                                 max_iters));
       },
       py::arg("a"), py::arg("b"), py::arg("x"), py::arg("max_iters"),
       "Takes steps of conjugate gradient towards A x = b; see `csrc/matrix/linear-cgd.h`.\n\n"
@@ -31,9 +40,12 @@ void BindMatrix(py::module_ &m) {
       "    a: lower triangle of A by rows, (dim (dim + 1) / 2,), float64.\n"
       "    b: right-hand side, (dim,), float64.\n"
       "    x: where to start, (dim,), float64.\n"
-      "    max_iters: number of steps at most.\n\n"
+      "    max_iters: maximum number of steps.\n\n"
       "Returns:\n"
-      "    (dim,), float64.");
+      "    (dim,), float64.\n\n"
+      "Raises:\n"
+      "    TypeError: an array has another dtype.\n"
+      "    ValueError: an array has another shape, or is not contiguous.");
 }
 
 }  // namespace pykaldi

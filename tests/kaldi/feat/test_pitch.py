@@ -325,13 +325,13 @@ def test_viterbi_finds_the_minima(seed: int, num_states: int, num_frames: int) -
 
 
 def test_viterbi_refuses_what_does_not_fit() -> None:
-    for local, forward in (
-        (np.zeros((2, 3)), np.zeros(4)),
-        (np.zeros(3), np.zeros(3)),
-        (np.zeros((1, 0)), []),
+    for shape, num_states, message in (
+        ((2, 3), 4, "expected costs of the same 1 to 32767 states, found 3 and 4, of 2 frames"),
+        ((1, 0), 0, "expected costs of the same 1 to 32767 states, found 0 and 0"),
+        ((3,), 3, r"local_cost: expected .* axes \(frames, states\)"),
     ):
-        with pytest.raises(ValueError, match="expected costs"):
-            pitch_viterbi(local, 0.1, forward)
+        with pytest.raises(ValueError, match=message):
+            pitch_viterbi(np.zeros(shape, np.float32), 0.1, np.zeros(num_states, np.float32))
 
 
 # Features made of the pitch

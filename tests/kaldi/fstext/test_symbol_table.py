@@ -67,11 +67,24 @@ def test_both_forms_round_trip(tmp_path_factory: pytest.TempPathFactory, pairs: 
 
 def test_text_with_spaces_tabs_empty_lines_and_carriage_returns(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
-    path.write_bytes(b"<eps> 0\r\n\n  a\t \t1 \nb\xff 2")
+    path.write_bytes(b"<eps> 0\r\n\n  a\t \t1 \nb\xff +2")
     assert SymbolTable.read_text(str(path)).items() == [(0, "<eps>"), (1, "a"), (2, "b\ufffd")]
 
 
-@pytest.mark.parametrize("line", [b"a", b"a b", b"a 1 2", b"a -1", b"a 1x", b"a 99999999999999999999"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a",
+        b"a b",
+        b"a 1 2",
+        b"a -1",
+        b"a 1x",
+        b"a 1_0",
+        b"a +-1",
+        b"a 9223372036854775807",
+        b"a 99999999999999999999",
+    ],
+)
 def test_bad_lines_are_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes(b"<eps> 0\n" + line + b"\n")

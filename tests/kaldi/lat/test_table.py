@@ -134,6 +134,18 @@ def test_bad_text_is_named(text: str, expected: str) -> None:
     assert expected in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "cost"), [("1e-50", 0.0), ("-1e-40", -1e-40), ("+2.5", 2.5), ("1_000", None), ("1e39", None)]
+)
+def test_costs_are_read_as_kaldi_reads_them(text: str, cost: float | None) -> None:
+    reader = KaldiReader(f"\n0 1 5 7 {text},1\n1\n".encode(), "lat.txt")
+    if cost is None:
+        with pytest.raises(ModelFormatError, match="costs"):
+            read_lattice(reader)
+    else:
+        assert read_lattice(reader).arcs(0)[0].weight.value1 == pytest.approx(cost, rel=1e-4, abs=0)
+
+
 def test_empty_lattice_has_no_start() -> None:
     lattice = LatticeVectorFst()
     for binary in (True, False):

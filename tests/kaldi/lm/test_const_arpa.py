@@ -217,6 +217,61 @@ def test_bad_arpa_files(tmp_path: Path, old: str, new: str, expected: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "log10"),
+    [
+        *[
+            ("-1e-40", -1e-40),
+            ("-1e-60", 0.0),
+            ("-1.5e-45", -1.4e-45),
+            ("1e-999", 0.0),
+        ],  # as strtof reads them
+        *[
+            ("+0.5", 0.5),
+            ("-.5", -0.5),
+            ("-5.", -5.0),
+            ("-05e-1", -0.5),
+            ("-5E+0", -5.0),
+            ("-Inf", -math.inf),
+        ],
+    ],
+)
+def test_numbers_that_kaldi_reads(tmp_path: Path, text: str, log10: float) -> None:
+    lm = build(tmp_path, TRIGRAM.arpa().replace("-0.25\t8 1", f"{text}\t8 1"))
+    found = lm.get_ngram_log_prob(1, [BOS])
+    assert found == pytest.approx(log10 * math.log(10), rel=1e-5, abs=1.5e-45)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7_000",
+        "-7_000",
+        "0x10",
+        "1e40",
+        "-1e40",
+        "1,5",
+        "+-1",
+        "-+1",
+        "--1",
+        "1e",
+        "1e+",
+        "-",
+        "e5",
+        "\uff15",
+    ],
+)
+def test_numbers_that_kaldi_refuses(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelFormatError, match="expected the logarithm of a probability, found"):
+        build(tmp_path, TRIGRAM.arpa().replace("-0.25\t8 1", f"{text}\t8 1"))
+
+
+@pytest.mark.parametrize("word", ["1_0", "+-1", "1.0", "0x1"])
+def test_words_are_plain_integers(tmp_path: Path, word: str) -> None:
+    with pytest.raises(ModelFormatError, match="expected a word"):
+        build(tmp_path, TRIGRAM.arpa().replace("-0.25\t8 1", f"-0.25\t8 {word}"))
+
+
+@pytest.mark.parametrize(
     ("bos", "eos", "unk"), [(0, 2, -1), (1, 1, -1), (1, 2, 0), (1, 2, 2), ("<s>", 2, -1)]
 )
 def test_bad_words_for_beginning_and_end(tmp_path: Path, bos: int | str, eos: int, unk: int) -> None:

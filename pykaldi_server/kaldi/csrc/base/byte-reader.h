@@ -10,11 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "csrc/base/byte-order.h"
 #include "csrc/base/error.h"
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "The files are little endian, and so must the machine be."
-#endif
 
 namespace pykaldi {
 

@@ -4,9 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <ostream>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <type_traits>
+
+#include "csrc/base/byte-order.h"
 
 namespace pykaldi {
 
@@ -18,6 +23,10 @@ void WriteBytes(std::ostream &out, const T &value) {
 
 // An int32 with the size, then the bytes.
 inline void WriteString(std::ostream &out, std::string_view text) {
+  if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+    throw std::length_error("expected text of less than 2 GB to write, found " + std::to_string(text.size()) +
+                            " bytes");
+  }
   WriteBytes(out, static_cast<int32_t>(text.size()));
   out.write(text.data(), static_cast<std::streamsize>(text.size()));
 }

@@ -34,7 +34,7 @@ class GrowingArray {
   void Reserve(int64_t size) {
     const size_t block = static_cast<size_t>(size / kBlockSize);
     if (block < num_blocks_) return;
-    if (block >= kMaxBlocks) throw std::length_error("an array grows beyond 2^31 elements");
+    if (size >= kMaxSize - 1) throw std::length_error("an array grows beyond 2^31 - 1 elements");
     blocks_[block].store(new T[kBlockSize](), std::memory_order_release);
     ++num_blocks_;
   }

@@ -37,7 +37,7 @@ struct LatticeFasterDecoderConfig {
     if (!(lattice_beam > 0)) Fail("lattice_beam", "a number above 0", std::to_string(lattice_beam));
     if (prune_interval <= 0) Fail("prune_interval", "1 or more", std::to_string(prune_interval));
     if (!(beam_delta > 0)) Fail("beam_delta", "a number above 0", std::to_string(beam_delta));
-    if (!(hash_ratio >= 1)) Fail("hash_ratio", "1 or more", std::to_string(hash_ratio));
+    if (!(hash_ratio >= 1 && hash_ratio <= 1000)) Fail("hash_ratio", "1 to 1000", std::to_string(hash_ratio));
     if (!(prune_scale > 0 && prune_scale < 1)) {
       Fail("prune_scale", "between 0 and 1", std::to_string(prune_scale));
     }

@@ -22,13 +22,15 @@ constexpr size_t kPrefetchState = 12;
 constexpr size_t kPrefetchArcs = 6;
 // Epsilon expansions in one frame: only a cycle of negative cost needs so many.
 constexpr int64_t kMaxExpansions = 10000000;
+// More than any model has; bounds what a wrong number can ask for.
+constexpr int32_t kMaxPdfs = 1 << 24;
 
 int32_t CountPdfs(const std::vector<int32_t> &id2pdf) {
   int32_t most = -1;
   for (size_t id = 1; id < id2pdf.size(); ++id) {
-    if (id2pdf[id] < 0) {
-      throw ConfigError("transition-id " + std::to_string(id) + ": expected a pdf, found " +
-                        std::to_string(id2pdf[id]));
+    if (id2pdf[id] < 0 || id2pdf[id] >= kMaxPdfs) {
+      throw ConfigError("transition-id " + std::to_string(id) + ": expected a pdf below " +
+                        std::to_string(kMaxPdfs) + ", found " + std::to_string(id2pdf[id]));
     }
     most = std::max(most, id2pdf[id]);
   }

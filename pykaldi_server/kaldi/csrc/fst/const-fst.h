@@ -19,6 +19,8 @@
 #include <vector>
 
 #include "csrc/base/byte-reader.h"
+#include "csrc/base/concurrent-use.h"
+#include "csrc/base/error.h"
 #include "csrc/base/mapped-file.h"
 #include "csrc/fst/fst-header.h"
 #include "csrc/fst/symbol-table.h"
@@ -60,6 +62,9 @@ class ConstFst {
   ConstFst(const FstHeader &header, ByteReader *reader, std::shared_ptr<const MappedFile> file);
   ConstFst(const ConstFst &) = delete;
   ConstFst &operator=(const ConstFst &) = delete;
+
+  // For whoever sets symbol tables while other threads may write the FST; nothing in the core looks at it.
+  ConcurrentUse<DecoderError> *Use() const { return &use_; }
 
   // kNoStateId when the FST is empty.
   int32_t Start() const { return start_; }
@@ -108,6 +113,7 @@ class ConstFst {
   int32_t max_olabel_ = 0;
   std::shared_ptr<SymbolTable> input_symbols_;
   std::shared_ptr<SymbolTable> output_symbols_;
+  mutable ConcurrentUse<DecoderError> use_;
 };
 
 }  // namespace pykaldi

@@ -1,14 +1,14 @@
 #include "csrc/fst/fst-io.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <ostream>
 #include <utility>
 #include <vector>
 
 #include "csrc/base/byte-writer.h"
 #include "csrc/base/error.h"
+#include "csrc/base/output-file.h"
 #include "csrc/fst/fst-header.h"
 
 namespace pykaldi {
@@ -123,8 +123,8 @@ void WriteFst(const ConstFst &fst, const std::string &path, FstFormat format) {
   header.num_arcs = fst.NumArcs();
   header.input_symbols = fst.InputSymbols();
   header.output_symbols = fst.OutputSymbols();
-  std::ofstream out(path, std::ios::binary);
-  if (!out) throw FileError(path, errno);
+  OutputFile file(path);
+  std::ostream &out = file.Stream();
   if (format == FstFormat::kVector) {
     header.fst_type = "vector";
     header.version = kVectorVersion;
@@ -139,8 +139,7 @@ void WriteFst(const ConstFst &fst, const std::string &path, FstFormat format) {
     header.Write(out);
     WriteConstArrays(fst, aligned, out);
   }
-  out.close();
-  if (!out) throw FileError(path, errno);
+  file.Commit();
 }
 
 }  // namespace pykaldi

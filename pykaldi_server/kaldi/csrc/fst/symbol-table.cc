@@ -1,18 +1,23 @@
 #include "csrc/fst/symbol-table.h"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "csrc/base/byte-writer.h"
 #include "csrc/base/mapped-file.h"
+#include "csrc/base/parse-number.h"
 
 namespace pykaldi {
 namespace {
 
 constexpr std::string_view kSeparators = " \t\r";
 constexpr size_t kFirstBuckets = 64;
+constexpr size_t kMaxSymbols = std::numeric_limits<int32_t>::max();
+constexpr size_t kMaxSymbolBytes = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMaxKey = std::numeric_limits<int64_t>::max() - 1;
 
 // Splits a line into its symbol and its key; false when it has another number of fields or the key is none.
 bool ParseLine(std::string_view line, std::string_view *symbol, int64_t *key) {
@@ -21,9 +26,7 @@ bool ParseLine(std::string_view line, std::string_view *symbol, int64_t *key) {
   *symbol = line.substr(0, symbol_end);
   const size_t key_begin = line.find_first_not_of(kSeparators, symbol_end);
   if (key_begin == std::string_view::npos) return false;
-  const std::string_view text = line.substr(key_begin);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *key);
-  return error == std::errc() && end == text.data() + text.size() && *key >= 0;
+  return ParseInteger(line.substr(key_begin), key) && *key >= 0 && *key <= kMaxKey;
 }
 
 }  // namespace
@@ -77,7 +80,7 @@ SymbolTable SymbolTable::Read(ByteReader *reader) {
     const std::string_view symbol = reader->ReadString("a symbol");
     const size_t offset = reader->Offset();
     const int64_t key = reader->Read<int64_t>("the key of a symbol");
-    if (key < 0) reader->Fail(offset, "the key of a symbol", std::to_string(key));
+    if (key < 0 || key > kMaxKey) reader->Fail(offset, "the key of a symbol", std::to_string(key));
     table.AddSymbol(symbol, key);
   }
   if (available_key < 0) {
@@ -106,12 +109,21 @@ int64_t SymbolTable::AddSymbol(std::string_view symbol, int64_t key) {
   if (entries_.size() >= buckets_.size() / 2) GrowBuckets();
   const size_t bucket = FindBucket(symbol);
   if (buckets_[bucket] != kEmptyBucket) return entries_[buckets_[bucket]].key;
+  if (key < 0 || key > kMaxKey) {
+    throw std::out_of_range("expected a key of 0 to " + std::to_string(kMaxKey) + ", found " +
+                            std::to_string(key));
+  }
+  if (entries_.size() >= kMaxSymbols || symbol.size() > kMaxSymbolBytes) {
+    throw std::length_error("expected at most " + std::to_string(kMaxSymbols) + " symbols of at most " +
+                            std::to_string(kMaxSymbolBytes) + " bytes, found one more, of " +
+                            std::to_string(symbol.size()));
+  }
   const int32_t position = static_cast<int32_t>(entries_.size());
   entries_.push_back({key, text_.size(), static_cast<uint32_t>(symbol.size())});
   text_.insert(text_.end(), symbol.begin(), symbol.end());
   buckets_[bucket] = position;
   IndexKey(key, position);
-  if (key >= available_key_ && key < std::numeric_limits<int64_t>::max()) available_key_ = key + 1;
+  available_key_ = std::max(available_key_, key + 1);
   return key;
 }
 

@@ -15,9 +15,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "csrc/base/byte-reader.h"
+#include "csrc/base/concurrent-use.h"
+#include "csrc/base/error.h"
 
 namespace pykaldi {
 
@@ -26,6 +29,9 @@ class SymbolTable {
   static constexpr int64_t kNoSymbol = -1;
 
   explicit SymbolTable(std::string name = "") : name_(std::move(name)) {}
+
+  // For whoever shares a table between threads; nothing in the core looks at it.
+  ConcurrentUse<DecoderError> *Use() const { return &use_; }
 
   // Reads the text form; throws FileError, or ModelFormatError with the place.
   static SymbolTable ReadText(const std::string &path);
@@ -78,6 +84,7 @@ class SymbolTable {
   int64_t num_dense_keys_ = 0;
   std::unordered_map<int64_t, int32_t> sparse_keys_;
   int64_t available_key_ = 0;
+  mutable ConcurrentUse<DecoderError> use_;
 };
 
 }  // namespace pykaldi

@@ -74,6 +74,10 @@ int32_t StateTimes(const L &lattice, std::vector<int32_t> *times) {
 
 template <class L>
 void ScaleLattice(float graph_scale, float acoustic_scale, L *lattice) {
+  if (!std::isfinite(graph_scale) || !std::isfinite(acoustic_scale)) {
+    throw ConfigError("expected finite scales of costs, found " + std::to_string(graph_scale) + " and " +
+                      std::to_string(acoustic_scale));
+  }
   const auto scale = [=](LatticeWeight &w) {
     if (w.IsZero()) return;
     w.graph_cost *= graph_scale;

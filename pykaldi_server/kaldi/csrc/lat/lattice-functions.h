@@ -20,7 +20,8 @@
 
 namespace pykaldi {
 
-// Multiplies all graph costs and all acoustic costs, as `lattice-scale` does. Zero stays Zero.
+// Multiplies all graph costs and all acoustic costs, as `lattice-scale` does. Zero stays Zero. Throws ConfigError
+// when a scale is not finite.
 template <class L>
 void ScaleLattice(float graph_scale, float acoustic_scale, L *lattice);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <utility>
 
@@ -84,6 +85,7 @@ template <class Cost, class L>
 void ReadStates(const FstHeader &header, ByteReader *reader, L *lattice) {
   const size_t offset = reader->Offset();
   if (header.num_states < kUnknownNumStates ||
+      header.num_states > std::numeric_limits<int32_t>::max() ||
       (header.num_states > 0 &&
        static_cast<size_t>(header.num_states) > reader->Remaining() / kLeastStateBytes)) {
     reader->Fail(offset, "a number of states", std::to_string(header.num_states));

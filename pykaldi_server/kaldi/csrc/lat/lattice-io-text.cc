@@ -5,9 +5,10 @@
 #include <cmath>
 #include <limits>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
+
+#include "csrc/base/parse-number.h"
 
 namespace pykaldi {
 namespace {
@@ -57,8 +58,7 @@ class LineReader {
 
   int32_t Integer(std::string_view field, const std::string &what) const {
     int32_t value = 0;
-    const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-    if (error != std::errc() || end != field.data() + field.size() || value < 0) {
+    if (!ParseInteger(field, &value) || value < 0) {
       Fail(what + " (an integer of 0 or more)", field);
     }
     return value;
@@ -104,9 +104,7 @@ class LineReader {
   float Float(std::string_view number, std::string_view field) const {
     if (number == "Infinity") return std::numeric_limits<float>::infinity();
     float value = 0;
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
-    if (error != std::errc() || end != number.data() + number.size() || std::isnan(value) ||
-        value == -std::numeric_limits<float>::infinity()) {
+    if (!ParseFloat(number, &value) || std::isnan(value) || value == -std::numeric_limits<float>::infinity()) {
       Fail("costs", field);
     }
     return value;

@@ -25,12 +25,17 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/base/concurrent-use.h"
+#include "csrc/base/error.h"
 #include "csrc/lat/lattice-weight.h"
 
 namespace pykaldi {
 
 // "No state": the start of an empty lattice.
 constexpr int32_t kNoLatticeState = -1;
+
+// For whoever shares a lattice between threads; nothing in the core looks at it.
+using LatticeUse = ConcurrentUse<LatticeError>;
 
 struct LatticeArc {
   using Weight = LatticeWeight;
@@ -80,6 +85,8 @@ class VectorLattice {
     const State &s = states_[state];
     return {arcs_.data() + s.begin, arcs_.data() + s.begin + s.size};
   }
+
+  LatticeUse *Use() const { return &use_; }
 
   void Clear() { *this = VectorLattice(); }
   void ReserveStates(int64_t n) { states_.reserve(n); }
@@ -138,6 +145,7 @@ class VectorLattice {
   std::vector<Arc> arcs_;  // of all states; a state's arcs start at State::begin
   int64_t num_arcs_ = 0;
   int32_t start_ = kNoLatticeState;
+  mutable LatticeUse use_;
 };
 
 using Lattice = VectorLattice<LatticeArc>;

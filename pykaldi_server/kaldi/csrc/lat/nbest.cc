@@ -19,6 +19,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Bounds the work on lattices that cannot be made deterministic in reasonable memory; far above real ones.
 constexpr int64_t kDeterminizeMaxMem = 50000000;
+constexpr size_t kMaxNodes = std::numeric_limits<int32_t>::max();
 
 double Cost(const CompactLatticeWeight &w) {
   return static_cast<double>(w.weight.graph_cost) + w.weight.acoustic_cost;
@@ -70,6 +71,10 @@ std::vector<CompactLattice> Search(const CompactLattice &lattice, int32_t n) {
   std::priority_queue<Entry, std::vector<Entry>, std::greater<Entry>> queue;
   const auto push = [&](const Node &node) {
     if (beta[node.state] == -kInfinity) return;
+    if (nodes.size() >= kMaxNodes) {
+      throw LatticeError("expected at most " + std::to_string(kMaxNodes) +
+                         " partial paths in a search for the best ones, found more");
+    }
     queue.emplace(node.cost - beta[node.state], static_cast<int32_t>(nodes.size()));
     nodes.push_back(node);
   };

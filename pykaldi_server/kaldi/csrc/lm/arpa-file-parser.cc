@@ -6,11 +6,11 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
 #include "csrc/base/byte-reader.h"
 #include "csrc/base/error.h"
+#include "csrc/base/parse-number.h"
 
 namespace pykaldi {
 namespace {
@@ -32,13 +32,6 @@ std::string_view TakeField(std::string_view *line) {
   const std::string_view field = line->substr(0, line->find_first_of(kBlanks));
   line->remove_prefix(field.size());
   return field;
-}
-
-template <class T>
-bool Parse(std::string_view text, T *value) {
-  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 float ToNaturalLog(float log10) { return static_cast<float>(log10 * kLn10); }
@@ -94,8 +87,8 @@ void ArpaFileParser::TakeHeaderLine(std::string_view line) {
   const size_t equal = rest.find('=');
   int32_t order = 0;
   int64_t count = 0;
-  if (equal == rest.npos || !Parse(Trim(rest.substr(0, equal)), &order) ||
-      !Parse(Trim(rest.substr(equal + 1)), &count) || order < 1 || order > kMaxNgramOrder || count < 0) {
+  if (equal == rest.npos || !ParseInteger(Trim(rest.substr(0, equal)), &order) ||
+      !ParseInteger(Trim(rest.substr(equal + 1)), &count) || order < 1 || order > kMaxNgramOrder || count < 0) {
     Fail("a count \"ngram N=COUNT\" with N from 1 to " + std::to_string(kMaxNgramOrder), Printable(line));
   }
   if (counts_.size() <= static_cast<size_t>(order)) counts_.resize(order + 1, 0);
@@ -161,7 +154,7 @@ int32_t ArpaFileParser::Word(std::string_view field) const {
     Fail("a word with a key of 1 to " + std::to_string(kMaxWord), Printable(field));
   }
   int32_t word = 0;
-  if (!Parse(field, &word) || word <= 0 || word > kMaxWord) {
+  if (!ParseInteger(field, &word) || word <= 0 || word > kMaxWord) {
     Fail("a word (an integer of 1 to " + std::to_string(kMaxWord) + ")", Printable(field));
   }
   return word;
@@ -169,7 +162,7 @@ int32_t ArpaFileParser::Word(std::string_view field) const {
 
 float ArpaFileParser::Logprob(std::string_view field) const {
   float value = 0;
-  if (!Parse(field, &value) || std::isnan(value) || value == std::numeric_limits<float>::infinity()) {
+  if (!ParseFloat(field, &value) || std::isnan(value) || value == std::numeric_limits<float>::infinity()) {
     Fail("the logarithm of a probability", Printable(field));
   }
   return ToNaturalLog(value);

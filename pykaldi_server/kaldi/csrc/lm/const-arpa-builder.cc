@@ -1,15 +1,14 @@
 #include "csrc/lm/const-arpa-builder.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <stdexcept>
 #include <utility>
 
 #include "csrc/base/byte-writer.h"
 #include "csrc/base/error.h"
+#include "csrc/base/output-file.h"
 
 namespace pykaldi {
 namespace {
@@ -43,6 +42,14 @@ ConstArpaLmBuilder::ConstArpaLmBuilder(std::string path, int32_t bos_symbol, int
   if (unk_symbol != -1 && (unk_symbol <= 0 || unk_symbol == bos_symbol || unk_symbol == eos_symbol)) {
     throw ConfigError("expected an unknown word of its own, or -1, found " + std::to_string(unk_symbol));
   }
+}
+
+void ConstArpaLmBuilder::SetMaxAddressOffset(int64_t offset) {
+  if (offset < 0 || offset > kMostAddressOffset) {
+    throw ConfigError("expected a distance of 0 to " + std::to_string(kMostAddressOffset) + ", found " +
+                      std::to_string(offset));
+  }
+  max_address_offset_ = offset;
 }
 
 // Collecting n-grams
@@ -163,6 +170,10 @@ int32_t ConstArpaLmBuilder::ChildInfo(int32_t node, int32_t child, std::vector<i
   if (places_[child] == -1) return Bits(nodes_[child].logprob) & ~1;
   const int64_t offset = places_[child] - places_[node];
   if (offset <= max_address_offset_) return static_cast<int32_t>(2 * offset + 1);
+  if (static_cast<int64_t>(overflows->size()) > kMostAddressOffset) {
+    throw ModelFormatError(path_ + ": expected at most " + std::to_string(kMostAddressOffset + 1) +
+                           " distant states of n-grams, found more");
+  }
   overflows->push_back(places_[child] + 1);
   return static_cast<int32_t>(-(2 * static_cast<int64_t>(overflows->size() - 1) + 1));
 }
@@ -198,8 +209,8 @@ void ConstArpaLmBuilder::Write(const std::string &path) {
   last_children_ = SortChildren(last_ngrams_);
   const std::vector<int32_t> order = LayOut();
 
-  std::ofstream out(path, std::ios::binary);
-  if (!out) throw FileError(path, errno);
+  OutputFile file(path);
+  std::ostream &out = file.Stream();
   out.write("\0B<ConstArpaLm> <LmInfo> ", 25);
   for (int32_t value : {bos_symbol_, eos_symbol_, unk_symbol_, ngram_order_}) WriteBasicType(value, out);
   out << "</LmInfo> <LmStates> ";
@@ -219,8 +230,7 @@ void ConstArpaLmBuilder::Write(const std::string &path) {
   WriteBasicType(static_cast<int32_t>(overflows.size()), out);
   out.write(reinterpret_cast<const char *>(overflows.data()), overflows.size() * sizeof(int64_t));
   out << "</LmOverflow> </ConstArpaLm> ";
-  out.close();
-  if (!out) throw FileError(path, errno);
+  file.Commit();
 }
 
 }  // namespace pykaldi

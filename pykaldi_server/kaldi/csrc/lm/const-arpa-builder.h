@@ -37,8 +37,9 @@ class ConstArpaLmBuilder : private NgramConsumer {
   // n-grams left out because of unknown symbols.
   int64_t NumSkipped() const { return parser_.NumSkipped(); }
 
-  // Distances of children above this go to the overflow table. For tests, as the default needs 4 GB of model.
-  void SetMaxAddressOffset(int64_t offset) { max_address_offset_ = offset; }
+  // Distances of children above this go to the overflow table. For tests, as the default, which is also the
+  // most that the form can hold, needs 4 GB of model. Throws ConfigError.
+  void SetMaxAddressOffset(int64_t offset);
 
  private:
   struct Node {
@@ -59,6 +60,7 @@ class ConstArpaLmBuilder : private NgramConsumer {
     std::vector<int32_t> indices;
   };
   static constexpr int32_t kNoNode = -1;
+  static constexpr int64_t kMostAddressOffset = (int64_t{1} << 30) - 1;
 
   void HeaderAvailable(int32_t order) override;
   void ConsumeNgram(const Ngram &ngram) override;
@@ -83,7 +85,7 @@ class ConstArpaLmBuilder : private NgramConsumer {
   const int32_t unk_symbol_;
   const std::string path_;
   ArpaFileParser parser_;
-  int64_t max_address_offset_ = (int64_t{1} << 30) - 1;
+  int64_t max_address_offset_ = kMostAddressOffset;
 
   int32_t ngram_order_ = 0;
   std::vector<Node> nodes_;

@@ -1,0 +1,318 @@
+"""Nothing that Python gives to the extension ends the process: wrong arrays, wrong numbers, wrong threads."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lattices import make_lattice
+from numpy.typing import NDArray
+
+from pykaldi_server.errors import ConfigError, DecoderError, LatticeError, ModelFormatError
+from pykaldi_server.kaldi._core import (
+    ConstArpaLmBuilder,
+    LatticeFasterDecoderConfig,
+    LatticeFasterOnlineDecoder,
+    linear_cgd,
+    pitch_viterbi,
+    read_lattice,
+    rescore_lattice,
+)
+from pykaldi_server.kaldi.fstext import LatticeWeight, StdArc, StdConstFst, StdVectorFst, SymbolTable
+from pykaldi_server.kaldi.lat import (
+    CompactLatticeArc,
+    CompactLatticeVectorFst,
+    CompactLatticeWeight,
+    LatticeVectorFst,
+)
+from pykaldi_server.kaldi.lat.functions import nbest
+from pykaldi_server.kaldi.lm import build_const_arpa
+
+HOSTILE_CALLS = Path(__file__).with_name("hostile_calls.py")
+CALLS = 6000
+# One folder for all examples of a test.
+few = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Runs Python in a process of its own, which may crash."""
+    command = [sys.executable, "-X", "faulthandler", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    last_call = folder / "last-call"
+    where = last_call.read_text() if last_call.exists() else ""
+    assert done.returncode == 0, f"{done.stderr}\n{where}"
+    return done.stdout
+
+
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_no_call_ends_the_process(tmp_path: Path, models: Path, seed: int) -> None:
+    output = run(tmp_path, str(HOSTILE_CALLS), str(models / "english/graph"), str(seed), str(CALLS))
+    answered, refused, functions = map(int, output.split())
+    assert answered + refused == CALLS
+    assert min(answered, refused) > CALLS / 4
+    assert functions > 200
+
+
+# Arrays and buffers
+
+
+def small_graph() -> StdConstFst:
+    fst = StdVectorFst()
+    fst.set_start(fst.add_state())
+    fst.add_arc(0, StdArc(1, 1, 0.5, 0))
+    fst.set_final(0)
+    return StdConstFst(fst)
+
+
+def decoder_of(id2pdf: NDArray[np.int32]) -> LatticeFasterOnlineDecoder:
+    return LatticeFasterOnlineDecoder(small_graph(), LatticeFasterDecoderConfig(), id2pdf)
+
+
+ID2PDF = np.array([-1, 0], np.int32)
+SQUARE = np.zeros((4, 4), np.float32)
+CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object]]] = [
+    ("loglikes", SQUARE, lambda x: decoder_of(ID2PDF).advance_decoding(x)),
+    ("id2pdf", ID2PDF, lambda x: decoder_of(x)),
+    ("is_silence", np.zeros(2, np.uint8), lambda x: decoder_of(ID2PDF).trailing_silence_length(x)),
+    ("log_likelihoods", SQUARE, lambda x: rescore_lattice(x, ID2PDF, LatticeVectorFst())),
+    ("id2pdf", ID2PDF, lambda x: rescore_lattice(SQUARE, x, LatticeVectorFst())),
+    ("local_cost", SQUARE, lambda x: pitch_viterbi(x, 0.1, SQUARE[0])),
+    ("forward_cost", SQUARE[0], lambda x: pitch_viterbi(SQUARE, 0.1, x)),
+    ("a", np.ones(3), lambda x: linear_cgd(x, np.ones(2), np.ones(2), 1)),
+    ("b", np.ones(2), lambda x: linear_cgd(np.ones(3), x, np.ones(2), 1)),
+    ("x", np.ones(2), lambda x: linear_cgd(np.ones(3), np.ones(2), x, 1)),
+]
+
+
+def misaligned(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, one byte off where the processor wants them."""
+    data = np.frombuffer(b"\0" + array.tobytes(), np.uint8)[1:]
+    return data.view(array.dtype).reshape(array.shape)
+
+
+@pytest.mark.parametrize(("name", "good", "call"), CALLS_WITH_ARRAYS)
+def test_arrays_must_be_what_they_should_be(
+    name: str, good: NDArray[Any], call: Callable[[NDArray[Any]], object]
+) -> None:
+    call(good)
+    for dtype in ("float16", "int64", "complex64", ">i4", ">f4", "U3", "O"):
+        with pytest.raises(TypeError, match=f"{name}: expected .* array of {good.dtype}.*, found one of "):
+            call(good.astype(dtype))
+    for other in (good[..., np.newaxis], good[0]):
+        with pytest.raises(
+            ValueError, match=rf"{name}: expected .*, found one of {good.dtype} with the shape \("
+        ):
+            call(np.asarray(other))
+    bad = [good[::-1], np.repeat(good, 2, axis=-1)[..., ::2]]
+    if good.itemsize > 1:
+        bad.append(misaligned(good))
+    for other in bad:
+        with pytest.raises(ValueError, match=f"{name}: .* not contiguous"):
+            call(other)
+    with pytest.raises(TypeError):
+        call(good.tolist())
+
+
+@pytest.mark.parametrize("pdf", [2**31 - 1, 2**31 - 2, 2**24])
+def test_pdfs_that_no_model_has(pdf: int) -> None:
+    with pytest.raises(ConfigError, match=f"transition-id 1: expected a pdf below 16777216, found {pdf}"):
+        decoder_of(np.array([-1, pdf], np.int32))
+
+
+def test_buffers_that_are_not_contiguous() -> None:
+    data = make_lattice([(None, [(1, 1, 0.0, 0.0, 1)]), (0.0, [])]).write()
+    assert read_lattice(memoryview(data), 0, "x")[0].num_states() == 2
+    wide = np.repeat(np.frombuffer(data, np.uint8), 2)
+    for view in (memoryview(data)[::-1], memoryview(wide.data)[::2]):
+        with pytest.raises(ValueError, match="expected contiguous bytes"):
+            read_lattice(view, 0, "x")
+    with pytest.raises(ValueError, match=f"expected an offset of at most {len(data)}, found {len(data) + 1}"):
+        read_lattice(data, len(data) + 1, "x")
+
+
+def test_a_buffer_stays_while_it_is_read() -> None:
+    lattice = large_lattice()
+    data = bytearray(lattice.write())
+    sizes = []
+    reader = threading.Thread(target=lambda: sizes.append(read_lattice(data, 0, "x")[0].num_states()))
+    reader.start()
+    while reader.is_alive():
+        try:
+            data.append(0)
+        except BufferError:
+            continue
+        del data[-1]
+    assert sizes == [lattice.num_states()]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("costs", [(float("nan"), 0.0), (0.0, float("inf")), (float("-inf"), 0.0)])
+def test_costs_of_lattices_are_finite(costs: tuple[float, float]) -> None:
+    lattice = CompactLatticeVectorFst()
+    lattice.add_state()
+    weight = CompactLatticeWeight(LatticeWeight(*costs), [])
+    with pytest.raises(ValueError, match="expected finite costs"):
+        lattice.add_arc(0, CompactLatticeArc(1, weight, 0))
+    with pytest.raises(ValueError, match="expected finite costs"):
+        lattice.set_final(0, weight)
+    lattice.set_final(0, CompactLatticeWeight.zero())
+    with pytest.raises(ConfigError, match="expected finite scales"):
+        lattice.scale(costs[0], costs[1])
+
+
+def test_keys_of_symbols_end_before_int64_does() -> None:
+    table = SymbolTable()
+    assert table.add_pair("a", 2**63 - 2) == 2**63 - 2
+    with pytest.raises(IndexError, match=f"expected a key of 0 to {2**63 - 2}, found {2**63 - 1}"):
+        table.add_symbol("b")
+    assert table.add_symbol("a") == 2**63 - 2
+
+
+def test_addresses_of_const_arpa_fit_into_its_form() -> None:
+    builder = ConstArpaLmBuilder("G.arpa", 1, 2, -1, None)
+    with pytest.raises(ConfigError, match=f"expected a distance of 0 to {2**30 - 1}, found {2**30}"):
+        builder.set_max_address_offset(2**30)
+
+
+# Threads
+
+
+def large_lattice(num_states: int = 200_000) -> CompactLatticeVectorFst:
+    """A chain whose states are numbered from the end, so that sorting it takes a while."""
+    lattice = CompactLatticeVectorFst()
+    for _ in range(num_states):
+        lattice.add_state()
+    lattice.set_start(num_states - 1)
+    weight = CompactLatticeWeight(LatticeWeight(1.0, 1.0), [1])
+    for state in range(1, num_states):
+        lattice.add_arc(state, CompactLatticeArc(1, weight, state - 1))
+    lattice.set_final(0)
+    return lattice
+
+
+def errors_of_two_threads(first: Callable[[], object], second: Callable[[], object]) -> list[str]:
+    """Calls both again and again, each in its thread, until one of them is refused."""
+    errors: list[str] = []
+    done = threading.Event()
+
+    def work(call: Callable[[], object]) -> None:
+        while not done.is_set():
+            try:
+                call()
+            except (DecoderError, LatticeError) as error:
+                errors.append(str(error))
+                done.set()
+
+    threads = [threading.Thread(target=work, args=(call,)) for call in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_a_lattice_that_another_thread_changes() -> None:
+    lattice = large_lattice()
+    errors = errors_of_two_threads(lambda: lattice.scale(1.0, 1.0), lattice.num_states)
+    assert set(errors) <= {
+        "the lattice is being changed by another thread",
+        "the lattice is used by another thread",
+    }
+    assert lattice.num_states() == 200_000
+    errors = errors_of_two_threads(lattice.copy, lambda: lattice.set_final(0))
+    assert "the lattice is used by another thread" in errors
+
+
+def test_many_threads_may_read_a_lattice() -> None:
+    lattice = large_lattice(2000)
+    lattice.topsort()
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(len(nbest(lattice, 3)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1] * 4
+    lattice.scale(1.0, 1.0)  # nobody uses it any more
+
+
+def test_a_builder_that_another_thread_uses() -> None:
+    builder = ConstArpaLmBuilder("G.arpa", 1, 2, -1, None)
+    builder.feed(b"some text\n" * 100_000)  # before the data
+    errors = errors_of_two_threads(lambda: builder.feed(b"some text\n" * 100_000), builder.num_skipped)
+    assert errors[0] == "the builder of a language model is used by another thread"
+
+
+def test_a_table_that_a_builder_reads() -> None:
+    table = SymbolTable()
+    for number in range(1000):
+        table.add_symbol(f"word{number}")
+    builder = ConstArpaLmBuilder("G.arpa", 1, 2, -1, table)
+    builder.feed(b"\\data\\\nngram 1=1000000000\n\n\\1-grams:\n")
+    unknown = b"-1 none\n" * 100_000
+    errors = errors_of_two_threads(lambda: builder.feed(unknown), lambda: table.add_symbol("word1"))
+    assert "the table of" in errors[0]
+
+
+# Files
+
+
+def test_writing_over_a_file_that_is_mapped(tmp_path: Path) -> None:
+    small_graph().write(os.fspath(tmp_path / "G.fst"))
+    before = (tmp_path / "G.fst").read_bytes()
+    program = (
+        "from pykaldi_server.kaldi._core import StdConstFst\n"
+        "fst = StdConstFst.read('G.fst')\n"
+        "fst.write('G.fst')\n"
+        "print([arc.weight for arc in fst.arcs(0)])\n"
+    )
+    assert run(tmp_path, "-c", program) == "[0.5]\n"
+    assert (tmp_path / "G.fst").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["G.fst"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileNotFoundError):
+        small_graph().write(tmp_path / "none" / "G.fst")
+    with pytest.raises(IsADirectoryError):
+        small_graph().write(tmp_path / "folder")
+    table = SymbolTable()
+    table.add_symbol("a")
+    table.write_text("/dev/null")
+    (tmp_path / "words.txt").touch()
+    (tmp_path / "link").symlink_to("words.txt")
+    table.write_text(tmp_path / "link")
+    assert (tmp_path / "words.txt").read_text() == "a\t0\n"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "words.txt"]
+
+
+def test_names_of_files_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"mod\xe8le.fst")
+    small_graph().write(path)
+    assert StdConstFst.read(path).num_states() == 1
+    assert StdConstFst.read(os.fsencode(path)).num_states() == 1
+    path.write_bytes(b"something else")
+    with pytest.raises(ModelFormatError, match=f"{re.escape(path.name)}: at byte 0: expected the header"):
+        StdConstFst.read(path)
+    with pytest.raises(TypeError):
+        StdConstFst.read(f"{tmp_path}/G.fst\0.fst")
+
+
+def test_a_model_of_no_words_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "G.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 7\n\n\\end\\\n")
+    with pytest.raises(ModelFormatError):
+        build_const_arpa(tmp_path / "G.arpa", tmp_path / "G.carpa", bos_symbol=8, eos_symbol=9)
+    assert [path.name for path in tmp_path.iterdir()] == ["G.arpa"]
