@@ -6,7 +6,10 @@ import re
 import sys
 import time
 
-__all__ = ["configure_logging", "current_request_id"]
+__all__ = ["LEVELS", "configure_logging", "current_request_id"]
+
+LEVELS = ("debug", "info", "warning", "error", "none")
+"""From what level on messages are logged, as ``--logging`` of kaldi-gstreamer-server names them."""
 
 current_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("current_request_id", default="")
 """Id of the request that the running code works for; log lines that do not name it get it in front."""
@@ -17,23 +20,26 @@ QUIET_S = 60.0
 _NUMBERS = re.compile(r"\d+|\([^()]*\)")
 
 
-def configure_logging(role: str, verbose: bool = False) -> None:
+def configure_logging(role: str, verbose: bool = False, level: str = "info") -> None:
     """Sets up the root logger.
 
     Args:
         role: appears in every line, to tell the processes of one server apart.
         verbose: also log what is only of use for finding errors.
+        level: one of `LEVELS`; "none" leaves the root logger as it is.
     """
+    if level == "none":
+        return
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.DEBUG if verbose else level.upper(),
         format=f"%(asctime)s %(levelname)-7s {role}: %(message)s",
         force=True,
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(_name_request)
     for chatty in ("asyncio", "tornado.access"):
-        logging.getLogger(chatty).setLevel(logging.INFO)
+        logging.getLogger(chatty).setLevel(max(logging.INFO, logging.getLogger().level))
     # Tornado warns of each TLS handshake that fails, which a peer that tries again makes many of.
     logging.getLogger("tornado.general").filters[:] = [_Repetitions()]
 

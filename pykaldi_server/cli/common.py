@@ -9,8 +9,17 @@ from typing import Any
 import click
 
 from pykaldi_server.errors import PykaldiServerError
+from pykaldi_server.logs import LEVELS
 
-__all__ = ["content_type_option", "demo_models", "has_demo_models", "plain_errors", "verbose_option"]
+__all__ = [
+    "content_type_option",
+    "demo_models",
+    "has_demo_models",
+    "logging_arguments",
+    "logging_option",
+    "plain_errors",
+    "verbose_option",
+]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEMO_MODELS = CHECKOUT / "models"
@@ -21,12 +30,25 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 verbose_option: Decorator = click.option(
     "-v", "--verbose", is_flag=True, help="Also log what is only needed to find faults."
 )
+logging_option: Decorator = click.option(
+    "--logging",
+    "log_level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="Level from which on messages are logged.",
+)
 content_type_option: Decorator = click.option(
     "--content-type",
     metavar="TYPE",
     help="Encoding of the audio, such as audio/x-raw,rate=8000; needed for raw audio that is not 16 kHz mono "
     "S16LE.",
 )
+
+
+def logging_arguments(verbose: bool, log_level: str) -> list[str]:
+    """The arguments by which another process logs as this one does."""
+    return ["--verbose"] if verbose else [f"--logging={log_level}"]
 
 
 @contextmanager

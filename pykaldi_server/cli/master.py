@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pykaldi_server.cli.common import plain_errors, verbose_option
+from pykaldi_server.cli.common import logging_option, plain_errors, verbose_option
 from pykaldi_server.cli.settings import assemble, config_option, settings
 from pykaldi_server.master.options import MasterOptions
 
@@ -16,11 +16,12 @@ __all__ = ["master"]
 @settings(MasterOptions, defaults={"host": "0.0.0.0"})
 @config_option("master")
 @verbose_option
-def master(verbose: bool, config: Path | None, **values: Any) -> None:
+@logging_option
+def master(verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
     """Run a master alone; workers on any machines connect to it."""
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.master.server import run_master
 
-    configure_logging("master", verbose)
+    configure_logging("master", verbose, log_level)
     with plain_errors():
         run_master(assemble(MasterOptions, values))

@@ -5,7 +5,13 @@ from typing import Any
 
 import click
 
-from pykaldi_server.cli.common import demo_models, plain_errors, verbose_option
+from pykaldi_server.cli.common import (
+    demo_models,
+    logging_arguments,
+    logging_option,
+    plain_errors,
+    verbose_option,
+)
 from pykaldi_server.cli.settings import assemble, config_option, read_config, settings
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
@@ -24,7 +30,8 @@ SET_HERE = {"url", "sessions", "name"}
 @settings(MasterOptions, leave_out=TLS)
 @config_option("serve", "master")
 @verbose_option
-def serve(verbose: bool, config: Path | None, **values: Any) -> None:
+@logging_option
+def serve(verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
@@ -35,10 +42,9 @@ def serve(verbose: bool, config: Path | None, **values: Any) -> None:
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server
 
-    configure_logging("master", verbose)
+    configure_logging("master", verbose, log_level)
     arguments = list(values.pop("worker_arguments"))
-    if verbose:
-        arguments.append("--verbose")
+    arguments += logging_arguments(verbose, log_level)
     values["models"] = values["models"] or demo_models()
     with plain_errors():
         if config is not None:

@@ -16,7 +16,7 @@ import dataclasses
 import math
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -162,6 +162,27 @@ def _element_type(options: type[Any], name: str) -> Any:
     if get_origin(hint) in (types.UnionType, tuple):
         return next(each for each in get_args(hint) if each not in (type(None), Ellipsis))
     return hint
+
+
+def command_arguments(options: Any, leave_out: Collection[str] = ()) -> list[str]:
+    """The arguments of a command that give it these options; the inverse of `assemble`.
+
+    Args:
+        options: an instance of an options dataclass.
+        leave_out: fields that are left at their defaults.
+    """
+    arguments = []
+    for field in command_fields(type(options)):
+        value, name = getattr(options, field.name), option_name(field.name)
+        if value == field.default or field.name in leave_out:
+            continue
+        if isinstance(value, bool):
+            arguments.append(name if value else f"--no-{name.removeprefix('--')}")
+        elif isinstance(value, tuple):
+            arguments += [f"{_singular(name)}={each}" for each in value]
+        else:
+            arguments.append(f"{name}={value}")
+    return arguments
 
 
 def config_option(*sections: str) -> Callable[[Command], Command]:

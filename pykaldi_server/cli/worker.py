@@ -7,11 +7,21 @@ from typing import Any
 
 import click
 
-from pykaldi_server.cli.common import demo_models, plain_errors, verbose_option
-from pykaldi_server.cli.settings import assemble, config_option, settings
+from pykaldi_server.cli.common import (
+    demo_models,
+    logging_arguments,
+    logging_option,
+    plain_errors,
+    verbose_option,
+)
+from pykaldi_server.cli.settings import assemble, command_arguments, config_option, settings
+from pykaldi_server.serve.supervisor import WorkerCommand
 from pykaldi_server.worker.options import WorkerOptions
 
 __all__ = ["worker"]
+
+END_S = 10.0
+"""How much longer than for its requests a process may take to end."""
 
 
 @click.command()
@@ -31,18 +41,48 @@ __all__ = ["worker"]
     },
 )
 @config_option("worker")
+@click.option(
+    "-f",
+    "--fork",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="INTEGER",
+    help="Number of processes, each with its own copy of the options; one that ends or hangs is started "
+    "again, and a signal drains all of them.",
+)
 @click.option("--supervisor-fd", type=int, hidden=True)
 @verbose_option
+@logging_option
 def worker(
-    conf: str | None, supervisor_fd: int | None, verbose: bool, config: Path | None, **values: Any
+    conf: str | None,
+    fork: int,
+    supervisor_fd: int | None,
+    verbose: bool,
+    log_level: str,
+    config: Path | None,
+    **values: Any,
 ) -> None:
     """Run a worker: load a model, connect to a master, and recognise for its clients."""
     from pykaldi_server.logs import configure_logging
 
-    configure_logging(f"worker {os.getpid()}", verbose)
+    configure_logging(f"worker {os.getpid()}", verbose, log_level)
     with plain_errors():
         options = assemble(WorkerOptions, values)
         options.validate()
+        model = conf or demo_models()[0]
+        if fork > 1:
+            from pykaldi_server.serve.fork import run_forked
+
+            run_forked(worker_command(model, options, verbose, log_level), fork, options.drain_s + END_S)
+            return
         from pykaldi_server.worker.process import run_worker_process
 
-        sys.exit(run_worker_process(conf or demo_models()[0], options, supervisor_fd))
+        sys.exit(run_worker_process(model, options, supervisor_fd))
+
+
+def worker_command(model: str, options: WorkerOptions, verbose: bool, log_level: str) -> WorkerCommand:
+    """The command of one of several processes."""
+    others = command_arguments(options, leave_out=("url", "sessions", "name"))
+    extra = (*others, *logging_arguments(verbose, log_level))
+    return WorkerCommand(model, options.url, options.sessions, options.name, extra)

@@ -67,7 +67,8 @@ class Supervisor:
     Args:
         commands: what to run.
         on_ready: called with a command and the model's name whenever a process has loaded its model.
-        silence_s: a process that has said nothing for so long hangs.
+        silence_s: a process that has said nothing for this long hangs.
+        patience_s: how long a process may take to end when it is asked to.
     """
 
     def __init__(
@@ -75,10 +76,13 @@ class Supervisor:
         commands: Sequence[WorkerCommand],
         on_ready: Callable[[WorkerCommand, str], None],
         silence_s: float = SILENCE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._commands = commands
         self._on_ready = on_ready
         self._silence_s = silence_s
+        self._patience_s = patience_s
+        self._ending: set[Process] = set()
         self._has_loaded: set[WorkerCommand] = set()
 
     async def run(self) -> None:
@@ -93,6 +97,11 @@ class Supervisor:
                     keepers.create_task(self._keep_running(command))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    def hurry(self) -> None:
+        """Asks processes that are ending a second time: they cut off the requests that are still running."""
+        for process in self._ending:
+            _signal(process, signal.SIGTERM)
 
     async def _keep_running(self, command: WorkerCommand) -> None:
         loop = asyncio.get_running_loop()
@@ -128,12 +137,13 @@ class Supervisor:
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
             await self._listen(reader, command)
-            await _wait(process)  # it is about to end by itself, with an exit code that means something
+            async with asyncio.timeout(PATIENCE_S):
+                await process.wait()  # it is about to end by itself, with an exit code that means something
         except TimeoutError:
             logger.error("worker process %d hangs: killed", process.pid)
             _signal(process, signal.SIGKILL)
         finally:
-            await _end(process)
+            await self._end(process)
             writer.close()
         return process.returncode
 
@@ -151,20 +161,18 @@ class Supervisor:
                 self._has_loaded.add(command)
                 self._on_ready(command, model.decode())
 
-
-async def _end(process: Process) -> None:
-    """Asks a process to end, and kills it if it takes too long."""
-    _signal(process, signal.SIGTERM)
-    try:
-        await _wait(process)
-    except TimeoutError:
-        _signal(process, signal.SIGKILL)
-        await process.wait()
-
-
-async def _wait(process: Process) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        await process.wait()
+    async def _end(self, process: Process) -> None:
+        """Asks a process to end, and kills it if it takes too long."""
+        self._ending.add(process)
+        try:
+            _signal(process, signal.SIGTERM)
+            async with asyncio.timeout(self._patience_s):
+                await process.wait()
+        except TimeoutError:
+            _signal(process, signal.SIGKILL)
+            await process.wait()
+        finally:
+            self._ending.discard(process)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
