@@ -35,6 +35,7 @@ Command = Callable[..., Any]
 OptionsT = TypeVar("OptionsT")
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
 SECTIONS: dict[str, type[Any]] = {"serve": ServeOptions, "master": MasterOptions, "worker": WorkerOptions}
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|\+?inf", re.IGNORECASE)
 
@@ -146,7 +147,7 @@ def _click_option(
     if several:
         spellings = tuple(_singular(each) for each in spellings)
     if wanted is Path:
-        shared["type"] = FILE
+        shared["type"] = ANY_PATH if field.metadata["path"] else FILE
     else:
         shared.update(type=CONVERTERS[wanted], metavar=METAVARS[wanted])
     return click.option(*spellings, field.name, multiple=several, **shared)

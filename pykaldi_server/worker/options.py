@@ -1,6 +1,7 @@
 """Settings of a worker process."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
@@ -43,6 +44,11 @@ class WorkerOptions(PostProcessorOptions):
     )
     silence_timeout_s: float | None = option(
         None, "end a request with status 1 when nothing new is recognised for this number of seconds"
+    )
+    out_dir: Path | None = option(
+        None,
+        "directory in which the audio of each request is kept: ID.raw, S16LE at the model's rate",
+        path=True,
     )
     drain_s: float = option(30.0, "seconds that running requests may take to end after SIGTERM")
     compile_graphs: bool = option(

@@ -17,6 +17,7 @@ from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 from pykaldi_server.session.graph import compile_in_background
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.post_processor import PostProcessor
+from pykaldi_server.worker.recording import make_directory
 from pykaldi_server.worker.settings import WorkerSettings
 from pykaldi_server.worker.worker import Worker
 
@@ -77,6 +78,8 @@ def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | 
         settings = WorkerSettings.read(model)
         settings.configure_logging()
         options = settings.complete(options)
+        if options.out_dir is not None:
+            make_directory(options.out_dir)
         # The programs are started while this process is small.
         with PostProcessor.start(options, settings.directory) or nullcontext() as post_processor:
             asyncio.run(_serve(settings.model, options, supervisor_fd, post_processor))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pykaldi_server.protocols.worker import WorkerRequestInfo
 from pykaldi_server.session import Model, Session
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.request_options import RequestOptions
+from pykaldi_server.worker.recording import Recording
 
 __all__ = ["Recognition", "status_of"]
 
@@ -40,6 +42,7 @@ class Recognition:
     Args:
         model: shared by all requests.
         info: who asks, and how the audio is encoded.
+        out_dir: directory in which the audio is kept; None keeps none.
 
     Attributes:
         position_s: seconds of audio that have been processed.
@@ -49,7 +52,7 @@ class Recognition:
         ConfigError: an option is unknown or its value is invalid.
     """
 
-    def __init__(self, model: Model, info: WorkerRequestInfo) -> None:
+    def __init__(self, model: Model, info: WorkerRequestInfo, out_dir: Path | None = None) -> None:
         self.position_s = 0.0
         self._model = model
         self._id = info.request.id
@@ -57,6 +60,8 @@ class Recognition:
         self._adaptation_state: str | None = None
         self._options = RequestOptions.parse(info.options)
         self._session: Session | None = None
+        self._out_dir = out_dir
+        self._recording: Recording | None = None
 
     def handle(self, message: ClientMessage) -> Iterator[list[Event]]:
         """Does what the client asks, step by step: a few bytes of compressed audio may be hours of speech.
@@ -68,6 +73,8 @@ class Recognition:
             AudioError: the audio cannot be decoded.
             ConfigError: an option is unknown, or its value is invalid or does not suit the model.
         """
+        if self._out_dir is not None and self._recording is None:
+            self._recording = Recording(self._out_dir, self._id, self._model.sample_rate_hz)
         match message:
             case Audio(data):
                 for samples in self._decoder.decode(data):
@@ -92,8 +99,10 @@ class Recognition:
         return [] if self._session is None else self._session.finalize_segment()
 
     def close(self) -> None:
-        """Frees what the audio decoder and the session hold."""
+        """Frees what the audio decoder and the session hold, and completes the recording."""
         self._decoder.close()
+        if self._recording is not None:
+            self._recording.close()
         if self._session is not None:
             self._session.close()
 
@@ -103,6 +112,8 @@ class Recognition:
         step = max(1, round(STEP_S * rate_hz))
         for begin in range(0, len(samples), step):
             piece = samples[begin : begin + step]
+            if self._recording is not None:
+                self._recording.write(piece, rate_hz)
             events = session.accept(piece)
             self.position_s += len(piece) / rate_hz
             yield events

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tornado.websocket import WebSocketClientConnection
@@ -68,6 +69,7 @@ class WorkerRequest:
         run_in_thread: runs a function on a thread and returns its result.
         silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
         process_text: changes the text of results; None leaves it alone.
+        out_dir: directory in which the audio is kept; None keeps none.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class WorkerRequest:
         run_in_thread: RunInThread,
         silence_timeout_s: float | None,
         process_text: ProcessText | None = None,
+        out_dir: Path | None = None,
     ) -> None:
         self._info = info
+        self._out_dir = out_dir
         self._id = info.request.id
         self._model = model
         self._run_in_thread = run_in_thread
@@ -100,7 +104,7 @@ class WorkerRequest:
         logger.info("%s: started, user %s, type %s", self._id, request.user_id, request.content_type)
         recognition: Recognition | None = None
         try:
-            recognition = Recognition(self._model, self._info)
+            recognition = Recognition(self._model, self._info, self._out_dir)
             await self._recognize(recognition)
             logger.info("%s: done", self._id)
         except CancelledByMasterError:

@@ -25,13 +25,13 @@ TEXTS = {"post-processor": "post_processor", "full-post-processor": "full_post_p
 """Keys with text, and the options that they set."""
 SECONDS = {SILENCE_TIMEOUT: "silence_timeout_s", "post-processor-timeout": "post_processor_timeout_s"}
 """Keys with a number of seconds, and the options that they set."""
+OUT_DIR = "out-dir"
 NO_EFFECT = {
-    "out-dir": "requests are not written to files",
     "use-vad": "silence is found by the endpoint rules of the decoder",
     "timeout-decoder": "a worker process that hangs is ended by its supervisor",
 }
 """Keys of the original that are accepted and ignored, each with the reason."""
-WORKER_KEYS = (*TEXTS, *SECONDS, LOGGING, *NO_EFFECT)
+WORKER_KEYS = (*TEXTS, *SECONDS, OUT_DIR, LOGGING, *NO_EFFECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,10 @@ def _values(file: YamlFile) -> dict[str, Any]:
                     f"{file.path}: {key}: expected a number of seconds above 0, found {value!r}"
                 )
             values[SECONDS[key]] = float(value)
+        if key == OUT_DIR:
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"{file.path}: {key}: expected a directory, found {value!r}")
+            values["out_dir"] = Path(value)  # relative to the working directory, as in the original
     if SECONDS[SILENCE_TIMEOUT] not in values:
         logger.info(
             "%s: %s is not set, so requests do not end when nothing is recognised; kaldi-gstreamer-server "

@@ -127,6 +127,7 @@ class Worker:
                 self._in_thread,
                 self._options.silence_timeout_s,
                 None if self._text_processor is None else self._process_text,
+                self._options.out_dir,
             )
             self._requests.add(request)
             try:

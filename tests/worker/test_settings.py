@@ -70,6 +70,10 @@ def test_there_is_no_silence_timeout_unless_a_file_sets_it(tmp_path: Path) -> No
     assert completed(path, silence_timeout_s=3.0).silence_timeout_s == 3.0
 
 
+def test_the_directory_for_recordings_is_relative_to_the_working_directory(tmp_path: Path) -> None:
+    assert completed(write(tmp_path, "out-dir: tmp\n")).out_dir == Path("tmp")
+
+
 def test_post_processors(tmp_path: Path) -> None:
     text = "post-processor: tr a b\nfull-post-processor: cat\npost-processor-timeout: 2\n"
     path = write(tmp_path, text)
@@ -90,7 +94,7 @@ def test_logging_is_set_up_as_the_file_says(tmp_path: Path, root_logger: logging
 @pytest.mark.parametrize(
     "line",
     [
-        *("out-dir: tmp", "use-vad: True", "timeout-decoder: 10"),
+        *("use-vad: True", "timeout-decoder: 10"),
     ],
 )
 def test_keys_without_effect_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
@@ -132,7 +136,13 @@ def test_the_model_is_that_of_the_file(tmp_path: Path, models: Path) -> None:
     "text",
     [
         *("silence-timeout: soon", "silence-timeout: -1", "silence-timeout: 1_0", "silence-timeout: yes"),
-        *("post-processor-timeout: yes", "post-processor: [tr, a, b]", "full-post-processor: 5"),
+        *(
+            "out-dir: 5",
+            "out-dir: ''",
+            "post-processor-timeout: yes",
+            "post-processor: [tr, a, b]",
+            "full-post-processor: 5",
+        ),
         *("logging: loud", "- a list", "", "1: 2", "a: [", "a: \x00"),
     ],
 )
