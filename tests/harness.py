@@ -44,6 +44,7 @@ class Socket:
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.connection = connection
         assert connection.protocol is not None
+        assert connection.protocol.stream is not None
         self._stream = connection.protocol.stream
 
     async def send(self, message: dict[str, Any] | str | bytes) -> None:
@@ -57,7 +58,8 @@ class Socket:
     async def read_json(self) -> dict[str, Any]:
         message = await self.read()
         assert message is not None, "closed"
-        return json.loads(message)
+        content: dict[str, Any] = json.loads(message)
+        return content
 
     async def read_all(self) -> list[dict[str, Any]]:
         """Every message until the other side closes."""

@@ -33,7 +33,7 @@ class NgramModel:
 
     def best_cost(self, words: tuple[int, ...]) -> float:
         """The lowest cost of a sentence when one may back off even where the model has the word."""
-        best = {(BOS,): 0.0}
+        best: dict[tuple[int, ...], float] = {(BOS,): 0.0}
         for word in (*words, EOS):
             following: dict[tuple[int, ...], float] = {}
             for history, cost in self._backed_off(best).items():

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from pykaldi_server import logs
 from pykaldi_server.logs import configure_logging, current_request_id
 
 
@@ -43,7 +42,7 @@ def test_a_peer_whose_handshakes_fail_does_not_flood_the_log(
     lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("pykaldi_server.logs.time.monotonic", lambda: now_s)
     logger = logging.getLogger("tornado.general")
     for number in range(50):
         logger.warning("SSL Error on %d ('127.0.0.1', %d): certificate verify failed", number, 40000 + number)

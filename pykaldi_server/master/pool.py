@@ -116,7 +116,7 @@ class WorkerPool(Generic[W]):
         if model is not None and self._known_models and model not in self._known_models:
             self._refused += 1
             raise UnknownModelError(f"there is no model {model!r}; {self._models_text()}")
-        waiting = _Waiting(model, asyncio.get_running_loop().create_future())
+        waiting: _Waiting[W] = _Waiting(model, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._serve_queue()
         self._changed()

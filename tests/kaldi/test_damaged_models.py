@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def transition_model() -> TransitionModel:
 
 
 def diag_gmm() -> DiagGmm:
-    return DiagGmm(np.array([0.5, 0.5]), np.arange(4.0).reshape(2, DIM), np.ones((2, DIM)))
+    means = np.arange(4, dtype=np.float32).reshape(2, DIM)
+    return DiagGmm(np.full(2, 0.5, np.float32), means, np.ones((2, DIM), np.float32))
 
 
 def am_diag_gmm() -> AmDiagGmm:
@@ -106,7 +108,13 @@ class WrittenNnet:
             writer.write_token(token)
 
 
-READERS: dict[str, tuple[Callable[[KaldiReader], object], Callable[[], object]]] = {
+class Writable(Protocol):
+    """What has a form in Kaldi's files."""
+
+    def write(self, writer: KaldiWriter) -> None: ...
+
+
+READERS: dict[str, tuple[Callable[[KaldiReader], object], Callable[[], Writable]]] = {
     "transition model": (TransitionModel.read, transition_model),
     "mixture": (DiagGmm.read, diag_gmm),
     "GMM": (AmDiagGmm.read, am_diag_gmm),

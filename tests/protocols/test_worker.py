@@ -117,7 +117,7 @@ def test_events_are_not_positions() -> None:
 
 @given(st.binary(max_size=100), st.integers(min_value=3, max_value=50))
 def test_split_messages_keep_the_stream(data: bytes, limit: int) -> None:
-    pieces = list(split_message(data, limit))
+    pieces = [piece for piece in split_message(data, limit) if isinstance(piece, bytes)]
     assert b"".join(pieces) == data
     assert all(len(piece) <= limit for piece in pieces)
 

@@ -48,7 +48,8 @@ def test_no_word_of_three_uploads_at_once_is_lost(
             command = ["curl", "-s", "-T", str(recording), f"{serve.url}/client/dynamic/recognize"]
             process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
             output, _ = await process.communicate()
-            return json.loads(output)
+            answer: dict[str, Any] = json.loads(output)
+            return answer
 
         async def scenario() -> list[dict[str, Any]]:
             return await asyncio.gather(*(upload() for _ in range(UPLOADS)))

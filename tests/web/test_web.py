@@ -71,7 +71,8 @@ class Browser:
             answer = json.loads(message)
             if answer.get("id") == self._last_id:
                 assert "error" not in answer, answer
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, with the rights that a user's click gives."""
@@ -96,7 +97,8 @@ class Browser:
         await self.evaluate(f"document.getElementById('{element}').click()")
 
     async def text(self, element: str) -> str:
-        return await self.evaluate(f"document.getElementById('{element}').innerText")
+        text: str = await self.evaluate(f"document.getElementById('{element}').innerText")
+        return text
 
     async def choose_file(self, path: Path) -> None:
         document = await self.command("DOM.getDocument")

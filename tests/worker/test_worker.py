@@ -50,7 +50,8 @@ def audio(golden: Path) -> Any:
 
     def read(recording: str) -> bytes:
         with wave.open(str(golden / "wav" / f"{recording}.wav")) as file:
-            return file.readframes(file.getnframes())
+            data: bytes = file.readframes(file.getnframes())
+            return data
 
     return read
 
@@ -218,7 +219,7 @@ def test_strange_messages_do_no_harm(harness: Any, english: Model, words: Any, a
 def test_an_adaptation_state_comes_back_and_is_used(harness: Any, english: Model, audio: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master, running_worker(english, master):
-            states = [None]
+            states: list[Any] = [None]
             likelihoods = []
             for _ in range(2):
                 client = await harness.client(master)

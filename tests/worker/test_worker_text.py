@@ -35,7 +35,8 @@ def digits(models: Path) -> Model:
 @pytest.fixture(scope="module")
 def audio(golden: Path) -> bytes:
     with wave.open(str(golden / "wav" / f"{RECORDING}.wav")) as file:
-        return file.readframes(file.getnframes())
+        data: bytes = file.readframes(file.getnframes())
+        return data
 
 
 @asynccontextmanager
@@ -63,7 +64,8 @@ async def recognize(harness: Any, master: Any, data: bytes) -> list[dict[str, An
     client = await harness.client(master)
     await client.send(data)
     await client.send("EOS")
-    return await client.read_all()
+    messages: list[dict[str, Any]] = await client.read_all()
+    return messages
 
 
 def test_results_are_changed_in_order(harness: Any, digits: Model, audio: bytes) -> None:

@@ -118,6 +118,7 @@ def decode(chain: Chain, wav: Path, chunk_s: float) -> Trace:
     rate_hz, samples = read_wav(wav)
     pipeline = OnlineNnetFeaturePipeline(chain.features)
     ivectors = pipeline.ivector_feature()
+    assert ivectors is not None
     decodable = DecodableNnetLoopedOnline(chain.network, pipeline.input_feature(), ivectors)
     decoder = LatticeFasterOnlineDecoder(chain.graph, chain.decoder_opts, chain.transition_model.id2pdf)
     decoder.init_decoding()
@@ -148,7 +149,9 @@ def decode(chain: Chain, wav: Path, chunk_s: float) -> Trace:
     return trace
 
 
-def same_path(found: BestPath, expected: BestPath) -> bool:
+def same_path(found: BestPath | None, expected: BestPath) -> bool:
+    if found is None:
+        return False
     costs = found.graph_cost, found.acoustic_cost
     return found.words == expected.words and costs == pytest.approx(
         (expected.graph_cost, expected.acoustic_cost), rel=COST_TOLERANCE, abs=COST_TOLERANCE
@@ -163,6 +166,7 @@ def check(folder: Path, wav: Path, chain: Chain) -> int:
     for name, best in expected_paths.items():
         trace = decode(chain, wav / f"{name}.wav", CHUNK_S[folder.name])
         assert same_path(trace.best, best), name
+        assert trace.best is not None
         assert trace.best.alignment == best.alignment, name
         check_partials(name, trace, expected_partials[name])
         check_deltas(name, trace, [pairs for _, pairs in expected_deltas[name]])
@@ -186,12 +190,12 @@ def check_deltas(name: str, trace: Trace, expected: list[list[tuple[int, float]]
 
 
 @pytest.mark.parametrize("folder", sorted(CHUNK_S))
-def test_golden(golden, chain, folder):
+def test_golden(golden: Path, chain: Chain, folder: str) -> None:
     assert check(golden / folder, golden / "wav", chain) == 14
 
 
 @pytest.mark.parametrize("folder", sorted(CHUNK_S))
-def test_all_golden(shared_golden, chain, folder):
+def test_all_golden(shared_golden: Path, chain: Chain, folder: str) -> None:
     recordings = check(shared_golden / folder, shared_golden / "wav", chain)
     assert recordings == {"digits": 40, "digits-005": 14}[folder]
 
@@ -209,10 +213,10 @@ def check_loglikes(folder: Path, wav: Path, chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("folder", sorted(CHUNK_S))
-def test_golden_loglikes_with_our_own_ivectors(golden, chain, folder):
+def test_golden_loglikes_with_our_own_ivectors(golden: Path, chain: Chain, folder: str) -> None:
     check_loglikes(golden / folder, golden / "wav", chain)
 
 
 @pytest.mark.parametrize("folder", sorted(CHUNK_S))
-def test_all_golden_loglikes_with_our_own_ivectors(shared_golden, chain, folder):
+def test_all_golden_loglikes_with_our_own_ivectors(shared_golden: Path, chain: Chain, folder: str) -> None:
     check_loglikes(shared_golden / folder, shared_golden / "wav", chain)

@@ -16,11 +16,14 @@ from pykaldi_server.kaldi.online2 import (
     OnlineNnetFeaturePipelineInfo,
 )
 from pykaldi_server.session import Model
+from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 
 
 @pytest.fixture(scope="module")
 def features(models: Path) -> OnlineNnetFeaturePipelineInfo:
-    return Model.load(models / "english:graph-digits").acoustics.features
+    acoustics = Model.load(models / "english:graph-digits").acoustics
+    assert isinstance(acoustics, Nnet3Acoustics)
+    return acoustics.features
 
 
 @pytest.fixture
@@ -36,7 +39,9 @@ def recognizer(models: Path) -> NnetLatticeFasterOnlineRecognizer:
     )
 
 
-def test_live_pieces_and_output(golden, recognizer, features):
+def test_live_pieces_and_output(
+    golden: Path, recognizer: NnetLatticeFasterOnlineRecognizer, features: OnlineNnetFeaturePipelineInfo
+) -> None:
     rate_hz, samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")
     pipeline = OnlineNnetFeaturePipeline(features)
     recognizer.set_input_pipeline(pipeline)
@@ -59,7 +64,9 @@ def test_live_pieces_and_output(golden, recognizer, features):
     assert "two nine" in partials
 
 
-def test_whole_recording_at_once(golden, recognizer, features):
+def test_whole_recording_at_once(
+    golden: Path, recognizer: NnetLatticeFasterOnlineRecognizer, features: OnlineNnetFeaturePipelineInfo
+) -> None:
     rate_hz, samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")
     pipeline = OnlineNnetFeaturePipeline(features)
     recognizer.set_input_pipeline(pipeline)
@@ -70,7 +77,9 @@ def test_whole_recording_at_once(golden, recognizer, features):
     assert recognizer.decode()["text"].split() == expected.words
 
 
-def test_endpoint_after_silence(golden, recognizer, features):
+def test_endpoint_after_silence(
+    golden: Path, recognizer: NnetLatticeFasterOnlineRecognizer, features: OnlineNnetFeaturePipelineInfo
+) -> None:
     rate_hz, samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")
     pipeline = OnlineNnetFeaturePipeline(features)
     recognizer.set_input_pipeline(pipeline)
@@ -83,7 +92,7 @@ def test_endpoint_after_silence(golden, recognizer, features):
     assert recognizer.endpoint_detected()
 
 
-def test_without_a_pipeline_nothing_is_decoded(recognizer):
+def test_without_a_pipeline_nothing_is_decoded(recognizer: NnetLatticeFasterOnlineRecognizer) -> None:
     recognizer.init_decoding()
     with pytest.raises(DecoderError, match="before set_input_pipeline"):
         recognizer.advance_decoding()

@@ -12,6 +12,7 @@ import pytest
 from golden_data import BestPath, best_paths, delta_weights, partials
 from lattices import golden_lattices
 
+from pykaldi_server.kaldi import _core
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import StdConstFst, SymbolTable, indices_to_symbols, read_decoding_graph
 from pykaldi_server.kaldi.hmm import TransitionModel
@@ -42,7 +43,7 @@ def digits_graph(models: Path) -> StdConstFst:
     return read_decoding_graph(models / "english" / "graph-digits" / "HCLG.fst")
 
 
-def same_path(path, words: SymbolTable, expected: BestPath) -> bool:
+def same_path(path: _core.BestPath, words: SymbolTable, expected: BestPath) -> bool:
     return (
         indices_to_symbols(words, path.words) == expected.words
         and path.graph_cost == pytest.approx(expected.graph_cost, rel=COST_TOLERANCE, abs=COST_TOLERANCE)
@@ -121,7 +122,9 @@ def check_lattices(folder: Path, graph: StdConstFst, trans_model: TransitionMode
 
 
 @pytest.mark.parametrize("folder", ["digits", "digits-005"])
-def test_digits(folder: str, golden: Path, models: Path, digits_graph, trans_model) -> None:
+def test_digits(
+    folder: str, golden: Path, models: Path, digits_graph: StdConstFst, trans_model: TransitionModel
+) -> None:
     words = SymbolTable.read_text(str(models / "english" / "graph-digits" / "words.txt"))
     assert check_recordings(golden / folder, digits_graph, trans_model, words) >= 1
     assert check_lattices(golden / folder, digits_graph, trans_model) >= 1
@@ -129,21 +132,23 @@ def test_digits(folder: str, golden: Path, models: Path, digits_graph, trans_mod
 
 @pytest.mark.parametrize("folder", ["digits", "digits-005"])
 def test_digits_of_all_speakers(
-    folder: str, shared_golden: Path, models: Path, digits_graph, trans_model
+    folder: str, shared_golden: Path, models: Path, digits_graph: StdConstFst, trans_model: TransitionModel
 ) -> None:
     words = SymbolTable.read_text(str(models / "english" / "graph-digits" / "words.txt"))
     assert check_recordings(shared_golden / folder, digits_graph, trans_model, words) >= 2
     assert check_lattices(shared_golden / folder, digits_graph, trans_model) > 10
 
 
-def test_general_english(shared_golden: Path, models: Path, trans_model) -> None:
+def test_general_english(shared_golden: Path, models: Path, trans_model: TransitionModel) -> None:
     graph = read_decoding_graph(shared_golden / "general" / "HCLG.fst")
     words = SymbolTable.read_text(str(models / "english" / "graph" / "words.txt"))
     assert check_recordings(shared_golden / "general", graph, trans_model, words) == 6
     assert check_lattices(shared_golden / "general", graph, trans_model) > 100
 
 
-def test_blocks_of_other_sizes_give_the_same(golden: Path, digits_graph, trans_model) -> None:
+def test_blocks_of_other_sizes_give_the_same(
+    golden: Path, digits_graph: StdConstFst, trans_model: TransitionModel
+) -> None:
     loglikes = np.load(golden / "digits" / "loglikes.npz")["ps-librivox-0880"]
     results = []
     for size in (1, 10, len(loglikes)):
@@ -156,7 +161,9 @@ def test_blocks_of_other_sizes_give_the_same(golden: Path, digits_graph, trans_m
     assert results[0] == results[1] == results[2]
 
 
-def test_acoustic_costs_are_exact(golden: Path, digits_graph, trans_model) -> None:
+def test_acoustic_costs_are_exact(
+    golden: Path, digits_graph: StdConstFst, trans_model: TransitionModel
+) -> None:
     loglikes = np.load(golden / "digits" / "loglikes.npz")["ps-librivox-0880"]
     decoder = LatticeFasterOnlineDecoder(digits_graph, OPTIONS, trans_model.id2pdf)
     decoder.advance_decoding(loglikes)
@@ -165,7 +172,9 @@ def test_acoustic_costs_are_exact(golden: Path, digits_graph, trans_model) -> No
     assert path.acoustic_cost == pytest.approx(-on_path.astype(np.float64).sum(), abs=1e-9)
 
 
-def test_a_second_utterance_starts_afresh(golden: Path, digits_graph, trans_model) -> None:
+def test_a_second_utterance_starts_afresh(
+    golden: Path, digits_graph: StdConstFst, trans_model: TransitionModel
+) -> None:
     loglikes = np.load(golden / "digits" / "loglikes.npz")
     decoder = LatticeFasterOnlineDecoder(digits_graph, OPTIONS, trans_model.id2pdf)
     decoder.advance_decoding(loglikes["ps-librivox-0880"])

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def graph(*arcs: tuple[int, int, int, float, int], finals: dict[int, float] | No
 LOOP = graph((0, 1, 7, 0.5, 0), (0, 2, 8, 1.0, 0), finals={0: 0.25})
 
 
-def decoder_of(fst: StdConstFst, **options: float) -> LatticeFasterOnlineDecoder:
+def decoder_of(fst: StdConstFst, **options: Any) -> LatticeFasterOnlineDecoder:
     return LatticeFasterOnlineDecoder(fst, LatticeFasterDecoderOptions(**options), ID2PDF)
 
 
@@ -194,7 +195,7 @@ def test_max_active_bounds_the_work_and_min_active_widens_the_beam(models: Path)
     id2pdf = np.arange(-1, digits.max_input_label(), dtype=np.int32)
     loglikes = np.random.default_rng(0).normal(size=(30, len(id2pdf))).astype(np.float32)
 
-    def arcs_visited(**options: float) -> int:
+    def arcs_visited(**options: Any) -> int:
         decoder = LatticeFasterOnlineDecoder(digits, LatticeFasterDecoderOptions(**options), id2pdf)
         decoder.advance_decoding(loglikes)
         return decoder.statistics().num_arcs

@@ -11,8 +11,9 @@ def slope(frames: np.ndarray, window: int) -> np.ndarray:
     """Slope of the regression line around each frame, outermost frames repeated."""
     padded = np.pad(frames, ((window, window), (0, 0)), mode="edge")
     offsets = range(-window, window + 1)
-    total = sum(j * padded[window + j : len(padded) - window + j] for j in offsets)
-    return total / sum(j * j for j in offsets)
+    total = np.sum([j * padded[window + j : len(padded) - window + j] for j in offsets], axis=0)
+    deltas: np.ndarray = total / sum(j * j for j in offsets)
+    return deltas
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])

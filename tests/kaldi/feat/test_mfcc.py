@@ -26,7 +26,7 @@ def all_frames(feature: OnlineMfcc | OnlineFbank) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["ps-librivox-0880", "ps-tidigits-2934z"])
-def test_golden_features(golden, options, name):
+def test_golden_features(golden: Path, options: MfccOptions, name: str) -> None:
     rate_hz, samples = read_wav(golden / "wav" / f"{name}.wav")
     feature = OnlineMfcc(options)
     for start in range(0, len(samples), 800):
@@ -39,7 +39,7 @@ def test_golden_features(golden, options, name):
 
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(1, 3000), min_size=1, max_size=30), rate_hz=st.sampled_from([8000, 16000]))
-def test_the_cut_of_the_audio_does_not_matter(options, cuts, rate_hz):
+def test_the_cut_of_the_audio_does_not_matter(options: MfccOptions, cuts: list[int], rate_hz: int) -> None:
     samples = np.random.default_rng(1).normal(0, 1000, sum(cuts)).astype(np.float32)
     whole, pieces = OnlineMfcc(options), OnlineMfcc(options)
     whole.accept_waveform(rate_hz, samples)
@@ -50,7 +50,7 @@ def test_the_cut_of_the_audio_does_not_matter(options, cuts, rate_hz):
     assert np.array_equal(all_frames(whole), all_frames(pieces))
 
 
-def test_bounded_history_forgets_old_frames(models):
+def test_bounded_history_forgets_old_frames(models: Path) -> None:
     options = read_options(MfccOptions, models / "english" / "conf" / "mfcc.conf")
     options.frame_opts.max_feature_vectors = 50
     feature = OnlineMfcc(options)
@@ -62,7 +62,7 @@ def test_bounded_history_forgets_old_frames(models):
         feature.get_frames(0, 1)
 
 
-def test_dither_is_the_same_for_the_same_seed():
+def test_dither_is_the_same_for_the_same_seed() -> None:
     samples = np.zeros(16000, np.float32)
 
     def features(seed: int) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_dither_is_the_same_for_the_same_seed():
     assert not np.array_equal(features(1), features(2))
 
 
-def test_filter_bank_with_energy_has_one_more_dimension():
+def test_filter_bank_with_energy_has_one_more_dimension() -> None:
     options = FbankOptions(use_energy=True)
     options.frame_opts.dither = 0.0
     feature = OnlineFbank(options)
@@ -85,7 +85,7 @@ def test_filter_bank_with_energy_has_one_more_dimension():
 
 
 @pytest.mark.parametrize("samples", [0, 1, 399])
-def test_less_than_a_window_gives_no_frame(options, samples):
+def test_less_than_a_window_gives_no_frame(options: MfccOptions, samples: int) -> None:
     feature = OnlineMfcc(options)
     feature.accept_waveform(16000, np.zeros(samples, np.float32))
     feature.input_finished()
@@ -94,12 +94,12 @@ def test_less_than_a_window_gives_no_frame(options, samples):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_not_finite_are_refused(options, value):
+def test_samples_that_are_not_finite_are_refused(options: MfccOptions, value: float) -> None:
     with pytest.raises(AudioError, match="finite"):
         OnlineMfcc(options).accept_waveform(16000, np.array([0.0, value], np.float32))
 
 
-def test_other_rates_need_permission():
+def test_other_rates_need_permission() -> None:
     feature = OnlineMfcc(MfccOptions())
     with pytest.raises(AudioError, match="found 8000 Hz without --allow-upsample"):
         feature.accept_waveform(8000, np.zeros(10, np.float32))
@@ -107,14 +107,14 @@ def test_other_rates_need_permission():
         feature.accept_waveform(48000, np.zeros(10, np.float32))
 
 
-def test_the_rate_may_not_change(options):
+def test_the_rate_may_not_change(options: MfccOptions) -> None:
     feature = OnlineMfcc(options)
     feature.accept_waveform(16000, np.zeros(10, np.float32))
     with pytest.raises(AudioError, match="changed from 16000 to 8000"):
         feature.accept_waveform(8000, np.zeros(10, np.float32))
 
 
-def test_nothing_after_the_end(options):
+def test_nothing_after_the_end(options: MfccOptions) -> None:
     feature = OnlineMfcc(options)
     feature.input_finished()
     with pytest.raises(DecoderError, match="after input_finished"):
@@ -135,7 +135,7 @@ def test_nothing_after_the_end(options):
         ("frame_opts.dither", -1.0),
     ],
 )
-def test_options_that_make_no_sense_are_refused(name, value):
+def test_options_that_make_no_sense_are_refused(name: str, value: float) -> None:
     options = MfccOptions()
     *path, field = name.split(".")
     owner = getattr(options, path[0]) if path else options

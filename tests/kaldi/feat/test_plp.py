@@ -2,6 +2,7 @@
 
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def speech(golden: Path) -> NDArray[np.float32]:
 def mel_filters(mel_opts: MelBanksOptions) -> NDArray[np.float64]:
     """(bins, 257) triangles on the mel scale."""
 
-    def mel(hz: NDArray | float) -> NDArray:
+    def mel(hz: NDArray[np.floating] | float) -> NDArray[np.float64]:
         return 1127 * np.log(1 + np.asarray(hz) / 700)
 
     points = mel(np.arange(257) * 31.25)
@@ -104,7 +105,7 @@ def plp_by_definition(samples: NDArray[np.float32], opts: PlpOptions) -> NDArray
         {"compress_factor": 0.5, "mel_opts": MelBanksOptions(num_bins=40, low_freq=100.0, high_freq=-500.0)},
     ],
 )
-def test_equals_the_definition(speech: NDArray[np.float32], changes: dict) -> None:
+def test_equals_the_definition(speech: NDArray[np.float32], changes: dict[str, Any]) -> None:
     opts = options(**changes)
     result = compute(opts, speech)
     expected = plp_by_definition(speech, opts)
@@ -204,6 +205,6 @@ def test_cepstrum_of_one_pole() -> None:
         ({"mel_opts": MelBanksOptions(num_bins=2)}, "num-mel-bins"),
     ],
 )
-def test_senseless_options(changes: dict, text: str) -> None:
+def test_senseless_options(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         OnlinePlp(options(**changes))

@@ -89,10 +89,12 @@ def paths_of(fst: StdConstFst) -> Paths:
 def test_compiled_graphs_are_compositions(
     tmp_path_factory: pytest.TempPathFactory, hcl: States, grammar: Model | States
 ) -> None:
-    is_model = isinstance(grammar, dict)
-    packed = pack_ngram(grammar) if is_model else pack_const(grammar)
+    if isinstance(grammar, dict):
+        packed, states = pack_ngram(grammar), ngram_states(grammar)
+    else:
+        packed, states = pack_const(grammar), grammar
     folder = make_folder(tmp_path_factory.mktemp("g"), pack_olabel_lookahead(hcl), packed, "6")
-    expected = composed_paths(hcl, ngram_states(grammar) if is_model else grammar, frozenset({6}))
+    expected = composed_paths(hcl, states, frozenset({6}))
     assume(any(inputs for inputs, _ in expected))
     found = paths_of(compiled(folder).to_const())
     assert found.keys() == expected.keys()

@@ -82,7 +82,9 @@ def test_what_is_written_is_read(
     assert again.max_input_label() == fst.max_input_label()
     assert again.input_symbols() is None
     if symbols:
-        assert again.output_symbols().items() == [(0, "<eps>"), (12, "안녕")]
+        found = again.output_symbols()
+        assert found is not None
+        assert found.items() == [(0, "<eps>"), (12, "안녕")]
 
 
 def test_epsilons_and_arcs_are_counted() -> None:

@@ -231,7 +231,9 @@ def decode(
     assert partial.tolist() == decoder.get_best_path(use_final_probs=False).words.tolist()
     decoder.finalize_decoding()
     path = decoder.get_best_path()
-    spoken = indices_to_symbols(words or graph.output_symbols(), path.words)
+    table = words or graph.output_symbols()
+    assert table is not None
+    spoken = indices_to_symbols(table, path.words)
     return BestPath(path.graph_cost, path.acoustic_cost, spoken, path.alignment.tolist())
 
 
@@ -329,4 +331,5 @@ def test_words_are_those_of_words_txt(models: Path) -> None:
     folder = models / "english" / "graph"
     table = SymbolTable.read_text(str(folder / "words.txt"))
     embedded = english_graph(models).output_symbols()
+    assert embedded is not None
     assert dict(embedded.items()) == dict(table.items())

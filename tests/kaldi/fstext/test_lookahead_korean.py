@@ -41,7 +41,9 @@ def assert_decodes_as_kaldi(graph: DecodingGraph, model: Path, folder: Path) -> 
 @pytest.mark.slow
 def test_composed_in_the_search(model: Path, shared_golden: Path) -> None:
     graph = read_lookahead_graph(model / "graph")
-    assert graph.output_symbols().find_index("!SIL") == 503347
+    symbols = graph.output_symbols()
+    assert symbols is not None
+    assert symbols.find_index("!SIL") == 503347
     assert_decodes_as_kaldi(graph, model, shared_golden / "korean")
 
 

@@ -55,7 +55,12 @@ def test_no_frames_give_no_scores(model: AmDiagGmm) -> None:
 
 
 def test_a_pdf_whose_gaussians_are_all_switched_off_scores_minus_infinity() -> None:
-    am = AmDiagGmm(np.array([1, 0], np.float32), np.zeros((2, 1)), np.ones((2, 1)), np.array([1, 1]))
+    am = AmDiagGmm(
+        np.array([1, 0], np.float32),
+        np.zeros((2, 1), np.float32),
+        np.ones((2, 1), np.float32),
+        np.array([1, 1]),
+    )
     scores = am.log_likelihoods(np.zeros((1, 1), np.float32))
     np.testing.assert_allclose(scores, [[-0.5 * np.log(2 * np.pi), -np.inf]], rtol=1e-6)
 
@@ -108,5 +113,7 @@ def test_posteriors_of_gaussians_and_their_parameters_by_definition(model: AmDia
 
 def test_models_with_other_numbers_of_gaussians_are_told_apart(models: Path, model: AmDiagGmm) -> None:
     assert model.has_same_gaussians(read_model(models / "english-gmm/final.oalimdl"))
-    one = AmDiagGmm(np.ones(1), np.zeros((1, 40)), np.ones((1, 40)), np.array([1]))
+    one = AmDiagGmm(
+        np.ones(1, np.float32), np.zeros((1, 40), np.float32), np.ones((1, 40), np.float32), np.array([1])
+    )
     assert not model.has_same_gaussians(one)

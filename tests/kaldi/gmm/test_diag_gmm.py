@@ -32,7 +32,8 @@ def by_definition(gmm: DiagGmm, frame: np.ndarray) -> np.ndarray:
     variance = 1 / gmm.inv_vars.astype(np.float64)
     mean = gmm.means_invvars * variance
     distance = (np.square(frame - mean) / variance + np.log(2 * np.pi * variance)).sum(axis=1)
-    return np.log(gmm.weights) - 0.5 * distance
+    log_likelihoods: np.ndarray = np.log(gmm.weights) - 0.5 * distance
+    return log_likelihoods
 
 
 def test_log_likelihoods_are_those_of_the_definition(background: DiagGmm, frames: np.ndarray) -> None:
@@ -61,16 +62,16 @@ def test_selection_gives_the_best_first(background: DiagGmm, frames: np.ndarray)
 
 
 def test_selection_of_more_than_there_are_gives_all() -> None:
-    gmm = DiagGmm(np.full(3, 1 / 3), np.zeros((3, 2)), np.ones((3, 2)))
+    gmm = DiagGmm(np.full(3, 1 / 3, np.float32), np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32))
     log_likelihood, chosen = gmm.gaussian_selection(np.zeros((1, 2), np.float32), 10)
     assert chosen.tolist() == [[2, 1, 0]]
     np.testing.assert_allclose(log_likelihood, -np.log(2 * np.pi), rtol=1e-6)
 
 
 def test_a_gaussian_without_weight_counts_for_nothing() -> None:
-    gmm = DiagGmm(np.array([1.0, 0.0]), np.zeros((2, 1)), np.ones((2, 1)))
+    gmm = DiagGmm(np.array([1.0, 0.0], np.float32), np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32))
     frames = np.array([[0.5], [1.0]], np.float32)
-    alone = DiagGmm(np.ones(1), np.zeros((1, 1)), np.ones((1, 1)))
+    alone = DiagGmm(np.ones(1, np.float32), np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
     np.testing.assert_array_equal(gmm.log_likelihood(frames), alone.log_likelihood(frames))
     assert gmm.component_posteriors(frames)[1].tolist() == [[1, 0], [1, 0]]
 

@@ -1,11 +1,13 @@
 """The extractor's file survives, and statistics mean what their formulas say."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
@@ -21,7 +23,7 @@ def extractor(seed: int = 0) -> IvectorExtractor:
     return IvectorExtractor(projections, variances, 5.0)
 
 
-def test_file_of_the_model_survives_byte_for_byte(models):
+def test_file_of_the_model_survives_byte_for_byte(models: Path) -> None:
     path = models / "english" / "ivector" / "final.ie"
     file = io.BytesIO()
     IvectorExtractor.read(KaldiReader.open(path)).write(KaldiWriter(file))
@@ -29,7 +31,7 @@ def test_file_of_the_model_survives_byte_for_byte(models):
 
 
 @given(seed=st.integers(0, 100), frames=st.integers(1, 20))
-def test_statistics_are_the_sums_of_the_formula(seed, frames):
+def test_statistics_are_the_sums_of_the_formula(seed: int, frames: int) -> None:
     model, random = extractor(seed), np.random.default_rng(seed)
     features = random.normal(size=(frames, FEAT_DIM))
     posteriors = random.normal(size=(frames, GAUSSIANS)) * (random.random((frames, GAUSSIANS)) < 0.5)
@@ -45,7 +47,7 @@ def test_statistics_are_the_sums_of_the_formula(seed, frames):
     assert stats.num_frames == pytest.approx(posteriors.sum())
 
 
-def test_prior_grows_beyond_max_count():
+def test_prior_grows_beyond_max_count() -> None:
     model = extractor()
     stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, max_count=10.0)
     posteriors = np.zeros((40, GAUSSIANS))
@@ -58,7 +60,7 @@ def test_prior_grows_beyond_max_count():
 
 
 @pytest.mark.parametrize("max_count", [0.0, 10.0])
-def test_scaling_leaves_the_prior_whole(max_count):
+def test_scaling_leaves_the_prior_whole(max_count: float) -> None:
     model = extractor()
     stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, max_count)
     posteriors = np.full((8, GAUSSIANS), 0.25)
@@ -70,12 +72,12 @@ def test_scaling_leaves_the_prior_whole(max_count):
     assert np.allclose(stats.linear_term, half.linear_term)
 
 
-def test_without_frames_the_ivector_is_the_prior():
+def test_without_frames_the_ivector_is_the_prior() -> None:
     stats = OnlineIvectorEstimationStats.from_prior(IVECTOR_DIM, 5.0, 0.0)
     assert stats.get_ivector(15, np.ones(IVECTOR_DIM)).tolist() == [5.0, 0.0]
 
 
-def test_older_form_without_max_count_is_read():
+def test_older_form_without_max_count_is_read() -> None:
     text = (
         b"<OnlineIvectorEstimationStats> <PriorOffset> 5 <NumFrames> 2 <QuadraticTerm> [ 1\n0 1 ]\n"
         b"<LinearTerm>  [ 5 0 ]\n</OnlineIvectorEstimationStats> "
@@ -95,6 +97,8 @@ def test_older_form_without_max_count_is_read():
         ([np.full((2, 3), 1e200)], [np.ones(3)], r"inf at \[0, 0\] in the products of projections"),
     ],
 )
-def test_parts_that_make_no_sense_are_refused(projections, variances, message):
+def test_parts_that_make_no_sense_are_refused(
+    projections: list[NDArray[np.float64]], variances: list[NDArray[np.float64]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         IvectorExtractor(projections, variances, 1.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lattices import all_paths, costs_by_words, golden_lattices, make_lattice, raw_lattices, word_symbols
 
 from pykaldi_server.errors import ConfigError, LatticeError, ModelFormatError
-from pykaldi_server.kaldi._core import TransitionInformation
+from pykaldi_server.kaldi._core import CompactLatticeArc, TransitionInformation
 from pykaldi_server.kaldi.lat import CompactLatticeVectorFst, LatticeVectorFst
 from pykaldi_server.kaldi.lat.align import (
     PhoneAlignLatticeOptions,
@@ -67,7 +67,7 @@ def derived_lexicon(
     lattices: list[CompactLatticeVectorFst], model: TransitionInformation, info: WordBoundaryInfo
 ) -> WordAlignLatticeLexiconInfo:
     """A lexicon with the pronunciations that occur in lattices, and silence."""
-    entries = {(0, 0, 1)}
+    entries: set[tuple[int, ...]] = {(0, 0, 1)}
     for lattice in lattices:
         _, aligned = word_align_lattice(lattice, model, info)
         for state in range(aligned.num_states()):
@@ -210,7 +210,7 @@ def test_lexicon_words_and_silence() -> None:
     assert found == [(silence, word, (0, (1,)), (0, (1,))), (silence, (17, (3, 4, 1)), (0, (1,)))]
 
 
-def arc_paths(lattice: CompactLatticeVectorFst, state: int) -> list[list[object]]:
+def arc_paths(lattice: CompactLatticeVectorFst, state: int) -> list[list[CompactLatticeArc]]:
     """The arcs of each complete path from a state."""
     rest = [[arc, *path] for arc in lattice.arcs(state) for path in arc_paths(lattice, arc.nextstate)]
     return rest or [[]]

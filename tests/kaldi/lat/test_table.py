@@ -31,9 +31,9 @@ def contents(lattice: AnyLattice) -> Contents:
     def plain(ids: list[int], weight: LatticeWeight) -> tuple[object, ...]:
         return tuple(ids), weight.value1, weight.value2
 
-    states = []
+    states: list[tuple[object, list[tuple[object, int]]]] = []
     for state in range(lattice.num_states()):
-        arcs = []
+        arcs: list[tuple[object, int]] = []
         for arc in lattice.arcs(state):
             word, ids, weight = arc_parts(arc)
             arcs.append(((word, plain(ids, weight)), arc.nextstate))
@@ -72,8 +72,8 @@ def test_what_is_written_reads_back(lattice: LatticeVectorFst, binary: bool) -> 
     again = read_lattice(KaldiReader(lattice.write(binary), "lat", binary=False))
     assert contents(again) == contents(lattice)
     compact = convert_lattice_to_compact_lattice(lattice)
-    again = read_compact_lattice(KaldiReader(compact.write(binary), "lat", binary=False))
-    assert contents(again) == contents(compact)
+    compact_again = read_compact_lattice(KaldiReader(compact.write(binary), "lat", binary=False))
+    assert contents(compact_again) == contents(compact)
 
 
 def test_scripts_point_into_archives(tmp_path: Path) -> None:

@@ -86,8 +86,9 @@ def test_automaton(tmp_path: Path, model: NgramModel, words: list[int]) -> None:
     fst = ConstArpaLmDeterministicFst(build(tmp_path, model.arpa()))
     state, cost = fst.start(), 0.0
     for word in words:
-        arc_cost, state = fst.get_arc(state, word)
-        cost += arc_cost
+        arc = fst.get_arc(state, word)
+        assert arc is not None
+        cost, state = cost + arc[0], arc[1]
     assert cost + fst.final(state) == pytest.approx(model.sentence_cost(tuple(words)), rel=1e-5)
 
 
@@ -124,9 +125,15 @@ def test_without_unknown_word(tmp_path: Path) -> None:
     assert lm.get_unk_symbol() == -1
     fst = ConstArpaLmDeterministicFst(lm)
     # As in Kaldi, "no probability" is a tiny positive number that a backoff swallows: 1 has one, 2 has not.
-    after_two = fst.get_arc(fst.get_arc(fst.start(), 1)[1], 2)[1]
-    assert fst.get_arc(after_two, 5) is None
-    assert fst.get_arc(fst.start(), 5)[0] == pytest.approx(0.75 * math.log(10))
+    state = fst.start()
+    for word in (1, 2):
+        arc = fst.get_arc(state, word)
+        assert arc is not None
+        state = arc[1]
+    assert fst.get_arc(state, 5) is None
+    arc = fst.get_arc(fst.start(), 5)
+    assert arc is not None
+    assert arc[0] == pytest.approx(0.75 * math.log(10))
 
 
 def test_history_states(tmp_path: Path) -> None:

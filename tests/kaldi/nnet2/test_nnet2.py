@@ -26,15 +26,17 @@ def networks(request: pytest.FixtureRequest) -> Path:
     """The folder with the network ``name`` of the test: two are in every clone, all where the rest is."""
     callspec = getattr(request.node, "callspec", None)
     name = callspec.params.get("name", "pnorm") if callspec else "pnorm"
-    own = request.getfixturevalue("golden") / "networks"
+    own: Path = request.getfixturevalue("golden") / "networks"
     if (own / f"nnet2-{name}.raw").exists():
         return own
-    return request.getfixturevalue("shared_golden") / "networks"
+    shared: Path = request.getfixturevalue("shared_golden")
+    return shared / "networks"
 
 
 def read_features(networks: Path, name: str) -> np.ndarray:
     features = np.load(networks / "features.npz")
-    return features["features_and_ivectors" if name == "multisplice" else "features"]
+    found: np.ndarray = features["features_and_ivectors" if name == "multisplice" else "features"]
+    return found
 
 
 def read_raw(networks: Path, name: str) -> Nnet:
@@ -115,7 +117,7 @@ class GrowingFeature(OnlineFeatureInterface):
         self._finished = False
 
     def dim(self) -> int:
-        return self._frames.get(0, 0).shape[1]
+        return int(self._frames.get(0, 0).shape[1])
 
     def num_frames_ready(self) -> int:
         return self._frames.end
@@ -180,11 +182,13 @@ def test_a_block_is_computed_with_the_ivector_of_its_time(networks: Path) -> Non
 def test_parts_that_do_not_fit_are_refused(networks: Path) -> None:
     trans_model, model = read_model(networks / "nnet2-pnorm.mdl")
     options = DecodableNnet2OnlineOptions()
+    features = OnlineMatrixFeature(np.zeros((1, 39), np.float32))
     with pytest.raises(ModelFormatError, match="expected features of dimension 40, found 39"):
-        DecodableNnet2Online(model, trans_model, options, OnlineMatrixFeature(np.zeros((1, 39))))
+        DecodableNnet2Online(model, trans_model, options, features)
     without_priors = AmNnet(model.nnet, model.priors[:0])
+    features = OnlineMatrixFeature(np.zeros((1, 40), np.float32))
     with pytest.raises(ModelFormatError, match="found 30 outputs and 0 priors"):
-        DecodableNnet2Online(without_priors, trans_model, options, OnlineMatrixFeature(np.zeros((1, 40))))
+        DecodableNnet2Online(without_priors, trans_model, options, features)
 
 
 def single_layer(text: str) -> Nnet:

@@ -78,7 +78,8 @@ class GoldenIvectors(OnlineFeatureInterface):
         return False
 
     def get_frames(self, begin: int, end: int) -> NDArray[np.float32]:
-        return self._ivectors.pop(0)[np.newaxis]
+        ivector: NDArray[np.float32] = self._ivectors.pop(0)[np.newaxis]
+        return ivector
 
 
 def test_plan(info: DecodableNnetSimpleLoopedInfo) -> None:

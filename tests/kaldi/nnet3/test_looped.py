@@ -52,7 +52,7 @@ def chunk_inputs(
 
 def compute(info: DecodableNnetSimpleLoopedInfo, folder: Path, num_frames: int) -> FloatArray:
     stream = LoopedStream(info)
-    blocks = []
+    blocks: list[FloatArray] = []
     while len(blocks) * info.frames_per_chunk < num_frames:
         blocks.append(stream.compute_chunk(*chunk_inputs(info, folder, len(blocks))))
     return np.vstack(blocks)[: -(-num_frames // info.opts.frame_subsampling_factor)]

@@ -51,6 +51,8 @@ def test_what_is_written_reads_back(text: bytes, binary: bool) -> None:
     again = OnlineGmmAdaptationState.read(KaldiReader(written(state, binary)))
     np.testing.assert_array_equal(again.transform, state.transform)
     np.testing.assert_array_equal(again.cmvn_state.speaker_cmvn_stats, state.cmvn_state.speaker_cmvn_stats)
+    assert again.spk_stats is not None
+    assert state.spk_stats is not None
     assert again.spk_stats.beta == state.spk_stats.beta
     np.testing.assert_allclose(again.spk_stats.K, state.spk_stats.K, rtol=1e-6)
     np.testing.assert_allclose(again.spk_stats.G, state.spk_stats.G, rtol=1e-6)

@@ -120,6 +120,7 @@ def test_estimation_raises_the_auxiliary_function(basis: BasisFmllrEstimate, gol
     values = [accs.auxiliary_function(start)]
     for num_iters in (1, 5, 10):
         found = basis.compute_transform(accs, None, BasisFmllrOptions(num_iters=num_iters))
+        assert found is not None
         values.append(accs.auxiliary_function(found.astype(np.float64)))
     assert values == sorted(values)
 

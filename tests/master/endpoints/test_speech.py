@@ -240,7 +240,7 @@ def test_peers_that_answer_pings_stay(harness: Any) -> None:
             worker = await harness.worker(master)
             client = await harness.client(master)
             await worker.read_json()
-            pings = asyncio.Queue()
+            pings: asyncio.Queue[bytes] = asyncio.Queue()
             client.connection.on_ping = pings.put_nowait
             for _ in range(40):  # twice the time after which silence would end it
                 await pings.get()
