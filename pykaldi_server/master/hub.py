@@ -13,7 +13,7 @@ __all__ = ["Hub", "OpenSocket", "WorkerConnection"]
 
 
 class OpenSocket(Protocol):
-    """A WebSocket as the master's shutdown sees it."""
+    """A connection as the master's shutdown sees it."""
 
     closed: asyncio.Event
 
@@ -54,9 +54,11 @@ class Hub:
     Attributes:
         options: settings.
         pool: connected workers.
-        sockets: every open WebSocket, to be closed at shutdown.
+        models: what the last worker of each named model has said about itself.
+        sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
     options: MasterOptions
     pool: WorkerPool[WorkerConnection] = field(default_factory=WorkerPool)
+    models: dict[str, WorkerInfo] = field(default_factory=dict)
     sockets: set[OpenSocket] = field(default_factory=set)

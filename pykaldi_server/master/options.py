@@ -21,8 +21,15 @@ class MasterOptions:
     vosk_sample_rate_hz: int = option(
         8000, "sample rate of audio whose Vosk client states none, on that port and on upgrades of /"
     )
+    wyoming_port: int | None = option(
+        None,
+        "port for clients of the Wyoming protocol (Home Assistant), which use 10300; 0 picks a free one; "
+        "the protocol has no TLS",
+    )
     references: Path = option(Path("references.jsonl"), "file to which users' corrections are appended")
-    certfile: Path | None = option(None, "certificate (PEM); with it, the master speaks TLS only")
+    certfile: Path | None = option(
+        None, "certificate (PEM); with it, HTTP and WebSockets are served with TLS only"
+    )
     keyfile: Path | None = option(None, "private key (PEM) of the certificate")
     ping_interval_s: float = option(10.0, "seconds between pings to clients and workers")
     silence_timeout_s: float = option(
@@ -44,9 +51,9 @@ class MasterOptions:
 
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
-        check_range(self, "port", 0, 65535)
-        if self.vosk_port is not None:
-            check_range(self, "vosk_port", 0, 65535)
+        for name in ("port", "vosk_port", "wyoming_port"):
+            if getattr(self, name) is not None:
+                check_range(self, name, 0, 65535)
         check_range(self, "vosk_sample_rate_hz", 1000, 768_000)
         check_positive(
             self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"

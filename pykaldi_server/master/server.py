@@ -25,8 +25,10 @@ from pykaldi_server.master.endpoints.status import (
     StatusSocket,
 )
 from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
+from pykaldi_server.master.endpoints.wyoming import WyomingConnection
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.master.tcp import TcpConnection, TcpServer
 from pykaldi_server.master.worker_socket import WorkerSocket
 from pykaldi_server.protocols.messages import GOING_AWAY
 
@@ -110,7 +112,9 @@ class Master:
         self._endpoints = tuple(endpoints)
         self.port = 0
         self.vosk_port: int | None = None
+        self.wyoming_port: int | None = None
         self._servers: list[HTTPServer] = []
+        self._tcp_servers: list[TcpServer] = []
 
     @property
     def url(self) -> str:
@@ -155,6 +159,15 @@ class Master:
         if options.vosk_port is not None:
             self.vosk_port = self._listen(options.vosk_port, make_vosk_application(self.hub), tls)
             logger.info("listening for Vosk's clients on %s", self.vosk_url)
+        if options.wyoming_port is not None:
+            self.wyoming_port = self._listen_tcp(options.wyoming_port, WyomingConnection)
+            logger.info("listening for Wyoming's clients on port %d", self.wyoming_port)
+
+    def _listen_tcp(self, port: int, connection: type[TcpConnection]) -> int:
+        """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""
+        sockets = _bind(self.hub.options.host, port)
+        self._tcp_servers.append(TcpServer(sockets, connection, self.hub))
+        return int(sockets[0].getsockname()[1])
 
     def _listen(self, port: int, application: Application, tls: ssl.SSLContext | None) -> int:
         """Serves an application; returns the port, which the system picks for port 0."""
@@ -192,6 +205,8 @@ class Master:
         self.hub.pool.accepting = False
         for server in self._servers:
             server.stop()
+        for tcp_server in self._tcp_servers:
+            tcp_server.stop()
         await self._close_sockets()
         for server in self._servers:
             await server.close_all_connections()

@@ -44,6 +44,8 @@ class WorkerSocket(LiveSocket):
 
     async def opened(self) -> None:
         logger.debug("%s: ready", self)
+        if self.info.model:
+            self.hub.models[self.info.model] = self.info
         self.hub.pool.add(self, self.info.model)
 
     def begin(self, request: RequestInfo, position_bytes: int) -> bool:

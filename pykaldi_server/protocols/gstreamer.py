@@ -32,6 +32,7 @@ __all__ = [
     "Reset",
     "SetAdaptationState",
     "SetOptions",
+    "audio_messages",
     "caps_from_http",
     "decode_adaptation_state",
     "encode_adaptation_state",
@@ -41,6 +42,7 @@ __all__ = [
     "parse_client_message",
     "parse_event",
     "parse_query",
+    "raw_audio_caps",
     "transcript_of",
 ]
 
@@ -155,6 +157,18 @@ def caps_from_http(content_type: str) -> str | None:
     return ", ".join(["audio/x-raw", *(f"{key}={value}" for key, value in caps.items())])
 
 
+def raw_audio_caps(sample_format: str, rate_hz: int | None, channels: int = 1) -> str:
+    """The content type of raw audio, in full, as workers of the original project need it.
+
+    Args:
+        sample_format: GStreamer's name, such as ``S16LE``.
+        rate_hz: sample rate; None leaves it out, see `RequestInfo.at_model_rate`.
+        channels: number of interleaved channels.
+    """
+    layout = f"layout=(string)interleaved, format=(string){sample_format}, channels=(int){channels}"
+    return f"audio/x-raw, {layout}" + ("" if rate_hz is None else f", rate=(int){rate_hz}")
+
+
 # From the client: audio, EOS and control messages
 
 
@@ -205,6 +219,13 @@ ClientMessage = Audio | EndOfStream | SetAdaptationState | SetOptions | Finalize
 def is_eos(message: str | bytes) -> bool:
     """Whether a message of a client says that no more audio will come."""
     return message == EOS.encode() if isinstance(message, bytes) else message.strip() == EOS
+
+
+def audio_messages(data: bytes) -> tuple[bytes, ...]:
+    """The messages that carry samples: bytes that happen to read ``EOS`` are cut, and end no stream."""
+    if data == EOS.encode():
+        return data[:1], data[1:]
+    return (data,) if data else ()
 
 
 def parse_client_message(message: str | bytes) -> ClientMessage:

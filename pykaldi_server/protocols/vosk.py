@@ -22,7 +22,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, is_final, transcript_of
+from pykaldi_server.protocols.gstreamer import (
+    EOS,
+    RequestInfo,
+    audio_messages,
+    is_final,
+    raw_audio_caps,
+    transcript_of,
+)
 from pykaldi_server.protocols.messages import Message, clean_text, dumps, excerpt, message_bytes, parse_object
 
 __all__ = [
@@ -93,7 +100,6 @@ class Configuration:
         Args:
             default_rate_hz: rate of the audio if the client has not stated it; None is that of the model.
         """
-        content_type = "audio/x-raw, layout=(string)interleaved, format=(string)S16LE, channels=(int)1"
         rate_hz = self.sample_rate_hz or default_rate_hz
         options: dict[str, Any] = {
             "num-nbest": max(1, self.max_alternatives),
@@ -103,7 +109,7 @@ class Configuration:
         if self.words and not self.max_alternatives:
             options["max-segment-words"] = MOST_WORDS
         return RequestInfo(
-            content_type=content_type if rate_hz is None else f"{content_type}, rate=(int){rate_hz}",
+            content_type=raw_audio_caps("S16LE", rate_hz),
             model=self.model,
             options=options,
             at_model_rate=rate_hz is None,
@@ -275,9 +281,7 @@ class Dialogue:
                 return []
             case Audio(data):
                 self.has_audio = self.has_audio or bool(data)
-                # An end of stream in binary is that of another protocol: here these are samples.
-                pieces = [data[:1], data[1:]] if data == EOS.encode() else [data]
-                return self._expect_reply([piece for piece in pieces if piece], is_reset=False)
+                return self._expect_reply([*audio_messages(data)], is_reset=False)
             case Reset():
                 return self._expect_reply([_RESET] if self.has_audio else [], is_reset=True)
             case EndOfStream():
