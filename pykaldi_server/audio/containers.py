@@ -180,8 +180,6 @@ SIGNATURES: list[tuple[Container, Signature]] = [
     (Container("Dolby TrueHD", "truehd"), [(4, b"\xf8\x72\x6f\xba")]),
     (Container("MLP", "mlp"), [(4, b"\xf8\x72\x6f\xbb")]),
     (Container("DTS-HD", "dtshd"), [(0, b"DTSHDHDR")]),
-    (Container("DTS", "dts"), [(0, b"\x1f\xff\xe8\0\x07")]),
-    (Container("DTS", "dts"), [(0, b"\xff\x1f\0\xe8"), (5, b"\x07")]),
     (Container("S/PDIF", "spdif"), [(0, b"\x72\xf8\x1f\x4e")]),
     (Container("VOC", "voc"), [(0, b"Creative Voice File\x1a")]),
     *((Container("IRCAM", "ircam"), [(0, b"\x64\xa3" + bytes([i, 0]))]) for i in range(1, 5)),

@@ -9,6 +9,7 @@ ETSI TS 102 366 (AC-3, E-AC-3), TS 102 114 (DTS), EN 300 961 with RFC 3551 (GSM)
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = [
     "AC3_FRAMES",
@@ -103,11 +104,12 @@ MPEG_AUDIO_FRAMES = FramedFormat(
 
 
 def _adts_frame_bytes(header: bytes) -> int | None:
-    """AAC frames of an ADTS stream."""
+    """AAC frames of an ADTS stream; a channel has 768 bytes at most."""
     if header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return None
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
-    return length if length > 7 else None
+    num_channels = ((header[2] & 1) << 2 | header[3] >> 6) or 8
+    return length if 7 < length < 768 * num_channels + 64 else None
 
 
 ADTS_FRAMES = FramedFormat(
@@ -162,16 +164,18 @@ EAC3_FRAMES = FramedFormat(b"\x0b", header_bytes=6, frame_bytes=_eac3_frame_byte
 
 
 def _dts_frame_bytes(header: bytes) -> int | None:
-    """DTS core frames, in 16-bit words of either byte order."""
-    if header[0] == 0xFE:
-        header = b"".join(header[i : i + 2][::-1] for i in range(0, 8, 2))
-    if header[:4] != b"\x7f\xfe\x80\x01":
+    """DTS core frames, in words of 16 bits, or of 14 bits in 16, in either byte order."""
+    order: Literal["big", "little"] = "big" if header[0] in (0x7F, 0x1F) else "little"
+    words = [int.from_bytes(header[i : i + 2], order) for i in range(0, 10, 2)]
+    width = 14 if words[0] == 0x1FFF else 16
+    bits = "".join(f"{word & (1 << width) - 1:0{width}b}" for word in words)
+    if int(bits[:32], 2) != 0x7FFE8001:
         return None
-    length = ((header[5] & 3) << 12 | header[6] << 4 | header[7] >> 4) + 1
-    return length if length >= 96 else None
+    length = int(bits[46:60], 2) + 1
+    return None if length < 96 else length * 16 // width
 
 
-DTS_FRAMES = FramedFormat(b"\x7f\xfe", header_bytes=8, frame_bytes=_dts_frame_bytes, num_frames=3)
+DTS_FRAMES = FramedFormat(b"\x7f\xfe\x1f\xff", header_bytes=10, frame_bytes=_dts_frame_bytes, num_frames=3)
 
 
 def _sbc_frame_bytes(header: bytes) -> int | None:

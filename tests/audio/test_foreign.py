@@ -57,6 +57,7 @@ FOREIGN = [
     (b"%PDF-1.7\n", "a PDF document"),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG image"),
     (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image"),
+    (b"\xff\xd8\xff\xe1\0\x18Exif\0\0", "a JPEG image"),
     (b"GIF89a\1\0\1\0", "a GIF image"),
     (b"RIFF\x24\0\0\0WEBPVP8 ", "a WebP image"),
     (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "a BMP image"),

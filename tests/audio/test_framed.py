@@ -25,6 +25,7 @@ FRAMES = [
     (framed.EAC3_FRAMES, "0b7701ff3f80", 1024),
     (framed.DTS_FRAMES, "7ffe8001fc3c3ff0", 1024),
     (framed.DTS_FRAMES, "fe7f01803cfcf03f", 1024),
+    (framed.DTS_FRAMES, "1fffe80007f0fc3ffc00", 1170),  # the same bits, 14 of them in each word
     (framed.SBC_FRAMES, "9c3118", 4 + 4 + 48),  # 16 blocks, 8 subbands, mono, 24 bits
     (framed.GSM_FRAMES, "d8" + "49" * 32, 33),
     (framed.TRANSPORT_PACKETS[0], "47", 188),
