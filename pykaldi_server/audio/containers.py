@@ -264,7 +264,7 @@ def find_container(head: bytes, is_all: bool) -> Recognised:
 
 
 def _find_prefix(head: bytes, is_all: bool) -> Id3Tag | Gzip | Verdict | None:
-    """What stands before audio, or around it; None where there is no such thing."""
+    """A tag before the audio or a compressed file around it; None where there is neither."""
     starts = head[:3] in (b"", b"I", b"ID", b"ID3") or head[:3] in (b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x08")
     if not starts:
         return None

@@ -90,7 +90,8 @@ def _decode_first_stream(file: Readable, container: Container, progress: Progres
         metadata_errors="replace",
     ) as opened:
         if not opened.streams.audio:
-            raise AudioError(f"cannot decode the audio: the {container.name} file has no audio stream")
+            found = ", ".join(stream.type for stream in opened.streams) or "no stream at all"
+            raise AudioError(f"expected an audio stream in the {container.name} file, found {found}")
         stream = opened.streams.audio[0]
         for other in opened.streams:
             if other is not stream:

@@ -36,6 +36,8 @@ MOST_CHANNELS = 256
 
 FULL_SCALE = 32768.0
 
+_PIECE_FRAMES = 1 << 16
+
 
 class Audio(NamedTuple):
     """Some audio.
@@ -90,14 +92,19 @@ class RawSource:
         self._incomplete_frame = b""
         self.description = f"raw {raw_format}"
 
-    def feed(self, data: bytes) -> Iterator[Audio]:
-        """Yields the samples that `data` completes."""
-        data = self._incomplete_frame + data
-        num_bytes = len(data) - len(data) % self._format.bytes_per_frame
-        self._incomplete_frame = data[num_bytes:]
-        if num_bytes:
-            interleaved = self._convert(memoryview(data)[:num_bytes])
-            yield Audio(self._format.rate_hz, interleaved.reshape(-1, self._format.channels))
+    def feed(self, data: Buffer) -> Iterator[Audio]:
+        """Yields the frames that `data` completes, in pieces: one message may be a whole recording."""
+        view = memoryview(data)
+        while view:
+            num_bytes = _PIECE_FRAMES * self._format.bytes_per_frame - len(self._incomplete_frame)
+            piece, view = view[:num_bytes], view[num_bytes:]
+            if self._incomplete_frame:
+                piece = memoryview(self._incomplete_frame + piece)
+            num_bytes = len(piece) - len(piece) % self._format.bytes_per_frame
+            self._incomplete_frame = bytes(piece[num_bytes:])
+            if num_bytes:
+                interleaved = self._convert(piece[:num_bytes])
+                yield Audio(self._format.rate_hz, interleaved.reshape(-1, self._format.channels))
 
     def finish(self) -> Iterator[Audio]:
         """Yields nothing: a sample that is cut in the middle is dropped."""

@@ -158,7 +158,7 @@ class VoiceActivityDetector:
         return []
 
     def _sample_at(self, num_frames: int) -> int:
-        """The sample of the stream at which a frame starts that comes after so many others."""
+        """The sample of the stream at which the frame after the first `num_frames` starts."""
         return num_frames * self._frame_ms * self._sample_rate_hz // 1000
 
     def _end_speech(self, sample: int) -> SpeechEnd:

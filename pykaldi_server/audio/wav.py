@@ -130,14 +130,14 @@ class WavSource:
         """Yields the samples that `data`, the next bytes of the file, completes."""
         skipped = min(self._header_bytes_left, len(data))
         self._header_bytes_left -= skipped
-        data = data[skipped:]
+        view = memoryview(data)[skipped:]
         if self._data_bytes_left is None:
-            yield from self._samples.feed(data)
+            yield from self._samples.feed(view)
             return
-        yield from self._samples.feed(data[: self._data_bytes_left])
+        yield from self._samples.feed(view[: self._data_bytes_left])
         if not self._ended:
-            self._after_data += data[self._data_bytes_left :]
-        self._data_bytes_left = max(0, self._data_bytes_left - len(data))
+            self._after_data += view[self._data_bytes_left :]
+        self._data_bytes_left = max(0, self._data_bytes_left - len(view))
         next_chunk = self._after_data[self._padding_bytes :]
         if not self._ended and len(next_chunk) >= self._chunk.size:
             if _is_chunk(*self._chunk.unpack_from(next_chunk)):

@@ -1,7 +1,7 @@
 """Types of the C++ core. Its docstrings are in the extension itself: ``help(pykaldi_server.kaldi._core)``.
 
-Integers are int32 unless a comment gives another type. Arrays must be contiguous and have exactly the dtype that is
-given here; those that are returned belong to the caller.
+Integers are int32 unless a comment gives another type. Arrays must be contiguous and have exactly the dtype that
+is given here; those that are returned belong to the caller.
 """
 
 from collections.abc import Callable, Sequence

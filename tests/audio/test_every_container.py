@@ -50,7 +50,7 @@ def speech() -> NDArray[np.int16]:
 
 @cache
 def files_of(muxer: str, most: int = 2) -> list[tuple[Encoding, bytes]]:
-    """Files of a muxer with up to so many codecs; those everyone uses come first."""
+    """Files of a muxer with the first `most` codecs that it takes; common codecs come first."""
     usable = (
         (encoding, data)
         for encoding, data in encodings_of(muxer, speech())

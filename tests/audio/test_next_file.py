@@ -53,7 +53,7 @@ def test_is_found_whatever_the_pieces(kind: str, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=30))
     assert split(container, stream, cuts) == (first, start + b"the rest")
     assert split(container, first, [cut for cut in cuts if cut < len(first)]) == (first, None)
-    # All that a start has but its last byte is no start.
+    # The beginning of a start is not yet one.
     assert split(container, first + start[:5], []) == (first + start[:5], None)
 
 

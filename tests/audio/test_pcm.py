@@ -76,6 +76,16 @@ def test_channels_are_interleaved() -> None:
     np.testing.assert_array_equal(decode("S16LE", frames.tobytes(), channels=2), frames)
 
 
+def test_a_large_message_comes_in_pieces() -> None:
+    samples = np.arange(300_001, dtype="<i2")
+    source = RawSource(RawFormat())
+    assert list(source.feed(b"\7")) == []
+    pieces = [audio.frames for audio in source.feed(samples.tobytes())]
+    assert max(map(len, pieces)) <= 65536
+    expected = np.frombuffer((b"\7" + samples.tobytes())[:-1], "<i2")
+    np.testing.assert_array_equal(np.concatenate(pieces)[:, 0], expected)
+
+
 def test_an_incomplete_last_sample_is_dropped() -> None:
     source = RawSource(RawFormat("S16LE", 16000, 2))
     assert list(source.feed(b"\1\2\3")) == []

@@ -170,7 +170,7 @@ def test_a_second_file_that_is_damaged_is_left_out(
     short: NDArray[np.int16], caplog: pytest.LogCaptureFixture
 ) -> None:
     damaged = bytearray(wav(short))
-    damaged[22:24] = b"\xff\xff"  # so many channels
+    damaged[22:24] = b"\xff\xff"  # the number of channels
     for piece_bytes in (None, 700):
         with caplog.at_level(logging.WARNING):
             result = decode(wav(short) + bytes(damaged) + wav(short[:100]), piece_bytes)

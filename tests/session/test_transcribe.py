@@ -1,5 +1,7 @@
 """Whole files to events."""
 
+from pathlib import Path
+
 import pytest
 from golden_data import best_paths
 
@@ -17,6 +19,22 @@ def test_golden_words(golden, model):
     events = list(transcribe_file(model, golden / "wav" / "ps-tidigits-2934z.wav"))
     finals = [event for event in events if isinstance(event, Final)]
     assert " ".join(final.hypotheses[0].transcript for final in finals).split() == best.words
+
+
+def words(model: Model, path: Path) -> list[str]:
+    finals = [event for event in transcribe_file(model, path) if isinstance(event, Final)]
+    return " ".join(final.hypotheses[0].transcript for final in finals).split()
+
+
+def test_recordings_in_other_clothes_have_the_same_words(golden: Path, models: Path) -> None:
+    """Formats and layouts on which servers of this kind went wrong, see the README of the cases."""
+    model = Model.load(models / "english")
+    expected = words(model, golden / "wav" / "ps-librivox-0880.wav")
+    assert len(expected) == 8
+    cases = [path for path in sorted((golden.parent / "cases").iterdir()) if path.suffix != ".md"]
+    assert len(cases) == 7
+    for path in cases:
+        assert words(model, path) == expected * (2 if path.name == "two-wavs.wav" else 1), path.name
 
 
 def test_empty_file_has_no_words(model, tmp_path):

@@ -77,7 +77,6 @@ class LatticeFasterDecoderOptions(Options):
     )
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.core_config().check()
 
     def core_config(self) -> LatticeFasterDecoderConfig:

@@ -1,9 +1,9 @@
 """Online cepstral mean and variance normalisation (``feat/online-feature.cc``, ``transform/cmvn.cc``).
 
-Frame t is normalised with the statistics of the last ``cmn_window`` frames up to and including t. While
-the window is not full, they are topped up with statistics of earlier utterances of the speaker (at most
-``speaker_frames`` frames) and then of everybody (at most ``global_frames``). Statistics are kept in
-double precision as a (2, dim + 1) matrix: sums and the count, sums of squares and an unused 0.
+Frame t is normalised with the statistics of the last ``cmn_window`` frames up to and including t. Until the
+window is full, they are topped up with statistics of the speaker's earlier utterances (at most
+``speaker_frames`` frames) and then of all speakers (at most ``global_frames``). Statistics are kept in
+double precision as a (2, dim + 1) matrix: the sums and the count, then the sums of squares and an unused 0.
 """
 
 from dataclasses import dataclass, field
@@ -37,8 +37,8 @@ Stats = NDArray[np.float64]
 _VARIANCE_FLOOR = 1e-20
 # The sums are divided by the count.
 _LEAST_COUNT = 1e-30
-# Bounds on what audio can have: no speaker's features are larger than those of the training data by this
-# factor, and rounding (files have six digits) raises a square of sums above a sum of squares by this part.
+# Bounds on what audio can have: a speaker's features exceed those of the training data by at most the factor;
+# rounding (files have six digits) raises a squared sum above count times sum of squares by at most this part.
 _MAX_SPEAKER_FACTOR = 1e6
 _ROUNDING = 1e-3
 
@@ -47,15 +47,21 @@ _ROUNDING = 1e-3
 class OnlineCmvnOptions(Options):
     """Options of `OnlineCmvn`; the names are those of ``apply-cmvn-online``."""
 
-    # Of Vosk's Kaldi: frames with less energy are normalised with statistics of the frame before.
+    # An option of Vosk's Kaldi: frames with less energy are normalised with the previous frame's statistics.
     without_effect: ClassVar[tuple[str, ...]] = ("cmn-min-energy",)
 
-    cmn_window: int = option(600, "Number of frames of the sliding window for the mean and the variance.")
-    speaker_frames: int = option(600, "Frames of the speaker's earlier utterances to use, at most.")
-    global_frames: int = option(200, "Frames of the global statistics to use, at most.")
-    normalize_mean: bool = option(True, "Normalise the mean.", name="norm-means")
-    normalize_variance: bool = option(False, "Normalise the variance, too.", name="norm-vars")
-    skip_dims: str = option("", "Dimensions that are left as they are, between colons.")
+    cmn_window: int = option(
+        600, "Frames in the sliding window; fewer follow changes of the channel faster, but vary more."
+    )
+    speaker_frames: int = option(
+        600, "Maximum number of frames from the speaker's earlier utterances that fill up the window."
+    )
+    global_frames: int = option(
+        200, "Maximum number of frames from the global statistics that fill up the window."
+    )
+    normalize_mean: bool = option(True, "Subtract the mean.", name="norm-means")
+    normalize_variance: bool = option(False, "Divide by the standard deviation as well.", name="norm-vars")
+    skip_dims: str = option("", "Dimensions to leave unchanged, separated by colons.")
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value is invalid.
@@ -80,12 +86,12 @@ def _no_stats() -> Stats:
 
 @dataclass
 class OnlineCmvnState:
-    """What normalisation knows of a speaker; each matrix is (2, dim + 1), float64, or empty (0, 0).
+    """What normalisation has learned about a speaker; each matrix is (2, dim + 1) float64, or empty (0, 0).
 
     Attributes:
         speaker_cmvn_stats: sums over all frames of the speaker so far.
         global_cmvn_stats: sums over many speakers.
-        frozen_state: smoothed statistics that replace the sliding window, if it was frozen.
+        frozen_state: smoothed statistics that replace the sliding window once it is frozen.
     """
 
     speaker_cmvn_stats: Stats = field(default_factory=_no_stats)
@@ -99,7 +105,7 @@ class OnlineCmvnState:
             model_stats: the model's global statistics, (2, dim + 1).
 
         Raises:
-            AdaptationStateError: they are for features of another dimension, or no audio has them.
+            AdaptationStateError: they are for features of another dimension, or cannot come from audio.
         """
         _check_stats("the speaker's", self.speaker_cmvn_stats, model_stats)
         _check_stats("global", self.global_cmvn_stats, model_stats)
@@ -113,7 +119,7 @@ class OnlineCmvnState:
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineCmvnState":
-        """Reads the form that Kaldi writes, binary or text.
+        """Reads Kaldi's form, binary or text.
 
         Raises:
             ModelFormatError: the state is damaged; see `read_cmvn_stats`.
@@ -170,7 +176,7 @@ def read_cmvn_stats(reader: KaldiReader, empty_allowed: bool = False) -> Stats:
     """Reads a matrix of statistics, (2, dim + 1), float64.
 
     Raises:
-        ModelFormatError: the shape is another one, a value or a mean is not finite, or a count is negative.
+        ModelFormatError: the shape is wrong, a value or mean is not finite, or the count is negative.
     """
     start = reader.offset
     stats = read_finite_matrix(reader, "CMVN statistics", np.float64)
@@ -200,12 +206,16 @@ class OnlineCmvn(OnlineDerivedFeature):
         src: OnlineFeatureInterface,
         history: int | None = None,
     ):
-        """Starts with what ``state`` knows; keeps ``history`` normalised frames (all with None).
+        """Starts from a state.
 
-        ``src`` must keep ``cmn_window`` frames behind the newest one that was asked for here.
+        Args:
+            opts: the options.
+            state: what is known about the speaker.
+            src: the frames to normalise; it must keep ``cmn_window`` frames behind the newest one read here.
+            history: number of normalised frames to keep; None keeps all.
 
         Raises:
-            ConfigError: the statistics are of another dimension than ``src``, or there are none.
+            ConfigError: the statistics have a different dimension from ``src``, or there are none.
         """
         opts.validate()
         dim = src.dim()
@@ -217,7 +227,7 @@ class OnlineCmvn(OnlineDerivedFeature):
             if stats.size and stats.shape != (2, dim + 1):
                 raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
         if not state.global_cmvn_stats.size or state.global_cmvn_stats[0, dim] <= 0:
-            raise ConfigError("CMVN statistics: expected global ones with a count above 0, found none")
+            raise ConfigError("CMVN statistics: expected global statistics with a count above 0, found none")
         if any(not 0 <= skipped < dim for skipped in self._skip):
             raise ConfigError(f"skip-dims: expected dimensions below {dim}, found {opts.skip_dims}")
         self._frozen = state.frozen_state
@@ -240,7 +250,7 @@ class OnlineCmvn(OnlineDerivedFeature):
     def get_state(self, cur_frame: int) -> OnlineCmvnState:
         """Returns the state after frame ``cur_frame`` (-1: before any), for the speaker's next utterance.
 
-        The speaker's statistics include every frame since the start of the stream, not only the window.
+        The speaker's statistics cover every frame since the start of the stream, not just the window.
         """
         if cur_frame >= self._total_end:
             frames = self._src.get_frames(self._total_end, cur_frame + 1)
@@ -251,7 +261,7 @@ class OnlineCmvn(OnlineDerivedFeature):
         return OnlineCmvnState(speaker, self._state.global_cmvn_stats, self._frozen)
 
     def freeze(self, cur_frame: int) -> None:
-        """Uses the statistics at ``cur_frame`` for all frames that are asked for from now on."""
+        """Uses the statistics at ``cur_frame`` for all frames requested from now on."""
         window = min(cur_frame + 1, self._opts.cmn_window)
         frames = self._src.get_frames(cur_frame + 1 - window, cur_frame + 1)
         sums = _powers(frames, self._opts.normalize_variance).sum(axis=0, keepdims=True)
@@ -265,7 +275,7 @@ class OnlineCmvn(OnlineDerivedFeature):
         self._total_end += len(frames)
 
     def _smoothed_stats(self, frames: FloatFrames, first: int) -> Stats:
-        """Statistics for each of the given frames, of which the first has number ``first``."""
+        """Returns the statistics for each of the given frames, the first of which has number ``first``."""
         end = first + len(frames)
         self._add_to_total(frames[self._total_end - first :])
         change = _powers(frames, self._opts.normalize_variance)
@@ -285,7 +295,7 @@ class OnlineCmvn(OnlineDerivedFeature):
         stats = np.zeros((len(sums), 2, sums.shape[2] + 1))
         stats[:, :, :-1] = sums
         stats[:, 0, -1] = counts
-        # Kaldi leaves the squares alone where it does not need them and knows the speaker.
+        # Kaldi does not smooth the squares if it does not need them and has speaker statistics.
         rows = 2 if self._opts.normalize_variance or not self._state.speaker_cmvn_stats.size else 1
         for prior, limit in (
             (self._state.speaker_cmvn_stats, self._opts.speaker_frames),
@@ -319,7 +329,7 @@ class OnlineCmvn(OnlineDerivedFeature):
 
 
 def _powers(frames: FloatFrames, squares: bool) -> Stats:
-    """(n, dim) frames -> (n, 2, dim): the values and, where they are needed, their squares, else 0."""
+    """(n, dim) frames -> (n, 2, dim): the values and their squares (0 if ``squares`` is False)."""
     powers = np.zeros((len(frames), 2, frames.shape[1]))
     powers[:, 0] = frames
     if squares:

@@ -6,7 +6,7 @@ the derivative of the first, and so on:
     d_0(t) = x(t),    d_i(t) = sum_j j d_{i-1}(t + j) / sum_j j²,    j = -window .. window
 
 so that each is a weighted sum of 2 * order * window + 1 frames. At both ends of the stream the outermost
-frame repeats.
+frame is repeated.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,14 @@ _MAX_WINDOW_FRAMES = 1000
 class DeltaFeaturesOptions(Options):
     """Which derivatives to append."""
 
-    order: int = option(2, "Number of derivatives to append.", name="delta-order")
-    window: int = option(2, "Frames on each side that a derivative looks at.", name="delta-window")
+    order: int = option(
+        2, "Number of derivatives to append (2: velocity and acceleration).", name="delta-order"
+    )
+    window: int = option(
+        2, "Frames on each side that a derivative is computed from; more are smoother.", name="delta-window"
+    )
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         if not 0 <= self.order <= _MAX_WINDOW_FRAMES or not 1 <= self.window <= _MAX_WINDOW_FRAMES:
             raise ConfigError(
                 f"delta-order, delta-window: expected 0 to {_MAX_WINDOW_FRAMES}, 1 to {_MAX_WINDOW_FRAMES}, "
@@ -44,13 +47,13 @@ class DeltaFeaturesOptions(Options):
 
 
 class OnlineDeltaFeature(OnlineTransform):
-    """Frames with their derivatives appended: as a matrix that multiplies spliced frames."""
+    """Frames with their derivatives appended, computed as a matrix times spliced frames."""
 
     def __init__(self, opts: DeltaFeaturesOptions, src: OnlineFeatureInterface):
         """Takes the options and the stream whose frames are extended.
 
         Raises:
-            ConfigError: an option makes no sense.
+            ConfigError: an option is invalid.
         """
         opts.validate()
         context = opts.order * opts.window

@@ -1,7 +1,7 @@
 """MFCC and mel filter-bank features from samples, by kaldi-native-fbank (``feat/feature-mfcc.cc``).
 
-kaldi-native-fbank computes what Kaldi computes, but trusts its options; here they are checked first. It
-has no resampler and its dither is not seeded, so both are done on the samples before it gets them.
+kaldi-native-fbank computes what Kaldi computes, but trusts its options, so they are checked here first. It
+has no resampler and its dither is not seeded; both are applied to the samples before it receives them.
 """
 
 from abc import abstractmethod
@@ -39,19 +39,25 @@ _RESAMPLE_ZEROS = 6
 class FrameExtractionOptions(Options):
     """How samples are cut into windows (``feat/feature-window.h``)."""
 
-    samp_freq: float = option(16000.0, "Rate of the samples in Hz.", name="sample-frequency")
-    frame_shift_ms: float = option(10.0, "Time from one frame to the next in ms.", name="frame-shift")
-    frame_length_ms: float = option(25.0, "Length of a window in ms.", name="frame-length")
-    dither: float = option(1.0, "Standard deviation of the noise added to the samples; 0 for none.")
-    preemph_coeff: float = option(0.97, "Coefficient of pre-emphasis.", name="preemphasis-coefficient")
-    remove_dc_offset: bool = option(True, "Subtract the mean of each window.")
-    window_type: str = option("povey", f"Shape of the window: {', '.join(WINDOW_TYPES)}.")
-    round_to_power_of_two: bool = option(True, "Zero-pad windows to a power of two.")
+    samp_freq: float = option(16000.0, "Sample rate of the features in Hz.", name="sample-frequency")
+    frame_shift_ms: float = option(10.0, "Time between frames in ms.", name="frame-shift")
+    frame_length_ms: float = option(25.0, "Window length in ms.", name="frame-length")
+    dither: float = option(
+        1.0, "Standard deviation of the noise added to the samples (16-bit scale); 0 adds none."
+    )
+    preemph_coeff: float = option(
+        0.97, "Pre-emphasis coefficient; larger boosts high frequencies more.", name="preemphasis-coefficient"
+    )
+    remove_dc_offset: bool = option(True, "Subtract the mean from each window.")
+    window_type: str = option("povey", f"Window function: {', '.join(WINDOW_TYPES)}.")
+    round_to_power_of_two: bool = option(True, "Pad windows with zeros to a power of two.")
     blackman_coeff: float = option(0.42, "Constant of the generalised Blackman window.")
-    snip_edges: bool = option(True, "Only whole windows; if false, centre frames on multiples of the shift.")
-    allow_downsample: bool = option(False, "Take samples of a higher rate, too.")
-    allow_upsample: bool = option(False, "Take samples of a lower rate, too.")
-    max_feature_vectors: int = option(-1, "Frames of history to keep; -1 for all.")
+    snip_edges: bool = option(
+        True, "Use whole windows only; if false, centre frames on multiples of the shift."
+    )
+    allow_downsample: bool = option(False, "Accept audio with a higher sample rate.")
+    allow_upsample: bool = option(False, "Accept audio with a lower sample rate.")
+    max_feature_vectors: int = option(-1, "Number of past frames to keep; -1 keeps all.")
 
     def window_size_samples(self) -> int:
         """Samples in a window, without padding."""
@@ -62,7 +68,6 @@ class FrameExtractionOptions(Options):
         return int(self.samp_freq * 0.001 * self.frame_shift_ms)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if not 100 <= self.samp_freq <= MAX_SAMPLE_RATE_HZ:
             raise ConfigError(
@@ -86,15 +91,21 @@ class FrameExtractionOptions(Options):
 class MelBanksOptions(Options):
     """The mel filter bank (``feat/mel-computations.h``)."""
 
-    num_bins: int = option(25, "Number of triangular filters.", name="num-mel-bins")
-    low_freq: float = option(20.0, "Lower edge of the filters in Hz.")
-    high_freq: float = option(0.0, "Upper edge in Hz; 0 or less counts down from half the sample rate.")
+    num_bins: int = option(25, "Number of triangular mel filters.", name="num-mel-bins")
+    low_freq: float = option(20.0, "Lower edge of the lowest filter in Hz.")
+    high_freq: float = option(
+        0.0, "Upper edge of the highest filter in Hz; 0 or less is relative to half the sample rate."
+    )
     vtln_low: float = option(100.0, "Lower inflection point of VTLN warping (not used online).")
     vtln_high: float = option(-500.0, "Upper inflection point of VTLN warping (not used online).")
-    debug_mel: bool = option(False, "Print the filters (ignored).")
+    debug_mel: bool = option(False, "Accepted and ignored.")
 
     def validate_for(self, samp_freq_hz: float) -> None:
-        """Raises `ConfigError` where a value is invalid at this sample rate."""
+        """Checks the values at a sample rate.
+
+        Raises:
+            ConfigError: a value is invalid.
+        """
         nyquist_hz = 0.5 * samp_freq_hz
         high_hz = self.high_freq if self.high_freq > 0 else nyquist_hz + self.high_freq
         require_finite_options(self)
@@ -108,7 +119,7 @@ class MelBanksOptions(Options):
 
 
 def mel_banks_of_features() -> MelBanksOptions:
-    """The filters of features; for them Kaldi has another default."""
+    """Returns the mel options of MFCC, PLP and filter-bank features: their default is 23 filters."""
     return MelBanksOptions(num_bins=23)
 
 
@@ -118,15 +129,14 @@ class MfccOptions(Options):
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
     mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
-    num_ceps: int = option(13, "Number of cepstral coefficients, the first included.")
-    use_energy: bool = option(True, "Use the energy in place of the first coefficient.")
-    energy_floor: float = option(0.0, "Floor on the energy, absolute; 0 for none.")
-    raw_energy: bool = option(True, "Take the energy before pre-emphasis and windowing.")
-    cepstral_lifter: float = option(22.0, "Constant that scales the coefficients.")
-    htk_compat: bool = option(False, "Order and scale of the coefficients as in HTK.")
+    num_ceps: int = option(13, "Number of cepstral coefficients, including the first.")
+    use_energy: bool = option(True, "Replace the first coefficient with the log energy.")
+    energy_floor: float = option(0.0, "Lower limit of the energy (absolute); 0 for none.")
+    raw_energy: bool = option(True, "Compute the energy before pre-emphasis and windowing.")
+    cepstral_lifter: float = option(22.0, "Lifter constant; larger values amplify higher coefficients.")
+    htk_compat: bool = option(False, "Order and scale the coefficients as HTK does.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
@@ -143,19 +153,18 @@ class MfccOptions(Options):
 
 @dataclass
 class FbankOptions(Options):
-    """Logarithms of the mel filters' outputs."""
+    """Logarithms of the mel filter outputs."""
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
     mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
-    use_energy: bool = option(False, "Add the energy as a further dimension.")
-    energy_floor: float = option(0.0, "Floor on the energy, absolute; 0 for none.")
-    raw_energy: bool = option(True, "Take the energy before pre-emphasis and windowing.")
+    use_energy: bool = option(False, "Add the log energy as a further dimension.")
+    energy_floor: float = option(0.0, "Lower limit of the energy (absolute); 0 for none.")
+    raw_energy: bool = option(True, "Compute the energy before pre-emphasis and windowing.")
     htk_compat: bool = option(False, "Put the energy last, as HTK does.")
-    use_log_fbank: bool = option(True, "Take logarithms.")
-    use_power: bool = option(True, "Filter the power spectrum; if false, the magnitudes.")
+    use_log_fbank: bool = option(True, "Take logarithms of the filter outputs.")
+    use_power: bool = option(True, "Filter the power spectrum; if false, filter the magnitudes.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
@@ -164,7 +173,7 @@ class FbankOptions(Options):
 
 
 class OnlineWindowedFeature(OnlineBaseFeature):
-    """What all features that are computed window by window share: rates, dither, history."""
+    """What all window-by-window features share: rate conversion, dither, history."""
 
     def __init__(self, frame_opts: FrameExtractionOptions, dim: int, dither_seed: int = 0):
         self._frame_opts = frame_opts
@@ -218,7 +227,7 @@ class OnlineWindowedFeature(OnlineBaseFeature):
 
     @abstractmethod
     def _compute(self, waveform: NDArray[np.float32]) -> FloatFrames:
-        """Takes samples at the feature's rate; returns the frames that became ready, (n, dim)."""
+        """Accepts samples at the feature's rate; returns the frames that became ready, (n, dim)."""
 
     @abstractmethod
     def _finish(self) -> FloatFrames:
@@ -279,10 +288,10 @@ class OnlineMfcc(_NativeFeature):
     """MFCC of a stream of samples."""
 
     def __init__(self, opts: MfccOptions, dither_seed: int = 0):
-        """``dither_seed`` makes the noise, where ``dither`` asks for it, the same in every run.
+        """``dither_seed`` makes the noise that ``dither`` requests reproducible.
 
         Raises:
-            ConfigError: an option makes no sense.
+            ConfigError: an option is invalid.
         """
         opts.validate()
         native = knf.MfccOptions()

@@ -1,7 +1,7 @@
 """Features that come as a stream of frames (``itf/online-feature-itf.h``, ``feat/online-feature.cc``).
 
-Features are pulled: each object knows how many of its frames can be computed by now, and computes blocks
-of them when it is asked. Frames are numbered from 0 at the start of the stream. Objects that store
+Features are pulled: each object knows how many of its frames can be computed so far, and computes blocks
+of them on request. Frames are numbered from 0 at the start of the stream. Objects that store
 frames can be told to keep a bounded history, so that a stream may last for hours.
 """
 
@@ -48,18 +48,18 @@ class OnlineFeatureInterface(ABC):
 
     @abstractmethod
     def num_frames_ready(self) -> int:
-        """Number of frames that can be had by now, counted from the start of the stream."""
+        """Number of frames ready so far, counted from the start of the stream."""
 
     @abstractmethod
     def is_last_frame(self, frame: int) -> bool:
-        """True when the input has finished and ``frame`` is the last one (-1: there is none)."""
+        """True if the input has finished and ``frame`` is the last frame (-1: there are no frames)."""
 
     @abstractmethod
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        """Returns the frames from ``begin`` up to, not including, ``end``: (end - begin, dim), float32.
+        """Returns the frames from ``begin`` up to, but not including, ``end``: (end - begin, dim), float32.
 
         Raises:
-            IndexError: frames that are not ready, or that are no longer kept.
+            IndexError: a frame is not ready, or is no longer kept.
         """
 
     def get_frame(self, frame: int) -> FloatFrames:
@@ -68,7 +68,7 @@ class OnlineFeatureInterface(ABC):
         return vector
 
     def frame_shift_in_seconds(self) -> float:
-        """Time from one frame to the next."""
+        """Time between frames in seconds."""
         return 0.01
 
 
@@ -77,34 +77,34 @@ class OnlineBaseFeature(OnlineFeatureInterface):
 
     @abstractmethod
     def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
-        """Takes samples.
+        """Accepts samples.
 
         Args:
             samp_freq: their rate in Hz.
             waveform: (samples,), float32, in the range of 16-bit integers.
 
         Raises:
-            AudioError: the rate is not the feature's and may not be converted, or samples are not finite.
-            DecoderError: the input was said to be finished.
+            AudioError: the rate is not the feature's and may not be converted, or a sample is not finite.
+            DecoderError: the input has finished.
         """
 
     @abstractmethod
     def input_finished(self) -> None:
-        """Says that no more samples come; the last frames become ready."""
+        """Marks the end of the input; the last frames become ready."""
 
 
 class FrameBuffer:
-    """The newest frames of a stream: at least ``history`` of them (all with None), at most about twice."""
+    """The newest frames of a stream: at least ``history`` and at most about twice as many; None keeps all."""
 
     def __init__(self, dim: int, history: int | None = None):
         self._rows = np.empty((64, dim), np.float32)
         self._history = history
-        self._first = 0  # number of the oldest frame that is kept
-        self._size = 0  # frames that are kept
+        self._first = 0  # number of the oldest frame kept
+        self._size = 0  # number of frames kept
 
     @property
     def end(self) -> int:
-        """Number of frames that ever came in."""
+        """Number of frames appended so far, including those dropped."""
         return self._first + self._size
 
     def append(self, frames: FloatFrames) -> None:
@@ -134,7 +134,9 @@ class FrameBuffer:
 
     def _check(self, begin: int, end: int) -> None:
         if not self._first <= begin <= end <= self.end:
-            raise IndexError(f"frames {begin} to {end} were asked for; {self._first} to {self.end} are kept")
+            raise IndexError(
+                f"expected frames from {self._first} to {self.end}, which are kept, found {begin} to {end}"
+            )
 
 
 class OnlineMatrixFeature(OnlineFeatureInterface):
@@ -155,12 +157,12 @@ class OnlineMatrixFeature(OnlineFeatureInterface):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not 0 <= begin <= end <= len(self._matrix):
-            raise IndexError(f"frames {begin} to {end} were asked for; there are {len(self._matrix)}")
+            raise IndexError(f"expected frames from 0 to {len(self._matrix)}, found {begin} to {end}")
         return self._matrix[begin:end]
 
 
 class OnlineDerivedFeature(OnlineFeatureInterface):
-    """A stream made of another one, frame for frame."""
+    """A stream derived from another one, frame by frame."""
 
     def __init__(self, src: OnlineFeatureInterface):
         self._src = src
@@ -185,7 +187,7 @@ class OnlineCacheFeature(OnlineDerivedFeature):
     """Keeps the frames of another stream, so that each is computed once."""
 
     def __init__(self, src: OnlineFeatureInterface, history: int | None = None):
-        """Keeps at least ``history`` frames behind the newest one, all with None."""
+        """Keeps at least ``history`` frames behind the newest one; None keeps all."""
         super().__init__(src)
         self._cache = FrameBuffer(src.dim(), history)
 
@@ -205,7 +207,7 @@ class OnlineCacheFeature(OnlineDerivedFeature):
 
 
 class OnlineSpliceFrames(OnlineDerivedFeature):
-    """Joins each frame with its neighbours; at both ends of the stream the outermost frame repeats."""
+    """Joins each frame with its neighbours; at both ends of the stream the outermost frame is repeated."""
 
     def __init__(self, src: OnlineFeatureInterface, left_context: int, right_context: int):
         super().__init__(src)
@@ -223,7 +225,9 @@ class OnlineSpliceFrames(OnlineDerivedFeature):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not 0 <= begin <= end <= self.num_frames_ready():
-            raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+            raise IndexError(
+                f"expected frames up to {self.num_frames_ready()}, which are ready, found {begin} to {end}"
+            )
         if begin == end:
             return np.zeros((0, self.dim()), np.float32)
         first = max(0, begin - self._left)
@@ -236,7 +240,7 @@ class OnlineSpliceFrames(OnlineDerivedFeature):
 
 
 class OnlineTransform(OnlineDerivedFeature):
-    """Multiplies each frame by a matrix such as LDA; a further column of the matrix is an offset."""
+    """Multiplies each frame by a matrix such as LDA; an additional column of the matrix is an offset."""
 
     def __init__(self, transform: NDArray[np.floating], src: OnlineFeatureInterface):
         """Takes a matrix of shape (dim_out, dim_in) or (dim_out, dim_in + 1).
@@ -270,7 +274,7 @@ def read_transform(reader: KaldiReader) -> NDArray[np.float32]:
         (dim_out, dim_in) or (dim_out, dim_in + 1), float32.
 
     Raises:
-        ModelFormatError: it is not a matrix, is empty, or has numbers that are not finite.
+        ModelFormatError: the bytes are not a matrix, or it is empty or not finite.
     """
     start = reader.offset
     matrix = read_finite_matrix(reader, "a transform of features", np.float32)

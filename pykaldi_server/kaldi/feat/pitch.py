@@ -1,4 +1,4 @@
-"""Pitch features, of streams and of whole recordings (``feat/pitch-functions.h``)."""
+"""Pitch features of streams and of whole recordings (``feat/pitch-functions.h``)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,32 +23,32 @@ def compute_kaldi_pitch(opts: PitchExtractionOptions, wave: NDArray[np.float32])
     """Computes correlation and pitch of a recording.
 
     Args:
-        opts: ``frames_per_chunk`` and ``simulate_first_pass_online`` count here.
+        opts: the options, of which ``frames_per_chunk`` and ``simulate_first_pass_online`` count only here.
         wave: (samples,), float32, int16 range, at ``opts.samp_freq``.
 
     Returns:
         (frames, 2), float32: correlation, pitch in Hz.
 
     Raises:
-        ConfigError: an option makes no sense.
+        ConfigError: an option is invalid.
     """
     extractor = OnlinePitchFeature(opts)
     return _run(opts, wave, extractor, extractor)
 
 
 def process_pitch(opts: ProcessPitchOptions, pitch: FloatFrames, noise_seed: int | None = 0) -> FloatFrames:
-    """Makes features of correlation and pitch.
+    """Computes features from correlation and pitch.
 
     Args:
-        opts: which features.
-        pitch: (frames, 2), as `compute_kaldi_pitch` gives them.
+        opts: which features to compute.
+        pitch: (frames, 2), as `compute_kaldi_pitch` returns them.
         noise_seed: see `OnlineProcessPitch`.
 
     Returns:
         (frames + opts.delay, opts.dim()), float32.
 
     Raises:
-        ConfigError: an option makes no sense.
+        ConfigError: an option is invalid.
     """
     features = OnlineProcessPitch(opts, OnlineMatrixFeature(pitch), noise_seed)
     return features.get_frames(0, features.num_frames_ready())
@@ -60,8 +60,7 @@ def compute_and_process_kaldi_pitch(
     wave: NDArray[np.float32],
     noise_seed: int | None = 0,
 ) -> FloatFrames:
-    """Does both; with ``simulate_first_pass_online``, the features are those that online decoding sees
-    first."""
+    """Does both; ``simulate_first_pass_online`` returns the features as online decoding first sees them."""
     extractor = OnlinePitchFeature(pitch_opts)
     return _run(pitch_opts, wave, extractor, OnlineProcessPitch(process_opts, extractor, noise_seed))
 

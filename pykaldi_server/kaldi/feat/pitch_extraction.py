@@ -3,24 +3,25 @@
 Concept: the pitch period is the lag at which a window of the signal looks most like itself, followed over
 time.
 
-1. The signal is downsampled to 4 kHz. 2. For each frame w and each lag l, the normalised cross-correlation
-function (NCCF), with w' the frame l later:
+1. The signal is downsampled to 4 kHz.
+2. For each frame w and each lag l, with w' the frame l later, the normalised cross-correlation function
+   (NCCF) is
 
        phi(l) = w.w' / sqrt(|w|^2 |w'|^2 + b)        b = nccf-ballast (mean energy of a frame)^2
 
-   The ballast b lowers phi in quiet frames; without it, phi is what the voicing feature is made of.
+   The ballast b lowers phi in quiet frames; the voicing feature is computed from phi without it.
 3. phi is interpolated at lags L_i from 1 / max-f0 to 1 / min-f0, each 1 + delta-pitch times the last.
 4. Viterbi finds the path of least cost, with local cost 1 - phi(L_i) (1 - soft-min-f0 L_i), and cost
    penalty-factor (log(1 + delta-pitch) (i - j))^2 to go from L_j to L_i.
 
 Online, the mean energy is that of the signal so far, whole pieces at a time, as they were accepted. At
-frame ``recompute-frame``, or at the end if it comes before, the path so far is sought again with the better
+frame ``recompute-frame``, or at the end if that comes first, the search is repeated with the better
 estimate: phi is scaled by sqrt((b_old + p) / (b_new + p)), where p is the mean of |w|^2 |w'|^2 over the
 lags. Until the end, the pitch of frames that are ready may still change, unless ``max-frames-latency``
-makes them wait.
+delays them.
 
-Kaldi takes the samples to be at ``sample-frequency`` whatever rate it is told; here, other rates are
-resampled.
+Kaldi assumes that samples have the rate ``sample-frequency``, whatever the caller says; here, other rates
+are resampled.
 """
 
 from dataclasses import dataclass
@@ -68,11 +69,11 @@ class OnlinePitchFeature(OnlineBaseFeature):
 
     Args:
         opts: see `PitchExtractionOptions`.
-        history: how many frames behind the newest one can still be had and revised; None for all. At least
-            ``recompute-frame`` are kept.
+        history: number of frames behind the newest one that can still be read and revised; None for all. At
+            least ``recompute-frame`` frames are kept.
 
     Raises:
-        ConfigError: an option makes no sense.
+        ConfigError: an option is invalid.
     """
 
     def __init__(self, opts: PitchExtractionOptions, history: int | None = None) -> None:
@@ -96,10 +97,10 @@ class OnlinePitchFeature(OnlineBaseFeature):
         self._samp_freq: float | None = None
         self._finished = False
         self._energy = _SignalEnergy()
-        # The downsampled signal that frames to come may need, and where in the stream it starts.
+        # The downsampled signal that future frames may need, and where in the stream it starts.
         self._signal = np.zeros(0, np.float32)
         self._signal_start = 0
-        # One row a frame that is kept, the oldest of them being frame `_first_frame`.
+        # One row per frame kept; the oldest is frame `_first_frame`.
         self._first_frame = 0
         self._pov_nccf = _Rows(np.zeros((0, self._num_measured_lags), np.float32))
         self._backpointers = _Rows(np.zeros((0, len(self._lags_s)), np.int16))
@@ -124,8 +125,8 @@ class OnlinePitchFeature(OnlineBaseFeature):
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not self._first_frame <= begin <= end <= self.num_frames_ready():
             raise IndexError(
-                f"frames {begin} to {end} were asked for; "
-                f"{self._first_frame} to {self.num_frames_ready()} are kept"
+                f"expected frames from {self._first_frame} to {self.num_frames_ready()}, which are kept, "
+                f"found {begin} to {end}"
             )
         rows = slice(begin - self._first_frame, end - self._first_frame)
         states = self._best_states.array[rows]
@@ -177,7 +178,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         return self._resampler
 
     def _take(self, downsampled: NDArray[np.float32]) -> None:
-        """Goes on with the next piece of the downsampled signal."""
+        """Continues with the next piece of the downsampled signal."""
         energy_before = _SignalEnergy(**vars(self._energy))
         self._energy.add(downsampled)
         self._signal = np.concatenate([self._signal, downsampled])
@@ -192,7 +193,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         self._drop_old()
 
     def _frames_available(self) -> int:
-        """How many frames can be computed by now, counted from the start of the stream."""
+        """Number of frames that can be computed so far, counted from the start of the stream."""
         opts = self._opts
         shift, length = opts.nccf_window_shift(), opts.nccf_window_size()
         if not self._finished:
@@ -223,7 +224,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         windows = np.where(inside, self._signal[np.clip(indexes, 0, len(self._signal) - 1)], np.float32(0))
         if self._opts.preemph_coeff != 0:
             previous = np.roll(windows, 1, axis=1)
-            # The first sample of the window or of the signal has no predecessor and stands in for it.
+            # The first sample of the window or of the signal has no predecessor; it is used in its place.
             is_first = inside & ~np.roll(inside, 1, axis=1)
             is_first[:, 0] = inside[:, 0]
             previous[is_first] = windows[is_first]
@@ -273,7 +274,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         mean_squares: NDArray[np.float64],
         norm_products: NDArray[np.float32],
     ) -> None:
-        """Extends the path by new frames, of which `begin` is the first, and finds the best one."""
+        """Extends the paths by new frames, starting with frame `begin`, and finds the best path."""
         num_before = min(max(self._opts.recompute_frame - begin, 0), len(pitch_nccf))
         self._extend(pitch_nccf[:num_before])
         self._first_pass.add(pitch_nccf[:num_before], mean_squares[:num_before], norm_products[:num_before])
@@ -295,7 +296,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         return pitch_viterbi(local_cost, self._step_factor, forward_cost)
 
     def _recompute(self) -> None:
-        """Seeks the path again with the energy of the whole signal so far."""
+        """Repeats the search with the energy of the whole signal so far."""
         first_pass, self._first_pass = self._first_pass, _FirstPass(len(self._lags_s))
         if self._opts.nccf_ballast_online or not len(first_pass.mean_squares):
             return
@@ -313,7 +314,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         self._trace_back()
 
     def _trace_back(self) -> None:
-        """Follows the best path from its end to where it joins the one that was best before."""
+        """Traces the best path back from its end to where it joins the previous best path."""
         state = int(self._forward_cost.argmin())
         best_states, backpointers = self._best_states.array, self._backpointers.array
         for row in range(len(best_states) - 1, -1, -1):
@@ -324,7 +325,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         self._frames_latency = self._latency_frames()
 
     def _latency_frames(self) -> int:
-        """How many of the newest frames must wait because paths through them still compete."""
+        """Returns how many of the newest frames must wait because paths through them still compete."""
         lowest, highest = 0, len(self._lags_s) - 1
         backpointers = self._backpointers.array
         most = min(self._opts.max_frames_latency, len(backpointers))
@@ -337,7 +338,7 @@ class OnlinePitchFeature(OnlineBaseFeature):
         return most
 
     def _drop_old(self) -> None:
-        """Forgets the signal that no frame to come needs, and frames beyond the history."""
+        """Drops the signal that no future frame needs, and frames beyond the history."""
         needed = max(0, int(self._frame_starts(self._num_frames(), self._num_frames() + 1)[0]))
         num_old = min(max(needed - self._signal_start, 0), len(self._signal))
         self._signal = self._signal[num_old:].copy()
@@ -372,7 +373,7 @@ class _Rows:
 
 
 class _FirstPass:
-    """What recomputing needs of the frames so far: interpolated NCCF with ballast, energies, products."""
+    """What repeating the search needs: the NCCF with ballast, interpolated, the energies, the products."""
 
     def __init__(self, num_lags: int) -> None:
         self.pitch_nccf = np.zeros((0, num_lags), np.float32)

@@ -1,4 +1,4 @@
-"""Options of pitch extraction and of what is made of it (``feat/pitch-functions.h``)."""
+"""Options of pitch extraction and of the features computed from it (``feat/pitch-functions.h``)."""
 
 import math
 from dataclasses import dataclass
@@ -15,32 +15,52 @@ _MAX_LAGS = 16384
 
 @dataclass
 class PitchExtractionOptions(Options):
-    """How the pitch is found."""
+    """How the pitch is extracted."""
 
-    samp_freq: float = option(16000.0, "Rate of the samples in Hz.", name="sample-frequency")
-    frame_shift_ms: float = option(10.0, "Time from one frame to the next in ms.", name="frame-shift")
-    frame_length_ms: float = option(25.0, "Length of a window in ms.", name="frame-length")
+    samp_freq: float = option(16000.0, "Sample rate in Hz.", name="sample-frequency")
+    frame_shift_ms: float = option(10.0, "Time between frames in ms.", name="frame-shift")
+    frame_length_ms: float = option(25.0, "Window length in ms.", name="frame-length")
     preemph_coeff: float = option(
-        0.0, "Coefficient of pre-emphasis (deprecated).", name="preemphasis-coefficient"
+        0.0, "Pre-emphasis coefficient (deprecated).", name="preemphasis-coefficient"
     )
-    min_f0: float = option(50.0, "Lowest pitch to look for, in Hz.")
-    max_f0: float = option(400.0, "Highest pitch to look for, in Hz.")
-    soft_min_f0: float = option(10.0, "Pitch in Hz below which a lag would be worth nothing.")
-    penalty_factor: float = option(0.1, "Cost of changes of the pitch.")
+    min_f0: float = option(50.0, "Lowest pitch to search for, in Hz.")
+    max_f0: float = option(400.0, "Highest pitch to search for, in Hz.")
+    soft_min_f0: float = option(
+        10.0, "Pitch in Hz at which the score of a lag falls to zero; larger penalises low pitch more."
+    )
+    penalty_factor: float = option(0.1, "Cost of changes in pitch; larger gives a smoother pitch.")
     lowpass_cutoff: float = option(1000.0, "Cutoff in Hz of the filter before downsampling.")
     resample_freq: float = option(
-        4000.0, "Rate in Hz that the pitch is sought at.", name="resample-frequency"
+        4000.0, "Sample rate in Hz at which the pitch is searched for.", name="resample-frequency"
     )
-    delta_pitch: float = option(0.005, "Smallest relative change of the pitch that is measured.")
-    nccf_ballast: float = option(7000.0, "Lowers the correlation of quiet frames.")
-    lowpass_filter_width: int = option(1, "Zero crossings of the filter before downsampling.")
-    upsample_filter_width: int = option(5, "Zero crossings of the filter that interpolates the correlation.")
-    max_frames_latency: int = option(0, "How many frames may wait until their pitch is settled.")
-    frames_per_chunk: int = option(0, "Frames given at a time when a whole recording is computed; 0 for all.")
-    simulate_first_pass_online: bool = option(False, "Give what online decoding would see first.")
-    recompute_frame: int = option(500, "Frame at which the pitch so far is revised for the signal's energy.")
-    nccf_ballast_online: bool = option(False, "Take the energy up to each frame only (for tests).")
-    snip_edges: bool = option(True, "Only whole windows; if false, centre frames on multiples of the shift.")
+    delta_pitch: float = option(
+        0.005, "Relative step between candidate pitches; smaller is finer and slower."
+    )
+    nccf_ballast: float = option(
+        7000.0, "Lowers the correlation of quiet frames; larger treats more of them as unvoiced."
+    )
+    lowpass_filter_width: int = option(
+        1, "Zero crossings of the filter before downsampling; more are sharper and slower."
+    )
+    upsample_filter_width: int = option(
+        5, "Zero crossings of the filter that interpolates the correlation; more are finer and slower."
+    )
+    max_frames_latency: int = option(
+        0, "Maximum number of frames that wait for their pitch to settle; larger is more accurate and later."
+    )
+    frames_per_chunk: int = option(
+        0, "Frames per step when a whole recording is computed; 0 for all at once."
+    )
+    simulate_first_pass_online: bool = option(
+        False, "Return the features as online decoding would first see them."
+    )
+    recompute_frame: int = option(
+        500, "Frame at which the pitch so far is revised with a better estimate of the signal's energy."
+    )
+    nccf_ballast_online: bool = option(False, "Use the energy up to each frame only (for tests).")
+    snip_edges: bool = option(
+        True, "Use whole windows only; if false, centre frames on multiples of the shift."
+    )
 
     def nccf_window_size(self) -> int:
         """Samples in a window at ``resample_freq``, without the lags."""
@@ -59,7 +79,6 @@ class PitchExtractionOptions(Options):
         return math.floor(self.resample_freq / self.min_f0 + self.upsample_filter_width / 2)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if not 100 <= self.samp_freq <= MAX_SAMPLE_RATE_HZ:
             raise ConfigError(
@@ -99,32 +118,40 @@ class PitchExtractionOptions(Options):
         ):
             if not getattr(self, name) >= 0:
                 raise ConfigError(
-                    f"{name.replace('_', '-')}: expected no negative value, found {getattr(self, name):g}"
+                    f"{name.replace('_', '-')}: expected at least 0, found {getattr(self, name):g}"
                 )
         if self.simulate_first_pass_online and not self.frames_per_chunk:
-            raise ConfigError("simulate-first-pass-online: expected frames-per-chunk with it, found none")
+            raise ConfigError(
+                "simulate-first-pass-online: expected frames-per-chunk to be set as well, found 0"
+            )
 
 
 @dataclass
 class ProcessPitchOptions(Options):
-    """Which features are made of the pitch."""
+    """Which features are computed from the pitch."""
 
-    pitch_scale: float = option(2.0, "Factor on the normalised log pitch.")
-    pov_scale: float = option(2.0, "Factor on the voicing feature.")
-    pov_offset: float = option(0.0, "Added to the voicing feature, in place of mean normalisation.")
-    delta_pitch_scale: float = option(10.0, "Factor on the change of log pitch.")
-    delta_pitch_noise_stddev: float = option(0.005, "Standard deviation of noise added to the change.")
-    normalization_left_context: int = option(75, "Frames before a frame that its log pitch is compared with.")
-    normalization_right_context: int = option(75, "Frames after a frame that its log pitch is compared with.")
-    delta_window: int = option(2, "Frames on either side that the change is computed from.")
+    pitch_scale: float = option(2.0, "Scale of the normalised log pitch.")
+    pov_scale: float = option(2.0, "Scale of the voicing feature.")
+    pov_offset: float = option(0.0, "Offset of the voicing feature, in place of mean normalisation.")
+    delta_pitch_scale: float = option(10.0, "Scale of the change in log pitch.")
+    delta_pitch_noise_stddev: float = option(
+        0.005, "Standard deviation of the noise added to the change in log pitch."
+    )
+    normalization_left_context: int = option(
+        75, "Frames before each frame over which its log pitch is normalised."
+    )
+    normalization_right_context: int = option(
+        75, "Frames after each frame over which its log pitch is normalised."
+    )
+    delta_window: int = option(2, "Frames on each side that the change is computed from; more are smoother.")
     delay: int = option(0, "Frames by which the features are delayed.")
     add_pov_feature: bool = option(True, "Add the voicing feature.")
     add_normalized_log_pitch: bool = option(True, "Add the normalised log pitch.")
-    add_delta_pitch: bool = option(True, "Add the change of log pitch.")
+    add_delta_pitch: bool = option(True, "Add the change in log pitch.")
     add_raw_log_pitch: bool = option(False, "Add log pitch.")
 
     def dim(self) -> int:
-        """Number of features a frame."""
+        """Number of features per frame."""
         chosen = (
             self.add_pov_feature,
             self.add_normalized_log_pitch,
@@ -134,11 +161,12 @@ class ProcessPitchOptions(Options):
         return sum(chosen)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if self.dim() == 0:
             raise ConfigError(
-                "add-pov-feature, add-normalized-log-pitch, ...: expected one of them, found none"
+                "add-pov-feature, add-normalized-log-pitch, add-delta-pitch, add-raw-log-pitch: "
+                "expected at least one, "
+                "found none"
             )
         if self.delta_window < 1:
             raise ConfigError(f"delta-window: expected at least 1, found {self.delta_window}")
@@ -150,5 +178,5 @@ class ProcessPitchOptions(Options):
         ):
             if not getattr(self, name) >= 0:
                 raise ConfigError(
-                    f"{name.replace('_', '-')}: expected no negative value, found {getattr(self, name):g}"
+                    f"{name.replace('_', '-')}: expected at least 0, found {getattr(self, name):g}"
                 )

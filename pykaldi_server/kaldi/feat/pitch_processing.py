@@ -1,18 +1,18 @@
-"""Features made of correlation and pitch (``feat/pitch-functions.cc``, class OnlineProcessPitch).
+"""Features computed from correlation and pitch (``feat/pitch-functions.cc``, class OnlineProcessPitch).
 
-Of the correlation n and the pitch f of each frame come, in this order, those that the options choose:
+The correlation n and the pitch f of each frame give these features, of which the options choose, in this
+order:
 
     voicing          pov-scale ((1.0001 - n)^0.15 - 1) + pov-offset
     normalised       pitch-scale (log f - average), over a window of frames around this one, each with weight
-      log pitch      p(n) = 1 / (1 + e^-r),  r = -5.2 + 5.4 e^{7.5 (|n| - 1)} + 4.8 |n| - 2 e^{-10 |n|}
+    log pitch        p(n) = 1 / (1 + e^-r),  r = -5.2 + 5.4 e^{7.5 (|n| - 1)} + 4.8 |n| - 2 e^{-10 |n|}
                                                  + 4.2 e^{20 (|n| - 1)}, roughly the probability of voicing
-    change of        delta-pitch-scale (sum_k k log f(t + k) / sum_k k^2 + noise), k in +-delta-window; the
-    noise
-      log pitch      smooths the steps in which the pitch is measured
-    log pitch        log f
+    change in        delta-pitch-scale (sum_k k log f(t + k) / sum_k k^2 + noise), k in +-delta-window; the
+    log pitch        noise smooths the steps in which the pitch is measured
+    raw log pitch    log f
 
-The window of the average is cut where frames are missing, at the start and, until the input has finished,
-at the newest frame. As the pitch of a frame may change while the stream goes on, so may its features.
+The window is truncated where frames are missing: at the start and, until the input has finished, at the
+newest frame. The pitch of a frame may change as the stream continues, and so may its features.
 """
 
 import numpy as np
@@ -34,10 +34,10 @@ class OnlineProcessPitch(OnlineFeatureInterface):
     Args:
         opts: see `ProcessPitchOptions`.
         src: correlation and pitch, usually an `OnlinePitchFeature`.
-        noise_seed: makes the noise the same in every run; None leaves it out.
+        noise_seed: makes the noise reproducible; None for no noise.
 
     Raises:
-        ConfigError: an option makes no sense, or `src` is something else.
+        ConfigError: an option is invalid, or `src` does not have two dimensions.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class OnlineProcessPitch(OnlineFeatureInterface):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if not 0 <= begin <= end <= self.num_frames_ready():
-            raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+            raise IndexError(
+                f"expected frames up to {self.num_frames_ready()}, which are ready, found {begin} to {end}"
+            )
         frames = np.empty((end - begin, self.dim()), np.float32)
         if begin == end:
             return frames
@@ -116,14 +118,14 @@ class OnlineProcessPitch(OnlineFeatureInterface):
         return means
 
     def _delta(self, log_pitch: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Regression slopes; beyond the frames that there are, the outermost one repeats."""
+        """Regression slopes; the outermost frames are repeated where there are no more."""
         steps = np.arange(-self._opts.delta_window, self._opts.delta_window + 1)
         neighbours = log_pitch[np.clip(rows[:, np.newaxis] + steps, 0, len(log_pitch) - 1)]
         slopes: NDArray[np.float64] = neighbours @ (steps / (steps**2).sum())
         return slopes
 
     def _noise(self, frames: NDArray[np.intp]) -> NDArray[np.float64] | float:
-        """Noise that depends on a frame's number only, however and how often the frame is asked for."""
+        """Noise that depends only on the number of a frame, however often the frame is requested."""
         if self._noise_seed is None or self._opts.delta_pitch_noise_stddev == 0:
             return 0.0
         blocks = {
@@ -135,12 +137,12 @@ class OnlineProcessPitch(OnlineFeatureInterface):
 
 
 def _voicing_feature(nccf: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Spreads the peak of the correlation just below 1, so that the feature is nearly Gaussian."""
+    """Spreads the peak of the correlation just below 1, which makes the feature nearly Gaussian."""
     return (1.0001 - np.clip(nccf, -1, 1).astype(np.float64)) ** 0.15 - 1
 
 
 def _voicing_probability(nccf: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Fitted by hand to a corpus in which voicing is marked (Keele)."""
+    """Approximates the probability of voicing; Kaldi's authors fitted it by hand to the Keele corpus."""
     n = np.minimum(np.abs(nccf.astype(np.float64)), 1)
     log_odds = -5.2 + 5.4 * np.exp(7.5 * (n - 1)) + 4.8 * n - 2 * np.exp(-10 * n) + 4.2 * np.exp(20 * (n - 1))
     probabilities: NDArray[np.float64] = 1 / (1 + np.exp(-log_odds))

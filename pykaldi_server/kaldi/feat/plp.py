@@ -3,15 +3,15 @@
 Concept: the spectrum as the ear hears it, described by an all-pole model, as cepstral coefficients. For
 each window
 
-    m    mel filter-bank energies of the power spectrum                 (kaldi-native-fbank) e
-    equal-loudness curve times m, to the power 0.33333: intensity to loudness r    inverse cosine transform
-    of e, its first and last value repeated: an autocorrelation a    linear prediction coefficients of r, by
-    Durbin's recursion; E, the energy left unpredicted c    cepstrum of 1 / (1 - a), by recursion, then the
-    lifter 1 + Q/2 sin(pi i / Q); c_0 is log E or log energy
+    m    mel filter-bank energies of the power spectrum (kaldi-native-fbank)
+    e    (equal-loudness curve times m) to the power 0.33333: from intensity to loudness
+    r    inverse cosine transform of e with its first and last value repeated: an autocorrelation
+    a    linear prediction coefficients of r, by Durbin's recursion; E is the energy left unpredicted
+    c    cepstrum of 1 / (1 - a) times the lifter 1 + Q/2 sin(pi i / Q); c_0 is log E or the log energy
 
-Terms: the lifter (Q = ``cepstral-lifter``) evens out the scale of the coefficients. Kaldi floors log E at the
-smallest positive float, which is practically 0, and so do we. Where Kaldi divides 0 by 0, in windows without
-any energy, the coefficients are 0 here.
+Terms: the lifter (Q = ``cepstral-lifter``) evens out the scale of the coefficients. Kaldi limits log E to the
+smallest positive float, which is practically 0, and so do we. In windows without any energy, where Kaldi
+divides 0 by 0, the coefficients are 0 here.
 """
 
 from dataclasses import dataclass, replace
@@ -52,18 +52,21 @@ class PlpOptions(Options):
 
     frame_opts: FrameExtractionOptions = group(FrameExtractionOptions, prefix="")
     mel_opts: MelBanksOptions = group(mel_banks_of_features, prefix="")
-    lpc_order: int = option(12, "Order of the linear prediction.")
-    num_ceps: int = option(13, "Number of cepstral coefficients, the first included.")
-    use_energy: bool = option(True, "Use the energy in place of the first coefficient.")
-    energy_floor: float = option(0.0, "Floor on the energy, absolute; 0 for none.")
-    raw_energy: bool = option(True, "Take the energy before pre-emphasis and windowing.")
-    compress_factor: float = option(0.33333, "Exponent from intensity to loudness.")
-    cepstral_lifter: int = option(22, "Constant that scales the coefficients; 0 for none.")
-    cepstral_scale: float = option(1.0, "Factor on all coefficients but the energy.")
+    lpc_order: int = option(12, "Order of the linear prediction; larger keeps more detail of the spectrum.")
+    num_ceps: int = option(13, "Number of cepstral coefficients, including the first.")
+    use_energy: bool = option(True, "Replace the first coefficient with the log energy.")
+    energy_floor: float = option(0.0, "Lower limit of the energy (absolute); 0 for none.")
+    raw_energy: bool = option(True, "Compute the energy before pre-emphasis and windowing.")
+    compress_factor: float = option(
+        0.33333, "Exponent that converts intensity to loudness; smaller compresses more."
+    )
+    cepstral_lifter: int = option(
+        22, "Lifter constant; larger values amplify higher coefficients; 0 for none."
+    )
+    cepstral_scale: float = option(1.0, "Scale of all coefficients except the energy.")
     htk_compat: bool = option(False, "Put the energy or first coefficient last, as HTK does.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.frame_opts.validate()
         self.mel_opts.validate_for(self.frame_opts.samp_freq)
         require_finite_options(self)
@@ -86,15 +89,15 @@ class OnlinePlp(OnlineWindowedFeature):
     """PLP of a stream of samples."""
 
     def __init__(self, opts: PlpOptions, dither_seed: int = 0):
-        """``dither_seed`` makes the noise, where ``dither`` asks for it, the same in every run.
+        """``dither_seed`` makes the noise that ``dither`` requests reproducible.
 
         Raises:
-            ConfigError: an option makes no sense.
+            ConfigError: an option is invalid.
         """
         opts.validate()
         super().__init__(opts.frame_opts, opts.num_ceps, dither_seed)
         self._opts = opts
-        # The base class resamples and dithers; this one only filters, and keeps what is being worked on.
+        # The base class resamples and dithers; this one only filters, and keeps no history.
         self._mel_energies = OnlineFbank(
             FbankOptions(
                 frame_opts=replace(opts.frame_opts, dither=0.0, max_feature_vectors=0),
@@ -148,11 +151,11 @@ def durbin(autocorrelation: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     """Solves the equations of linear prediction by Durbin's recursion (``Durbin`` in mel-computations.cc).
 
     Args:
-        autocorrelation: (frames, order + 1), float32.
+        autocorrelation: (frames, order + 1) float32.
 
     Returns:
         Coefficients a, (frames, order), of the predictor filter 1 / (1 + sum_i a_i z^-i), and the energy of
-        what it leaves over, (frames,). Frames without energy give zeros.
+        what it does not predict, (frames,). Frames without energy give zeros.
     """
     frames, order = autocorrelation.shape[0], autocorrelation.shape[1] - 1
     lpc = np.zeros((frames, order), np.float32)
@@ -160,7 +163,7 @@ def durbin(autocorrelation: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     for i in range(order):
         reflection = autocorrelation[:, i + 1] + (lpc[:, :i] * autocorrelation[:, i:0:-1]).sum(axis=1)
         reflection = np.divide(reflection, energy, out=np.zeros_like(energy), where=energy > 0)
-        # Constant signals would leave nothing, or less.
+        # A constant signal would leave no energy, or a negative one.
         energy *= np.maximum(1 - reflection * reflection, np.float32(1e-5))
         lpc[:, :i] -= reflection[:, np.newaxis] * lpc[:, :i][:, ::-1]
         lpc[:, i] = -reflection
@@ -171,10 +174,10 @@ def lpc_to_cepstrum(lpc: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cepstrum c_1 .. c_n of an all-pole filter: c_n = -a_n - 1/n sum_k (n - k) a_k c_{n-k}.
 
     Args:
-        lpc: (frames, n), float32, as `durbin` gives them.
+        lpc: (frames, n) float32, as `durbin` returns them.
 
     Returns:
-        float32, the same shape.
+        (frames, n) float32.
     """
     cepstrum = np.zeros_like(lpc)
     for i in range(lpc.shape[1]):
@@ -195,15 +198,14 @@ def _center_frequencies_hz(opts: PlpOptions) -> NDArray[np.float64]:
 
 
 def _equal_loudness(frequencies_hz: NDArray[np.float64]) -> NDArray[np.float32]:
-    """How sensitive the ear is at medium levels, relative to its best frequencies
-    (``GetEqualLoudnessVector``)."""
+    """The ear's sensitivity at medium levels, relative to the best one (``GetEqualLoudnessVector``)."""
     squared = frequencies_hz**2
     low_slope = (squared / (squared + 1.6e5)) ** 2
     return (low_slope * (squared + 1.44e6) / (squared + 9.61e6)).astype(np.float32)
 
 
 def _idft_bases(num_lags: int, num_points: int) -> NDArray[np.float32]:
-    """Rows turn a power spectrum at `num_points` equal steps from 0 to half the rate into its
+    """Matrix that turns a power spectrum, at `num_points` equal steps up to half the rate, into an
     autocorrelation."""
     angles = np.pi / (num_points - 1) * np.outer(np.arange(num_lags), np.arange(num_points))
     ends_count_half = np.full(num_points, 2.0)

@@ -26,7 +26,7 @@ from pykaldi_server.errors import AudioError, ConfigError
 __all__ = ["ArbitraryResample", "LinearResample"]
 
 _BLOCK_SAMPLES = 4096
-"""Output samples computed at a time, which bounds the memory however long the input is."""
+"""Output samples computed at a time, which bounds the memory for any length of input."""
 
 
 class LinearResample:
@@ -42,7 +42,7 @@ class LinearResample:
         num_zeros: zero crossings of the sinc on each side, at least 1.
 
     Raises:
-        ConfigError: if a value makes no sense.
+        ConfigError: a value is invalid.
     """
 
     def __init__(
@@ -82,26 +82,26 @@ class LinearResample:
         return self._samp_rate_out_hz
 
     def reset(self) -> None:
-        """Forgets the stream; the next samples start a new one."""
+        """Starts a new stream."""
         self._num_input_samples = 0
         self._num_output_samples = 0
-        # Times before the stream count as zeros. The buffer keeps what later output samples still need.
+        # Times before the stream count as zeros. The buffer keeps the input that later output samples need.
         self._buffer_start = int(self._first_index.min())
         self._buffer = np.zeros(-self._buffer_start, np.float32)
 
     def resample(self, samples: ArrayLike, flush: bool = False) -> NDArray[np.float32]:
-        """Takes the next piece of the input and returns the output that it completes.
+        """Accepts the next piece of the input and returns the output that it completes.
 
         Args:
             samples: shape (n,), any scale, at `samp_rate_in_hz`; may be empty.
-            flush: True for the last piece. What follows it counts as zeros, the filter's delay (num_zeros /
-                (2 cutoff) seconds) is put out as well, and the next call starts a new stream.
+            flush: True for the last piece. What follows counts as zeros, the output that the filter delays by
+                num_zeros / (2 cutoff) seconds is returned as well, and the next call starts a new stream.
 
         Returns:
             float32, shape (m,), on the input's scale, at `samp_rate_out_hz`.
 
         Raises:
-            AudioError: if `samples` is not a vector.
+            AudioError: `samples` is not a vector.
         """
         samples = np.asarray(samples, np.float32)
         if samples.ndim != 1:
@@ -112,7 +112,7 @@ class LinearResample:
         output_begin = self._num_output_samples
         output_end = self._output_samples_available(flush)
         self._buffer = np.concatenate([self._buffer, samples])
-        # The last output samples may have taps past the input: when flushing, and where taps are padding.
+        # The last output samples may have taps past the input: on flushing, and where taps are padding.
         taps_end = self._first_input_of(max(output_end - 1, 0)) + self._weights.shape[1]
         tail = np.zeros(max(0, taps_end - self._num_input_samples), np.float32)
         padded_input = np.concatenate([self._buffer, tail])
@@ -137,7 +137,7 @@ class LinearResample:
         return output
 
     def _compute_taps(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """First input sample (in unit 0) and taps of each phase, zero-padded to the same number of taps."""
+        """First input sample (in unit 0) and taps of each phase, padded with zeros to the same number."""
         window_width_s = self._num_zeros / (2.0 * self._filter_cutoff_hz)
         output_times_s = np.arange(self._output_samples_in_unit) / self._samp_rate_out_hz
         first = np.ceil((output_times_s - window_width_s) * self._samp_rate_in_hz).astype(np.int64)
@@ -163,7 +163,7 @@ class LinearResample:
         return max(self._num_output_samples, -(-length_ticks // ticks_per_output_sample))
 
     def _first_input_of(self, output_sample: int) -> int:
-        """The first input sample, from the start of the stream, that an output sample has a tap on."""
+        """The first input sample, from the start of the stream, that an output sample depends on."""
         unit, phase = divmod(output_sample, self._output_samples_in_unit)
         return int(self._first_index[phase]) + unit * self._input_samples_in_unit
 
@@ -175,7 +175,7 @@ class LinearResample:
 
 
 class ArbitraryResample:
-    """Reads signals off at given times, which need not be evenly spaced.
+    """Evaluates signals at given times, which need not be evenly spaced.
 
     Args:
         num_samples_in: length of the signals; outside they count as zeros.
@@ -185,7 +185,7 @@ class ArbitraryResample:
         num_zeros: zero crossings of the sinc on each side, at least 1.
 
     Raises:
-        ConfigError: if a value makes no sense.
+        ConfigError: a value is invalid.
     """
 
     def __init__(

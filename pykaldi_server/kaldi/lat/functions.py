@@ -88,7 +88,6 @@ class DeterminizeLatticePrunedOptions(Options):
     )
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         _check_delta(self.delta)
         if not 0 <= self.retry_cutoff < 1:
             raise ConfigError(f"retry-cutoff: expected 0 or more and below 1, found {self.retry_cutoff}")
@@ -107,7 +106,6 @@ class DeterminizeLatticePhonePrunedOptions(Options):
     minimize: bool = option(False, "push and minimize after determinization")
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         _check_delta(self.delta)
 
 

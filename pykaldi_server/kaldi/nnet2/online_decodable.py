@@ -30,7 +30,6 @@ class DecodableNnet2OnlineOptions(Options):
     max_nnet_batch_size: int = option(256, "Most frames that the network computes at once.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         if self.max_nnet_batch_size < 1:
             raise ConfigError(f"max-nnet-batch-size: expected at least 1, found {self.max_nnet_batch_size}")
         require_finite_options(self)

@@ -55,7 +55,6 @@ class NnetSimpleLoopedComputationOptions(Options):
     debug_computation: bool = option(False, "Accepted and ignored.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` unless all options make sense."""
         for name, least, most in (
             ("extra_left_context_initial", 0, _MAX_CHUNK),
             ("frame_subsampling_factor", 1, 100),

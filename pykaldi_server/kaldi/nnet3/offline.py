@@ -40,7 +40,6 @@ class NnetSimpleComputationOptions(Options):
     acoustic_scale: float = option(0.1, "Factor of the log-likelihoods.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` if an option is invalid."""
         for name, least, most in (
             ("extra_left_context", 0, _MAX_CHUNK),
             ("extra_right_context", 0, _MAX_CHUNK),

@@ -1,4 +1,4 @@
-"""What all pipelines have: a choice of base features (MFCC, PLP or a filter bank), fed with samples."""
+"""What all pipelines share: base features (MFCC, PLP or filter bank) computed from samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,26 +39,25 @@ OPTIONS_OF_TYPE: dict[str, type[BaseOptions]] = {
 class BaseFeatureConfig(Options):
     """Options that choose the base features."""
 
-    feature_type: str = option("mfcc", f"Base features: {', '.join(OPTIONS_OF_TYPE)}.")
-    mfcc_config: str = option("", "Configuration of MFCC.", path=True)
-    plp_config: str = option("", "Configuration of PLP.", path=True)
-    fbank_config: str = option("", "Configuration of filter-bank features.", path=True)
+    feature_type: str = option("mfcc", f"Kind of base features: {', '.join(OPTIONS_OF_TYPE)}.")
+    mfcc_config: str = option("", "Configuration file of MFCC.", path=True)
+    plp_config: str = option("", "Configuration file of PLP.", path=True)
+    fbank_config: str = option("", "Configuration file of filter-bank features.", path=True)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         if self.feature_type not in OPTIONS_OF_TYPE:
             raise ConfigError(
                 f"feature-type: expected one of {', '.join(OPTIONS_OF_TYPE)}, found {self.feature_type!r}"
             )
 
     def read_base_options(self, model_dir: Path | None) -> BaseOptions:
-        """Reads the configuration of the chosen features; the defaults where none is named."""
+        """Reads the configuration file of the chosen features; returns the defaults if none is named."""
         path = getattr(self, f"{self.feature_type}_config")
         return read_or_default(OPTIONS_OF_TYPE[self.feature_type], path, model_dir)
 
 
 def read_or_default(options_class: type[OptionsT], path: str, model_dir: Path | None) -> OptionsT:
-    """Reads options from a file; without a path they have their defaults."""
+    """Reads options from a file; returns the defaults if the path is empty."""
     return read_options(options_class, path, model_dir) if path else options_class()
 
 
@@ -72,19 +71,19 @@ def make_base_feature(opts: BaseOptions, dither_seed: int = 0) -> OnlineBaseFeat
 
 
 class SamplesPipeline(OnlineDerivedFeature):
-    """A chain of features that is fed with samples at one end and asked for frames at the other."""
+    """A chain of features that accepts samples at one end and returns frames at the other."""
 
     def __init__(self, final: OnlineFeatureInterface, sources: Sequence[OnlineBaseFeature]):
-        """Takes the last feature of the chain, and all that are computed from samples."""
+        """Takes the last feature of the chain and all features that are computed from samples."""
         super().__init__(final)
         self._sources = sources
 
     def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
-        """Takes samples; see `OnlineBaseFeature.accept_waveform`."""
+        """Accepts samples; see `OnlineBaseFeature.accept_waveform`."""
         for source in self._sources:
             source.accept_waveform(samp_freq, waveform)
 
     def input_finished(self) -> None:
-        """Says that no more samples come."""
+        """Marks the end of the input."""
         for source in self._sources:
             source.input_finished()

@@ -1,15 +1,15 @@
-"""When an utterance has ended (``online2/online-endpoint.cc``).
+"""Decides when an utterance has ended (``online2/online-endpoint.cc``).
 
-An endpoint is detected when any of five rules applies. A rule applies when all of this is true:
+An endpoint is detected if any of five rules applies. A rule applies if all of the following hold:
 
-* the best path has something else than silence, or the rule does not ask for that;
+* the best path contains something other than silence, or the rule does not require that;
 * the silence at the end of the best path is at least ``min_trailing_silence`` seconds long;
 * the relative cost of final states is at most ``max_relative_cost``: 0 when the best token is final,
   infinite when no final state is active;
 * at least ``min_utterance_length`` seconds have been decoded.
 
-The defaults: 5 s of silence in any case; after words 0.5 s, 1 s or 2 s of silence, the sooner the more likely
-the path is a complete sentence; and 20 s of utterance.
+The defaults: 5 s of silence in any case; after words, 0.5 s, 1 s or 2 s of silence, less the likelier the
+path is a complete sentence; and 20 s of utterance.
 """
 
 import math
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class EndpointDecoder(Protocol):
-    """The part of a decoder that is needed here."""
+    """The part of a decoder that endpointing needs."""
 
     def num_frames_decoded(self) -> int:
         """Frames decoded since the start of the segment."""
@@ -48,15 +48,19 @@ class EndpointDecoder(Protocol):
 
 @dataclass
 class OnlineEndpointRule(Options):
-    """One of the rules; the times are in seconds."""
+    """One rule; times are in seconds."""
 
-    must_contain_nonsilence: bool = option(True, "Apply only after something else than silence.")
-    min_trailing_silence: float = option(1.0, "Apply after at least so much silence (s).")
-    max_relative_cost: float = option(math.inf, "Apply up to this relative cost of final states.")
-    min_utterance_length: float = option(0.0, "Apply after at least so much of the utterance (s).")
+    must_contain_nonsilence: bool = option(True, "Apply only if something other than silence was decoded.")
+    min_trailing_silence: float = option(
+        1.0, "Shortest trailing silence (s); longer ends utterances later and splits fewer."
+    )
+    max_relative_cost: float = option(
+        math.inf, "Highest relative cost of final states; lower requires a more complete sentence."
+    )
+    min_utterance_length: float = option(0.0, "Shortest utterance (s).")
 
     def applies(self, trailing_silence_s: float, relative_cost: float, utterance_length_s: float) -> bool:
-        """Whether the rule asks for an endpoint."""
+        """Returns whether the rule applies."""
         contains_nonsilence = utterance_length_s > trailing_silence_s
         return (
             (contains_nonsilence or not self.must_contain_nonsilence)
@@ -68,10 +72,10 @@ class OnlineEndpointRule(Options):
 
 @dataclass
 class OnlineEndpointConfig(Options):
-    """The rules, and what is silence. Kaldi's names of the options start with ``endpoint.``."""
+    """The rules, and which phones are silence. Kaldi's option names start with ``endpoint.``."""
 
     silence_phones: str = option(
-        "", "Integers of the phones that count as silence, between colons.", name="endpoint.silence-phones"
+        "", "Phones that count as silence: integers separated by colons.", name="endpoint.silence-phones"
     )
     rule1: OnlineEndpointRule = group(
         lambda: OnlineEndpointRule(False, 5.0, math.inf, 0.0), prefix="endpoint.rule1."
@@ -94,12 +98,11 @@ class OnlineEndpointConfig(Options):
         return [self.rule1, self.rule2, self.rule3, self.rule4, self.rule5]
 
     def validate(self) -> None:
-        """Raises `ConfigError` where the silence phones are no integers."""
         parse_int_list(self.silence_phones, "endpoint.silence-phones")
 
 
 class EndpointDetector:
-    """Applies the rules to the decoders of one model. Made once, shared by all sessions; immutable."""
+    """Applies the rules to the decoders of one model. Created once, shared by all sessions; immutable."""
 
     def __init__(
         self, config: OnlineEndpointConfig, trans_model: TransitionModel, frame_shift_in_seconds: float
@@ -108,8 +111,8 @@ class EndpointDetector:
 
         Args:
             config: the rules.
-            trans_model: says which phone a transition-id belongs to.
-            frame_shift_in_seconds: time between two frames of the decoder, after subsampling.
+            trans_model: maps transition-ids to phones.
+            frame_shift_in_seconds: time between frames of the decoder, after subsampling.
 
         Raises:
             ConfigError: no silence phones are given, or the model has none of them.
@@ -124,7 +127,7 @@ class EndpointDetector:
             raise ConfigError(f"endpoint.silence-phones: expected phones of the model, found {phones}")
 
     def detected(self, decoder: EndpointDecoder) -> bool:
-        """Whether the decoder's utterance has ended; never before the first frame."""
+        """Returns whether the decoder's utterance has ended; False before the first frame."""
         num_frames = decoder.num_frames_decoded()
         if num_frames == 0:
             return False
@@ -134,7 +137,7 @@ class EndpointDetector:
         )
 
     def in_silence(self, decoder: EndpointDecoder) -> bool:
-        """Whether the best path ends in silence, however short."""
+        """Returns whether the best path ends in silence, however short."""
         return decoder.num_frames_decoded() > 0 and decoder.trailing_silence_length(self.is_silence) > 0
 
 
@@ -145,16 +148,16 @@ def endpoint_detected(
     frame_shift_in_seconds: float,
     final_relative_cost: float,
 ) -> bool:
-    """Whether any rule applies.
+    """Returns whether any rule applies.
 
     Args:
         config: the rules.
         num_frames_decoded: frames of the decoder since the utterance began.
-        trailing_silence_frames: how many of them are silence at the end of the best path.
-        frame_shift_in_seconds: time between two frames of the decoder.
+        trailing_silence_frames: frames of silence at the end of the best path.
+        frame_shift_in_seconds: time between frames of the decoder.
         final_relative_cost: `LatticeFasterOnlineDecoder.final_relative_cost`.
     """
-    # In single precision, as Kaldi computes them: the comparisons at the limits come out the same.
+    # Single precision, as in Kaldi, so that comparisons at the limits have the same result.
     shift_s = np.float32(frame_shift_in_seconds)
     length_s = float(np.float32(num_frames_decoded) * shift_s)
     silence_s = float(np.float32(trailing_silence_frames) * shift_s)
@@ -167,5 +170,5 @@ def decoding_endpoint_detected(
     frame_shift_in_seconds: float,
     decoder: EndpointDecoder,
 ) -> bool:
-    """PyKaldi's name of `EndpointDetector.detected`; whoever asks often keeps an `EndpointDetector`."""
+    """PyKaldi's name of `EndpointDetector.detected`; for repeated use, keep an `EndpointDetector`."""
     return EndpointDetector(config, trans_model, frame_shift_in_seconds).detected(decoder)

@@ -2,8 +2,8 @@
 
 samples -> MFCC, PLP or filter bank -> CMVN -> [+ pitch] -> splice or deltas -> LDA -> [fMLLR]
 
-CMVN follows the stream until the first fMLLR transform is estimated; from then on it is frozen, because the
-transform was made for features that do not drift.
+CMVN follows the stream until the first fMLLR transform is estimated. From then on it is frozen, because the
+transform assumes features that do not drift.
 """
 
 from dataclasses import dataclass
@@ -48,30 +48,31 @@ class OnlineFeaturePipelineConfig(BaseFeatureConfig):
     """Options of the pipeline, as in a GMM model's ``online_decoding.conf``."""
 
     add_pitch: bool = option(False, "Append pitch features, after CMVN.")
-    pitch_config: str = option("", "Configuration of the extraction of pitch.", path=True)
-    pitch_process_config: str = option("", "Configuration of the features made of pitch.", path=True)
-    cmvn_config: str = option("", "Configuration of CMVN.", path=True)
-    global_cmvn_stats_rxfilename: str = option(
-        "", "Global CMVN statistics; required.", name="global-cmvn-stats", path=True
+    pitch_config: str = option("", "Configuration file of pitch extraction.", path=True)
+    pitch_process_config: str = option(
+        "", "Configuration file of the features computed from pitch.", path=True
     )
-    add_deltas: bool = option(False, "Append the time derivatives of the frames.")
-    delta_config: str = option("", "Configuration of the derivatives.", path=True)
-    splice_feats: bool = option(False, "Join each frame with its neighbours.")
-    splice_config: str = option("", "Configuration of splicing.", path=True)
-    lda_rxfilename: str = option("", "LDA (or LDA+MLLT) matrix.", name="lda-matrix", path=True)
+    cmvn_config: str = option("", "Configuration file of CMVN.", path=True)
+    global_cmvn_stats_rxfilename: str = option(
+        "", "File of global CMVN statistics; required.", name="global-cmvn-stats", path=True
+    )
+    add_deltas: bool = option(False, "Append the time derivatives of each frame.")
+    delta_config: str = option("", "Configuration file of the derivatives.", path=True)
+    splice_feats: bool = option(False, "Append its neighbours to each frame.")
+    splice_config: str = option("", "Configuration file of splicing.", path=True)
+    lda_rxfilename: str = option("", "File of the LDA (or LDA+MLLT) matrix.", name="lda-matrix", path=True)
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         super().validate()
         if not self.global_cmvn_stats_rxfilename:
             raise ConfigError("global-cmvn-stats: expected a file, found none")
         if self.add_deltas and self.splice_feats:
-            raise ConfigError("add-deltas, splice-feats: expected at most one of them, found both")
+            raise ConfigError("add-deltas, splice-feats: expected at most one of them to be true, found both")
 
 
 @dataclass(frozen=True)
 class OnlineFeaturePipelineInfo:
-    """What all streams share; immutable. Parts that are not used are None."""
+    """What all streams share; immutable. Unused parts are None."""
 
     feature_opts: BaseOptions
     cmvn_opts: OnlineCmvnOptions
@@ -88,7 +89,7 @@ class OnlineFeaturePipelineInfo:
         """Loads the files that a configuration names.
 
         Raises:
-            ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
+            ConfigError, FileNotFoundError, ModelFormatError: see the readers of these files.
         """
         config.validate()
         cmvn_opts = read_or_default(OnlineCmvnOptions, config.cmvn_config, model_dir)
@@ -117,13 +118,13 @@ class OnlineFeaturePipelineInfo:
 
 
 class OnlineFeaturePipeline(SamplesPipeline):
-    """The features of one utterance. All its frames are kept: fMLLR and rescoring go back to the start."""
+    """The features of one utterance; all frames are kept, for fMLLR and rescoring."""
 
     def __init__(self, info: OnlineFeaturePipelineInfo, dither_seed: int = 0):
         """Starts without a transform.
 
         Raises:
-            ConfigError: CMVN statistics and features are of different dimensions.
+            ConfigError: CMVN statistics and features have different dimensions.
             ModelFormatError: the LDA matrix does not fit the features.
         """
         self._info = info
@@ -153,14 +154,14 @@ class OnlineFeaturePipeline(SamplesPipeline):
         self._fmllr: OnlineTransform | None = None
 
     def new(self) -> "OnlineFeaturePipeline":
-        """Makes a pipeline of the same kind for another utterance."""
+        """Creates a pipeline of the same kind for another utterance."""
         return OnlineFeaturePipeline(self._info, self._dither_seed)
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         return (self._fmllr or self._src).get_frames(begin, end)
 
     def set_transform(self, transform: NDArray[np.float32] | None) -> None:
-        """Applies an fMLLR transform, (dim, dim + 1), to all frames that are asked for from now on.
+        """Applies an fMLLR transform, (dim, dim + 1), to all frames requested from now on.
 
         Args:
             transform: None for no transform.
@@ -168,19 +169,19 @@ class OnlineFeaturePipeline(SamplesPipeline):
         self._fmllr = None if transform is None else OnlineTransform(transform, self._src)
 
     def have_fmllr_transform(self) -> bool:
-        """True when a transform is in use."""
+        """True if a transform is in use."""
         return self._fmllr is not None
 
     def freeze_cmvn(self) -> None:
-        """Keeps the CMVN statistics as they are at the newest frame, for all frames from now on.
+        """Freezes the CMVN statistics at the newest frame, for all frames requested from now on.
 
         Raises:
             DecoderError: there are no frames yet.
         """
         if self._cmvn.num_frames_ready() == 0:
-            raise DecoderError("CMVN cannot be frozen before the first frame")
+            raise DecoderError("expected at least one frame before CMVN is frozen, found none")
         self._cmvn.freeze(self._cmvn.num_frames_ready() - 1)
 
     def get_cmvn_state(self) -> OnlineCmvnState:
-        """Returns what CMVN knows after the newest frame."""
+        """Returns the state of CMVN after the newest frame."""
         return self._cmvn.get_state(self._cmvn.num_frames_ready() - 1)

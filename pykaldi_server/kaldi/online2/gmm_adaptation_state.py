@@ -1,4 +1,4 @@
-"""What online GMM decoding knows of a speaker (class in ``online2/online-gmm-decoding.cc``)."""
+"""What online GMM decoding learns about a speaker (``online2/online-gmm-decoding.h``)."""
 
 from dataclasses import dataclass, field
 
@@ -18,13 +18,13 @@ __all__ = ["OnlineGmmAdaptationState"]
 
 @dataclass
 class OnlineGmmAdaptationState:
-    """A speaker's transform and the statistics it was made from.
+    """A speaker's transform and the statistics it was estimated from.
 
     Attributes:
-        transform: fMLLR transform, (dim, dim + 1) float32; None before there is one.
-        cmvn_state: of the last utterance. Kaldi carries it in the state but starts each utterance with
-            the global statistics alone; so do we.
-        spk_stats: statistics of all utterances so far; None stands for none.
+        transform: fMLLR transform, (dim, dim + 1) float32; None if there is none yet.
+        cmvn_state: state of CMVN after the last utterance. As in Kaldi, it is part of the state, but each
+            utterance starts with the global statistics alone.
+        spk_stats: statistics of all utterances so far; None if there are none.
     """
 
     transform: NDArray[np.float32] | None = None
@@ -35,10 +35,10 @@ class OnlineGmmAdaptationState:
         """Checks that the state fits the model, and that audio can have its statistics.
 
         Args:
-            model: the model that transforms are estimated with.
+            model: the model that is used to estimate transforms.
 
         Raises:
-            AdaptationStateError: it does not, or no audio has them.
+            AdaptationStateError: it does not fit, or its statistics cannot come from audio.
         """
         if self.transform is not None:
             if self.transform.shape != (model.dim(), model.dim() + 1):
@@ -56,7 +56,7 @@ class OnlineGmmAdaptationState:
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineGmmAdaptationState":
-        """Reads a state that Kaldi or `write` wrote, binary or text.
+        """Reads Kaldi's form, binary or text.
 
         Raises:
             ModelFormatError: the bytes are not an adaptation state, or a number is not finite.

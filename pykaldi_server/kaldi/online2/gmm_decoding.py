@@ -1,12 +1,12 @@
 """Online decoding of one utterance with a GMM and basis fMLLR (``online2/online-gmm-decoding.cc``).
 
-Decoding begins with the alignment model. Now and then, and at the end, a transform is estimated from what was
-decoded so far, and all that follows is scored with transformed features and the model proper:
+Decoding begins with the alignment model. At certain times, and at the end, a transform is estimated from what
+has been decoded so far; from then on frames are scored with transformed features and the main model:
 
-1. The lattice so far, pruned and determinised, gives posteriors of the pdfs; silence counts little.
-2. They are shared out among the Gaussians of the model, on the features, that were decoded with.
-3. The first estimate freezes CMVN. Statistics use features without any transform, and start afresh at each
-   estimate from what the speaker's earlier utterances gave.
+1. The lattice so far, pruned and determinised, gives posteriors of the pdfs; silence has a low weight.
+2. The posteriors are distributed among the Gaussians, using the model and features that were decoded with.
+3. The first estimate freezes CMVN. Statistics are collected on features without any transform; each estimate
+   starts again from the statistics of the speaker's earlier utterances.
 4. `BasisFmllrEstimate` improves the transform.
 
 At the end the lattice is rescored with the final transform; nothing is decoded twice.
@@ -44,33 +44,33 @@ from pykaldi_server.kaldi.util.options import parse_int_list
 __all__ = ["SingleUtteranceGmmDecoder"]
 
 
-# Frames whose posteriors of all Gaussians are held at the same time.
+# Number of frames whose posteriors of all Gaussians are in memory at the same time.
 _BLOCK_FRAMES = 64
-# Transforms that differ by less than this part of their norm count as the same (MatrixBase::ApproxEqual).
+# Transforms that differ by less than this fraction of their norm count as equal (MatrixBase::ApproxEqual).
 _SAME_TRANSFORM = 0.01
 
 
 @dataclass(frozen=True)
 class _PdfPosteriors:
-    """The posteriors of the pdfs that have some, by ascending frames; (n,) each."""
+    """The non-zero posteriors of pdfs, in the order of their frames; (n,) each."""
 
     frames: NDArray[np.intp]
     pdfs: NDArray[np.int32]
     weights: NDArray[np.float32]
 
     def block(self, begin: int, end: int, num_pdfs: int) -> FloatFrames:
-        """Those of the frames from ``begin`` to before ``end``, (end - begin, num_pdfs)."""
+        """Returns the posteriors of the frames from ``begin`` up to ``end``, (end - begin, num_pdfs)."""
         first, last = np.searchsorted(self.frames, [begin, end])
         dense = np.zeros((end - begin, num_pdfs), np.float32)
-        # Several transition-ids of a frame may have the same pdf.
+        # Several transition-ids at one frame may have the same pdf.
         np.add.at(dense, (self.frames[first:last] - begin, self.pdfs[first:last]), self.weights[first:last])
         return dense
 
 
 class SingleUtteranceGmmDecoder:
-    """Decodes one utterance; feed it through `feature_pipeline`.
+    """Decodes one utterance; audio goes to `feature_pipeline`.
 
-    Owned by one stream; not for use by two threads at a time.
+    Owned by one stream; only one thread may use it at a time.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class SingleUtteranceGmmDecoder:
         Args:
             config: options.
             models: the models.
-            feature_prototype: a pipeline that is made anew for this utterance.
+            feature_prototype: a new pipeline of its kind is created for this utterance.
             fst: the decoding graph, HCLG.
-            adaptation_state: what is known of the speaker; it is not changed.
+            adaptation_state: what is known about the speaker; it is not modified.
 
         Raises:
-            AdaptationStateError: the state is for other features, or no audio can have its statistics.
+            AdaptationStateError: the state is for other features, or its statistics cannot come from audio.
             ModelFormatError: features and models do not fit together.
-            ConfigError: the graph has transition-ids that the model has not.
+            ConfigError: the graph has transition-ids that the model does not have.
         """
         self._config = config
         self._models = models
@@ -111,7 +111,7 @@ class SingleUtteranceGmmDecoder:
         self._decoder = LatticeFasterOnlineDecoder(fst, config.faster_decoder_opts, trans_model.id2pdf)
 
     def feature_pipeline(self) -> OnlineFeaturePipeline:
-        """Returns the features of this utterance, which take the samples."""
+        """Returns the features of this utterance, which accept the samples."""
         return self._features
 
     def decoder(self) -> LatticeFasterOnlineDecoder:
@@ -119,14 +119,14 @@ class SingleUtteranceGmmDecoder:
         return self._decoder
 
     def have_transform(self) -> bool:
-        """True when an fMLLR transform is in use."""
+        """True if an fMLLR transform is in use."""
         return self._features.have_fmllr_transform()
 
     def advance_decoding(self) -> None:
-        """Decodes all frames that are ready, and estimates a transform when one is due.
+        """Decodes all frames that are ready, and estimates a transform if one is due.
 
         Raises:
-            DecoderError: decoding was finalized, or no path survives.
+            DecoderError: decoding has been finalized, or no path survives.
         """
         decodable = self._decodable(self._model_in_use())
         begin, end = self._decoder.num_frames_decoded(), decodable.num_frames_ready()
@@ -139,23 +139,23 @@ class SingleUtteranceGmmDecoder:
             self.estimate_fmllr(end_of_utterance=False)
 
     def finalize_decoding(self) -> None:
-        """Prunes the lattice exactly and with final costs; no frames can be decoded after it."""
+        """Prunes the lattice exactly and with final costs; no more frames can be decoded."""
         self._decoder.finalize_decoding()
 
     def estimate_fmllr(self, end_of_utterance: bool) -> None:
-        """Estimates a transform from all frames decoded so far, and uses it from now on.
+        """Estimates a transform from all frames decoded so far and uses it from now on.
 
-        Without any decoded frames nothing happens.
+        Does nothing if no frames have been decoded.
 
         Args:
-            end_of_utterance: count the final costs of the lattice.
+            end_of_utterance: include the final costs of the lattice.
 
         Raises:
             ConfigError: the configuration names no basis.
         """
         basis = self._models.get_fmllr_basis()
         if basis is None:
-            raise ConfigError("fmllr-basis: expected a file, as a transform is to be estimated, found none")
+            raise ConfigError("fmllr-basis: expected a file, which estimating a transform needs, found none")
         if self._decoder.num_frames_decoded() == 0:
             return
         linear, quadratic, counts = self._gaussian_sums(self._pdf_posteriors(end_of_utterance))
@@ -168,7 +168,7 @@ class SingleUtteranceGmmDecoder:
         self._features.set_transform(self._transform)
 
     def get_adaptation_state(self) -> OnlineGmmAdaptationState:
-        """Returns what is known of the speaker by now, for the next utterance."""
+        """Returns what has been learned about the speaker, for the next utterance."""
         return OnlineGmmAdaptationState(
             self._transform, self._features.get_cmvn_state(), self._spk_stats.copy()
         )
@@ -177,9 +177,8 @@ class SingleUtteranceGmmDecoder:
         """Returns the lattice, determinised; its acoustic costs are scaled.
 
         Args:
-            rescore_if_needed: score it with the final model and transform, if these are not those that it
-                was decoded with.
-            end_of_utterance: count final costs.
+            rescore_if_needed: rescore it with the final model and transform unless it was decoded with these.
+            end_of_utterance: include final costs.
         """
         lattice: LatticeVectorFst = self._decoder.get_raw_lattice(end_of_utterance)
         if rescore_if_needed and self._rescoring_is_needed():
@@ -193,27 +192,25 @@ class SingleUtteranceGmmDecoder:
         )
 
     def get_best_path(self, end_of_utterance: bool) -> BestPath:
-        """Returns the best path of the search so far, not rescored.
+        """Returns the best path of the search so far, without rescoring.
 
         Args:
-            end_of_utterance: end in a final state and count its cost, if a final state is active.
+            end_of_utterance: end in a final state and include its cost, if a final state is active.
         """
         return self._decoder.get_best_path(end_of_utterance)
 
     def final_relative_cost(self) -> float:
-        """How much worse the best final token is than the best token; inf when no final state is active."""
+        """Returns the best final token's cost relative to the best token; inf if no final state is active."""
         return self._decoder.final_relative_cost()
 
     def endpoint_detected(self, config: OnlineEndpointConfig) -> bool:
-        """Tells whether the utterance has ended."""
+        """Returns whether the utterance has ended."""
         return decoding_endpoint_detected(
             config,
             self._models.get_transition_model(),
             self._features.frame_shift_in_seconds(),
             self._decoder,
         )
-
-    # Inside
 
     def _initial_stats(self) -> FmllrDiagGmmAccs:
         """Statistics of the speaker's earlier utterances."""
@@ -247,10 +244,10 @@ class SingleUtteranceGmmDecoder:
     def _gaussian_sums(
         self, pdf_posteriors: "_PdfPosteriors"
     ) -> tuple[FloatFrames, FloatFrames, NDArray[np.float64]]:
-        """Shares posteriors out among Gaussians and sums their parameters over each frame.
+        """Distributes posteriors among the Gaussians and sums the Gaussians' parameters for each frame.
 
         Returns:
-            What `FmllrDiagGmmAccs.accumulate` takes beside the features.
+            What `FmllrDiagGmmAccs.accumulate` takes besides the features.
         """
         in_use, model = self._model_in_use(), self._models.get_model()
         num_frames = self._decoder.num_frames_decoded()

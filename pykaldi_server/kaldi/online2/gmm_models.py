@@ -1,8 +1,8 @@
 """Options and models of online GMM decoding (``online2/online-gmm-decoding.h``).
 
 Three models share one set of pdfs. The *alignment* model was trained on features without adaptation and is
-used until there is a transform; the model proper was trained on adapted features; a *rescoring* model, such
-as a discriminatively trained one, may score the final lattice.
+used until there is a transform; the main model was trained on adapted features; a *rescoring* model, such as
+a discriminatively trained one, may score the final lattice.
 """
 
 import os
@@ -30,28 +30,39 @@ __all__ = [
 
 @dataclass
 class OnlineGmmDecodingAdaptationPolicyConfig(Options):
-    """When transforms are estimated during an utterance: at times that form a geometric series."""
+    """When transforms are estimated during an utterance: at times in a geometric progression."""
 
-    adaptation_first_utt_delay: float = option(2.0, "First estimate in a speaker's first utterance (s).")
-    adaptation_first_utt_ratio: float = option(1.5, "Ratio of the times of estimates in that utterance.")
-    adaptation_delay: float = option(5.0, "First estimate in later utterances (s).")
-    adaptation_ratio: float = option(2.0, "Ratio of the times of estimates in later utterances.")
+    adaptation_first_utt_delay: float = option(
+        2.0, "Time of the first estimate in a speaker's first utterance (s)."
+    )
+    adaptation_first_utt_ratio: float = option(
+        1.5, "Ratio of consecutive times of estimates in that utterance; smaller adapts more often."
+    )
+    adaptation_delay: float = option(5.0, "Time of the first estimate in later utterances (s).")
+    adaptation_ratio: float = option(
+        2.0, "Ratio of consecutive times of estimates in later utterances; smaller adapts more often."
+    )
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if min(self.adaptation_first_utt_delay, self.adaptation_delay) <= 0:
-            raise ConfigError("adaptation-first-utt-delay, adaptation-delay: expected above 0")
+            raise ConfigError(
+                "adaptation-first-utt-delay, adaptation-delay: expected positive times, found "
+                f"{self.adaptation_first_utt_delay}, {self.adaptation_delay}"
+            )
         if min(self.adaptation_first_utt_ratio, self.adaptation_ratio) <= 1:
-            raise ConfigError("adaptation-first-utt-ratio, adaptation-ratio: expected above 1")
+            raise ConfigError(
+                "adaptation-first-utt-ratio, adaptation-ratio: expected more than 1, found "
+                f"{self.adaptation_first_utt_ratio}, {self.adaptation_ratio}"
+            )
 
     def do_adapt(self, chunk_begin_s: float, chunk_end_s: float, is_first_utterance: bool) -> bool:
-        """Tells whether an estimate is due at a time from ``chunk_begin_s`` to before ``chunk_end_s``."""
+        """Returns whether an estimate is due at a time from ``chunk_begin_s`` up to ``chunk_end_s``."""
         if is_first_utterance:
             delay_s, ratio = self.adaptation_first_utt_delay, self.adaptation_first_utt_ratio
         else:
             delay_s, ratio = self.adaptation_delay, self.adaptation_ratio
-        # In single precision, as Kaldi computes: chunks often end exactly when an estimate is due.
+        # Single precision, as in Kaldi: chunks often end exactly when an estimate is due.
         delay = np.float32(delay_s)
         while delay < np.float32(chunk_begin_s):
             delay *= np.float32(ratio)
@@ -62,7 +73,9 @@ class OnlineGmmDecodingAdaptationPolicyConfig(Options):
 class OnlineGmmDecodingConfig(Options):
     """Options of online GMM decoding, as in a model's ``online_decoding.conf``."""
 
-    fmllr_lattice_beam: float = option(3.0, "Beam of the lattices that transforms are estimated from.")
+    fmllr_lattice_beam: float = option(
+        3.0, "Beam of the lattices from which transforms are estimated; larger counts more alternatives."
+    )
     basis_opts: BasisFmllrOptions = group(BasisFmllrOptions, prefix="basis.")
     faster_decoder_opts: LatticeFasterDecoderOptions = group(LatticeFasterDecoderOptions, prefix="")
     det_opts: DeterminizeLatticePhonePrunedOptions = group(DeterminizeLatticePhonePrunedOptions, prefix="")
@@ -70,17 +83,25 @@ class OnlineGmmDecodingConfig(Options):
         OnlineGmmDecodingAdaptationPolicyConfig, prefix=""
     )
     online_alimdl_rxfilename: str = option(
-        "", "Model for features without adaptation.", name="online-alignment-model", path=True
+        "", "Model file for features without adaptation.", name="online-alignment-model", path=True
     )
-    model_rxfilename: str = option("", "Model for adapted features; required.", name="model", path=True)
-    rescore_model_rxfilename: str = option("", "Model that scores lattices.", name="rescore-model", path=True)
-    fmllr_basis_rxfilename: str = option("", "Basis of the transforms.", name="fmllr-basis", path=True)
-    acoustic_scale: float = option(0.1, "Scaling factor for acoustic likelihoods.")
-    silence_phones: str = option("", "Integers of the phones of silence, between colons.")
-    silence_weight: float = option(0.1, "Weight of frames of silence in the estimation of transforms.")
+    model_rxfilename: str = option("", "Model file for adapted features; required.", name="model", path=True)
+    rescore_model_rxfilename: str = option(
+        "", "Model file for scoring final lattices.", name="rescore-model", path=True
+    )
+    fmllr_basis_rxfilename: str = option(
+        "",
+        "File of the basis of the transforms; without it there is no adaptation.",
+        name="fmllr-basis",
+        path=True,
+    )
+    acoustic_scale: float = option(
+        0.1, "Scale of acoustic log-likelihoods; larger trusts the acoustics more."
+    )
+    silence_phones: str = option("", "Silence phones: integers separated by colons.")
+    silence_weight: float = option(0.1, "Weight of silence frames when transforms are estimated.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.basis_opts.validate()
         self.faster_decoder_opts.validate()
         self.adaptation_policy_opts.validate()
@@ -90,7 +111,8 @@ class OnlineGmmDecodingConfig(Options):
             raise ConfigError("model: expected a file, found none")
         if self.fmllr_lattice_beam <= 0 or self.acoustic_scale <= 0 or self.silence_weight < 0:
             raise ConfigError(
-                "fmllr-lattice-beam, acoustic-scale, silence-weight: expected above 0, above 0, at least 0, "
+                "fmllr-lattice-beam, acoustic-scale, silence-weight: expected positive, positive, at "
+                "least 0, "
                 f"found {self.fmllr_lattice_beam}, {self.acoustic_scale}, {self.silence_weight}"
             )
 
@@ -99,11 +121,11 @@ class OnlineGmmDecodingModels:
     """All models of a recogniser. Immutable, shared by all sessions."""
 
     def __init__(self, config: OnlineGmmDecodingConfig):
-        """Reads the files that a configuration names.
+        """Loads the files that a configuration names.
 
         Raises:
             ConfigError: the configuration names no model.
-            ModelFormatError: a file is damaged, or the models do not fit one another.
+            ModelFormatError: a file is damaged, or the models do not fit together.
             FileNotFoundError: there is no such file.
         """
         config.validate()
@@ -114,8 +136,9 @@ class OnlineGmmDecodingModels:
             self._online_alignment_model = self._read_compatible(config.online_alimdl_rxfilename)
             if not self._online_alignment_model.has_same_gaussians(self._model):
                 raise ModelFormatError(
-                    f"{config.online_alimdl_rxfilename}: expected as many Gaussians for each pdf as in "
-                    f"{config.model_rxfilename}, found others"
+                    f"{config.online_alimdl_rxfilename}: expected as many Gaussians per pdf as in "
+                    f"{config.model_rxfilename} ({self._model.num_gauss()} in all), found "
+                    f"{self._online_alignment_model.num_gauss()} in all"
                 )
         if config.rescore_model_rxfilename:
             self._final_model = self._read_compatible(config.rescore_model_rxfilename)
@@ -131,7 +154,11 @@ class OnlineGmmDecodingModels:
     def _read_compatible(self, path: str) -> AmDiagGmm:
         trans_model, model = read_gmm(path)
         if not np.array_equal(trans_model.id2pdf, self._trans_model.id2pdf):
-            raise ModelFormatError(f"{path}: expected the transition-ids of the model proper, found others")
+            raise ModelFormatError(
+                f"{path}: expected the {self._trans_model.num_transition_ids()} transition-ids of the "
+                "main model, "
+                f"found {trans_model.num_transition_ids()} that differ"
+            )
         if model.dim() != self._model.dim():
             raise ModelFormatError(
                 f"{path}: expected features of dimension {self._model.dim()}, found {model.dim()}"
@@ -163,7 +190,7 @@ def read_gmm(path: str | os.PathLike[str]) -> tuple[TransitionModel, AmDiagGmm]:
     """Reads a GMM system's ``final.mdl``.
 
     Raises:
-        ModelFormatError: the file is damaged or of another kind.
+        ModelFormatError: the file is damaged or is of another kind.
         FileNotFoundError: there is no such file.
     """
     reader = KaldiReader.open(path)

@@ -3,9 +3,9 @@
 samples -> MFCC -> sliding-window cepstral mean -> splice -> LDA            (with an LDA matrix)
                                                \\-> two derivatives          (without one)
 
-The mean that is taken from frame t (``online/online-feat-input.cc``) is that of the ``cmn_window`` frames
-before it, of all frames before it where there are fewer, and for the first ``min_cmn_window`` frames that of
-these frames: the stream begins with a second of latency.
+The mean subtracted from frame t (``online/online-feat-input.cc``) is that of the ``cmn_window`` frames before
+it, or of all frames before it if there are fewer; for the first ``min_cmn_window`` frames it is the mean of
+these frames. The stream therefore begins with a second of latency.
 """
 
 from dataclasses import dataclass
@@ -37,19 +37,28 @@ _DELTA_ORDER = 2
 
 @dataclass
 class GmmPluginOptions(Options):
-    """Properties of ``onlinegmmdecodefaster`` that are about features and endpoints, with its defaults."""
+    """Properties of ``onlinegmmdecodefaster`` that concern features and endpoints, with its defaults."""
 
-    acoustic_scale: float = option(1.0 / 13, "Scaling factor for acoustic likelihoods.")
-    left_context: int = option(4, "Number of frames of left context.")
-    right_context: int = option(4, "Number of frames of right context.")
-    cmn_window: int = option(600, "Number of frames that the running mean looks back.")
-    min_cmn_window: int = option(100, "Number of frames to wait for before the first one is normalised.")
-    inter_utt_sil: int = option(50, "Number of frames of silence that end an utterance.")
-    max_utt_length: int = option(1500, "Frames from which on half the silence is enough, and so on.")
-    batch_size: int = option(27, "Number of frames to decode between two tests for the end.")
+    acoustic_scale: float = option(
+        1.0 / 13, "Scale of acoustic log-likelihoods; larger trusts the acoustics more."
+    )
+    left_context: int = option(4, "Frames of left context.")
+    right_context: int = option(4, "Frames of right context.")
+    cmn_window: int = option(600, "Frames in the running mean; fewer follow changes of the channel faster.")
+    min_cmn_window: int = option(
+        100, "Frames to wait for before the first one is normalised; more are later and more accurate."
+    )
+    inter_utt_sil: int = option(
+        50, "Frames of silence that end an utterance; more end it later and split fewer."
+    )
+    max_utt_length: int = option(
+        1500,
+        "Utterance length in frames after which half the silence is enough, a third after twice as "
+        "many, etc.",
+    )
+    batch_size: int = option(27, "Frames decoded between two tests for the end of the utterance.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if self.acoustic_scale <= 0:
             raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")
@@ -70,7 +79,7 @@ class GmmPluginOptions(Options):
             )
 
     def end_of_utterance(self, num_frames_decoded: int, trailing_silence_frames: int) -> bool:
-        """Tells whether an utterance has ended (``online/online-faster-decoder.cc``).
+        """Returns whether an utterance has ended (``online/online-faster-decoder.cc``).
 
         Args:
             num_frames_decoded: length of the utterance so far, in frames.
@@ -81,12 +90,12 @@ class GmmPluginOptions(Options):
 
 
 class OnlineSlidingCmn(OnlineDerivedFeature):
-    """Takes the running mean from each frame."""
+    """Subtracts the running mean from each frame."""
 
     def __init__(
         self, src: OnlineFeatureInterface, cmn_window: int, min_window: int, history: int | None = None
     ):
-        """Keeps ``history`` normalised frames (all with None); ``src`` must keep ``cmn_window``."""
+        """Keeps ``history`` normalised frames (None: all); ``src`` must keep ``cmn_window`` frames."""
         super().__init__(src)
         self._cmn_window = cmn_window
         self._min_window = min_window
@@ -101,7 +110,9 @@ class OnlineSlidingCmn(OnlineDerivedFeature):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         if end > self.num_frames_ready():
-            raise IndexError(f"frames {begin} to {end} were asked for; {self.num_frames_ready()} are ready")
+            raise IndexError(
+                f"expected frames up to {self.num_frames_ready()}, which are ready, found {begin} to {end}"
+            )
         first = self._normalized.end
         if end > first:
             frames = self._src.get_frames(first, end)
@@ -109,12 +120,12 @@ class OnlineSlidingCmn(OnlineDerivedFeature):
         return self._normalized.get(begin, end)
 
     def _means(self, frames: FloatFrames, first: int) -> FloatFrames:
-        """Returns what to take from the next frames, (n, dim), of which the first has number ``first``."""
+        """Returns what to subtract from the next frames, (n, dim); the first one has number ``first``."""
         start = min(self._src.num_frames_ready(), self._min_window)
         if first == 0:
             self._sum = self._src.get_frames(0, start).sum(axis=0, dtype=np.float64)
         numbers = np.arange(first, first + len(frames))
-        # What comes into the sum after each frame, and what leaves it.
+        # What enters the sum after each frame, and what leaves it.
         change = np.where(numbers[:, np.newaxis] >= start, frames, 0).astype(np.float64)
         leaving = numbers[numbers >= self._cmn_window] - self._cmn_window
         if len(leaving):
@@ -128,18 +139,18 @@ class OnlineSlidingCmn(OnlineDerivedFeature):
 
 
 class GmmPluginPipeline(SamplesPipeline):
-    """The features of one stream, which may be of any length: history is bounded."""
+    """The features of one stream of any length: history is bounded."""
 
     def __init__(self, opts: GmmPluginOptions, lda_mat: NDArray[np.float32] | None = None):
         """Starts a stream.
 
         Raises:
-            ConfigError: an option makes no sense.
+            ConfigError: an option is invalid.
             ModelFormatError: the LDA matrix does not fit the features.
         """
         opts.validate()
         mfcc_opts = MfccOptions(use_energy=False)
-        # The original adds noise of one unit in the range of 16 bits; without it results repeat.
+        # The original adds noise of one 16-bit unit; without it results are reproducible.
         mfcc_opts.frame_opts.dither = 0.0
         mfcc_opts.frame_opts.max_feature_vectors = opts.cmn_window + HISTORY_FRAMES
         base = OnlineMfcc(mfcc_opts)

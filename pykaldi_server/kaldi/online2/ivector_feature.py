@@ -1,11 +1,12 @@
 """Online i-vectors (``online2/online-ivector-feature.cc``).
 
-Two chains of features lead to an i-vector: CMVN -> splice -> LDA chooses the Gaussians (posteriors), and
-splice -> LDA without CMVN is what the statistics are made of, so that the i-vector learns the offset
-that CMVN would remove. Frames count with the weights that silence weighting gives them, and are taken
-back when it changes its mind (negative weights).
+Two chains of features lead to an i-vector: CMVN -> splice -> LDA selects the Gaussians (posteriors), and
+splice -> LDA without CMVN provides the statistics, so that the i-vector learns the offset that CMVN would
+remove. Silence weighting gives frames their weights; when it revises them, frames are subtracted again
+(negative weights).
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,13 +44,12 @@ _MAX_MIN_POST = 0.99
 
 @dataclass
 class OnlineSpliceOptions(Options):
-    """How many neighbours a frame is joined with."""
+    """How many neighbours are appended to a frame."""
 
-    left_context: int = option(4, "Frames before.")
-    right_context: int = option(4, "Frames after.")
+    left_context: int = option(4, "Frames of left context.")
+    right_context: int = option(4, "Frames of right context.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         if not (0 <= self.left_context <= 1000 and 0 <= self.right_context <= 1000):
             raise ConfigError(
                 "left-context and right-context: expected 0 to 1000 frames, found "
@@ -61,27 +61,44 @@ class OnlineSpliceOptions(Options):
 class OnlineIvectorExtractionConfig(Options):
     """Options of i-vector extraction, as in a model's ``ivector_extractor.conf``."""
 
-    lda_mat_rxfilename: str = option("", "LDA matrix.", name="lda-matrix", path=True)
+    lda_mat_rxfilename: str = option("", "File of the LDA matrix.", name="lda-matrix", path=True)
     global_cmvn_stats_rxfilename: str = option(
-        "", "Global CMVN statistics.", name="global-cmvn-stats", path=True
+        "", "File of global CMVN statistics.", name="global-cmvn-stats", path=True
     )
-    splice_config_rxfilename: str = option("", "Configuration of splicing.", name="splice-config", path=True)
-    cmvn_config_rxfilename: str = option("", "Configuration of CMVN.", name="cmvn-config", path=True)
-    online_cmvn_iextractor: bool = option(False, "Use CMVN for the statistics, too.")
-    diag_ubm_rxfilename: str = option("", "Diagonal Gaussians.", name="diag-ubm", path=True)
-    ivector_extractor_rxfilename: str = option("", "The extractor.", name="ivector-extractor", path=True)
-    ivector_period: int = option(10, "Frames from one estimate to the next.")
-    num_gselect: int = option(5, "Gaussians to keep a frame, at most.")
-    min_post: float = option(0.025, "Smaller posteriors are dropped.")
-    posterior_scale: float = option(0.1, "Scale of the posteriors.")
-    max_count: float = option(0.0, "Scaled frames from which on the prior grows; 0 for never.")
-    num_cg_iters: int = option(15, "Steps of conjugate gradient an estimate.")
-    use_most_recent_ivector: bool = option(True, "Give the newest estimate, not that of the frame.")
-    greedy_ivector_extractor: bool = option(False, "Use all frames that are ready, not only older ones.")
-    max_remembered_frames: float = option(1000.0, "Frames that a speaker's next stream starts with, at most.")
+    splice_config_rxfilename: str = option(
+        "", "Configuration file of splicing.", name="splice-config", path=True
+    )
+    cmvn_config_rxfilename: str = option("", "Configuration file of CMVN.", name="cmvn-config", path=True)
+    online_cmvn_iextractor: bool = option(False, "Use CMVN for the statistics as well.")
+    diag_ubm_rxfilename: str = option("", "File of the diagonal Gaussians (UBM).", name="diag-ubm", path=True)
+    ivector_extractor_rxfilename: str = option(
+        "", "File of the i-vector extractor.", name="ivector-extractor", path=True
+    )
+    ivector_period: int = option(
+        10, "Frames between estimates; fewer follow the speaker faster and are slower."
+    )
+    num_gselect: int = option(5, "Maximum number of Gaussians per frame; more are slower and more accurate.")
+    min_post: float = option(0.025, "Posteriors below this are dropped; larger is faster and less accurate.")
+    posterior_scale: float = option(
+        0.1, "Scale of the posteriors; smaller counts correlated frames less and adapts more slowly."
+    )
+    max_count: float = option(
+        0.0, "Scaled frame count above which the prior grows in proportion; 0 for never."
+    )
+    num_cg_iters: int = option(
+        15, "Conjugate-gradient steps per estimate; more are slower and closer to the exact solution."
+    )
+    use_most_recent_ivector: bool = option(True, "Use the newest estimate instead of the one for the frame.")
+    greedy_ivector_extractor: bool = option(
+        False, "Use all frames that are ready, even those after the current frame."
+    )
+    max_remembered_frames: float = option(
+        1000.0,
+        "Maximum number of frames remembered for a speaker's next stream; more adapt more slowly to "
+        "a change.",
+    )
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         require_finite_options(self)
         if self.ivector_period < 1 or self.num_gselect < 1 or self.num_cg_iters < 1:
             raise ConfigError(
@@ -104,7 +121,7 @@ class OnlineIvectorExtractionInfo:
     """What all streams share: options, transforms and models; immutable.
 
     Attributes:
-        lda_mat: (dim, spliced dim) or with an offset column, (dim, spliced dim + 1).
+        lda_mat: (dim, spliced dim), or (dim, spliced dim + 1) with an offset column.
         global_cmvn_stats: (2, feat_dim + 1), float64.
     """
 
@@ -131,12 +148,10 @@ class OnlineIvectorExtractionInfo:
             FileNotFoundError: a file does not exist.
             ModelFormatError: a file is damaged.
         """
-        for name in ("lda_mat", "global_cmvn_stats", "splice_config", "cmvn_config"):
-            if not getattr(config, f"{name}_rxfilename"):
-                raise ConfigError(f"i-vector extraction: the option for {name} is not set")
-        for name in ("diag_ubm", "ivector_extractor"):
-            if not getattr(config, f"{name}_rxfilename"):
-                raise ConfigError(f"i-vector extraction: the option for {name} is not set")
+        for file in dataclasses.fields(config):
+            if file.name.endswith("_rxfilename") and not getattr(config, file.name):
+                name = file.metadata["name"]
+                raise ConfigError(f"i-vector extraction: expected a file as --{name}, found none")
         return cls(
             opts=config,
             lda_mat=read_transform(KaldiReader.open(config.lda_mat_rxfilename)),
@@ -148,11 +163,15 @@ class OnlineIvectorExtractionInfo:
         )
 
     def expected_feature_dim(self) -> int:
-        """Dimension of the features that extraction starts from."""
+        """Dimension of the input features."""
         return int(self.global_cmvn_stats.shape[1]) - 1
 
     def check(self) -> None:
-        """Raises `ConfigError` where the parts do not fit together."""
+        """Checks that the parts fit together.
+
+        Raises:
+            ConfigError: they do not.
+        """
         window = self.splice_opts.left_context + 1 + self.splice_opts.right_context
         spliced = self.expected_feature_dim() * window
         if self.lda_mat.shape[1] not in (spliced, spliced + 1):
@@ -163,26 +182,26 @@ class OnlineIvectorExtractionInfo:
         dims = self.lda_mat.shape[0], self.diag_ubm.dim(), self.extractor.feat_dim()
         if len(set(dims)) > 1:
             raise ConfigError(
-                "i-vector extraction: expected one dimension of LDA matrix, Gaussians and extractor, "
+                "i-vector extraction: expected the same dimension of LDA matrix, Gaussians and extractor, "
                 f"found {dims[0]}, {dims[1]}, {dims[2]}"
             )
         if self.diag_ubm.num_gauss() != self.extractor.num_gauss():
             raise ConfigError(
-                f"i-vector extraction: the extractor has {self.extractor.num_gauss()} Gaussians, "
-                f"the diagonal ones are {self.diag_ubm.num_gauss()}"
+                f"i-vector extraction: expected {self.extractor.num_gauss()} diagonal Gaussians, as in the "
+                f"extractor, found {self.diag_ubm.num_gauss()}"
             )
 
 
 @dataclass
 class OnlineIvectorExtractorAdaptationState:
-    """What is known of a speaker at the end of a stream, for the next one."""
+    """What has been learned about a speaker by the end of a stream, for the next one."""
 
     cmvn_state: OnlineCmvnState
     ivector_stats: OnlineIvectorEstimationStats
 
     @classmethod
     def from_info(cls, info: OnlineIvectorExtractionInfo) -> "OnlineIvectorExtractorAdaptationState":
-        """The state of a speaker of whom nothing is known."""
+        """Returns the state of an unknown speaker."""
         stats = OnlineIvectorEstimationStats.from_prior(
             info.extractor.ivector_dim(), info.extractor.prior_offset(), info.opts.max_count
         )
@@ -201,7 +220,7 @@ class OnlineIvectorExtractorAdaptationState:
         """Checks that the state fits the model, and that audio can have its statistics.
 
         Raises:
-            AdaptationStateError: it does not, or no audio has them.
+            AdaptationStateError: it does not fit, or its statistics cannot come from audio.
         """
         self.ivector_stats.check(info.extractor)
         self.cmvn_state.check(info.global_cmvn_stats)
@@ -240,10 +259,10 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         base_feature: OnlineFeatureInterface,
         history: int | None = None,
     ):
-        """Keeps ``history`` frames of intermediate features behind the newest one (all with None).
+        """Keeps ``history`` frames of intermediate features behind the newest one; None keeps all.
 
         Raises:
-            ConfigError: the extractor was trained with features of another dimension.
+            ConfigError: the extractor was trained on features of another dimension.
         """
         if base_feature.dim() != info.expected_feature_dim():
             raise ConfigError(
@@ -260,7 +279,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         self._current[0] = info.extractor.prior_offset()
         self._by_period: list[FloatFrames] = []
         self._num_frames_stats = 0
-        # Differences of weights that have not been used, in pieces.
+        # Differences of weights that have not been used yet, in pieces.
         self._pending: list[DeltaWeights] = []
         self._weighted = False
 
@@ -277,13 +296,13 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         return self._base.frame_shift_in_seconds()
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        """Returns i-vectors for input frames, (end - begin, dim), float32, the prior's mean subtracted."""
+        """Returns the i-vectors for input frames, (end - begin, dim) float32, minus the prior's mean."""
         return np.stack([self.get_frame(frame) for frame in range(begin, end)])
 
     def get_frame(self, frame: int) -> FloatFrames:
-        """Returns the i-vector for an input frame, (dim,), float32, the prior's mean subtracted.
+        """Returns the i-vector for an input frame, (dim,) float32, minus the prior's mean.
 
-        The statistics advance to this frame: frames should be asked for in order.
+        The statistics advance to this frame, so frames should be requested in order.
         """
         opts = self._info.opts
         self._advance(self.num_frames_ready() - 1 if opts.greedy_ivector_extractor else frame)
@@ -292,29 +311,28 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         return self._by_period[frame // opts.ivector_period]
 
     def update_frame_weights(self, delta_weights: DeltaWeights) -> None:
-        """Takes differences of frame weights, as `OnlineSilenceWeighting.get_delta_weights` gives them.
+        """Accepts differences of frame weights, as `OnlineSilenceWeighting.get_delta_weights` returns them.
 
-        It has to be called before the first i-vector is asked for, and again after each block of audio,
-        or never.
+        Call this before the first i-vector is requested and again after each block of audio, or never.
 
         Raises:
-            DecoderError: i-vectors without weights have been given out already.
+            DecoderError: i-vectors have already been estimated without weights.
         """
         if not self._weighted and self._num_frames_stats:
-            raise DecoderError("frame weights came after i-vectors had been estimated without weights")
+            raise DecoderError("expected frame weights before the first i-vector, found them after it")
         self._weighted = True
         if len(delta_weights):
             self._pending.append(delta_weights)
 
     def set_adaptation_state(self, state: OnlineIvectorExtractorAdaptationState) -> None:
-        """Starts with what is known of the speaker.
+        """Starts from what is known about the speaker.
 
         Raises:
-            AdaptationStateError: the state does not fit the model, or no audio can have its statistics.
-            DecoderError: frames have been used already.
+            AdaptationStateError: the state does not fit the model, or its statistics cannot come from audio.
+            DecoderError: frames have already been used.
         """
         if self._num_frames_stats:
-            raise DecoderError("an adaptation state came after frames had been used")
+            raise DecoderError("expected an adaptation state before the first frame, found it after some")
         state.check(self._info)
         self._stats = state.ivector_stats.copy()
         cmvn_state = state.cmvn_state
@@ -323,7 +341,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         self._set_cmvn(cmvn_state)
 
     def get_adaptation_state(self) -> OnlineIvectorExtractorAdaptationState:
-        """Returns what is known of the speaker by now, limited to ``max_remembered_frames``."""
+        """Returns what has been learned about the speaker, limited to ``max_remembered_frames``."""
         state = OnlineIvectorExtractorAdaptationState(
             self._cmvn.get_state(self._cmvn.num_frames_ready() - 1), self._stats.copy()
         )
@@ -348,7 +366,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         """Uses all frames up to ``last``."""
         if last >= self.num_frames_ready():
             raise IndexError(
-                f"the i-vector of frame {last} was asked for; {self.num_frames_ready()} are ready"
+                f"expected a frame below {self.num_frames_ready()}, which are ready, found {last}"
             )
         if self._num_frames_stats > last:
             return
@@ -383,7 +401,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         )
 
     def _take_weights(self, end: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Returns frames before ``end`` and what is to be added to their weights (never 0)."""
+        """Returns frames before ``end`` and the (non-zero) changes of their weights."""
         if not self._weighted:
             frames = np.arange(self._num_frames_stats, end)
             return frames, np.ones(len(frames), np.float32)
@@ -400,26 +418,26 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
 
 
 def pruned_posteriors(log_likes: FloatFrames, num_gselect: int, min_post: NDArray[np.float32]) -> FloatFrames:
-    """Posteriors of the best Gaussians (``VectorToPosteriorEntry``, ``hmm/posterior.cc``).
+    """Returns the posteriors of the best Gaussians (``VectorToPosteriorEntry``, ``hmm/posterior.cc``).
 
     Args:
-        log_likes: (frames, gaussians), float32.
-        num_gselect: how many to keep a frame, at most.
-        min_post: (frames,), posteriors below it are dropped (never the best one).
+        log_likes: (frames, gaussians) float32.
+        num_gselect: maximum number of Gaussians to keep per frame.
+        min_post: (frames,) float32; posteriors below it are dropped, except for the best one.
 
     Returns:
-        (frames, gaussians), float32; each row sums to 1.
+        (frames, gaussians) float32; each row sums to 1.
     """
     num_gauss = log_likes.shape[1]
     kept = min(num_gselect, num_gauss)
     best = np.argpartition(log_likes, num_gauss - kept, axis=1)[:, num_gauss - kept :]
     scores = np.take_along_axis(log_likes, best, axis=1)
     floor = min_post[:, np.newaxis]
-    with np.errstate(over="ignore", invalid="ignore"):  # scores that are not finite give posteriors of NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # non-finite scores become NaN posteriors
         values = np.exp(scores - scores.max(axis=1, keepdims=True))
     values[values <= floor] = 0.0
     total = values.sum(axis=1, keepdims=True)
-    # The best one has the value 1 and so survives where the floor times the total stays below that.
+    # The best one has the value 1, and the threshold is at most 1, so it always survives.
     values[values < np.minimum(floor * total, 1.0)] = 0.0
     values /= values.sum(axis=1, keepdims=True)
     posteriors = np.zeros_like(log_likes)

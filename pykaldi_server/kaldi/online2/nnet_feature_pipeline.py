@@ -49,22 +49,25 @@ __all__ = [
 class OnlineNnetFeaturePipelineConfig(BaseFeatureConfig):
     """Options of the pipeline, as in a model's ``online.conf``."""
 
-    cmvn_config: str = option("", "Configuration of CMVN of the network's input; none without it.", path=True)
-    global_cmvn_stats_rxfilename: str = option(
-        "", "Global CMVN statistics of the network's input.", name="global-cmvn-stats", path=True
+    cmvn_config: str = option(
+        "", "Configuration file of CMVN of the network's input; without it, there is no CMVN.", path=True
     )
-    add_pitch: bool = option(False, "Append pitch features to the base features (not for i-vectors).")
-    online_pitch_config: str = option("", "Configuration of pitch features.", path=True)
-    ivector_extraction_config: str = option("", "Configuration of i-vector extraction.", path=True)
+    global_cmvn_stats_rxfilename: str = option(
+        "", "File of global CMVN statistics of the network's input.", name="global-cmvn-stats", path=True
+    )
+    add_pitch: bool = option(False, "Append pitch features to the base features (but not for i-vectors).")
+    online_pitch_config: str = option("", "Configuration file of pitch features.", path=True)
+    ivector_extraction_config: str = option(
+        "", "Configuration file of i-vector extraction; without it, there are no i-vectors.", path=True
+    )
     silence_weighting_config: OnlineSilenceWeightingConfig = group(
         OnlineSilenceWeightingConfig, prefix="ivector-silence-weighting."
     )
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         super().validate()
         if self.cmvn_config and not self.global_cmvn_stats_rxfilename:
-            raise ConfigError("cmvn-config: global-cmvn-stats must be set, too")
+            raise ConfigError("cmvn-config: expected --global-cmvn-stats to be set as well, found none")
         self.silence_weighting_config.validate()
 
 
@@ -76,14 +79,13 @@ class PitchOptions(Options):
     processing: ProcessPitchOptions = group(ProcessPitchOptions, prefix="")
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         self.extraction.validate()
         self.processing.validate()
 
 
 @dataclass
 class OnlineNnetFeaturePipelineInfo:
-    """What all streams share; immutable. Parts that are not used are None."""
+    """What all streams share; immutable. Unused parts are None."""
 
     feature_opts: BaseOptions = field(default_factory=MfccOptions)
     cmvn_opts: OnlineCmvnOptions | None = None
@@ -101,7 +103,7 @@ class OnlineNnetFeaturePipelineInfo:
         """Loads the files that a configuration names.
 
         Raises:
-            ConfigError, FileNotFoundError, ModelFormatError: as the readers of those files say.
+            ConfigError, FileNotFoundError, ModelFormatError: see the readers of these files.
         """
         config.validate()
         info = cls(
@@ -125,7 +127,7 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
     """The features of one stream."""
 
     def __init__(self, info: OnlineNnetFeaturePipelineInfo, dither_seed: int = 0):
-        """Keeps as many frames of history as ``max-feature-vectors`` of the base features says."""
+        """Keeps as many past frames as ``max-feature-vectors`` of the base features allows."""
         kept = info.feature_opts.frame_opts.max_feature_vectors
         history = None if kept < 0 else kept
         base = make_base_feature(info.feature_opts, dither_seed)
@@ -147,30 +149,30 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
         super().__init__(final, sources)
 
     def input_feature(self) -> OnlineFeatureInterface:
-        """What the network reads beside the i-vector."""
+        """What the network reads besides the i-vector."""
         return self._input
 
     def ivector_feature(self) -> OnlineIvectorFeature | None:
-        """The i-vectors, if the model uses them."""
+        """The i-vectors; None if the model does not use them."""
         return self._ivector
 
     def update_frame_weights(self, delta_weights: DeltaWeights) -> None:
-        """Passes weights on to the i-vectors, if there are any."""
+        """Passes frame weights to the i-vectors, if the model uses them."""
         if self._ivector is not None:
             self._ivector.update_frame_weights(delta_weights)
 
     def set_adaptation_state(self, adaptation_state: OnlineIvectorExtractorAdaptationState) -> None:
-        """Starts with what is known of the speaker (without i-vectors there is nothing to do)."""
+        """Starts from what is known about the speaker; does nothing without i-vectors."""
         if self._ivector is not None:
             self._ivector.set_adaptation_state(adaptation_state)
 
     def get_adaptation_state(
         self, adaptation_state: OnlineIvectorExtractorAdaptationState | None = None
     ) -> OnlineIvectorExtractorAdaptationState | None:
-        """Returns what is known of the speaker by now; None without i-vectors.
+        """Returns what has been learned about the speaker; None without i-vectors.
 
         Args:
-            adaptation_state: if given, it takes the new values, as in PyKaldi.
+            adaptation_state: if given, it is updated and returned, as in PyKaldi.
         """
         if self._ivector is None:
             return None

@@ -1,8 +1,8 @@
 """Weights that keep silence out of the i-vector (``online2/online-ivector-feature.cc``).
 
-After each block of audio the decoder's best path says which frames are silence. The weights of frames
-that changed their mind, and of new frames, go to the i-vector estimation as differences. One object
-serves one segment.
+After each block of audio, the decoder's best path shows which frames are silence. The weights of new frames
+and of frames that have changed are passed to i-vector estimation as differences. One object serves one
+segment.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from pykaldi_server.kaldi.util.options import Options, option, parse_int_list
 
 __all__ = ["DeltaWeights", "OnlineSilenceWeighting", "OnlineSilenceWeightingConfig", "TracebackDecoder"]
 
-# Decoder frames before the newest known one whose weights may still be revised.
+# Number of decoder frames before the newest known one whose weights may still be revised.
 _REVISED_FRAMES = 100
 _NO_TRACEBACK = -1
 
 
 class TracebackDecoder(Protocol):
-    """The part of a decoder that is needed here."""
+    """The part of a decoder that silence weighting needs."""
 
     def num_frames_decoded(self) -> int:
         """Frames decoded since the start of the segment."""
@@ -36,11 +36,11 @@ class TracebackDecoder(Protocol):
 
 @dataclass(frozen=True)
 class DeltaWeights:
-    """Differences of the weights of input frames.
+    """Differences of weights of input frames.
 
     Attributes:
         frames: numbers of input frames, (n,).
-        deltas: what is to be added to their weights, (n,), float32.
+        deltas: changes of their weights, (n,), float32.
     """
 
     frames: NDArray[np.intp]
@@ -48,7 +48,7 @@ class DeltaWeights:
 
     @classmethod
     def from_pairs(cls, pairs: Sequence[tuple[int, float]]) -> "DeltaWeights":
-        """Makes them from (frame, delta) pairs."""
+        """Creates them from (frame, delta) pairs."""
         frames = np.array([frame for frame, _ in pairs], np.intp)
         return cls(frames, np.array([delta for _, delta in pairs], np.float32))
 
@@ -61,19 +61,20 @@ class OnlineSilenceWeightingConfig(Options):
     """Options of silence weighting."""
 
     silence_phones_str: str = option(
-        "", "Integers of the silence phones, between colons.", name="silence-phones"
+        "", "Silence phones: integers separated by colons.", name="silence-phones"
     )
-    silence_weight: float = option(1.0, "Weight of silence frames for i-vectors, 0 to 1.")
+    silence_weight: float = option(
+        1.0, "Weight of silence frames in i-vectors, from 0 (ignored) to 1 (like speech)."
+    )
     max_state_duration: float = option(
-        -1.0, "Runs of one transition-id this long (decoder frames) count as silence; -1 for never."
+        -1.0, "Runs of one transition-id of at least this many decoder frames count as silence; -1 for never."
     )
 
     def active(self) -> bool:
-        """True when the weights would not all be 1."""
+        """True if not all weights would be 1."""
         return bool(self.silence_phones_str) and self.silence_weight != 1.0
 
     def validate(self) -> None:
-        """Raises `ConfigError` where a value makes no sense."""
         parse_int_list(self.silence_phones_str, "silence-phones")
         require_finite_options(self)
         if not 0.0 <= self.silence_weight <= 1.0:
@@ -93,23 +94,23 @@ class OnlineSilenceWeighting:
         self._is_silence = np.isin(trans_model.id2phone, silence)
         self._config = config
         self._subsampling = frame_subsampling_factor
-        # One entry a decoder frame of the segment; only the first `_size` are in use.
+        # One entry per decoder frame of the segment; only the first `_size` are in use.
         self._transition_ids = np.full(256, _NO_TRACEBACK, np.int32)
         self._weights = np.zeros(256, np.float32)
         self._size = 0
 
     def active(self) -> bool:
-        """True when the weights would not all be 1."""
+        """True if not all weights would be 1."""
         return self._config.active()
 
     def compute_current_traceback(self, decoder: TracebackDecoder) -> None:
-        """Takes over what has changed in the decoder's best path."""
+        """Updates the copy of the decoder's best path."""
         self._resize(decoder.num_frames_decoded())
         first, transition_ids = decoder.traceback()
         self._transition_ids[first : first + len(transition_ids)] = transition_ids
 
     def get_delta_weights(self, num_frames_ready: int, first_decoder_frame: int = 0) -> DeltaWeights:
-        """Returns the changes of weights since the last call.
+        """Returns the changes in weights since the last call.
 
         Args:
             num_frames_ready: input frames of the stream that are ready.
@@ -125,7 +126,7 @@ class OnlineSilenceWeighting:
         changes = new - current
         current[:] = new
         changed = changes != 0.0
-        changed[-1] = True  # the newest frame that has a weight must be known
+        changed[-1] = True  # i-vector estimation must know the newest frame that has a weight
         frames = first_decoder_frame + (begin + np.flatnonzero(changed)) * factor
         spread = (frames[:, np.newaxis] + np.arange(factor)).reshape(-1)
         return DeltaWeights(spread, np.repeat(changes[changed], factor))

@@ -22,7 +22,7 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.transform.fmllr_diag_gmm import Doubles, FmllrDiagGmmAccs
 from pykaldi_server.kaldi.util.finite import read_finite_matrix
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, as_float32
-from pykaldi_server.kaldi.util.options import option
+from pykaldi_server.kaldi.util.options import Options, option
 
 __all__ = ["MAX_TRANSFORM_ELEMENT", "BasisFmllrEstimate", "BasisFmllrOptions", "is_credible_transform"]
 
@@ -35,7 +35,7 @@ MAX_TRANSFORM_ELEMENT = 1.0e4
 
 
 @dataclass
-class BasisFmllrOptions:
+class BasisFmllrOptions(Options):
     """Options of the estimation, with Kaldi's defaults and names."""
 
     num_iters: int = option(10, "Number of iterations in basis fMLLR update during testing.")
@@ -44,7 +44,6 @@ class BasisFmllrOptions:
     step_size_iters: int = option(3, "Number of iterations in computing the step size.")
 
     def validate(self) -> None:
-        """Raises `ConfigError` when a value makes no sense."""
         if self.num_iters < 1 or self.step_size_iters < 1:
             raise ConfigError(
                 "num-iters, step-size-iters: expected at least 1, "

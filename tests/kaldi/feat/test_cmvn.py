@@ -116,7 +116,7 @@ def test_wrong_statistics_are_refused() -> None:
     src = OnlineMatrixFeature(frames_of(5, 1))
     with pytest.raises(ConfigError, match=r"expected shape \(2, 4\), found \(2, 3\)"):
         OnlineCmvn(OnlineCmvnOptions(), OnlineCmvnState(global_cmvn_stats=np.ones((2, 3))), src)
-    with pytest.raises(ConfigError, match="expected global ones"):
+    with pytest.raises(ConfigError, match="expected global statistics"):
         OnlineCmvn(OnlineCmvnOptions(), OnlineCmvnState(), src)
     text = b"<OnlineCmvnState> <SpeakerCmvnStats> [ 1 nan\n 1 1 ] "
     with pytest.raises(ModelFormatError, match=r"finite numbers in CMVN statistics, found nan at \[0, 1\]"):

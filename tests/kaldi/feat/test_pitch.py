@@ -236,7 +236,7 @@ def test_interface() -> None:
     assert feature.is_last_frame(7)
     assert not feature.is_last_frame(6)
     np.testing.assert_array_equal(feature.get_frame(3), feature.get_frames(2, 5)[1])
-    with pytest.raises(IndexError, match="0 to 8 are kept"):
+    with pytest.raises(IndexError, match="from 0 to 8, which are kept"):
         feature.get_frames(5, 9)
     with pytest.raises(DecoderError):
         feature.accept_waveform(RATE_HZ, buzz(100, 0.1))
@@ -295,7 +295,7 @@ def test_bad_samples_are_refused() -> None:
         ({"delta_pitch": -1.0}, "delta-pitch: expected at most"),
         ({"upsample_filter_width": 50}, "upsample-filter-width"),
         ({"preemph_coeff": 2.0}, "preemphasis"),
-        ({"nccf_ballast": -1.0}, "nccf-ballast: expected no negative"),
+        ({"nccf_ballast": -1.0}, "nccf-ballast: expected at least 0"),
         ({"penalty_factor": float("nan")}, "penalty-factor"),
         ({"simulate_first_pass_online": True}, "frames-per-chunk"),
     ],
@@ -446,11 +446,11 @@ def test_both_steps_at_once(speech: NDArray[np.float32]) -> None:
     ("changes", "text"),
     [
         ({"delta_window": 0}, "delta-window"),
-        ({"delay": -1}, "delay: expected no negative"),
+        ({"delay": -1}, "delay: expected at least 0"),
         ({"normalization_left_context": -1}, "normalization-left-context"),
         (
             {"add_pov_feature": False, "add_normalized_log_pitch": False, "add_delta_pitch": False},
-            "expected one of them",
+            "expected at least one, found none",
         ),
     ],
 )

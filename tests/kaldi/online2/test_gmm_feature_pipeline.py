@@ -102,7 +102,7 @@ def test_frozen_cmvn_shifts_all_frames_alike(info: OnlineFeaturePipelineInfo, sa
 
 
 def test_cmvn_cannot_be_frozen_before_the_first_frame(info: OnlineFeaturePipelineInfo) -> None:
-    with pytest.raises(DecoderError, match="before the first frame"):
+    with pytest.raises(DecoderError, match="before CMVN is frozen, found none"):
         OnlineFeaturePipeline(info).freeze_cmvn()
 
 

@@ -92,7 +92,7 @@ def test_models_that_do_not_fit_are_refused(
     source = Path(config.model_rxfilename)
     alignment_model = config.online_alimdl_rxfilename
     config.online_alimdl_rxfilename = write_model(tmp_path / "a", source, one_gaussian_a_pdf(616))
-    with pytest.raises(ModelFormatError, match="expected as many Gaussians for each pdf"):
+    with pytest.raises(ModelFormatError, match="expected as many Gaussians per pdf"):
         OnlineGmmDecodingModels(config)
     config.online_alimdl_rxfilename = write_model(tmp_path / "b", source, one_gaussian_a_pdf(616, 39))
     with pytest.raises(ModelFormatError, match="expected features of dimension 40, found 39"):
@@ -146,11 +146,11 @@ def test_transforms_are_due_at_times_of_a_geometric_series(
         ({"silence_phones": "1:x"}, "silence-phones"),
         (
             {"adaptation_policy_opts": OnlineGmmDecodingAdaptationPolicyConfig(adaptation_delay=0)},
-            "adaptation-delay: expected above 0",
+            "adaptation-delay: expected positive times, found 2.0, 0",
         ),
         (
             {"adaptation_policy_opts": OnlineGmmDecodingAdaptationPolicyConfig(adaptation_ratio=1)},
-            "adaptation-ratio: expected above 1",
+            "adaptation-ratio: expected more than 1, found 1.5, 1",
         ),
     ],
 )

@@ -275,5 +275,5 @@ def test_parts_that_do_not_fit_are_refused(models: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="LDA matrix with 200 or 201 columns"):
         OnlineIvectorExtractionInfo.from_config(config)
     config.lda_mat_rxfilename = ""
-    with pytest.raises(ConfigError, match="lda_mat is not set"):
+    with pytest.raises(ConfigError, match="expected a file as --lda-matrix, found none"):
         OnlineIvectorExtractionInfo.from_config(config)

@@ -107,7 +107,7 @@ def test_without_ivectors_there_is_nothing_to_adapt(models: Path, tmp_path: Path
     ("text", "expected"),
     [
         ("--feature-type=wav", "feature-type: expected one of mfcc, plp, fbank, found 'wav'"),
-        ("--cmvn-config=ivector.conf", "global-cmvn-stats must be set, too"),
+        ("--cmvn-config=ivector.conf", "expected --global-cmvn-stats to be set as well"),
         ("--ivector-silence-weighting.silence-weight=2", "silence-weight: expected 0 to 1"),
     ],
 )
