@@ -46,10 +46,10 @@ __all__ = [
 
 # The same limits as for all raw audio and for all options of a request.
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
-MOST_ALTERNATIVES = 1000
+HIGHEST_COUNT = 1000
 # The C# client reads 4,096 bytes of a reply. A word with its times and confidence takes about 110 bytes and
 # twice its length, and a segment may get a word or two more than its limit.
-MOST_WORDS = 28
+MOST_WORDS = 30
 _RESET = dumps({"reset": True})
 
 # The original's replies without audio, which have a layout of their own.
@@ -70,6 +70,8 @@ class Configuration:
         partial_words: so do partial results.
         max_alternatives: number of hypotheses of a final result, in a form that differs from that with one;
             0 is one hypothesis in the usual form.
+        max_segment_words: segments with words end at this number of them, so that replies fit into the buffers of
+            clients; 0 for no limit. The original has no such limit.
         phrases: what may be said; empty for anything.
         model: name of the model; None is the server's default.
     """
@@ -78,6 +80,7 @@ class Configuration:
     words: bool = True
     partial_words: bool = False
     max_alternatives: int = 0
+    max_segment_words: int = MOST_WORDS
     phrases: tuple[str, ...] = ()
     model: str | None = None
 
@@ -107,7 +110,7 @@ class Configuration:
             "partial-words": self.partial_words,
         }
         if self.words and not self.max_alternatives:
-            options["max-segment-words"] = MOST_WORDS
+            options["max-segment-words"] = self.max_segment_words
         return RequestInfo(
             content_type=raw_audio_caps("S16LE", rate_hz),
             model=self.model,
@@ -123,10 +126,10 @@ def _read_rate(key: str, value: object) -> int:
     return rate_hz
 
 
-def _read_alternatives(key: str, value: object) -> int:
+def _read_count(key: str, value: object) -> int:
     number = _number(key, value)
-    if not 0 <= number <= MOST_ALTERNATIVES or number != int(number):
-        raise _invalid(key, f"a whole number from 0 to {MOST_ALTERNATIVES}", value)
+    if not 0 <= number <= HIGHEST_COUNT or number != int(number):
+        raise _invalid(key, f"a whole number from 0 to {HIGHEST_COUNT}", value)
     return int(number)
 
 
@@ -175,7 +178,8 @@ _READERS = {
     "sample_rate": ("sample_rate_hz", _read_rate),
     "words": ("words", _read_switch),
     "partial_words": ("partial_words", _read_switch),
-    "max_alternatives": ("max_alternatives", _read_alternatives),
+    "max_alternatives": ("max_alternatives", _read_count),
+    "max_segment_words": ("max_segment_words", _read_count),
     "phrase_list": ("phrases", _read_phrases),
     "model": ("model", _read_model),
 }

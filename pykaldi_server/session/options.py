@@ -33,7 +33,7 @@ class SessionOptions(Options):
     )
     max_segment_words: int = option(
         0,
-        "Maximum number of words per segment; one that has three quarters of them ends at the next moment of "
+        "Maximum number of words per segment; one that has nine tenths of them ends at the next moment of "
         "silence, however short. 0 for no limit; smaller gives shorter results, but may cut words.",
     )
     num_nbest: int = option(1, "Number of hypotheses in a final result.")

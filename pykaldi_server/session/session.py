@@ -33,7 +33,7 @@ _RESAMPLE_ZEROS = 6
 # this part of it: the cost of a segment stays in proportion to its length.
 _WORDS_PERIOD = 0.02
 # A segment with this part of the words that it may have ends at the next moment of silence.
-_ENOUGH_WORDS = 0.75
+_ENOUGH_WORDS = 0.9
 
 
 def _exclusive(

@@ -110,6 +110,12 @@ def test_configurations_add_up_and_unknown_keys_are_ignored() -> None:
     )
     second = first.updated({"partial_words": True, "max_alternatives": None})
     assert second == Configuration(8000, words=False, partial_words=True, max_alternatives=3)
+    assert (
+        first.updated({"words": 1, "max_alternatives": 0, "max_segment_words": 0})
+        .request_info(None)
+        .options["max-segment-words"]
+        == 0
+    )
     assert first.updated({"words": True, "max_alternatives": 0}).request_info(None).options == {
         "num-nbest": 1,
         "do-word-alignment": True,
