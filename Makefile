@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8888
 PYTEST_ARGS ?=
+RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
@@ -13,7 +14,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 ASAN_TESTS := $(wildcard $(addprefix tests/kaldi/,fstext decoder lat lm matrix feat online2/test_endpoint.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench serve test test-random test-asan test-all-pythons coverage lint types docs bench clean
+.PHONY: help setup setup-bench serve test test-random test-asan test-all-pythons coverage coverage-report lint types docs bench clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
@@ -38,8 +39,9 @@ setup-bench: setup ## Install what `make bench` and the slow tests need in addit
 serve: setup ## Serve the demo models on PORT
 	$(BIN)/pykaldi-server serve --port $(PORT)
 
+# RUN comes between Python and pytest: `-m coverage run` measures which lines the tests reach.
 test: setup ## Run the tests; PYTEST_ARGS=--slow runs the slow ones, too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(RUN) -m pytest $(PYTEST_ARGS)
 
 test-random: setup ## Run the property tests on fresh random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=random $(PYTEST_ARGS)
@@ -57,7 +59,10 @@ test-all-pythons: ## Run a short suite with every Python from 3.11 to 3.13 that 
 
 coverage: setup ## Run the tests, measure which lines they reach in all processes, and check the floor
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test RUN='-m coverage run'
+	@$(MAKE) --no-print-directory coverage-report
+
+coverage-report: setup ## Report which lines the last run with coverage reached, and check the floor
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
