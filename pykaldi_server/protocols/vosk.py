@@ -70,8 +70,8 @@ class Configuration:
         partial_words: so do partial results.
         max_alternatives: number of hypotheses of a final result, in a form that differs from that with one;
             0 is one hypothesis in the usual form.
-        max_segment_words: segments with words end at this number of them, so that replies fit into the buffers of
-            clients; 0 for no limit. The original has no such limit.
+        max_segment_words: segments with words end at this number of them, so that replies fit into the
+            buffers of clients; 0 for no limit. The original has no such limit.
         phrases: what may be said; empty for anything.
         model: name of the model; None is the server's default.
     """
