@@ -12,7 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jiwer
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,7 @@ def main() -> None:
         name, _, words = line.partition(" ")
         if not name.startswith(args.prefix):
             continue
-        events = transcribe_file(model, args.data / "wav" / f"{name}.wav")
+        events = transcribe(model, args.data / "wav" / f"{name}.wav")
         said = [event.hypotheses[0].transcript for event in events if isinstance(event, Final)]
         references.append(words)
         hypotheses.append(" ".join(said))

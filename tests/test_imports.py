@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
-BASE = {"errors", "options", "logs", "version"}
+BASE = {"errors", "lazy", "options", "logs", "version"}
 MAY_IMPORT = {
     "errors": set(),
+    "lazy": set(),
     "version": set(),
     "logs": {"errors"},
     "options": {"errors"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "doctor": {*BASE, "session", "kaldi", "audio"},
     "cli": {*BASE, "serve", "master", "worker", "client", "protocols", "session", "kaldi", "audio", "doctor"},
     "__main__": {"cli"},
-    "__init__": {*BASE, "session"},
+    "__init__": {*BASE, "session", "audio"},
 }
 SERVER_ONLY = {"tornado", "prometheus_client"}
 MAX_LINES = 600

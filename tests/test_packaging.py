@@ -26,10 +26,11 @@ NO_INDEX = ("No matching distribution found", "Failed to establish a new connect
 USERS_PROGRAM = """
 import sys
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 model: Model = Model.load(sys.argv[1])
-for event in transcribe_file(model, sys.argv[2]):
+for event in transcribe(model, sys.argv[2]):
     if isinstance(event, Final):
         words: str = event.hypotheses[0].transcript
         start_s: float = event.start_s

@@ -46,7 +46,8 @@ def transcribe(
     Post-processors that the model's YAML file names are run, too.
     """
     from pykaldi_server.client.console import ResultPrinter
-    from pykaldi_server.session import Model, transcribe_file
+    from pykaldi_server.session import Model
+    from pykaldi_server.session.transcribe import transcribe as recognise
     from pykaldi_server.worker.event_messages import event_message
     from pykaldi_server.worker.post_processor import PostProcessor
     from pykaldi_server.worker.settings import WorkerSettings
@@ -62,6 +63,6 @@ def transcribe(
             for file in files:
                 prefix = f"{file}: " if len(files) > 1 else ""
                 printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
-                events = transcribe_file(loaded, file, content_type, text_processor=post_processor)
+                events = recognise(loaded, file, content_type=content_type, text_processor=post_processor)
                 for event in events:
                     printer.show(event_message(event, str(file)))

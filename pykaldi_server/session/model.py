@@ -7,17 +7,22 @@ them: what reads model files, and what decodes, is imported when the first model
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Self
 
 from pykaldi_server.session.model_parts import ModelParts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
+    from concurrent.futures import Executor
     from pathlib import Path
 
+    from pykaldi_server.session.events import Event
     from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
     from pykaldi_server.session.request_options import RequestOptions
     from pykaldi_server.session.session import Session
+    from pykaldi_server.session.streaming import AudioChunks
+    from pykaldi_server.session.text_processor import TextProcessor
 
 __all__ = ["Model"]
 
@@ -83,3 +88,44 @@ class Model(ModelParts):
         from pykaldi_server.session.session import Session
 
         return Session(self, adaptation_state, sample_rate_hz, options, full_scale)
+
+    def stream(
+        self,
+        chunks: AudioChunks,
+        *,
+        adaptation_state: str | None = None,
+        sample_rate_hz: float | None = None,
+        options: Mapping[str, object] | RequestOptions | None = None,
+        full_scale: float | None = None,
+        text_processor: TextProcessor | None = None,
+        executor: Executor | None = None,
+    ) -> AsyncGenerator[Event]:
+        """Recognises chunks of audio in an event loop, without ever holding up the loop::
+
+            async for event in model.stream(microphone()):
+                print(event)
+
+        The work is done in threads. It may be cancelled at any time; the cancel then waits for the step that
+        is running, of at most a second of audio. A loop that may be left early belongs into
+        `contextlib.aclosing`, as with every asynchronous generator.
+
+        Args:
+            chunks: pieces of audio, such as `Session.accept` takes, of any length: an asynchronous iterable,
+                or any other one, which may wait for its audio, as it is asked in a thread.
+            adaptation_state: see `session`, as for the next three.
+            sample_rate_hz: rate of the audio.
+            options: what this session does differently from the model's configuration.
+            full_scale: the value that full scale has in floating-point audio.
+            text_processor: changes the text of results.
+            executor: threads to work in; None for those of the loop.
+
+        Yields:
+            Events, as they become known; the last is the adaptation state, if the model adapts to speakers.
+
+        Raises:
+            AudioError, ConfigError: as for `session` and `Session.accept`.
+        """
+        from pykaldi_server.session.streaming import stream_events
+
+        start = functools.partial(self.session, adaptation_state, sample_rate_hz, options, full_scale)
+        return stream_events(start, chunks, text_processor, executor)

@@ -1,8 +1,11 @@
 """Whole recordings to events."""
 
+import functools
+import io
 import os
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import BinaryIO, TypeAlias, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +14,46 @@ from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AudioError
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.model import Model
+from pykaldi_server.session.request_options import RequestOptions
+from pykaldi_server.session.samples import INT16_SCALE, AudioChunk
+from pykaldi_server.session.session import Session
+from pykaldi_server.session.streaming import pieces
 from pykaldi_server.session.text_processor import TextProcessor, processed
+
+__all__ = ["AudioSource", "FileSource", "transcribe"]
 
 _READ_BYTES = 1 << 16
 
+FileSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""A file's path, its contents, or the file, opened in binary mode."""
 
-def transcribe_file(
-    model: Model,
-    path: str | os.PathLike[str],
+AudioSource: TypeAlias = FileSource | AudioChunk
+"""A recording: a file, or samples in an array."""
+
+
+def transcribe(
+    model: Model | str | os.PathLike[str],
+    source: AudioSource,
+    *,
     content_type: str | None = None,
+    sample_rate_hz: float | None = None,
+    full_scale: float | None = None,
     adaptation_state: str | None = None,
+    options: Mapping[str, object] | RequestOptions | None = None,
     text_processor: TextProcessor | None = None,
 ) -> Iterator[Event]:
-    """Recognises an audio file of any format, piece by piece.
+    """Recognises a recording piece by piece.
 
     Args:
-        model: the model.
-        path: the file.
-        content_type: how the audio is encoded; needed for raw audio that is not 16 kHz mono S16LE.
-        adaptation_state: what is known of the speaker.
-        text_processor: changes the text of results; None leaves it alone.
+        model: the model, or where to load it from, which takes a second: load it once for many recordings.
+        source: a path, a file opened in binary mode, or its contents as bytes: audio of any format. Or an
+            array of samples, such as `Session.accept` takes.
+        content_type: how files and bytes are encoded; needed for raw audio that is not 16 kHz mono S16LE.
+        sample_rate_hz: rate of samples in an array; None for the model's rate.
+        full_scale: the value that full scale has in floating-point arrays, see `Model.session`.
+        adaptation_state: what is known of the speaker, see `Model.session`.
+        options: what is done differently from the model's configuration, see `RequestOptions`.
+        text_processor: changes the text of results.
 
     Yields:
         Events, as they become known.
@@ -38,23 +61,78 @@ def transcribe_file(
     Raises:
         FileNotFoundError: there is no such file.
         AudioError: the audio cannot be decoded; the text names the file.
+        ConfigError: an option is invalid; the text names it.
     """
-    name = os.fspath(path)
-    session = None
-    try:
-        with open(path, "rb") as file, AudioDecoder(content_type, None) as decoder:
-            for samples in _samples(file, decoder):
-                session = session or model.session(adaptation_state, decoder.sample_rate_hz)
-                yield from processed(session.accept(samples), text_processor, name)
-    except AudioError as error:
-        raise AudioError(f"{name}: {error}") from error
-    except IsADirectoryError:
-        raise AudioError(f"{name}: expected an audio file, found a directory") from None
-    events = (session or model.session(adaptation_state)).finish()
+    loaded = model if isinstance(model, Model) else Model.load(os.fspath(model))
+    start = functools.partial(loaded.session, adaptation_state, options=options)
+    if _is_file(source):
+        if sample_rate_hz is not None or full_scale is not None:
+            raise AudioError(
+                "sample_rate_hz and full_scale: expected an array of samples, found a file or its contents, "
+                "for which content_type describes raw audio"
+            )
+        name = _name_of(source)
+        events = _of_file(source, name, content_type, start)
+    else:
+        name, samples = "samples", cast(AudioChunk, source)
+        events = _of_samples(samples, start(sample_rate_hz, full_scale=full_scale))
     yield from processed(events, text_processor, name)
 
 
-def _samples(file: BinaryIO, decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:
+def _is_file(source: AudioSource) -> TypeGuard[FileSource]:
+    """Whether a recording is a file or its contents, which are to be decoded."""
+    known = isinstance(source, str | os.PathLike | bytes | bytearray | memoryview)
+    return known or hasattr(source, "read")
+
+
+def _of_samples(samples: AudioChunk, session: Session) -> Iterator[Event]:
+    with session:
+        for piece in pieces(samples, session.sample_rate_hz):
+            yield from session.accept(piece)
+        yield from session.finish()
+
+
+def _of_file(
+    source: FileSource, name: str, content_type: str | None, start: Callable[..., Session]
+) -> Iterator[Event]:
+    session: Session | None = None
+    with ExitStack() as stack:
+        file = _open(source, stack)
+        try:
+            decoder = stack.enter_context(AudioDecoder(content_type, None))
+            for samples in _decoded(file, decoder):
+                if session is None:  # the rate is known now
+                    session = start(decoder.sample_rate_hz, full_scale=INT16_SCALE)
+                    stack.enter_context(session)
+                yield from session.accept(samples)
+        except AudioError as error:
+            raise AudioError(f"{name}: {error}") from error
+        yield from (session or stack.enter_context(start())).finish()
+
+
+def _name_of(source: FileSource) -> str:
+    """What errors and logs call a recording."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", "audio"))
+
+
+def _open(source: FileSource, stack: ExitStack) -> BinaryIO:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if not isinstance(source, str | os.PathLike):
+        return source
+    try:
+        return stack.enter_context(open(source, "rb"))
+    except IsADirectoryError:
+        raise AudioError(f"{os.fspath(source)}: expected an audio file, found a directory") from None
+
+
+def _decoded(file: BinaryIO, decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:
     while data := file.read(_READ_BYTES):
+        if not isinstance(data, bytes):
+            raise AudioError(
+                f"expected a file opened in binary mode, found one that reads {type(data).__name__}"
+            )
         yield from decoder.decode(data)
     yield from decoder.decode_rest()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
 from pykaldi_server.session.events import AlignedWord, Hypothesis
+from pykaldi_server.session.transcribe import transcribe
 from pykaldi_server.worker.options import PostProcessorOptions
 from pykaldi_server.worker.post_processor import PostProcessor
 from pykaldi_server.worker.settings import WorkerSettings
@@ -100,7 +101,7 @@ def recognized(yaml: Path, recording: Path) -> Iterator[Final]:
     options = worker.complete(PostProcessorOptions())
     with PostProcessor(options, worker.directory) as processor:
         model = Model.load(worker.model)
-        for event in transcribe_file(model, recording, text_processor=processor):
+        for event in transcribe(model, recording, text_processor=processor):
             if isinstance(event, Final):
                 yield event
 
@@ -123,7 +124,7 @@ def test_yaml_files_of_the_english_model(
     graph = "graph" if name == "english" else "graph-digits"
     (plain,) = (
         event
-        for event in transcribe_file(Model.load(models / f"english:{graph}"), recording)
+        for event in transcribe(Model.load(models / f"english:{graph}"), recording)
         if isinstance(event, Final)
     )
     assert plain.hypotheses[0].transcript == hypothesis.original_transcript

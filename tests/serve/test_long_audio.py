@@ -11,7 +11,8 @@ import pytest
 from serve_process import ENGLISH, REPOSITORY, running_serve
 from websockets.asyncio.client import connect
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 MINUTES = 10
 UPLOADS = 3
@@ -30,7 +31,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(recording: Path, models: Path) -> str:
     """What the model recognises without a server."""
     model = Model.load(models / "english:graph-digits")
-    finals = [event for event in transcribe_file(model, recording) if isinstance(event, Final)]
+    finals = [event for event in transcribe(model, recording) if isinstance(event, Final)]
     return " ".join(final.hypotheses[0].transcript for final in finals)
 
 

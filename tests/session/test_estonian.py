@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from golden_data import lines
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 IN_GRAMMAR = ("digits-1-8", "robot-1", "robot-2", "robot-3")
 FREE_SPEECH = ("cv-18317429", "cv-20810459")
@@ -29,7 +30,7 @@ def default_model(models: Path) -> Model:
 
 def segments(model: Model, path: Path) -> list[str]:
     """The best transcript of each segment."""
-    events = transcribe_file(model, path)
+    events = transcribe(model, path)
     return [event.hypotheses[0].transcript for event in events if isinstance(event, Final)]
 
 
@@ -69,9 +70,7 @@ def test_free_speech_becomes_words_of_the_grammar(
 
 def test_words_have_times(default_model: Model, recordings: Path) -> None:
     (event,) = [
-        event
-        for event in transcribe_file(default_model, recordings / "robot-1.wav")
-        if isinstance(event, Final)
+        event for event in transcribe(default_model, recordings / "robot-1.wav") if isinstance(event, Final)
     ]
     aligned = event.hypotheses[0].words
     assert [word.word for word in aligned] == ["mine", "kolm", "meetrit", "edasi"]

@@ -12,7 +12,8 @@ import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK
 from live_worker import running_worker
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 SHORT = "ps-tidigits-2934z"
 WORDS = "two nine three four zero"
@@ -55,7 +56,7 @@ def test_every_format(harness: Any, english: Model, golden: Path) -> None:
             )
             assert (verbose.text, verbose.language) == (WORDS, "en")
             assert verbose.duration == pytest.approx(2.4, abs=0.05)
-            finals = [event for event in transcribe_file(english, file) if isinstance(event, Final)]
+            finals = [event for event in transcribe(english, file) if isinstance(event, Final)]
             assert [(word.word, word.start, word.end) for word in verbose.words] == [
                 (word.word, round(word.start_s, 3), round(word.end_s, 3))
                 for final in finals

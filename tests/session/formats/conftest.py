@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from model_files import DIGITS, link_files, replace_file
 
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def recognised(golden: Path) -> Callable[[Model], str]:
     """What a model makes of a recording of digits: the transcripts of its segments, joined."""
 
     def recognise(model: Model) -> str:
-        events = transcribe_file(model, golden / "wav" / "ps-tidigits-2934z.wav")
+        events = transcribe(model, golden / "wav" / "ps-tidigits-2934z.wav")
         return " ".join(event.hypotheses[0].transcript for event in events if isinstance(event, Final))
 
     return recognise

@@ -9,7 +9,8 @@ from model_files import WORDS, link_files, replace_file
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
-from pykaldi_server.session import Final, Model, transcribe_file
+from pykaldi_server.session import Final, Model
+from pykaldi_server.session.transcribe import transcribe
 
 
 def lines(path: Path) -> list[str]:
@@ -128,7 +129,7 @@ def word_times(model: Model, path: Path) -> list[tuple[str, float, float]]:
     """The words of a recording, with their times in the segment to the millisecond."""
     return [
         (word.word, round(word.start_s, 3), round(word.length_s, 3))
-        for event in transcribe_file(model, path)
+        for event in transcribe(model, path)
         if isinstance(event, Final)
         for word in event.hypotheses[0].words
     ]

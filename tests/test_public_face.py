@@ -1,0 +1,115 @@
+"""What `import pykaldi_server` offers: every name that it lists, typed, and no module before it is needed."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pykaldi_server
+
+PACKAGES = ["pykaldi_server", "pykaldi_server.session"]
+# What is imported with the name of a model; anything else waits for `Model.load`.
+LIGHT_MODULES = {
+    "pykaldi_server",
+    "pykaldi_server.lazy",
+    "pykaldi_server.version",
+    "pykaldi_server.session",
+    "pykaldi_server.session.model",
+    "pykaldi_server.session.model_parts",
+}
+USER_PROGRAM = """
+from pykaldi_server import AudioError, Final, Hypothesis, Model, Partial, RequestOptions, Session, transcribe
+
+
+def words(path: str, options: RequestOptions) -> list[str]:
+    model: Model = Model.load(path)
+    session: Session = model.session(options=options)
+    try:
+        events = session.accept(b"") + session.finish()
+        best: list[Hypothesis] = [event.hypotheses[0] for event in events if isinstance(event, Final)]
+    except AudioError as error:
+        return [str(error)]
+    partial: Partial = session.partial
+    return [partial.transcript, *(hypothesis.transcript for hypothesis in best)]
+
+
+for event in transcribe(Model.load("model"), "speech.wav", options={"num-nbest": 2}):
+    reveal_type(event)
+"""
+
+
+def test_the_names_that_people_use() -> None:
+    names = "Model Session Partial Final AdaptationState Hypothesis AlignedWord RequestOptions SessionOptions"
+    errors = "PykaldiServerError AudioError ConfigError DecoderError ModelFormatError AdaptationStateError"
+    expected = {*names.split(), *errors.split(), "AudioDecoder", "transcribe", "__version__"}
+    assert expected <= set(pykaldi_server.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_listed_name_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, type) and value.__module__ != "builtins":
+            assert value.__name__ == name
+    assert set(module.__all__) <= set(dir(module))
+    assert module.__all__ == sorted(module.__all__)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Modell'"):
+        getattr(module, "Modell")  # noqa: B009
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_see_the_same_names(package: str) -> None:
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    lazy = {(source, name) for source, names in module._MODULES.items() for name in names}
+    assert typed == lazy
+    assert {name for _, name in lazy} | {"__version__"} == set(module.__all__) | {"__version__"}
+
+
+def imported_by(statement: str) -> set[str]:
+    """Modules of this package, and of others that are not Python's own, that a statement imports."""
+    script = (
+        f"import sys; before = set(sys.modules); {statement}; after = set(sys.modules) - before\n"
+        "print(*[name for name in after if name.partition('.')[0] not in sys.stdlib_module_names])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_a_name_imports_only_what_it_needs() -> None:
+    assert imported_by("import pykaldi_server") == {
+        "pykaldi_server",
+        "pykaldi_server.lazy",
+        "pykaldi_server.version",
+    }
+    assert imported_by("from pykaldi_server import Model") == LIGHT_MODULES
+    assert imported_by("from pykaldi_server.session import Model") == LIGHT_MODULES
+    with_events = imported_by("from pykaldi_server import Final, AudioError")
+    assert not {name for name in with_events if not name.startswith("pykaldi_server")}
+
+
+def test_everything_can_be_imported_at_once() -> None:
+    imported = imported_by("from pykaldi_server import *; Model, Session, transcribe, __version__")
+    assert "pykaldi_server.session.transcribe" in imported
+
+
+def test_a_program_of_a_user_is_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="needs mypy")
+    program = tmp_path / "program.py"
+    program.write_text(USER_PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(program)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "Partial" in run.stdout
+    assert "error" not in run.stdout
