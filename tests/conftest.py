@@ -21,6 +21,7 @@ EXPECTED_SKIPS = (
     "needs the openssl command",
     "this FFmpeg has no encoder",
     "needs the golden data beside the repository",
+    "needs sounddevice",
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent

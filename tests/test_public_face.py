@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,8 @@ def test_a_program_of_a_user_is_typed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(USER_PROGRAM)
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(program)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    environment = {**os.environ, "MYPYPATH": str(Path(pykaldi_server.__file__).parent.parent)}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Partial" in run.stdout
     assert "error" not in run.stdout

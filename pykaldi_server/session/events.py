@@ -82,12 +82,16 @@ class Partial:
         words: times, from the start of the stream, and confidences of the words, if the option
             ``partial-words`` asks for them and the model has word boundaries.
         start_s: where the segment starts in the stream; 0.0 while nothing of it has been decoded.
+        stable_prefix: the beginning of the transcript, whole words, that the search will not change any more:
+            later partial results of the segment start with it. The final result nearly always does; it may
+            not where options or a larger language model weigh the words again at the end.
     """
 
     segment: int
     transcript: str
     words: tuple[AlignedWord, ...] = ()
     start_s: float = 0.0
+    stable_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

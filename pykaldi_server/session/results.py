@@ -66,6 +66,7 @@ class ResultMaker:
         segment: int,
         start_s: float,
         words: NDArray[np.int32],
+        num_stable_words: int,
         lattice: CompactLatticeVectorFst | None = None,
     ) -> Partial:
         """Makes the result of a segment that goes on.
@@ -74,6 +75,7 @@ class ResultMaker:
             segment: number of the segment.
             start_s: where it starts in the stream.
             words: the best path so far, (n,), int32.
+            num_stable_words: how many of the first of them will not change.
             lattice: the determinised lattice so far, which may be changed, to add times and confidences.
         """
         aligned_words: tuple[AlignedWord, ...] = ()
@@ -82,7 +84,8 @@ class ResultMaker:
             aligned, has_times = self._align(lattice, logging.DEBUG)  # the last word may be cut off
             if has_times:
                 aligned_words = shifted(self._align_words(aligned, words.tolist()), start_s)
-        return Partial(segment, self.transcript(words), aligned_words, start_s)
+        stable_prefix = self.transcript(words[:num_stable_words])
+        return Partial(segment, self.transcript(words), aligned_words, start_s, stable_prefix)
 
     def _hypotheses(self, lattice: CompactLatticeVectorFst) -> tuple[Hypothesis, ...]:
         if self._parts.rescorer is not None:

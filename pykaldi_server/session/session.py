@@ -312,7 +312,8 @@ class Session:
 
     def _make_partial(self, words: NDArray[np.int32]) -> Partial:
         lattice = self._stream.partial_lattice() if self._options.partial_words else None
-        return self._results.partial(self._segment, self._segment_start_s(), words, lattice)
+        num_stable_words = self._stream.num_stable_words()
+        return self._results.partial(self._segment, self._segment_start_s(), words, num_stable_words, lattice)
 
     def _end_segment(self, events: list[Event]) -> None:
         stream = self._stream

@@ -105,6 +105,24 @@ def test_partial_period(digits: Model, recording: Recording) -> None:
     assert partials_of(recognise(digits, samples, {"traceback-period-in-secs": "inf"})) == []
 
 
+def test_stable_prefixes_stay(any_model: Model, recording: Recording) -> None:
+    samples = np.concatenate([recording(TWO_NINE), np.zeros(16000, np.float32), recording("ps-cards-001")])
+    events = recognise(any_model, samples, {"traceback-period-in-secs": 0.05})
+    stable = ""
+    segment = -1
+    for partial in partials_of(events):
+        stable = stable if partial.segment == segment else ""
+        segment = partial.segment
+        assert f"{partial.stable_prefix} ".startswith(stable)
+        assert f"{partial.transcript} ".startswith(f"{partial.stable_prefix} ".lstrip())
+        stable = partial.stable_prefix
+    longest = {partial.segment: partial.stable_prefix for partial in partials_of(events)}
+    finals = finals_of(events)
+    assert all(f"{final.transcript} ".startswith(longest.get(final.segment, "")) for final in finals)
+    # A good part of the words is stable before the segment ends.
+    assert len(longest[0].split()) >= len(finals[0].transcript.split()) // 3 > 0
+
+
 def test_a_narrow_search_is_narrow(any_model: Model, recording: Recording) -> None:
     samples = recording("ps-cards-001")
     searches = []

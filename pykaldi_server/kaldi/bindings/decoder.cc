@@ -121,6 +121,8 @@ void BindDecoderOf(py::module_ &m, const char *name) {
            [](Self &self) {
              return ToArray(self.Run([](auto &decoder) { return decoder.UpdateBestPath().Words(); }));
            })
+      .def("num_stable_words",
+           [](Self &self) { return self.Run([](auto &decoder) { return decoder.NumStableWords(); }); })
       .def("trailing_silence_length", &TrailingSilenceLength<Graph>, py::arg("is_silence"))
       .def("statistics",
            [](Self &self) { return self.Run([](auto &decoder) { return decoder.Statistics(); }); });

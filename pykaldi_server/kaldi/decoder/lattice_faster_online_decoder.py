@@ -174,6 +174,17 @@ class LatticeFasterOnlineDecoder:
         """The words of the best path so far, without final costs, int32; costs no full traceback."""
         return self._core.partial_words()
 
+    def num_stable_words(self) -> int:
+        """How many of the first `partial_words` will be the first of every later best path as well.
+
+        They are what all paths within the beam have in common. The search goes on from these only, and from
+        what ``min_active`` keeps, which hardly ever wins. The call walks back to where the paths meet.
+
+        Raises:
+            DecoderError: decoding was finalized.
+        """
+        return self._core.num_stable_words()
+
     def trailing_silence_length(self, is_silence: NDArray[np.uint8]) -> int:
         """Counts the frames of silence at the end of the best path, without final costs.
 

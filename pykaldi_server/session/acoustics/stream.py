@@ -179,6 +179,10 @@ class Stream(ABC):
         """Words of the best path of the segment so far."""
         return self.decoder.partial_words()
 
+    def num_stable_words(self) -> int:
+        """How many of the first `partial_words` the search of this segment cannot change any more."""
+        return self.decoder.num_stable_words()
+
     def partial_lattice(self) -> CompactLatticeVectorFst:
         """The lattice of the segment so far, determinised; paths end anywhere, without final costs."""
         return self._determinized_lattice(use_final_probs=False)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pykaldi_server.errors import DecoderError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
 from pykaldi_server.kaldi.lat import LatticeWeight
@@ -160,6 +161,27 @@ def check_incremental_traceback(graph: Graph, loglikes: NDArray[np.float32]) -> 
         assert decoder.traceback()[0] == frame
 
 
+def check_stable_words(graph: Graph, loglikes: NDArray[np.float32]) -> None:
+    decoder = wide_open_decoder(graph, lattice_beam=2.0)
+    stable: list[int] = []
+    for frame in range(1, len(loglikes) + 1):
+        paths = all_paths(graph, loglikes[:frame])
+        if not paths:
+            break
+        decoder.advance_decoding(loglikes[frame - 1 : frame])
+        before, words = stable, decoder.partial_words().tolist()
+        stable = words[: decoder.num_stable_words()]
+        assert stable[: len(before)] == before
+        assert decoder.num_stable_words() == len(stable)
+        # The best paths into all states, one of which later paths come from, begin with them.
+        for state in {path.state for path in paths}:
+            costs = [path.cost for path in paths if path.state == state]
+            best = [path for path in paths if path.state == state and path.cost <= min(costs) + TOLERANCE]
+            assert any(list(path.words[: len(stable)]) == stable for path in best)
+    decoder.finalize_decoding()
+    assert decoder.get_best_path().words.tolist()[: len(stable)] == stable
+
+
 def check_finalizing(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: float) -> None:
     if not all_paths(graph, loglikes):
         return
@@ -257,6 +279,39 @@ def test_incremental_traceback_follows_the_best_path(graph, loglikes):
 @MANY
 def test_incremental_traceback_follows_the_best_path_500(graph, loglikes):
     check_incremental_traceback(graph, loglikes)
+
+
+@given(graphs(), loglike_blocks())
+@FEW
+def test_stable_words_stay(graph, loglikes):
+    check_stable_words(graph, loglikes)
+
+
+@pytest.mark.slow
+@given(graphs(), loglike_blocks())
+@MANY
+def test_stable_words_stay_500(graph, loglikes):
+    check_stable_words(graph, loglikes)
+
+
+def test_words_are_stable_as_soon_as_paths_meet() -> None:
+    """Two ways through two frames, with a word each, which then meet in one state."""
+    ways = [(1, 1, 0.0, 1), (2, 2, 0.0, 2)]
+    graph = Graph([ways, [(1, 0, 0.0, 3)], [(2, 0, 0.0, 3)], [(1, 3, 0.0, 3)]], [0.0] * 4)
+    decoder = wide_open_decoder(graph)
+    assert decoder.num_stable_words() == 0
+    found = []
+    for loglikes in ([0, -1, 0, 0], [0, -1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]):
+        decoder.advance_decoding(np.array([loglikes], np.float32))
+        found.append((decoder.partial_words().tolist(), decoder.num_stable_words()))
+    # They meet in the second frame. The word of the last frame is not before a token that all paths have.
+    assert found == [([1], 0), ([1], 1), ([1, 3], 1), ([1, 3, 3], 2)]
+    decoder.init_decoding()
+    assert decoder.num_stable_words() == 0
+    decoder.advance_decoding(np.zeros((1, NUM_LABELS), np.float32))
+    decoder.finalize_decoding()
+    with pytest.raises(DecoderError, match="finalized"):
+        decoder.num_stable_words()
 
 
 @given(graphs(), loglike_blocks(), LATTICE_BEAMS)

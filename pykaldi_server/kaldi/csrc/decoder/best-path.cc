@@ -22,6 +22,7 @@ void CurrentBestPath::Clear() {
   steps_.clear();
   words_.clear();
   reported_states_.clear();
+  stable_boundary_ = kNoBoundary;
 }
 
 void CurrentBestPath::Update(const TokenLattice &lattice, int32_t token) {
@@ -48,6 +49,31 @@ void CurrentBestPath::Update(const TokenLattice &lattice, int32_t token) {
     const Step &step = new_steps_[i];
     steps_.push_back({step.state, step.ilabel, num_words - step.num_words});
   }
+}
+
+int32_t CurrentBestPath::NumStableWords(const TokenLattice &lattice, float cutoff) {
+  const std::vector<Token> &newest = lattice.Newest().tokens;
+  tokens_.clear();
+  for (size_t i = 0; i < newest.size(); ++i) {
+    if (newest[i].tot_cost <= cutoff) tokens_.push_back(static_cast<int32_t>(i));
+  }
+  for (int32_t boundary = lattice.NumFrames(); boundary > std::max(stable_boundary_, 0);) {
+    const std::vector<Token> &before = lattice.Frame(boundary - 1).tokens;
+    sources_.clear();
+    is_source_.assign(before.size(), false);
+    for (const int32_t token : tokens_) {
+      const int32_t source = lattice.SourceOnBoundaryBefore(boundary, token);
+      if (!is_source_[source]) sources_.push_back(source);
+      is_source_[source] = true;
+    }
+    tokens_.swap(sources_);
+    --boundary;
+    if (tokens_.size() == 1) {
+      stable_boundary_ = boundary;
+      break;
+    }
+  }
+  return stable_boundary_ == kNoBoundary ? 0 : steps_[stable_boundary_].num_words;
 }
 
 int32_t CurrentBestPath::TakeFirstChangedFrame() {

@@ -39,12 +39,19 @@ class CurrentBestPath {
   // The words of the whole path.
   const std::vector<int32_t> &Words() const { return words_; }
 
+  // How many of the first words every path has that ends in a token of the newest boundary with at most the
+  // cost `cutoff`: if tokens of later boundaries descend from these only, later best paths have the same words.
+  // Follows the paths back until they meet, or to where they met last time. The path must be up to date.
+  int32_t NumStableWords(const TokenLattice &lattice, float cutoff);
+
   // The first frame whose transition-id may have changed since the last call. As in Kaldi, a frame counts as
   // unchanged when the token that its link leaves is the same, though the link may be another one: silence
   // weighting relies on what Kaldi sees.
   int32_t TakeFirstChangedFrame();
 
  private:
+  static constexpr int32_t kNoBoundary = -1;
+
   // The part of the path from the entry into one boundary to the entry into the next.
   struct Step {
     int32_t state;      // of the token that the emitting link leaves
@@ -55,9 +62,13 @@ class CurrentBestPath {
   std::vector<Step> steps_;
   std::vector<int32_t> words_;
   std::vector<int32_t> reported_states_;  // of the steps at the last TakeFirstChangedFrame
+  int32_t stable_boundary_ = kNoBoundary;  // the last one where all paths are known to have the same token
   // Scratch memory of Update, from the last frame to the first. Here num_words counts from the end.
   std::vector<Step> new_steps_;
   std::vector<int32_t> new_words_;
+  // Scratch memory of NumStableWords.
+  std::vector<int32_t> tokens_, sources_;
+  std::vector<char> is_source_;
 };
 
 }  // namespace pykaldi

@@ -352,6 +352,13 @@ CurrentBestPath &LatticeFasterOnlineDecoder<Graph>::UpdateBestPath() {
   return best_path_;
 }
 
+template <class Graph>
+int32_t LatticeFasterOnlineDecoder<Graph>::NumStableWords() {
+  const std::vector<Token> &tokens = lattice_.Newest().tokens;
+  const float best_cost = tokens[BestToken(tokens)].tot_cost;
+  return UpdateBestPath().NumStableWords(lattice_, best_cost + config_.beam);
+}
+
 template class LatticeFasterOnlineDecoder<const ConstFst>;
 template class LatticeFasterOnlineDecoder<const CompiledGraph>;
 template class LatticeFasterOnlineDecoder<LookaheadFstReader>;

@@ -22,6 +22,13 @@ float CostThrough(const Token &source, const Link &epsilon_link) {
   return source.tot_cost + epsilon_link.graph_cost;
 }
 
+// A best path that takes more epsilon links on a boundary than it has tokens goes in a circle.
+void CheckEpsilons(size_t num_taken, const TokenFrame &frame) {
+  if (num_taken > frame.tokens.size()) {
+    throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
+  }
+}
+
 // Pruning leaves a small part of an array; the rest of its memory is wanted for new frames.
 template <class T>
 void ShrinkIfWasteful(std::vector<T> *array) {
@@ -164,6 +171,16 @@ void TokenLattice::PruneTokens(int32_t boundary) {
   ShrinkIfWasteful(&frame.emitting_links);
 }
 
+int32_t TokenLattice::SourceOnBoundaryBefore(int32_t boundary, int32_t token) const {
+  const TokenFrame &frame = frames_[boundary];
+  int32_t position = frame.tokens[token].best_link;
+  for (size_t num_epsilons = 0; position < 0; position = frame.tokens[token].best_link) {
+    CheckEpsilons(++num_epsilons, frame);
+    token = frame.epsilon_links[~position].source;
+  }
+  return frames_[boundary - 1].emitting_links[position].source;
+}
+
 const Link *BackwardWalk::Next() {
   const TokenFrame &frame = lattice_.Frame(boundary_);
   const int32_t position = frame.tokens[token_].best_link;
@@ -171,9 +188,7 @@ const Link *BackwardWalk::Next() {
   const Link *link;
   if (position < 0) {
     link = &frame.epsilon_links[~position];
-    if (++num_epsilons_ > frame.tokens.size()) {
-      throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
-    }
+    CheckEpsilons(++num_epsilons_, frame);
   } else {
     link = &lattice_.Frame(--boundary_).emitting_links[position];
     num_epsilons_ = 0;

@@ -68,6 +68,10 @@ class TokenLattice {
   // For a graph that numbers its states anew.
   std::vector<Token> *MutableNewestTokens() { return &frames_.back().tokens; }
 
+  // The token of the boundary before from which the best path into a token came. Throws DecoderError when
+  // epsilon links form a cycle.
+  int32_t SourceOnBoundaryBefore(int32_t boundary, int32_t token) const;
+
   // Copies the tokens and links of a new boundary, and the links to it from the one that was newest (for the
   // first boundary there are none).
   void AddBoundary(const std::vector<Token> &tokens, const std::vector<Link> &epsilon_links,
