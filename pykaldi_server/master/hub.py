@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.pool import WorkerPool
 from pykaldi_server.protocols.gstreamer import RequestInfo
@@ -55,10 +56,12 @@ class Hub:
         options: settings.
         pool: connected workers.
         models: what the last worker of each named model has said about itself.
+        listeners: programs that follow telephone calls.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
     options: MasterOptions
     pool: WorkerPool[WorkerConnection] = field(default_factory=WorkerPool)
     models: dict[str, WorkerInfo] = field(default_factory=dict)
+    listeners: Listeners = field(default_factory=Listeners)
     sockets: set[OpenSocket] = field(default_factory=set)

@@ -26,6 +26,12 @@ class MasterOptions:
         "port for clients of the Wyoming protocol (Home Assistant), which use 10300; 0 picks a free one; "
         "the protocol has no TLS",
     )
+    audiosocket_port: int | None = option(
+        None, "port for calls of Asterisk (AudioSocket); 0 picks a free one; the protocol has no TLS"
+    )
+    audiosocket_model: str | None = option(
+        None, "name of the model for calls on that port; the default model unless set"
+    )
     references: Path = option(Path("references.jsonl"), "file to which users' corrections are appended")
     certfile: Path | None = option(
         None, "certificate (PEM); with it, HTTP and WebSockets are served with TLS only"
@@ -51,7 +57,7 @@ class MasterOptions:
 
     def validate(self) -> None:
         """Raises ConfigError for a value that makes no sense."""
-        for name in ("port", "vosk_port", "wyoming_port"):
+        for name in ("port", "vosk_port", "wyoming_port", "audiosocket_port"):
             if getattr(self, name) is not None:
                 check_range(self, name, 0, 65535)
         check_range(self, "vosk_sample_rate_hz", 1000, 768_000)

@@ -23,7 +23,15 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError
 from pykaldi_server.protocols.gstreamer import RequestInfo, is_eos, is_final, parse_event, transcript_of
-from pykaldi_server.protocols.messages import Status, message_bytes
+from pykaldi_server.protocols.messages import (
+    INTERNAL_ERROR,
+    INVALID_DATA,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    Status,
+    message_bytes,
+)
 from pykaldi_server.protocols.store import MessageStore
 from pykaldi_server.protocols.worker import Position, is_position, split_message
 
@@ -36,6 +44,13 @@ POSITION_BYTES = WINDOW_BYTES // 4
 PIECES_AT_ONCE = 16
 """After storing this many pieces of a message, other requests have their turn."""
 WORKER_LOST = "The recogniser was lost before the recognition was complete"
+_CLOSE_CODES = {
+    Status.SUCCESS: NORMAL_CLOSURE,
+    Status.NO_SPEECH: POLICY_VIOLATION,
+    Status.AUDIO_CAPTURE: INVALID_DATA,
+    Status.NOT_ALLOWED: POLICY_VIOLATION,
+    Status.NOT_AVAILABLE: TRY_AGAIN_LATER,
+}
 _SUCCESS_PREFIX = '{"status": 0,'
 
 
@@ -51,6 +66,11 @@ class End(NamedTuple):
     status: Status
     message: str = ""
     is_unknown_model: bool = False
+
+    @property
+    def close_code(self) -> int:
+        """The code with which a WebSocket is closed whose protocol has no errors of its own."""
+        return POLICY_VIOLATION if self.is_unknown_model else _CLOSE_CODES.get(self.status, INTERNAL_ERROR)
 
 
 class Sink(Protocol):

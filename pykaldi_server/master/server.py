@@ -14,6 +14,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
+from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
 from pykaldi_server.master.endpoints.recognize import RecognizeHandler
 from pykaldi_server.master.endpoints.reference import ReferenceHandler, check_writable
@@ -24,6 +26,7 @@ from pykaldi_server.master.endpoints.status import (
     ReadinessHandler,
     StatusSocket,
 )
+from pykaldi_server.master.endpoints.twilio import TwilioSocket
 from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
 from pykaldi_server.master.endpoints.wyoming import WyomingConnection
 from pykaldi_server.master.hub import Hub
@@ -62,6 +65,8 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (UpgradeMatches(r"/"), VoskSocket, _as_vosk_server(hub)),
             (r"/client/ws/speech", SpeechSocket, shared),
             (r"/client/ws/status", StatusSocket, shared),
+            (r"/client/ws/listen", ListenSocket, shared),
+            (r"/twilio", TwilioSocket, shared),
             (r"/worker/ws/speech", WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
             (r"/client/dynamic/reference", ReferenceHandler, {"path": hub.options.references}),
@@ -113,6 +118,7 @@ class Master:
         self.port = 0
         self.vosk_port: int | None = None
         self.wyoming_port: int | None = None
+        self.audiosocket_port: int | None = None
         self._servers: list[HTTPServer] = []
         self._tcp_servers: list[TcpServer] = []
 
@@ -162,6 +168,9 @@ class Master:
         if options.wyoming_port is not None:
             self.wyoming_port = self._listen_tcp(options.wyoming_port, WyomingConnection)
             logger.info("listening for Wyoming's clients on port %d", self.wyoming_port)
+        if options.audiosocket_port is not None:
+            self.audiosocket_port = self._listen_tcp(options.audiosocket_port, AudioSocketConnection)
+            logger.info("listening for calls of Asterisk on port %d", self.audiosocket_port)
 
     def _listen_tcp(self, port: int, connection: type[TcpConnection]) -> int:
         """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""

@@ -67,8 +67,8 @@ class TcpConnection:
             is_lost: the client is gone altogether; otherwise it may still be reading.
         """
 
-    def ended(self) -> None:
-        """All is over, for whatever reason. May be called again."""
+    def ended(self, reason: str) -> None:
+        """All is over, for this reason if not by agreement. May be called again."""
 
     def farewell(self, status: Status, text: str) -> bytes:
         """What the server says before it ends the conversation by itself."""
@@ -122,7 +122,7 @@ class TcpConnection:
                 await self.left(is_lost)
         finally:
             self.is_finished = True
-            self.ended()
+            self.ended("the connection was ended")
             self._writer.close()
             with suppress(OSError):
                 await self._writer.wait_closed()
@@ -136,7 +136,7 @@ class TcpConnection:
             await self.receive(data)
         except ProtocolError as error:
             logger.warning("%s: closed: %s", self, error)
-            self.ended()
+            self.ended(str(error))
             self.finish(self.farewell(Status.NOT_ALLOWED, str(error)))
 
     def _watch_peer(self) -> None:

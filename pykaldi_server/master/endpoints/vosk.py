@@ -11,29 +11,13 @@ from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import parse_event, parse_query
-from pykaldi_server.protocols.messages import (
-    INTERNAL_ERROR,
-    INVALID_DATA,
-    NORMAL_CLOSURE,
-    POLICY_VIOLATION,
-    TRY_AGAIN_LATER,
-    Status,
-    close_reason,
-)
+from pykaldi_server.protocols.messages import INTERNAL_ERROR, INVALID_DATA, Status, close_reason
 from pykaldi_server.protocols.vosk import Configuration, Configure, Dialogue, parse_client_message
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["UpgradeMatches", "VoskSocket"]
 
 logger = logging.getLogger(__name__)
-
-CLOSE_CODES = {
-    Status.SUCCESS: NORMAL_CLOSURE,
-    Status.NO_SPEECH: POLICY_VIOLATION,
-    Status.AUDIO_CAPTURE: INVALID_DATA,
-    Status.NOT_ALLOWED: POLICY_VIOLATION,
-    Status.NOT_AVAILABLE: TRY_AGAIN_LATER,
-}
 
 
 class UpgradeMatches(PathMatches):
@@ -109,8 +93,7 @@ class VoskSocket(LiveSocket):
         is_success = end.status is Status.SUCCESS
         for reply in self._dialogue.last_replies() if is_success else self._dialogue.unreported():
             self.write_soon(reply)
-        code = POLICY_VIOLATION if end.is_unknown_model else CLOSE_CODES.get(end.status, INTERNAL_ERROR)
-        self.close(code, close_reason(end.message))
+        self.close(end.close_code, close_reason(end.message))
 
     def ended(self) -> None:
         if self._relay is not None and not self._relay.is_over:

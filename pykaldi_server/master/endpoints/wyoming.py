@@ -72,7 +72,7 @@ class WyomingConnection(TcpConnection):
         if not is_lost and self._utterance is not None and self._utterance.is_complete:
             await self._utterance.over.wait()
 
-    def ended(self) -> None:
+    def ended(self, reason: str) -> None:
         if self._utterance is not None and not self._utterance.over.is_set():
             logger.info("%s: left", self)
             self._utterance.cancel()

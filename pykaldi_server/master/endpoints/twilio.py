@@ -1,0 +1,76 @@
+"""Calls of Twilio: see `protocols.twilio`."""
+
+import asyncio
+import logging
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.calls import Call
+from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.live_socket import LiveSocket
+from pykaldi_server.protocols.gstreamer import RequestInfo
+from pykaldi_server.protocols.messages import INVALID_DATA, NORMAL_CLOSURE, close_reason
+from pykaldi_server.protocols.twilio import Digit, Media, Start, Stop, parse_client_message
+
+__all__ = ["TwilioSocket"]
+
+logger = logging.getLogger(__name__)
+
+
+class TwilioSocket(LiveSocket):
+    """Serves `/twilio`: one stream of a call. Nothing is sent to Twilio; closing tells it of errors."""
+
+    def initialize(self, hub: Hub) -> None:
+        super().initialize(hub)
+        self._call: Call | None = None
+        self._info = RequestInfo()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __str__(self) -> str:
+        return f"stream of Twilio at {self.request.remote_ip}"
+
+    async def receive(self, message: str | bytes) -> None:
+        try:
+            match parse_client_message(message):
+                case Start() as start:
+                    self._begin(start)
+                case Media(track, samples):
+                    await self._begun("media").send(track, self._info, samples)
+                case Digit(track, digit):
+                    self._begun("dtmf").press(track, digit)
+                case Stop():
+                    self._complete()
+        except ProtocolError as error:
+            logger.warning("%s: closed: %s", self, error)
+            if self._call is not None:
+                self._call.cancel(str(error))
+            self.close(INVALID_DATA, close_reason(str(error)))
+
+    def ended(self) -> None:
+        """Also the usual end of a call, mid-word as it may be: the rest of it is recognised."""
+        self._complete()
+
+    def _begin(self, start: Start) -> None:
+        if self._call is not None:
+            raise ProtocolError("start: expected it once per connection, found another")
+        self._info = start.request_info()
+        logger.info("%s: opened, stream %s of call %s", self, start.stream_id, start.call_id)
+        self._call = Call(self.hub, start.call_id, start.parameters)
+        self._tasks.append(asyncio.create_task(self._close_after(self._call)))
+
+    def _begun(self, event: str) -> Call:
+        if self._call is None:
+            raise ProtocolError(f"the first message of a stream: expected start, found {event}")
+        return self._call
+
+    def _complete(self) -> None:
+        """Has the rest recognised, without keeping the connection from being read."""
+        if self._call is not None:
+            self._tasks.append(asyncio.create_task(self._call.complete()))
+
+    async def _close_after(self, call: Call) -> None:
+        await call.over.wait()
+        failure = call.failure
+        self.close(
+            NORMAL_CLOSURE if failure is None else failure.close_code,
+            None if failure is None else close_reason(failure.message),
+        )
