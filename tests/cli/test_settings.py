@@ -186,7 +186,7 @@ def test_a_configuration_file(tmp_path: Path) -> None:
         ("a: [", "expected a YAML file"),
         ("client: {}", "expected the sections serve, master, worker, found 'client'"),
         ("master: 5", "master: expected a mapping of options, found 5"),
-        ("master: {prot: 1}", "master: expected one of certfile, .*, write-timeout-s; found 'prot'"),
+        ("master: {prot: 1}", "master: expected one of audiosocket-model, .*, wyoming-port; found 'prot'"),
         ("master: {port: eighty}", "master: port: expected a whole number, found 'eighty'"),
         ("master: {port: 80.5}", "master: port: expected a whole number, found 80.5"),
         ("master: {port: true}", "master: port: expected a whole number, found True"),
