@@ -106,7 +106,7 @@ class Model(ModelParts):
                 print(event)
 
         The work is done in threads. It may be cancelled at any time; the cancel then waits for the step that
-        is running, of at most a second of audio. A loop that may be left early belongs into
+        is running, of at most a second of audio. Put a loop that may be left early inside
         `contextlib.aclosing`, as with every asynchronous generator.
 
         Args:

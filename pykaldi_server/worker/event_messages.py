@@ -87,6 +87,8 @@ def _partial(partial: Partial, request_id: str) -> Message:
     """A partial result; only one with words says where its segment starts, from which their times count."""
     hypothesis: Message = {"transcript": partial.transcript}
     message: Message = {"status": int(Status.SUCCESS), "segment": partial.segment, "id": request_id}
+    if partial.stable_prefix:
+        hypothesis["stable-prefix"] = partial.stable_prefix
     if partial.words:
         message["segment-start"] = _seconds(partial.start_s)
         hypothesis["word-alignment"] = _words(shifted(partial.words, -partial.start_s))

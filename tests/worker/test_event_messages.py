@@ -25,6 +25,12 @@ def test_partial_result() -> None:
     }
 
 
+def test_a_stable_prefix_is_a_field_of_its_own() -> None:
+    partial = Partial(segment=0, transcript="one two", stable_prefix="one")
+    hypotheses = event_message(partial, "some-id")["result"]["hypotheses"]
+    assert hypotheses == [{"transcript": "one two", "stable-prefix": "one"}]
+
+
 def test_words_of_a_partial_result_count_from_its_segment_as_those_of_a_final_one() -> None:
     partial = Partial(segment=2, transcript="one", words=(AlignedWord("one", 1.5, 0.25, 0.75),), start_s=1.2)
     message = event_message(partial, "some-id")
