@@ -110,8 +110,13 @@ def muxers() -> list[str]:
 
 
 def _takes_audio(muxer: str) -> bool:
+    return _default_codec(muxer) != "none"
+
+
+@functools.cache
+def _default_codec(muxer: str) -> str:
     with tempfile.NamedTemporaryFile() as file, av.open(file.name, "w", format=muxer) as writer:
-        return writer.default_audio_codec != "none"
+        return writer.default_audio_codec
 
 
 @functools.cache
@@ -122,16 +127,22 @@ def audio_encoders() -> list[str]:
 
 
 def encodings_of(muxer: str, samples: NDArray[np.int16]) -> Iterator[tuple[Encoding, bytes]]:
-    """Yields what a muxer makes of samples with each encoder that it takes, at the first rate that works."""
-    for codec in audio_encoders():
+    """Yields what a muxer makes of samples with each encoder that it takes, its own choice first.
+
+    Each is used at the first rate and number of channels that works.
+    """
+    default = _default_codec(muxer)
+    for codec in sorted(audio_encoders(), key=lambda name: av.Codec(name, "w").canonical_name != default):
         for rate_hz, layout in _WAYS:
             # SBC's own choice of a bit rate is one that its decoder refuses.
             bit_rate_bps = 128_000 if codec == "sbc" else None
             encoding = Encoding(muxer, codec, rate_hz, layout, bit_rate_bps=bit_rate_bps)
             try:
                 data = encode(samples, encoding)
-            except (av.FFmpegError, ValueError, OSError):
+            except (av.FFmpegError, OSError):
                 continue
+            except ValueError:
+                break  # the muxer does not take the codec
             if data:
                 yield encoding, data
                 break
