@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import av
-import av.container
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.stream import Discard
 
 from pykaldi_server.audio.containers import KNOWN_DEMUXERS, Access, Container
@@ -96,7 +97,7 @@ def _decode_first_stream(file: Readable, container: Container, progress: Progres
         for other in opened.streams:
             if other is not stream:
                 other.discard = Discard.all
-        for packet in opened.demux(stream):
+        for packet in _packets(opened, stream, progress):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -108,6 +109,20 @@ def _decode_first_stream(file: Readable, container: Container, progress: Progres
                     progress.description = f"{container.name}, {stream.codec_context.name}, {format_name}"
                 progress.num_samples += frame.samples
                 yield _to_audio(frame)
+
+
+def _packets(
+    opened: InputContainer, stream: AudioStream, progress: Progress
+) -> "Iterator[av.Packet[AudioStream]]":
+    """Yields the packets of a stream, also where other streams appear later, as in joined MPEG-TS files.
+
+    PyAV knows the streams of the beginning only, and stumbles over others when it flushes all at the end;
+    `stream` is flushed before them.
+    """
+    try:
+        yield from opened.demux(stream)
+    except IndexError:
+        logger.warning("%s: streams that begin later are left out", progress.description)
 
 
 def _open_options(container: Container) -> dict[str, str]:

@@ -106,6 +106,19 @@ def test_pictures_are_passed_over(
     assert abs(len(results[0]) - len(speech)) < 3000
 
 
+def test_streams_may_appear_later(
+    encode: Encoder, speech: NDArray[np.int16], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where transport streams of a different make follow each other, at least the first stays heard."""
+    first = encode(speech, "mpegts", "aac")
+    data = first + with_video(speech, "mpegts", video_first=True)
+    with AudioDecoder(None, 16000) as decoder:
+        alone = np.concatenate([decoder.push(first), decoder.finish()])
+    with caplog.at_level(logging.WARNING), AudioDecoder(None, 16000) as decoder:
+        result = np.concatenate([decoder.push(data), decoder.finish()])
+    np.testing.assert_array_equal(result[: len(alone) - 1024], alone[:-1024])
+
+
 def test_much_that_follows_the_end_is_said(
     encode: Encoder, speech: NDArray[np.int16], caplog: pytest.LogCaptureFixture
 ) -> None:
