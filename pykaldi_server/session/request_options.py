@@ -183,15 +183,15 @@ class EffectiveOptions:
     """What a session works with: the model's options, and over them those of the request.
 
     Attributes:
-        request: all options that a request may give, with the values that are in effect.
         session: options of the session.
         search: options of the search.
+        rules: endpoint rules.
         endpoint: what ends segments; None when endpointing is off.
     """
 
-    request: RequestOptions
     session: SessionOptions
     search: LatticeFasterDecoderOptions
+    rules: OnlineEndpointConfig
     endpoint: Endpoint | None
 
     @classmethod
@@ -204,12 +204,17 @@ class EffectiveOptions:
         session = replace(parts.options, **request.given(SessionOptions))
         search = _narrower(parts.acoustics.search_options, request)
         rules = _changed_rules(parts, request)
-        shown: dict[str, Any] = {
-            each.name: getattr(session if hasattr(session, each.name) else search, each.name)
+        return cls(session, search, rules, _endpoint(parts, session, rules))
+
+    @functools.cached_property
+    def request(self) -> RequestOptions:
+        """All options that a request may give, with the values that are in effect."""
+        values: dict[str, Any] = {
+            each.name: getattr(self.session if hasattr(self.session, each.name) else self.search, each.name)
             for each in _option_fields(RequestOptions)
         }
-        shown |= {name: EndpointRule(**asdict(rule)) for name, rule in _rules_of(rules)}
-        return cls(RequestOptions(**shown), session, search, _endpoint(parts, session, rules))
+        values |= {name: EndpointRule(**asdict(rule)) for name, rule in _rules_of(self.rules)}
+        return RequestOptions(**values)
 
 
 def _narrower(model: LatticeFasterDecoderOptions, request: RequestOptions) -> LatticeFasterDecoderOptions:
