@@ -11,10 +11,13 @@ BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/ka
 # The core built with the address and undefined behaviour sanitizers, and the tests that use it most.
 ASAN := build/asan
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
-ASAN_TESTS := $(wildcard $(addprefix tests/kaldi/,fstext decoder lat lm matrix feat online2/test_endpoint.py))
+ASAN_TESTS := $(wildcard tests/kaldi/test_core_*.py) \
+	$(addprefix tests/kaldi/,fstext decoder lat lm matrix feat online2/test_endpoint.py)
+TSAN := build/tsan
+TSAN_TESTS := tests/kaldi/test_core_threads.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench serve test test-random test-asan test-all-pythons coverage coverage-report lint types docs bench clean
+.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
@@ -52,7 +55,15 @@ test-asan: setup ## Run the tests of the C++ core with address and undefined-beh
 		$(BIN)/python setup.py --quiet build --build-base $(ASAN) --build-lib $(ASAN)/lib
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-		PYTHONPATH=$(ASAN)/lib $(BIN)/pytest $(PYTEST_ARGS) $(ASAN_TESTS)
+		PYTHONPATH=$(CURDIR)/$(ASAN)/lib $(BIN)/pytest $(PYTEST_ARGS) $(ASAN_TESTS)
+
+# Whatever of Python and NumPy is not built with the sanitizer is not looked at; NumPy's own threads stay out of it.
+test-tsan: setup ## Run the tests of threads in the C++ core with the thread sanitizer
+	CFLAGS='-fsanitize=thread -fno-omit-frame-pointer -g' LDFLAGS='-fsanitize=thread' \
+		$(BIN)/python setup.py --quiet build --build-base $(TSAN) --build-lib $(TSAN)/lib
+	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+		TSAN_OPTIONS='halt_on_error=1 ignore_noninstrumented_modules=1' OPENBLAS_NUM_THREADS=1 \
+		PYTHONPATH=$(CURDIR)/$(TSAN)/lib $(BIN)/pytest --timeout 1200 $(PYTEST_ARGS) $(TSAN_TESTS)
 
 test-all-pythons: ## Run a short suite with every Python from 3.11 to 3.13 that is installed
 	@$(PYTHON) scripts/test_all_pythons.py $(PYTEST_ARGS)

@@ -11,20 +11,19 @@ were answered, how many were refused, and how many functions there are.
 import math
 import random
 import re
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from damage import limited_memory
 
 from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.kaldi import _core
 
 # What a call may raise; the extension's own errors are among them.
 REFUSALS = (PykaldiServerError, TypeError, ValueError, IndexError, OSError, MemoryError)
-MEMORY_BYTES = 2 << 30
 INTEGERS = [
     *(-(2**70), -(2**63), -(2**31) - 1, -(2**31), -2, -1, 0, 1, 2, 3, 4, 7, 100, 40000),
     *(2**24, 2**31 - 2, 2**31 - 1, 2**31, 2**32 + 1, 2**63 - 1, 2**63, 2**64),
@@ -276,10 +275,9 @@ def callables() -> list[tuple[str, Callable[..., Any], list[str]]]:
 def main(models: Path, seed: int, num_calls: int) -> None:
     rng = random.Random(seed)
     pool = Pool(models, rng)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     every = callables()
     results = {"answered": 0, "refused": 0}
-    with open("last-call", "w") as log:
+    with limited_memory(), open("last-call", "w") as log:
         for number in range(num_calls):
             name, function, types = rng.choice(every)
             arguments = [pool.argument(annotation) for annotation in types]
