@@ -1,5 +1,5 @@
-// NumPy arrays as the core takes them: of one dtype, contiguous and aligned, without a copy. Any other array is
-// refused rather than converted, so that no integer wraps around and no large array is copied unseen.
+// NumPy arrays as the core takes them: of one dtype, contiguous and aligned, without a copy. Any other array
+// is refused rather than converted, so that no integer wraps around and no large array is copied unseen.
 #ifndef PYKALDI_SERVER_BINDINGS_ARRAYS_H_
 #define PYKALDI_SERVER_BINDINGS_ARRAYS_H_
 

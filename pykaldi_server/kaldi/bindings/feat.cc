@@ -44,8 +44,8 @@ void BindFeat(py::module_ &m) {
       "    factor: cost of a step to the next state.\n"
       "    forward_cost: of the last frame so far, (states,), float32.\n\n"
       "Returns:\n"
-      "    The best predecessors, (frames, states), int16, and the forward cost of the new last frame, (states,),\n"
-      "    float32, whose lowest element is 0.\n\n"
+      "    The best predecessors, (frames, states), int16, and the forward cost of the new last frame,\n"
+      "    (states,), float32, whose lowest element is 0.\n\n"
       "Raises:\n"
       "    TypeError: an array has another dtype.\n"
       "    ValueError: the shapes do not fit each other, or an array is not contiguous.");

@@ -96,7 +96,7 @@ void BindArc(py::module_ &m) {
 void DefineConstFst(ConstFstClass *fst_class) {
   fst_class
       ->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
-            "Copies an FST; raises ModelFormatError when a state, label or weight in it is none.")
+            "Copies an FST; raises ModelFormatError when a state, label or weight in it is invalid.")
       .def_static("read", WithoutGil(+[](const Path &path) { return ReadFst(path.string()); }), py::arg("path"),
                   "Reads an OpenFst file of type const or vector, with its symbol tables.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
@@ -207,7 +207,7 @@ void BindSymbolTable(py::module_ &m) {
                   py::arg("path"),
                   "Reads a text file: one symbol and its key per line.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
-                  "    ModelFormatError: a line is something else; names the byte.")
+                  "    ModelFormatError: a line has another form; names the byte.")
       .def_static("read", WithoutGil(+[](const Path &path) { return SymbolTable::Read(path.string()); }),
                   py::arg("path"), "Reads OpenFst's binary form; raises as `read_text`.")
       .def(

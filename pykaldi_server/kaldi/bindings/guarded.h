@@ -5,7 +5,7 @@
 //
 // Each argument that is a lattice is guarded while the function runs: one that the function may change (a
 // pointer, or the object of a method that is not const) against every other thread, one that it reads against
-// those that change it. See ConcurrentUse. Holding the GIL is no protection, as most functions run without it.
+// those that change it. See ConcurrentUse. The GIL does not protect them, as most functions run without it.
 //
 // What the core takes as a pointer becomes a reference, which Python's None does not match: as a pointer None
 // would be null, also as the object of a method.

@@ -261,7 +261,8 @@ void BindCompactFunctions(py::module_ &m) {
           return std::make_pair(depth, num_frames);
         }),
         py::arg("clat"),
-        "Returns the mean number of arcs that cross a frame (1 for an empty lattice), and the number of frames.");
+        "Returns the mean number of arcs that cross a frame (1 for an empty lattice), and the number\n"
+        "of frames.");
   m.def("compact_lattice_depth_per_frame", WithoutGil(&CompactLatticeDepthPerFrame), py::arg("clat"),
         "Returns the number of arcs that cross each frame.");
   m.def("add_word_ins_pen_to_compact_lattice", WithoutGil(&AddWordInsPenToCompactLattice),

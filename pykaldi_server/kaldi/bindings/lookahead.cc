@@ -121,8 +121,8 @@ void BindLookahead(py::module_ &m) {
           "Args:\n"
           "    hcl: HCLr.fst, of OpenFst's type olabel_lookahead.\n"
           "    grammar: Gr.fst, of type ngram, const or vector, with the labels of HCLr.\n"
-          "    disambig_tids: input labels of HCLr that stand for nothing (disambig_tid.int).\n"
-          "    store_bytes: memory for what was visited; beyond it, it is forgotten and composed anew.\n\n"
+          "    disambig_tids: input labels of HCLr that mean nothing (disambig_tid.int).\n"
+          "    store_bytes: memory for what was visited; beyond it, that is forgotten and composed again.\n\n"
           "Raises:\n    FileNotFoundError: there is no such file.\n"
           "    ModelFormatError: a file is damaged or of another kind; names the byte.")
       .def("reader",
@@ -139,10 +139,10 @@ void BindLookahead(py::module_ &m) {
           "The table of words that is embedded in Gr.fst, or None.")
       .def(
           "num_visited_states", [](const LookaheadFst &fst) { return fst.Store()->NumStates(); },
-          "States in the present store.")
+          "The number of states in the current store.")
       .def(
           "num_store_bytes", [](const LookaheadFst &fst) { return fst.Store()->NumBytes(); },
-          "Memory of the present store.")
+          "Memory of the current store, in bytes.")
       .def("compile", &Compile, py::arg("path"), py::arg("directory"), py::arg("fingerprint"),
            py::arg("progress"), "Composes everything and writes a file for `CompiledGraph`.");
 }

@@ -1,5 +1,5 @@
-// The files of Kaldi and OpenFst are little-endian, and are used where they lie in memory: so must the machine
-// be. Whatever reads or writes bytes of numbers includes this.
+// The files of Kaldi and OpenFst are little-endian, and are used where they lie in memory: so must the
+// machine be. Whatever reads or writes bytes of numbers includes this.
 #ifndef PYKALDI_SERVER_BASE_BYTE_ORDER_H_
 #define PYKALDI_SERVER_BASE_BYTE_ORDER_H_
 

@@ -3,6 +3,7 @@
 #ifndef PYKALDI_SERVER_BASE_BYTE_READER_H_
 #define PYKALDI_SERVER_BASE_BYTE_READER_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,6 +23,20 @@ inline std::string Printable(std::string_view text) {
     if (c < ' ' || c > '~') c = '?';
   }
   return '"' + shown + (text.size() > 40 ? "...\"" : "\"");
+}
+
+// Bytes from a file, fit for an error: text as text, all else in hexadecimal.
+inline std::string ShowBytes(std::string_view bytes) {
+  if (bytes.empty()) return "the end of the file";
+  const auto is_text = [](char c) { return c >= ' ' && c <= '~'; };
+  if (std::all_of(bytes.begin(), bytes.end(), is_text)) return Printable(bytes);
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string shown = "the bytes";
+  for (const char c : bytes.substr(0, 16)) {
+    const uint8_t byte = static_cast<uint8_t>(c);
+    shown += {' ', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return shown;
 }
 
 class ByteReader {
@@ -61,6 +76,9 @@ class ByteReader {
     offset_ += size;
     return start;
   }
+
+  // Up to `size` bytes that come next, for errors; the reader stays where it is.
+  std::string_view Following(size_t size) const { return {data_ + offset_, std::min(size, Remaining())}; }
 
   // Skips the next bytes if they are the same as those from `begin` on to here; returns whether they were.
   bool SkipRepetition(size_t begin) {

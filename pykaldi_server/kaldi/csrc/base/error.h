@@ -46,7 +46,7 @@ class LatticeError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// An option has a value that makes no sense.
+// An option is invalid.
 class ConfigError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

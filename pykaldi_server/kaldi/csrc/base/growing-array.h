@@ -30,7 +30,7 @@ class GrowingArray {
   // The memory of all elements.
   size_t NumBytes() const { return num_blocks_ * kBlockSize * sizeof(T); }
 
-  // Makes room for an element behind `size` others.
+  // Makes room for an element after the first `size` ones.
   void Reserve(int64_t size) {
     const size_t block = static_cast<size_t>(size / kBlockSize);
     if (block < num_blocks_) return;

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kGitLfsMagic = "version https://git-lfs.github.com/spec/";
 constexpr std::string_view kGzipMagic = "\x1f\x8b";
 
-// Says what a file holds that is not a file of a model but stands for one; null for all others.
+// What a file is that only takes the place of a file of a model; null for all others.
 const char *FindSubstitute(std::string_view content) {
   if (content.substr(0, kGitLfsMagic.size()) == kGitLfsMagic) {
     return "a Git LFS pointer to it; run 'git lfs pull' in the repository that it comes from";
@@ -42,7 +42,7 @@ MappedFile::MappedFile(const std::string &path) : path_(path) {
   if (fstat(file.value, &status) != 0) throw FileError(path, errno);
   if (!S_ISREG(status.st_mode)) {
     throw ModelFormatError(path + ": expected a regular file, found " +
-                           (S_ISDIR(status.st_mode) ? "a directory" : "something else"));
+                           (S_ISDIR(status.st_mode) ? "a directory" : "a pipe, socket or device"));
   }
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;

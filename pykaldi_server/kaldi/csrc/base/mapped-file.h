@@ -10,8 +10,8 @@ namespace pykaldi {
 
 class MappedFile {
  public:
-  // Throws FileError when the file cannot be opened, ModelFormatError when it is not a regular file, is packed,
-  // or is a Git LFS pointer.
+  // Throws FileError when the file cannot be opened, ModelFormatError when it is not a regular file, is
+  // packed, or is a Git LFS pointer.
   explicit MappedFile(const std::string &path);
   ~MappedFile();
   MappedFile(const MappedFile &) = delete;

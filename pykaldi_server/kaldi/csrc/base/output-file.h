@@ -1,6 +1,7 @@
-// A file that is written under another name beside its own, and takes its own when it is complete. So nobody
-// sees a part of it, and a file of that name which is mapped, perhaps by the object that is being written, stays
-// as it is for whoever has mapped it: a mapped file that is truncated ends the process (SIGBUS).
+// A file that is written under another name in the same folder, and takes its own when it is complete. So
+// nobody sees a part of it, and a file of that name which is mapped, perhaps by the object that is being
+// written, stays as it is for whoever has mapped it: a mapped file that is truncated ends the process
+// (SIGBUS).
 #ifndef PYKALDI_SERVER_BASE_OUTPUT_FILE_H_
 #define PYKALDI_SERVER_BASE_OUTPUT_FILE_H_
 
@@ -12,8 +13,8 @@ namespace pykaldi {
 
 class OutputFile {
  public:
-  // Throws FileError when the file cannot be made. What is there and is not a regular file, such as a pipe, is
-  // written as it is.
+  // Throws FileError when the file cannot be made. What is there and is not a regular file, such as a pipe,
+  // is written as it is.
   explicit OutputFile(const std::string &path);
   // Removes what was written, unless it was committed.
   ~OutputFile();

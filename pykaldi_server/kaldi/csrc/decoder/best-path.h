@@ -15,7 +15,7 @@ namespace pykaldi {
 
 struct BestPath {
   std::vector<int32_t> words;
-  std::vector<int32_t> alignment;  // transition-ids, one a frame
+  std::vector<int32_t> alignment;  // transition-ids, one per frame
   double graph_cost = 0;
   double acoustic_cost = 0;
 };

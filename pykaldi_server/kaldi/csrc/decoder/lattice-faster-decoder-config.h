@@ -13,21 +13,21 @@ namespace pykaldi {
 struct LatticeFasterDecoderConfig {
   // Hypotheses whose cost exceeds the best one's by more than this are dropped.
   float beam = 16.0f;
-  // At most so many states are expanded a frame (the beam narrows), and at least so many (it widens).
+  // Maximum and minimum number of states that are expanded per frame: the beam narrows or widens accordingly.
   int32_t max_active = std::numeric_limits<int32_t>::max();
   int32_t min_active = 200;
   // The lattice keeps what lies within this cost of the best path.
   float lattice_beam = 10.0f;
-  // Every so many frames the tokens of earlier frames are pruned to the lattice beam.
+  // Number of frames after which the tokens of earlier frames are pruned again, to the lattice beam.
   int32_t prune_interval = 25;
   // Added to the beam that max_active or min_active implies.
   float beam_delta = 0.5f;
-  // Places in the hash table for each active state, at least.
+  // Minimum number of places in the hash table per active state.
   float hash_ratio = 2.0f;
   // Pruning goes on to earlier frames while costs change by more than this times the lattice beam.
   float prune_scale = 0.1f;
 
-  // Throws ConfigError when an option makes no sense.
+  // Throws ConfigError when an option is invalid.
   void Check() const {
     if (!(beam > 0)) Fail("beam", "a number above 0", std::to_string(beam));
     if (max_active <= 1) Fail("max_active", "more than 1", std::to_string(max_active));

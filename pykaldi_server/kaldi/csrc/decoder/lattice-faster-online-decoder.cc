@@ -20,7 +20,7 @@ constexpr int32_t kNotTaken = -1;
 // How many tokens ahead of the one that is expanded the state, and later its arcs, are asked for.
 constexpr size_t kPrefetchState = 12;
 constexpr size_t kPrefetchArcs = 6;
-// Epsilon expansions in one frame: only a cycle of negative cost needs so many.
+// Epsilon expansions in one frame: only a cycle of negative cost needs as many as this.
 constexpr int64_t kMaxExpansions = 10000000;
 // More than any model has; bounds what a wrong number can ask for.
 constexpr int32_t kMaxPdfs = 1 << 24;
@@ -232,7 +232,7 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff) {
 }
 
 // A token that became better after its expansion is expanded again. It then takes the same arcs at least, so
-// each of its epsilon arcs has a place of its own among the links from the first time on.
+// each of its epsilon arcs keeps its own place among the links from then on.
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff) {
   const Token source = tokens_[token];

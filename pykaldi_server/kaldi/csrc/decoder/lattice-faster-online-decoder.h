@@ -1,7 +1,7 @@
 // Beam search for the best paths through a decoding graph, which keeps a lattice and can be asked for its
 // best path at any time.
 //
-// Token passing, a frame at a time: every token within the beam takes all emitting arcs of its state to the
+// Token passing, one frame at a time: every token within the beam takes all emitting arcs of its state to the
 // next boundary (ProcessEmitting), then epsilon arcs are followed there (ProcessNonemitting). Of the tokens
 // that meet in a state the best one stays, and all links are kept for the lattice. The beam, max_active and
 // min_active bound the tokens that are expanded; the cutoff for new tokens tightens while a frame's arcs are
@@ -16,7 +16,7 @@
 //   uint32_t NumInputEpsilons(state)     how many of them have no input label
 //   int32_t MaxInputLabel()              no input label is higher
 //   void PrefetchState/PrefetchArcs(state)   hints that Arcs will be called
-//   void RenewStates(tokens)             called between frames: may number states anew, if it gives the newest
+//   void RenewStates(tokens)             called between frames: may renumber states, if it gives the newest
 //                                        tokens (Token, with a member `state`) their new numbers
 //
 // Sources: decoder/lattice-faster-decoder.cc, decoder/lattice-faster-online-decoder.cc, and "Generating exact
@@ -58,7 +58,7 @@ template <class Graph>
 class LatticeFasterOnlineDecoder {
  public:
   // `id2pdf` gives the pdf of each transition-id; element 0 is not used. Throws ConfigError when an option
-  // makes no sense, or when the graph has transition-ids that `id2pdf` does not have.
+  // is invalid, or when the graph has transition-ids that `id2pdf` does not have.
   LatticeFasterOnlineDecoder(std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
                              const std::vector<int32_t> &id2pdf);
 

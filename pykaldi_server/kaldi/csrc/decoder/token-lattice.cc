@@ -90,7 +90,7 @@ TokenLattice::PruneResult TokenLattice::PruneLinks(int32_t boundary, float delta
   PruneResult result{false, frame.emitting_links.size() + frame.epsilon_links.size() < num_links};
   for (size_t i = 0; i < frame.tokens.size(); ++i) {
     Token &token = frame.tokens[i];
-    // Infinity minus infinity is no number, and no change: the comparison is false.
+    // Infinity minus infinity is not a number, and not a change: the comparison is false.
     if (std::fabs(extra_[i] - token.extra_cost) > delta) result.extra_costs_changed = true;
     token.extra_cost = extra_[i];
   }

@@ -1,7 +1,7 @@
 // The tokens of a search and the links between them: the state-level lattice while it grows.
 //
-// A token is a state of the graph that is alive on a frame boundary; boundary 0 stands before the first
-// frame, and boundary f + 1 behind frame f. A link is an arc that was taken: an epsilon link stays on its
+// A token is a state of the graph that is alive on a frame boundary; boundary 0 is before the first
+// frame, and boundary f + 1 after frame f. A link is an arc that was taken: an epsilon link stays on its
 // boundary, an emitting link crosses one frame. Cost of a path = graph costs + acoustic costs.
 //
 //   tot_cost    cost of the best path from the start to the token
@@ -13,7 +13,7 @@
 // On each frame an offset (minus the best total cost) is added to the acoustic costs, which keeps the totals
 // near zero however long the utterance is. Links store acoustic costs without it, exactly as they came in.
 //
-// Tokens and links of a boundary stand in three arrays of just the right size and name each other by
+// Tokens and links of a boundary are in three arrays of just the right size and name each other by
 // position. A search builds a boundary elsewhere and adds it when it is complete.
 //
 // Source: decoder/lattice-faster-decoder.cc (PruneForwardLinks, PruneTokensForFrame, PruneActiveTokens).
@@ -65,7 +65,7 @@ class TokenLattice {
   int32_t NumFrames() const { return static_cast<int32_t>(frames_.size()) - 1; }
   const TokenFrame &Frame(int32_t boundary) const { return frames_[boundary]; }
   const TokenFrame &Newest() const { return frames_.back(); }
-  // For a graph that numbers its states anew.
+  // For a graph that renumbers its states.
   std::vector<Token> *MutableNewestTokens() { return &frames_.back().tokens; }
 
   // The token of the boundary before from which the best path into a token came. Throws DecoderError when
@@ -101,7 +101,7 @@ class TokenLattice {
 
   float lattice_beam_;
   std::vector<TokenFrame> frames_;
-  // Scratch memory of pruning, one element a token.
+  // Scratch memory of pruning, one element per token.
   std::vector<float> extra_;
   std::vector<int32_t> new_position_;
 };
@@ -112,11 +112,11 @@ class BackwardWalk {
   BackwardWalk(const TokenLattice &lattice, int32_t token)
       : lattice_(lattice), boundary_(lattice.NumFrames()), token_(token) {}
 
-  // Takes the link by which the best path enters the present token, and moves to its source; null at the
+  // Takes the link by which the best path enters the current token, and moves to its source; null at the
   // start. Throws DecoderError when epsilon links form a cycle.
   const Link *Next();
 
-  // Where the source of the last link stands.
+  // The boundary of the source of the last link.
   int32_t Boundary() const { return boundary_; }
   const Token &SourceToken() const { return lattice_.Frame(boundary_).tokens[token_]; }
 

@@ -17,8 +17,8 @@ namespace pykaldi {
 // Extends the search by some frames.
 //   local_cost: (num_frames, num_states), by rows.
 //   factor: cost of a step to the next state.
-//   forward_cost: (num_states), of the last frame so far; becomes that of the new last frame. After each frame
-//       the lowest cost is subtracted from all.
+//   forward_cost: (num_states), of the last frame so far; becomes that of the new last frame. After each
+//       frame the lowest cost is subtracted from all.
 //   backpointers: (num_frames, num_states), receives the best predecessors; the lower one of equals.
 void PitchViterbi(const float *local_cost, int32_t num_frames, int32_t num_states, float factor,
                   float *forward_cost, int16_t *backpointers);

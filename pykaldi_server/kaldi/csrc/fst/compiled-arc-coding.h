@@ -13,7 +13,7 @@
 //   4       cost, if there
 //   2 to 4  address of the next state, if there; how many bytes depends on the size of the graph
 //
-// The tags of all arcs of a state stand together, so that the places of the bodies are found quickly.
+// The tags of all arcs of a state are stored together, so that the places of the bodies are found quickly.
 #ifndef PYKALDI_SERVER_FST_COMPILED_ARC_CODING_H_
 #define PYKALDI_SERVER_FST_COMPILED_ARC_CODING_H_
 
@@ -44,7 +44,7 @@ struct ArcCodingParameters {
 class CompiledArcCoding {
  public:
   static constexpr size_t kMaxBodyBytes = 16;
-  // Decoding reads so many bytes beyond the beginning of what is not there, at most.
+  // Maximum number of bytes that decoding reads after the beginning of a part that is not there.
   static constexpr size_t kGuardBytes = 4;
 
   // The fewest bytes, 2 or more, that hold numbers up to `highest`.

@@ -23,7 +23,7 @@ CompiledGraph::Header ReadHeader(ByteReader *reader) {
   const auto header = reader->Read<CompiledGraph::Header>("the header of a compiled graph");
   const CompiledGraph::Header known;
   if (std::memcmp(header.magic, known.magic, sizeof(known.magic)) != 0) {
-    reader->Fail(0, "a compiled graph", "something else");
+    reader->Fail(0, "a compiled graph", ShowBytes({header.magic, sizeof(header.magic)}));
   }
   if (header.version != known.version) {
     reader->Fail(0, "version " + std::to_string(known.version) + " of the format",
@@ -37,7 +37,12 @@ CompiledGraph::Header ReadAndCheckHeader(ByteReader *reader) {
   const ArcCodingParameters &coding = header.coding;
   if (!IsWidth(coding.ilabel_bytes) || !IsWidth(coding.olabel_bytes) || !IsWidth(coding.address_bytes) ||
       !std::all_of(std::begin(coding.common_weights), std::end(coding.common_weights), IsCost)) {
-    reader->Fail(0, "how arcs are coded", "numbers that make no sense");
+    reader->Fail(0, "labels and addresses of 2 to 4 bytes and common costs",
+                 std::to_string(coding.ilabel_bytes) + ", " + std::to_string(coding.olabel_bytes) + " and " +
+                     std::to_string(coding.address_bytes) + " bytes and costs " +
+                     std::to_string(coding.common_weights[0]) + ", " +
+                     std::to_string(coding.common_weights[1]) + ", " +
+                     std::to_string(coding.common_weights[2]));
   }
   if (header.record_bytes < 1 || header.record_bytes > CompiledGraph::kMaxRecordBytes ||
       static_cast<size_t>(header.record_bytes) + CompiledGraph::kPaddingBytes > reader->Remaining()) {
@@ -101,16 +106,17 @@ class CompiledGraph::Checker {
     for (uint32_t i = 0; i < head.num_arcs; ++i) {
       const uint8_t tag = graph_.Byte(tags + i);
       if (!CompiledArcCoding::IsTag(tag) || graph_.coding_.Size(tag) > end_ - body) {
-        Fail(tags + i, "an arc", "something else");
+        Fail(tags + i, "an arc within the records", "the tag " + std::to_string(tag));
       }
       const bool is_epsilon = CompiledArcCoding::IsEpsilon(tag);
       const bool may_be_epsilon =
           i == 0 ? head.has_epsilons : CompiledArcCoding::IsEpsilon(graph_.Byte(tags + i - 1));
       if (i == 0 ? is_epsilon != may_be_epsilon : is_epsilon && !may_be_epsilon) {
-        Fail(tags + i, "arcs without input label first", "another order");
+        Fail(tags + i, "arcs without input label first", "the tag " + std::to_string(tag));
       }
       if (CompiledArcCoding::NextState(tag) == NextStateKind::kFollowing && i + 1 != head.num_arcs) {
-        Fail(tags + i, "only the last arc to lead to the state that follows", "another one");
+        Fail(tags + i, "only the last arc to lead to the state that follows",
+             "arc " + std::to_string(i + 1) + " of " + std::to_string(head.num_arcs));
       }
       const StdArc arc = graph_.coding_.Decode(tag, graph_.records_, body, state);
       CheckLabels(body, arc, is_epsilon);

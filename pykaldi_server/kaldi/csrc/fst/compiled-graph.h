@@ -139,7 +139,7 @@ class CompiledGraph {
   // The output labels of all arcs but 0, ascending; goes through the arcs.
   std::vector<int32_t> OutputLabels() const;
   void PrefetchState(int32_t state) const { __builtin_prefetch(records_ + state); }
-  // The first arcs came with the state, but every other record goes on in the next cache line.
+  // The first arcs came with the state, but every other record continues in the next cache line.
   void PrefetchArcs(int32_t state) const { __builtin_prefetch(records_ + state + kPrefetchBytes); }
   template <class Tokens>
   void RenewStates(Tokens *) const {}

@@ -57,7 +57,7 @@ class CompositionStore {
   size_t NumBytes() const { return num_bytes_.load(std::memory_order_relaxed); }
 
  private:
-  // What is known of a state once someone has asked for its arcs; they stand behind it.
+  // What is known of a state once someone has asked for its arcs, which follow it in memory.
   struct ExpandedState {
     uint32_t num_arcs;
     uint32_t num_input_epsilons;

@@ -29,7 +29,7 @@ int64_t CheckCount(int64_t count, size_t element_size, int64_t most, const char 
   return count;
 }
 
-// Unsigned comparison refuses negative states, too. No branches: this runs for every arc of a graph.
+// Unsigned comparison refuses negative states as well. No branches: this runs for every arc of a graph.
 bool IsGood(const StdArc &arc, int32_t num_states) {
   return (arc.ilabel >= 0) & (arc.olabel >= 0) & IsCost(arc.weight) &
          (static_cast<uint32_t>(arc.nextstate) < static_cast<uint32_t>(num_states));

@@ -1,8 +1,8 @@
 // A read-only transducer over the tropical semiring, states and arcs each in one array.
 //
-// This is the layout of OpenFst's `const` files (const-fst.h there): 20 bytes a state, 16 bytes an arc, the
-// arcs of a state together. A const file is therefore used where it lies: its pages are mapped, and all
-// sessions and processes that decode with the same graph share them. The arrays may stand at any byte of the
+// This is the layout of OpenFst's `const` files (const-fst.h there): 20 bytes per state, 16 bytes per arc,
+// the arcs of a state together. A const file is therefore used where it lies: its pages are mapped, and all
+// sessions and processes that decode with the same graph share them. The arrays may begin at any byte of the
 // file, so the structures are packed; x86-64 and ARMv8 read them at full speed wherever they are.
 //
 // Weights are costs: negative logarithms, +infinity for what is impossible. Label 0 is epsilon.
@@ -57,7 +57,7 @@ class ConstFst {
  public:
   // Takes over arrays; throws ModelFormatError when they are not consistent.
   ConstFst(int32_t start, std::vector<ConstState> states, std::vector<StdArc> arcs);
-  // Uses the arrays of a const FST where they lie in a file, beginning where the reader stands, after the
+  // Uses the arrays of a const FST where they lie in a file, beginning at the place of the reader, after the
   // header; moves the reader to their end. Throws ModelFormatError.
   ConstFst(const FstHeader &header, ByteReader *reader, std::shared_ptr<const MappedFile> file);
   ConstFst(const ConstFst &) = delete;

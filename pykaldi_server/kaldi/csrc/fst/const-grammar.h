@@ -1,5 +1,5 @@
 // A language model in the form of a `const` FST, with the members that composition needs of one (NgramFst has
-// them, too): its arcs are sorted by input label, so epsilon arcs come first.
+// them as well): its arcs are sorted by input label, so epsilon arcs come first.
 #ifndef PYKALDI_SERVER_FST_CONST_GRAMMAR_H_
 #define PYKALDI_SERVER_FST_CONST_GRAMMAR_H_
 

@@ -1,8 +1,8 @@
 // All states and arcs of a composition, in temporary files, and which of them are worth keeping.
 //
 // States are numbered in the order in which they are found, level by level from the start, which is state 0.
-// In memory are only the composed states while they are numbered (about 30 bytes each), and later a byte a
-// state.
+// In memory are only the composed states while they are numbered (about 30 bytes each), and later one byte
+// per state.
 #ifndef PYKALDI_SERVER_FST_EXPANDED_GRAPH_H_
 #define PYKALDI_SERVER_FST_EXPANDED_GRAPH_H_
 
@@ -17,7 +17,7 @@
 
 namespace pykaldi {
 
-// Called every now and then: what is done at present, how much of it is done, and how much there is, as far
+// Called every now and then: the current step, how much of it is done, and how much there is, as far
 // as is known. May throw to stop the work.
 using CompileProgress = std::function<void(const char *what, int64_t done, int64_t total)>;
 

@@ -1,6 +1,7 @@
 #include "csrc/fst/fst-header.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "csrc/base/byte-writer.h"
 
@@ -8,8 +9,9 @@ namespace pykaldi {
 
 FstHeader FstHeader::Read(ByteReader *reader, const std::vector<std::string> &arc_types) {
   const size_t begin = reader->Offset();
-  if (reader->Remaining() < sizeof(kMagic) || reader->Read<int32_t>("") != kMagic) {
-    reader->Fail(begin, "the header of an OpenFst file", "something else");
+  const std::string_view magic = reader->Following(sizeof(kMagic));
+  if (magic.size() < sizeof(kMagic) || reader->Read<int32_t>("") != kMagic) {
+    reader->Fail(begin, "the header of an OpenFst file", ShowBytes(magic));
   }
   FstHeader header;
   header.fst_type = reader->ReadString("the type of the FST");

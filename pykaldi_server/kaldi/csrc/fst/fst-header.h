@@ -43,8 +43,8 @@ struct FstHeader {
   std::shared_ptr<SymbolTable> input_symbols;
   std::shared_ptr<SymbolTable> output_symbols;
 
-  // Reads the header and the symbol tables; throws ModelFormatError when there is no header, or one of another
-  // type of arcs than these.
+  // Reads the header and the symbol tables; throws ModelFormatError when there is no header, or one of
+  // another type of arcs than these.
   static FstHeader Read(ByteReader *reader, const std::vector<std::string> &arc_types = {"standard"});
   // Writes both; the flags for symbols follow from the pointers.
   void Write(std::ostream &out) const;

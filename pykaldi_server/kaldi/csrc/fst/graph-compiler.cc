@@ -34,7 +34,7 @@ class GraphCompiler {
 
  private:
   void OrderStates();
-  // The state to stand behind one whose arcs are in arcs_, or kNoPlace.
+  // The state whose record is to follow that of the state whose arcs are in arcs_, or kNoPlace.
   int32_t NextInChain(const std::vector<uint8_t> &is_placed) const;
   void ChooseCoding();
   std::vector<float> CommonWeights() const;

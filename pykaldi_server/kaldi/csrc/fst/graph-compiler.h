@@ -2,7 +2,7 @@
 //
 // Order of the records: each state is followed by one that is likely to come next, namely the cheapest of its
 // next states that has no place yet; where there is none, the first state without a place begins a new chain.
-// So a search reads on in the same or the next cache line, and the arc needs no address.
+// So a search continues in the same or the next cache line, and the arc needs no address.
 #ifndef PYKALDI_SERVER_FST_GRAPH_COMPILER_H_
 #define PYKALDI_SERVER_FST_GRAPH_COMPILER_H_
 
@@ -13,9 +13,10 @@
 
 namespace pykaldi {
 
-// Writes `path`, which is no compiled graph until all is written. Temporary files, about twice as large, are
-// made in `directory`. `fingerprint` has CompiledGraph::kFingerprintBytes. Throws FileError, ModelFormatError
-// when there is nothing to write or when it does not fit into the format, and what `progress` throws.
+// Writes `path`, which is not a compiled graph until everything is written. Temporary files, about twice as
+// large, are made in `directory`. `fingerprint` has CompiledGraph::kFingerprintBytes. Throws FileError,
+// ModelFormatError when there is nothing to write or when it does not fit into the format, and what
+// `progress` throws.
 void CompileGraph(const LookaheadComposition &composition, const std::string &path,
                   const std::string &directory, const std::string &fingerprint,
                   const CompileProgress &progress);

@@ -54,7 +54,7 @@ LabelReachable::LabelReachable(int32_t num_states, ByteReader *reader) {
   const char *flags = reader->Take(sizeof(kOutputLabelsOnly), "the labels that can be reached");
   if (std::memcmp(flags, kOutputLabelsOnly, sizeof(kOutputLabelsOnly)) != 0) {
     reader->Fail(flags_offset, "the output labels that can be reached, and not the input labels",
-                 "something else");
+                 ShowBytes({flags, sizeof(kOutputLabelsOnly)}));
   }
   const size_t map_offset = reader->Offset();
   const uint8_t has_map = reader->Read<uint8_t>("whether a map of labels follows");
@@ -67,7 +67,7 @@ LabelReachable::LabelReachable(int32_t num_states, ByteReader *reader) {
   const size_t count_offset = reader->Offset();
   const int64_t count = ReadCount(reader, sizeof(int64_t) + sizeof(int32_t), "the number of sets of labels");
   if (count != num_states) {
-    reader->Fail(count_offset, std::to_string(num_states) + " sets of labels, one a state",
+    reader->Fail(count_offset, std::to_string(num_states) + " sets of labels, one per state",
                  std::to_string(count));
   }
   const size_t begin = reader->Offset();

@@ -2,7 +2,7 @@
 // one on some path from there, and whether a final state can be reached without any.
 //
 // The labels of such a transducer are numbered so that most of these sets are one interval, and nearly all of
-// them a few. The pseudo-label FinalLabel() stands for the end of a path.
+// them a few. The pseudo-label FinalLabel() means the end of a path.
 //
 // File, behind the transducer of an `olabel_lookahead` FST (matcher-fst.h, add-on.h and label-reachable.h in
 // OpenFst):
@@ -54,7 +54,7 @@ struct LabelIntervals {
 
 class LabelReachable {
  public:
-  // Uses what lies where the reader stands, for a transducer of `num_states`; the file must outlive the
+  // Uses what lies at the place of the reader, for a transducer of `num_states`; the file must outlive the
   // object. Throws ModelFormatError.
   LabelReachable(int32_t num_states, ByteReader *reader);
 

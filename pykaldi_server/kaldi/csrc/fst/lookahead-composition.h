@@ -1,6 +1,6 @@
 // Composition of HCLr with a language model, with lookahead: the arcs of any composed state, on demand.
 //
-// HCLr turns transition-ids into words, whose labels stand anywhere within the words; the language model G
+// HCLr turns transition-ids into words, whose labels are anywhere within the words; the language model G
 // turns words into words at a cost. Composed naively, G's costs come late, and most states lead nowhere.
 // Lookahead mends both. Whenever HCLr takes an arc without a word, to state p say, while G stays in state g:
 //
@@ -68,7 +68,7 @@ class LookaheadComposition {
   virtual ~LookaheadComposition() = default;
 
   // Reads HCLr.fst and Gr.fst (ngram, const or vector). Input labels of `disambig_labels` become epsilon.
-  // Throws FileError, ModelFormatError, or ConfigError when one of those labels is no label.
+  // Throws FileError, ModelFormatError, or ConfigError when one of those labels is not a label.
   static std::unique_ptr<LookaheadComposition> Read(const std::string &hcl_path,
                                                     const std::string &grammar_path,
                                                     const std::vector<int32_t> &disambig_labels);

@@ -70,7 +70,7 @@ class LookaheadFstReader {
   ArcSpan Arcs(int32_t state) const { return store_->Arcs(state); }
   uint32_t NumInputEpsilons(int32_t state) const { return store_->NumInputEpsilons(state); }
   int32_t MaxInputLabel() const { return fst_->Composition().MaxInputLabel(); }
-  // Those that exist in the present store.
+  // Those that exist in the current store.
   int32_t NumStates() const { return store_->NumStates(); }
   void PrefetchState(int32_t state) const { store_->PrefetchState(state); }
   void PrefetchArcs(int32_t state) const { store_->PrefetchArcs(state); }

@@ -100,12 +100,15 @@ void NgramFst::ReadTrie(const Bits &bits, size_t offset, const ByteReader &reade
   parents_.assign(num_states_, kNoStateId);
   first_child_.reserve(num_states_ + 1);
   BitScanner scanner(bits, 2 * static_cast<uint64_t>(num_states_) + 1);
-  if (!scanner.Next() || scanner.Next()) FailAtBit(reader, offset, 0, "bits 10", "others");
+  const bool first = scanner.Next(), second = scanner.Next();
+  if (!first || second) {
+    FailAtBit(reader, offset, 0, "bits 10", std::to_string(first) + std::to_string(second));
+  }
   int32_t num_found = 1;  // the root
   for (int32_t state = 0; state < num_states_; ++state) {
     // Level by level, a state is found as a child before its own children are listed.
     if (state >= num_found) {
-      FailAtBit(reader, offset, scanner.Position(), "a trie", "children of a state that is no child");
+      FailAtBit(reader, offset, scanner.Position(), "a trie", "children of a state that is not a child itself");
     }
     first_child_.push_back(num_found);
     while (!scanner.AtEnd() && scanner.Next()) {
@@ -173,7 +176,8 @@ void NgramFst::CheckTrie(size_t words_offset, const ByteReader &reader) const {
     lengths[state] = lengths[parent] + 1;
     if (lengths[state] > kMaxHistory) {
       reader.Fail(words_offset + sizeof(int32_t) * state,
-                  "a history of at most " + std::to_string(kMaxHistory) + " words", "a longer one");
+                  "a history of at most " + std::to_string(kMaxHistory) + " words",
+                  std::to_string(lengths[state]));
     }
     if (!IsCost(backoff_costs_[state])) {
       throw ModelFormatError(reader.Path() + ": expected the backoff cost of state " + std::to_string(state) +

@@ -7,16 +7,16 @@
 //
 // File, after the header: uint64 numbers of states, futures and final states; then
 //
-//   context bits   the trie, level by level (LOUDS): "10" for what stands above the root, then for each state
+//   context bits   the trie, level by level (LOUDS): "10" for what is above the root, then for each state
 //                  a 1 for each child and a 0. State n is the n-th 1.
 //   future bits    a 0, then for each state a 1 for each future and a 0
-//   final bits     one a state
+//   final bits     one per state
 //   context words  int32 for each state: the oldest word of its history
 //   future words   int32 for each future
 //   backoff costs, final costs, future costs   float for each state, final state, future
 //
 // State 0 is the empty history, state 1 the start; the context word of the start is 0. The words and costs
-// are used where they lie in the mapped file; the bits are turned into positions, 12 bytes a state.
+// are used where they lie in the mapped file; the bits are turned into positions, 12 bytes per state.
 //
 // Sources: extensions/ngram/ngram-fst.h in OpenFst; "Unary data structures for language models", Sorensen and
 // Allauzen, Interspeech 2011.
@@ -70,7 +70,7 @@ class NgramFst {
     int64_t labels_offset_;  // from the position of an arc to that of its future
   };
 
-  // Uses a file from where the reader stands, after the header. Throws ModelFormatError.
+  // Uses a file from the place of the reader on, after the header. Throws ModelFormatError.
   NgramFst(const FstHeader &header, ByteReader *reader, std::shared_ptr<const MappedFile> file);
   NgramFst(const NgramFst &) = delete;
   NgramFst &operator=(const NgramFst &) = delete;

@@ -1,5 +1,7 @@
 #include "csrc/fst/olabel-lookahead-fst.h"
 
+#include <string_view>
+
 #include "csrc/base/byte-reader.h"
 #include "csrc/base/mapped-file.h"
 #include "csrc/fst/fst-header.h"
@@ -37,8 +39,9 @@ OLabelLookaheadFst::OLabelLookaheadFst(const std::string &path) : file_(std::mak
     reader.Fail(0, "version " + std::to_string(kVersion) + " of the format", std::to_string(header.version));
   }
   const size_t magic_offset = reader.Offset();
-  if (reader.Read<int32_t>("what belongs to a lookahead FST") != kAddOnMagic) {
-    reader.Fail(magic_offset, "what belongs to a lookahead FST", "something else");
+  const std::string_view magic = reader.Following(sizeof(kAddOnMagic));
+  if (reader.Read<int32_t>("the number of lookahead FSTs") != kAddOnMagic) {
+    reader.Fail(magic_offset, "the number of lookahead FSTs, " + std::to_string(kAddOnMagic), ShowBytes(magic));
   }
   fst_ = ReadFst(&reader, file_);
   CheckSorted(*fst_, path);

@@ -19,7 +19,7 @@ constexpr size_t kMaxSymbols = std::numeric_limits<int32_t>::max();
 constexpr size_t kMaxSymbolBytes = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxKey = std::numeric_limits<int64_t>::max() - 1;
 
-// Splits a line into its symbol and its key; false when it has another number of fields or the key is none.
+// Splits a line into its symbol and its key; false when it has another number of fields or no key.
 bool ParseLine(std::string_view line, std::string_view *symbol, int64_t *key) {
   const size_t symbol_end = line.find_first_of(kSeparators);
   if (symbol_end == std::string_view::npos) return false;
@@ -61,9 +61,8 @@ SymbolTable SymbolTable::Read(const std::string &path) {
 
 SymbolTable SymbolTable::Read(ByteReader *reader) {
   const size_t begin = reader->Offset();
-  if (reader->Read<int32_t>("a symbol table") != kMagic) {
-    reader->Fail(begin, "a symbol table", "something else");
-  }
+  const std::string_view magic = reader->Following(sizeof(kMagic));
+  if (reader->Read<int32_t>("a symbol table") != kMagic) reader->Fail(begin, "a symbol table", ShowBytes(magic));
   SymbolTable table{std::string(reader->ReadString("the name of a symbol table"))};
   const size_t available_key_offset = reader->Offset();
   const int64_t available_key = reader->Read<int64_t>("the next free key");

@@ -1,11 +1,11 @@
 // A table of symbols (words, phones) and their integer keys, as OpenFst has it.
 //
-// Text form (words.txt): a symbol, spaces or tabs, and the key, a line each. Binary form, also embedded in
+// Text form (words.txt): one symbol, spaces or tabs, and the key per line. Binary form, also embedded in
 // FST files: int32 magic number, string name, int64 next free key, int64 number of symbols, then a string and
 // an int64 key for each.
 //
 // A symbol that comes twice keeps its first key, and a key its first symbol (symbol-table.cc in OpenFst).
-// The symbols stand one after the other in one buffer, so half a million of them take about 20 MB.
+// The symbols follow one another in one buffer, so half a million of them take about 20 MB.
 #ifndef PYKALDI_SERVER_FST_SYMBOL_TABLE_H_
 #define PYKALDI_SERVER_FST_SYMBOL_TABLE_H_
 

@@ -29,8 +29,8 @@ class VectorFst {
   void SetFinal(int32_t state, float weight) { states_[state].final_weight = weight; }
   void AddArc(int32_t state, const StdArc &arc) { states_[state].arcs.push_back(arc); }
 
-  // The same transducer, read-only. Throws ModelFormatError when a start, next state, label or weight is
-  // none.
+  // The same transducer, read-only. Throws ModelFormatError when the start or a next state, label or weight
+  // is invalid.
   std::shared_ptr<ConstFst> ToConst() const;
 
  private:

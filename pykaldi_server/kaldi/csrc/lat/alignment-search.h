@@ -20,7 +20,7 @@ namespace pykaldi {
 // Stands for "no label" until arcs that are really empty have been removed.
 constexpr int32_t kTemporaryLabel = -2;
 
-// More states than any sensible lattice gives; without a limit of its own an aligner stops there.
+// More states than any sensible lattice gives; an aligner without a limit stops there.
 constexpr int64_t kMaxAlignedStates = 2000000;
 
 inline size_t HashLabels(const std::vector<int32_t> &labels, size_t hash) {

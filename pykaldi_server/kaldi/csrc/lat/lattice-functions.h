@@ -2,8 +2,8 @@
 //
 // Terms
 //   score     a log-probability: minus (graph cost + acoustic cost)
-//   alpha     of a state: the log of the sum (Viterbi: the maximum) of the probabilities of the paths from the
-//             start to it; beta: the same from it to the end, with the final weights
+//   alpha     of a state: the log of the sum (Viterbi: the maximum) of the probabilities of the paths from
+//             the start to it; beta: the same from it to the end, with the final weights
 //   time      of a state: the number of transition-ids before it, in decoder frames
 //   depth     the mean number of arcs that cross a frame
 //
@@ -20,8 +20,8 @@
 
 namespace pykaldi {
 
-// Multiplies all graph costs and all acoustic costs, as `lattice-scale` does. Zero stays Zero. Throws ConfigError
-// when a scale is not finite.
+// Multiplies all graph costs and all acoustic costs, as `lattice-scale` does. Zero stays Zero. Throws
+// ConfigError when a scale is not finite.
 template <class L>
 void ScaleLattice(float graph_scale, float acoustic_scale, L *lattice);
 

@@ -22,8 +22,8 @@ class LineReader {
  public:
   explicit LineReader(ByteReader *reader) : reader_(reader) {
     SkipFirstNewline();
-    // Each state is named in the text at least once (but for a few that nothing leads to or from), so that the
-    // length of the text bounds their number.
+    // Each state is named in the text at least once (but for a few that nothing leads to or from), so that
+    // the length of the text bounds their number.
     const std::string_view rest = Rest();
     max_states_ = kMaxUnnamedStates + static_cast<int64_t>(std::min(rest.find("\n\n"), rest.size()));
   }
@@ -117,7 +117,7 @@ class LineReader {
 
 enum class Kind { kUnknown, kLattice, kCompact };
 
-// What the fields of one line tell about the kind of lattice; one that tells nothing is kUnknown.
+// The kind of lattice that has such a line; kUnknown when both have.
 Kind KindOfLine(const std::vector<std::string_view> &fields) {
   const auto commas = [](std::string_view field) { return std::count(field.begin(), field.end(), ','); };
   switch (fields.size()) {
@@ -244,7 +244,7 @@ AnyLattice ReadTextLattice(ByteReader *bytes) {
   AnyLattice result;
   Kind kind = Kind::kUnknown;
   std::vector<std::string_view> fields;
-  std::vector<int32_t> undecided;  // final states before the first line that tells the kind
+  std::vector<int32_t> undecided;  // final states before the first line that only one kind has
   const auto add_undecided = [&] {
     for (int32_t state : undecided) {
       const std::string number = std::to_string(state);

@@ -1,10 +1,10 @@
 // Reads and writes lattices in Kaldi's text and binary forms (one entry of an archive, after its key).
 //
-// Text: a newline, then one line an arc or final state, fields separated by white space; the first line's
+// Text: a newline, then one line per arc or final state, fields separated by white space; the first line's
 // state is the start; an empty line (or the end of the file) ends the lattice. Costs default to 0.
 //
 //   Lattice          state next-state transition-id word graph,acoustic     final: state graph,acoustic
-//   CompactLattice   state next-state word graph,acoustic,tid_tid_tid       final: state graph,acoustic,tid_tid
+//   CompactLattice   state next-state word graph,acoustic,tid_tid_tid   final: state graph,acoustic,tid_tid
 //
 // Binary: an OpenFst `vector` FST of arc type lattice4, compactlattice44, or their double forms lattice8 and
 // compactlattice84.

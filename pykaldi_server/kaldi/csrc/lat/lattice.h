@@ -1,10 +1,10 @@
 // Lattices: acyclic weighted automata whose paths are the hypotheses of an utterance.
 //
 //   Lattice         a transducer; input labels are transition-ids, output labels words (0 for none)
-//   CompactLattice  an acceptor of words; each weight carries the string of transition-ids beside its costs
+//   CompactLattice  an acceptor of words; each weight carries the string of transition-ids with its costs
 //
 // Both are VectorLattice, which keeps the arcs of all states in one array: the arcs of a state are
-// contiguous, and building the states in order needs no allocation a state. Adding arcs in any other order
+// contiguous, and building the states in order needs no allocation per state. Adding arcs in any other order
 // works too, at the price of moving the arcs of a state now and then.
 //
 //   Lattice lattice;

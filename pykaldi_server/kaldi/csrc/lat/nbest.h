@@ -17,7 +17,7 @@ std::vector<CompactLattice> Nbest(const CompactLattice &lattice, int32_t n);
 // What a linear lattice says.
 struct LinearPath {
   std::vector<int32_t> words;      // without 0
-  std::vector<int32_t> alignment;  // transition-ids, one a frame
+  std::vector<int32_t> alignment;  // transition-ids, one per frame
   LatticeWeight weight;
 };
 

@@ -12,7 +12,7 @@ namespace {
 float Score(const FrameScores &scores, int64_t frame, int32_t transition_id) {
   if (frame >= scores.num_frames) {
     throw LatticeError("expected a lattice of at most " + std::to_string(scores.num_frames) +
-                       " frames, found more");
+                       " frames, found frame " + std::to_string(frame + 1));
   }
   if (transition_id < 0 || transition_id >= scores.num_ids) {
     throw LatticeError("expected transition-ids below " + std::to_string(scores.num_ids) + ", found " +

@@ -9,7 +9,7 @@
 //   alpha(n)           log-probability of reaching node n
 //   alpha_dash(n, q)   expected edit distance between the partial paths to node n and the first q of R
 //   beta_dash(n, q)    probability that a path goes through n with the first q of R aligned before it
-//   gamma(q, w)        probability that word w stands at position q: the confidence of w there
+//   gamma(q, w)        probability that word w is at position q: the confidence of w there
 //   tau_b, tau_e       gamma times the begin and end time
 //
 // An error against the empty word costs `kDelta` more than other errors, so that words find a place in the

@@ -44,8 +44,8 @@ class StringRepository {
   // Appends the labels to a vector.
   void AppendTo(Id string, std::vector<int32_t> *labels) const;
 
-  // Forgets all strings but those marked in `needed` (indexed by id) and their prefixes. Returns the new id of
-  // each string that is left (-1 for the others).
+  // Forgets all strings but those marked in `needed` (indexed by id) and their prefixes. Returns the new id
+  // of each string that is left (-1 for the others).
   std::vector<Id> Shrink(std::vector<char> needed);
 
  private:

@@ -17,13 +17,15 @@ class TransitionInformation {
   //   phone           its phone
   //   is_self_loop    whether it leads back to its own HMM state
   //   is_final        whether it leads to the final state of its phone
-  //   is_phone_start  whether it leaves HMM state 0 and is no self-loop: one in each instance of a phone
+  //   is_phone_start  whether it leaves HMM state 0 and is not a self-loop: one in each instance of a phone
   TransitionInformation(std::vector<int32_t> phone, const std::vector<uint8_t> &is_self_loop,
                         const std::vector<uint8_t> &is_final, const std::vector<uint8_t> &is_phone_start)
       : phone_(std::move(phone)), flags_(phone_.size(), 0) {
     if (phone_.size() != is_self_loop.size() || phone_.size() != is_final.size() ||
         phone_.size() != is_phone_start.size()) {
-      throw ConfigError("expected arrays of one length, found others");
+      throw ConfigError("expected four arrays of one length, found " + std::to_string(phone_.size()) + ", " +
+                        std::to_string(is_self_loop.size()) + ", " + std::to_string(is_final.size()) +
+                        " and " + std::to_string(is_phone_start.size()) + " elements");
     }
     for (size_t i = 0; i < phone_.size(); ++i) {
       if (phone_[i] < 0 || phone_[i] > kMaxPhone) {

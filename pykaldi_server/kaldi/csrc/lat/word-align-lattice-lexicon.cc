@@ -150,7 +150,7 @@ class LatticeLexiconWordAligner {
     return rest;
   }
 
-  // Whether more phones could make a word of what is pending, as far as the lexicon can tell quickly.
+  // Whether more phones could make a word of what is pending, as far as the lexicon shows it quickly.
   bool IsViable(const PendingPhones &pending) const {
     if (pending.phones.empty() || pending.words.empty()) return true;
     const int32_t *phones = pending.phones.data();

@@ -1,8 +1,8 @@
 // Aligns the arcs of a lattice with words, by a lexicon.
 //
-// For models whose phones do not tell their position in the word. Along each path of the phone-aligned lattice
-// it gathers words and phones, and puts out a word with its transition-ids when the lexicon has the word
-// with the first phones that are pending. An entry for word 0 stands for phones without a word (silence).
+// For models whose phones do not show their position in the word. Along each path of the phone-aligned
+// lattice it gathers words and phones, and puts out a word with its transition-ids when the lexicon has the
+// word with the first phones that are pending. An entry for word 0 means phones without a word (silence).
 //
 // Entries (align_lexicon.int) are "word-in word-out phone phone ...": word-in is the word of the lattice,
 // word-out the one to put on the arc, usually the same.
@@ -43,7 +43,7 @@ class WordAlignLatticeLexiconInfo {
   // The output word of the entry with this input word and the phones of the node; 0 when there is none.
   // An output word 0 is given as kTemporaryLabel.
   int32_t OutputWord(int32_t word, int32_t node) const;
-  // Whether the word has an entry that begins with the phones of the node and goes on.
+  // Whether the word has an entry that begins with the phones of the node and has more.
   bool HasLongerEntry(int32_t word, int32_t node) const { return longer_.count(Key(word, node)) != 0; }
   // The least and greatest number of phones of a word; nullptr when it has no entry.
   const NumPhones *FindNumPhones(int32_t word) const;

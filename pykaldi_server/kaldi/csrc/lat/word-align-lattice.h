@@ -2,7 +2,7 @@
 //
 // After determinisation the transition-ids of a word may lie on the arcs of other words. Here each arc of the
 // result has one word and exactly its transition-ids, or no word and those of a silence. It works for models
-// whose phones tell their position: begin, internal, end, singleton, or nonword for silence
+// whose phones show their position: begin, internal, end, singleton, or nonword for silence
 // (word_boundary.int). Source: lat/word-align-lattice.cc.
 #ifndef PYKALDI_SERVER_LAT_WORD_ALIGN_LATTICE_H_
 #define PYKALDI_SERVER_LAT_WORD_ALIGN_LATTICE_H_
@@ -43,9 +43,9 @@ class WordBoundaryInfo {
 };
 
 // Returns false when something in the lattice was not as it should be, such as an incomplete word at its end:
-// the result can be used, with a partial word there. With more than `max_states` states (no limit of its own
-// when not positive) it gives up: the result is empty. Throws LatticeError when the lattice has transition-ids
-// or phones that the model and the word-boundary file do not have.
+// the result can be used, with a partial word there. With more than `max_states` states (a very high limit
+// when not positive) it gives up: the result is empty. Throws LatticeError when the lattice has
+// transition-ids or phones that the model and the word-boundary file do not have.
 bool WordAlignLattice(const CompactLattice &lattice, const TransitionInformation &model,
                       const WordBoundaryInfo &info, int64_t max_states, CompactLattice *aligned);
 

@@ -113,7 +113,8 @@ void ArpaFileParser::TakeDirective(std::string_view line) {
 
 void ArpaFileParser::TakeNgram(std::string_view line) {
   if (++num_ngrams_ > counts_[order_]) {
-    Fail(std::to_string(counts_[order_]) + " " + std::to_string(order_) + "-grams, as the header says", "more");
+    Fail(std::to_string(counts_[order_]) + " " + std::to_string(order_) + "-grams, as the header says",
+         "one more: " + Printable(line));
   }
   std::string_view rest = line;
   ngram_.logprob = Logprob(TakeField(&rest));
@@ -180,7 +181,7 @@ std::string FormatArpaLogprob(float logprob, int32_t ignored_bits) {
     return result & ~ignored_bits;
   };
   float log10 = static_cast<float>(logprob / kLn10);
-  // The quotient is off by a unit in the last place at times, as the parser rounds, too.
+  // The quotient is off by a unit in the last place at times, as the parser rounds as well.
   for (const float candidate : {log10, std::nextafter(log10, -1e9f), std::nextafter(log10, 1e9f)}) {
     if (bits(ToNaturalLog(candidate)) == bits(logprob)) {
       log10 = candidate;

@@ -80,7 +80,7 @@ class ArpaFileParser {
   Ngram ngram_;
 };
 
-// A logarithm as it stands in an ARPA file (base 10), with the digits that the parser needs to find the
+// A logarithm as it is in an ARPA file (base 10), with the digits that the parser needs to find the
 // same natural logarithm again, up to the last bits that are marked in `ignored_bits`.
 std::string FormatArpaLogprob(float logprob, int32_t ignored_bits);
 

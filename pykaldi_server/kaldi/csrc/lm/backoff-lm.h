@@ -1,9 +1,9 @@
 // An n-gram language model as an automaton with backoff arcs (G.fst), prepared for composition.
 //
 // The automaton is projected on its output: the arcs that back off, which have #0 on the input side, have no
-// label there. They are ordinary epsilon arcs: one may back off even where the model has the word, and the best
-// way counts. The arcs of each state are sorted, those without a label first.
-// Source: latbin/lattice-lmrescore.cc and PrepareLmFst in fstext/kaldi-fst-io.cc.
+// label there. They are ordinary epsilon arcs: one may back off even where the model has the word, and the
+// best way counts. The arcs of each state are sorted, those without a label first. Source:
+// latbin/lattice-lmrescore.cc and PrepareLmFst in fstext/kaldi-fst-io.cc.
 #ifndef PYKALDI_SERVER_LM_BACKOFF_LM_H_
 #define PYKALDI_SERVER_LM_BACKOFF_LM_H_
 

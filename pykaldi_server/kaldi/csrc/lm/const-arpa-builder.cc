@@ -61,7 +61,7 @@ void ConstArpaLmBuilder::ConsumeNgram(const Ngram &ngram) {
   const int32_t parent = FindNode(ngram.words, order - 1);
   if (order > 1 && parent == kNoNode) {
     throw std::invalid_argument("a " + std::to_string(order) + "-gram whose first " +
-                                std::to_string(order - 1) + " words are an n-gram, too");
+                                std::to_string(order - 1) + " words are an n-gram of the file");
   }
   if (std::max(nodes_.size(), last_ngrams_.size()) >= kMaxNgrams) {
     throw std::invalid_argument("at most " + std::to_string(kMaxNgrams) + " n-grams");

@@ -3,9 +3,9 @@
 // The n-grams below the highest order are nodes of a tree, found by (parent, word) in a hash table. Those of
 // the highest order only have a probability, and wait in a list. At the end the nodes that need a state are
 // laid out in lexicographic order of their words, each with its children. An n-gram of a middle order
-// without backoff and children (a leaf) has no state: its probability stands in its parent.
+// without backoff and children (a leaf) has no state: its probability is in that of its parent.
 //
-// Memory: about 40 bytes an n-gram below the highest order, 12 bytes one of the highest.
+// Memory: about 40 bytes per n-gram below the highest order, 12 bytes per n-gram of the highest.
 // Source: ConstArpaLmBuilder in lm/const-arpa-lm.cc.
 #ifndef PYKALDI_SERVER_LM_CONST_ARPA_BUILDER_H_
 #define PYKALDI_SERVER_LM_CONST_ARPA_BUILDER_H_
@@ -23,9 +23,9 @@ namespace pykaldi {
 
 class ConstArpaLmBuilder : private NgramConsumer {
  public:
-  // The words that stand for the beginning, the end, and unknown words (-1: there is none). `symbols` may be
+  // The words for the beginning, the end, and unknown words (-1: none). `symbols` may be
   // null: then the words of the file are integers. The path of the ARPA file is for errors. Throws
-  // ConfigError when the words make no sense.
+  // ConfigError when the words are invalid.
   ConstArpaLmBuilder(std::string path, int32_t bos_symbol, int32_t eos_symbol, int32_t unk_symbol,
                      std::shared_ptr<const SymbolTable> symbols);
 

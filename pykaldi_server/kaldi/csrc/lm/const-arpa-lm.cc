@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "csrc/base/error.h"
@@ -59,11 +60,11 @@ std::shared_ptr<const ConstArpaLm> ConstArpaLm::Read(const std::string &path) {
   std::shared_ptr<ConstArpaLm> lm(new ConstArpaLm);
   lm->file_ = std::make_shared<const MappedFile>(path);
   ByteReader reader(lm->file_->Data(), lm->file_->Size(), path);
-  const size_t mark_size = std::min(sizeof(kBinaryMark), reader.Remaining());
-  if (mark_size < sizeof(kBinaryMark) ||
-      std::memcmp(reader.Take(mark_size, "the binary mark"), kBinaryMark, mark_size) != 0) {
-    reader.Fail(0, "a binary file of Kaldi", "something else");
+  const std::string_view mark = reader.Following(sizeof(kBinaryMark));
+  if (mark != std::string_view(kBinaryMark, sizeof(kBinaryMark))) {
+    reader.Fail(0, "a binary file of Kaldi", ShowBytes(reader.Following(8)));
   }
+  reader.Take(sizeof(kBinaryMark), "the binary mark");
   const bool has_tokens = reader.Remaining() > 0 && *reader.Take(0, "") == '<';
   if (has_tokens) {
     lm->ReadTokens(&reader);
@@ -267,7 +268,7 @@ void ConstArpaLm::CollectNgrams(int64_t state, std::vector<int32_t> *words,
     words->push_back(states_[place]);
     const Child child = DecodeChild(state, states_[place + 1]);
     if (child.state == kNoState) {
-      add(child.logprob, 0, 1);  // the last bit was needed to tell it from a place
+      add(child.logprob, 0, 1);  // the last bit was needed to distinguish it from a place
     } else {
       CollectNgrams(child.state, words, lines_by_order, counts);
     }

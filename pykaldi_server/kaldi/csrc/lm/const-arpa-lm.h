@@ -5,12 +5,13 @@
 //
 //   float32 logprob, float32 backoff, int32 number of children, (int32 word, int32 info) for each child
 //
-// info of a child is, when even: the log-probability of "h w" (a float32 whose last bit is 0), and "h w" has no
-// state of its own. When odd and positive: 2 d + 1, the state of "h w" begins d integers behind that of h.
+// info of a child is, when even: the log-probability of "h w" (a float32 whose last bit is 0), and "h w" has
+// no state of its own. When odd and positive: 2 d + 1, the state of "h w" begins d integers behind that of h.
 // When odd and negative: -(2 i + 1), its place is number i of the overflow table. The states of single words
 // are found through a table. All logarithms are natural.
 //
-//   log p(w | h) = logprob of "h w" if the model has it, else backoff(h) + log p(w | h without its first word)
+//   log p(w | h) = logprob of "h w" if the model has it,
+//                  else backoff(h) + log p(w | h without its first word)
 //
 // Words that the model does not have are the unknown word; without one they have no probability.
 //
@@ -35,18 +36,18 @@ namespace pykaldi {
 
 class ConstArpaLm {
  public:
-  // Maps a file, of the present form or the old one without tokens (which is copied into memory). Throws
+  // Maps a file, of the current form or the old one without tokens (which is copied into memory). Throws
   // FileError or ModelFormatError.
   static std::shared_ptr<const ConstArpaLm> Read(const std::string &path);
 
   int32_t BosSymbol() const { return bos_symbol_; }
   int32_t EosSymbol() const { return eos_symbol_; }
-  int32_t UnkSymbol() const { return unk_symbol_; }  // -1: there is none
+  int32_t UnkSymbol() const { return unk_symbol_; }  // -1: none
   int32_t NgramOrder() const { return ngram_order_; }
   // The highest word plus one.
   int32_t NumWords() const { return static_cast<int32_t>(unigrams_.Size()); }
 
-  // The value that stands for "no probability", as in Kaldi: a tiny positive one.
+  // The value that means "no probability", as in Kaldi: a tiny positive one.
   static float NoProbability();
   // log p(word | history); histories longer than the model's are cut. Throws ModelFormatError when the
   // file is damaged there.

@@ -98,8 +98,8 @@ CompactLatticeWeight AddGraphCost(CompactLatticeWeight weight, float cost) {
   return weight;
 }
 
-// The lattice with the transition-ids of its final weights on arcs without a word to new final states, as Kaldi's
-// state-level lattices have them: the model may back off before them and after them.
+// The lattice with the transition-ids of its final weights on arcs without a word to new final states, as
+// Kaldi's state-level lattices have them: the model may back off before them and after them.
 CompactLattice WithFinalStringsOnArcs(const CompactLattice &lattice) {
   CompactLattice result(lattice);
   for (int32_t s = 0; s < lattice.NumStates(); ++s) {

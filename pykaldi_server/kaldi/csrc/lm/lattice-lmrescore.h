@@ -1,13 +1,14 @@
 // Changes the language model scores of a lattice: adds lm_scale times the cost of a language model to the
 // graph cost of each path.
 //
-// To replace the model that a lattice was made with, subtract the old one (scale -1, an automaton with backoff
-// arcs), then add the new one (scale 1). Composition multiplies paths: each word sequence gets all ways through
-// the model. The best of them counts, whatever the sign of the scale: the graph costs are divided by the scale
-// first, the composed lattice is determinised, and its graph costs are multiplied again.
+// To replace the model that a lattice was made with, subtract the old one (scale -1, an automaton with
+// backoff arcs), then add the new one (scale 1). Composition multiplies paths: each word sequence gets all
+// ways through the model. The best of them counts, whatever the sign of the scale: the graph costs are
+// divided by the scale first, the composed lattice is determinised, and its graph costs are multiplied again.
 //
-// Each pair of a path of the lattice and a path of the model that accepts its words is one path of the result,
-// however arcs without a word and arcs that back off follow each other: those of the lattice come first.
+// Each pair of a path of the lattice and a path of the model that accepts its words is one path of the
+// result, however arcs without a word and arcs that back off follow each other: those of the lattice come
+// first.
 //
 // Source: latbin/lattice-lmrescore.cc, latbin/lattice-lmrescore-const-arpa.cc, and
 // ComposeCompactLatticeDeterministic in lat/lattice-functions.cc; SequenceComposeFilter in OpenFst's
