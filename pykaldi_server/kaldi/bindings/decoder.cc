@@ -106,16 +106,18 @@ void BindDecoderOf(py::module_ &m, const char *name) {
            [](Self &self) { return self.Run([](auto &decoder) { return decoder.NumFramesDecoded(); }); })
       .def("final_relative_cost",
            [](Self &self) { return self.Run([](auto &decoder) { return decoder.FinalRelativeCost(); }); })
-      .def("get_best_path",
-           [](Self &self, bool use_final_probs) {
-             return self.Run([=](auto &decoder) { return decoder.GetBestPath(use_final_probs); });
-           },
-           py::arg("use_final_probs"))
-      .def("get_raw_lattice",
-           [](Self &self, bool use_final_probs) {
-             return self.Run([=](auto &decoder) { return decoder.GetRawLattice(use_final_probs); });
-           },
-           py::arg("use_final_probs"))
+      .def(
+          "get_best_path",
+          [](Self &self, bool use_final_probs) {
+            return self.Run([=](auto &decoder) { return decoder.GetBestPath(use_final_probs); });
+          },
+          py::arg("use_final_probs"))
+      .def(
+          "get_raw_lattice",
+          [](Self &self, bool use_final_probs) {
+            return self.Run([=](auto &decoder) { return decoder.GetRawLattice(use_final_probs); });
+          },
+          py::arg("use_final_probs"))
       .def("traceback", &TraceBackChanges<Graph>)
       .def("partial_words",
            [](Self &self) {

@@ -97,7 +97,8 @@ void DefineConstFst(ConstFstClass *fst_class) {
   fst_class
       ->def(py::init([](const VectorFst &fst) { return fst.ToConst(); }), py::arg("fst"),
             "Copies an FST; raises ModelFormatError when a state, label or weight in it is invalid.")
-      .def_static("read", WithoutGil(+[](const Path &path) { return ReadFst(path.string()); }), py::arg("path"),
+      .def_static("read", WithoutGil(+[](const Path &path) { return ReadFst(path.string()); }),
+                  py::arg("path"),
                   "Reads an OpenFst file of type const or vector, with its symbol tables.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
                   "    ModelFormatError: the file is damaged or of another kind; names the byte.")
@@ -203,7 +204,8 @@ void BindSymbolTable(py::module_ &m) {
   py::class_<SymbolTable, std::shared_ptr<SymbolTable>>(
       m, "SymbolTable", "Symbols (words, phones) and their integer keys; OpenFst's text and binary forms.")
       .def(py::init<std::string>(), py::arg("name") = "")
-      .def_static("read_text", WithoutGil(+[](const Path &path) { return SymbolTable::ReadText(path.string()); }),
+      .def_static("read_text",
+                  WithoutGil(+[](const Path &path) { return SymbolTable::ReadText(path.string()); }),
                   py::arg("path"),
                   "Reads a text file: one symbol and its key per line.\n\n"
                   "Raises:\n    FileNotFoundError: there is no such file.\n"
@@ -212,7 +214,9 @@ void BindSymbolTable(py::module_ &m) {
                   py::arg("path"), "Reads OpenFst's binary form; raises as `read_text`.")
       .def(
           "write_text",
-          [](const SymbolTable &table, const Path &path) { WriteTable(table, path, &SymbolTable::WriteText); },
+          [](const SymbolTable &table, const Path &path) {
+            WriteTable(table, path, &SymbolTable::WriteText);
+          },
           py::arg("path"))
       .def(
           "write",

@@ -29,7 +29,8 @@ struct ArgumentGuard {
 
 template <class Arc>
 struct ArgumentGuard<const VectorLattice<Arc>> : LatticeUse::Shared {
-  explicit ArgumentGuard(const VectorLattice<Arc> &lattice) : LatticeUse::Shared(lattice.Use(), "the lattice") {}
+  explicit ArgumentGuard(const VectorLattice<Arc> &lattice)
+      : LatticeUse::Shared(lattice.Use(), "the lattice") {}
 };
 
 template <class Arc>
@@ -68,7 +69,8 @@ template <class Scope, class Result, class... Args>
 auto Wrap(Result (*function)(Args...)) {
   return [function](typename Argument<Args>::Type... args) -> std::decay_t<Result> {
     [[maybe_unused]] Scope scope;
-    return Guarded([&]() -> std::decay_t<Result> { return function(Argument<Args>::Pass(args)...); }, args...);
+    return Guarded([&]() -> std::decay_t<Result> { return function(Argument<Args>::Pass(args)...); },
+                   args...);
   };
 }
 
@@ -76,8 +78,8 @@ template <class Scope, class Result, class Class, class... Args>
 auto Wrap(Result (Class::*method)(Args...) const) {
   return [method](const Class &self, typename Argument<Args>::Type... args) -> std::decay_t<Result> {
     [[maybe_unused]] Scope scope;
-    return Guarded(
-        [&]() -> std::decay_t<Result> { return (self.*method)(Argument<Args>::Pass(args)...); }, self, args...);
+    return Guarded([&]() -> std::decay_t<Result> { return (self.*method)(Argument<Args>::Pass(args)...); },
+                   self, args...);
   };
 }
 
@@ -85,8 +87,8 @@ template <class Scope, class Result, class Class, class... Args>
 auto Wrap(Result (Class::*method)(Args...)) {
   return [method](Class &self, typename Argument<Args>::Type... args) -> std::decay_t<Result> {
     [[maybe_unused]] Scope scope;
-    return Guarded(
-        [&]() -> std::decay_t<Result> { return (self.*method)(Argument<Args>::Pass(args)...); }, self, args...);
+    return Guarded([&]() -> std::decay_t<Result> { return (self.*method)(Argument<Args>::Pass(args)...); },
+                   self, args...);
   };
 }
 

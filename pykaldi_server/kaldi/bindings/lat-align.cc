@@ -79,8 +79,8 @@ void BindPhones(py::module_ &m) {
         WithoutGil(+[](const CompactLattice &lattice, const TransitionInformation &model, bool reorder,
                        bool remove_epsilon, bool replace_output_symbols) {
           CompactLattice aligned;
-          const bool ok = PhoneAlignLattice(lattice, model, {reorder, remove_epsilon, replace_output_symbols},
-                                            &aligned);
+          const bool ok =
+              PhoneAlignLattice(lattice, model, {reorder, remove_epsilon, replace_output_symbols}, &aligned);
           return std::make_pair(ok, std::move(aligned));
         }),
         py::arg("lat"), py::arg("model"), py::arg("reorder"), py::arg("remove_epsilon"),

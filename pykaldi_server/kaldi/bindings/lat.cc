@@ -108,13 +108,15 @@ void BindWeights(py::module_ &m) {
       .def_readonly("value2", &LatticeWeight::acoustic_cost)
       .def_static("one", &LatticeWeight::One)
       .def_static("zero", &LatticeWeight::Zero)
-      .def("__eq__", [](const LatticeWeight &a, const LatticeWeight &b) { return a == b; }, py::arg("other"),
-           py::is_operator())
+      .def(
+          "__eq__", [](const LatticeWeight &a, const LatticeWeight &b) { return a == b; }, py::arg("other"),
+          py::is_operator())
       .def("__repr__", [](const LatticeWeight &w) {
         return "LatticeWeight(" + std::to_string(w.graph_cost) + ", " + std::to_string(w.acoustic_cost) + ")";
       });
   py::class_<CompactLatticeWeight>(
-      m, "CompactLatticeWeight", "Costs (``weight``) and the transition-ids that belong to them (``string``).")
+      m, "CompactLatticeWeight",
+      "Costs (``weight``) and the transition-ids that belong to them (``string``).")
       .def(py::init([](const LatticeWeight &weight, std::vector<int32_t> string) {
              return CompactLatticeWeight{weight, std::move(string)};
            }),
@@ -123,8 +125,9 @@ void BindWeights(py::module_ &m) {
       .def_readonly("string", &CompactLatticeWeight::string)
       .def_static("one", &CompactLatticeWeight::One)
       .def_static("zero", &CompactLatticeWeight::Zero)
-      .def("__eq__", [](const CompactLatticeWeight &a, const CompactLatticeWeight &b) { return a == b; },
-           py::arg("other"), py::is_operator());
+      .def(
+          "__eq__", [](const CompactLatticeWeight &a, const CompactLatticeWeight &b) { return a == b; },
+          py::arg("other"), py::is_operator());
 }
 
 void BindArcs(py::module_ &m) {
@@ -202,9 +205,8 @@ void BindLattice(py::module_ &m, const char *name, const char *doc) {
       .def(
           "write",
           [](const L &lattice, bool binary) {
-            const auto write = WithoutGil(+[](const L &unchanged, bool is_binary) {
-              return WriteLattice(unchanged, is_binary);
-            });
+            const auto write = WithoutGil(
+                +[](const L &unchanged, bool is_binary) { return WriteLattice(unchanged, is_binary); });
             return py::bytes(write(lattice, binary));
           },
           py::arg("binary") = true, "Kaldi's binary or text form, as it is in an archive after the key.");
@@ -246,10 +248,10 @@ void BindDeterminization(py::module_ &m) {
         "Moves transition-ids that all paths out of a state begin with towards the start.");
   m.def("push_compact_lattice_weights", WithoutGil(&PushCompactLatticeWeights), py::arg("clat"),
         "Moves costs towards the start.");
-  m.def("minimize_compact_lattice", WithoutGil(+[](CompactLattice *lattice, float delta) {
-          MinimizeCompactLattice(delta, lattice);
-        }),
-        py::arg("clat"), py::arg("delta") = kDeterminizeDelta, "Joins equivalent states of a pushed lattice.");
+  m.def("minimize_compact_lattice",
+        WithoutGil(+[](CompactLattice *lattice, float delta) { MinimizeCompactLattice(delta, lattice); }),
+        py::arg("clat"), py::arg("delta") = kDeterminizeDelta,
+        "Joins equivalent states of a pushed lattice.");
 }
 
 void BindCompactFunctions(py::module_ &m) {
@@ -332,8 +334,8 @@ void BindLat(py::module_ &m) {
            py::arg("phone"), py::arg("is_self_loop"), py::arg("is_final"), py::arg("is_phone_start"),
            "Takes arrays indexed by transition-id: phone, and three flags.");
   m.def("read_lattice", Reader<Lattice>(&ReadLattice), py::arg("data"), py::arg("offset"), py::arg("path"));
-  m.def("read_compact_lattice", Reader<CompactLattice>(&ReadCompactLattice), py::arg("data"), py::arg("offset"),
-        py::arg("path"));
+  m.def("read_compact_lattice", Reader<CompactLattice>(&ReadCompactLattice), py::arg("data"),
+        py::arg("offset"), py::arg("path"));
   BindCommonFunctions<Lattice>(m);
   BindCommonFunctions<CompactLattice>(m);
   BindDeterminization(m);

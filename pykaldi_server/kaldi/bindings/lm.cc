@@ -71,18 +71,22 @@ void BindConstArpaLm(py::module_ &m) {
       .def(py::init([](SharedLm lm) { return ConstArpaLmDeterministicFst(std::move(lm)); }),
            py::arg("lm").none(false))
       .def("start", WithGil(&ConstArpaLmDeterministicFst::Start))
-      .def("final", [](ConstArpaLmDeterministicFst &fst, int32_t state) {
-             CheckState(fst, state);
-             return fst.Final(state);
-           },
-           py::arg("state"), "The cost of ending in a state.")
-      .def("get_arc", [](ConstArpaLmDeterministicFst &fst, int32_t state, int32_t word) {
-             CheckState(fst, state);
-             DeterministicOnDemandFst::Arc arc{};
-             const bool is_there = fst.GetArc(state, word, &arc);
-             return is_there ? std::make_optional(std::make_pair(arc.cost, arc.nextstate)) : std::nullopt;
-           },
-           py::arg("state"), py::arg("word"), "Cost and next state of the arc for a word; None without one.");
+      .def(
+          "final",
+          [](ConstArpaLmDeterministicFst &fst, int32_t state) {
+            CheckState(fst, state);
+            return fst.Final(state);
+          },
+          py::arg("state"), "The cost of ending in a state.")
+      .def(
+          "get_arc",
+          [](ConstArpaLmDeterministicFst &fst, int32_t state, int32_t word) {
+            CheckState(fst, state);
+            DeterministicOnDemandFst::Arc arc{};
+            const bool is_there = fst.GetArc(state, word, &arc);
+            return is_there ? std::make_optional(std::make_pair(arc.cost, arc.nextstate)) : std::nullopt;
+          },
+          py::arg("state"), py::arg("word"), "Cost and next state of the arc for a word; None without one.");
 }
 
 // A builder as Python holds it: it refuses a second thread, and works without the GIL. Meanwhile nobody may
@@ -113,31 +117,36 @@ void BindBuilder(py::module_ &m) {
   py::class_<SharedBuilder>(m, "ConstArpaLmBuilder",
                             "Builds a constant n-gram model from an ARPA file that is fed piece by piece.\n\n"
                             "Every method raises `DecoderError` when another thread is inside the builder.")
-      .def(py::init<const Path &, int32_t, int32_t, int32_t, std::shared_ptr<SymbolTable>>(), py::arg("path"),
-           py::arg("bos_symbol"), py::arg("eos_symbol"), py::arg("unk_symbol"), py::arg("symbols"),
-           "Takes the path of the ARPA file for errors, the words for the beginning and the end of sentences\n"
-           "and for unknown words (-1: none), and the table of words (None: the words are integers).")
-      .def("feed",
-           [](SharedBuilder &self, const py::bytes &bytes) {
-             const std::string_view view = bytes;
-             self.Run([view](ConstArpaLmBuilder &builder) { builder.Feed(view); });
-           },
-           py::arg("bytes"), "Takes the next bytes of the ARPA file.")
-      .def("write",
-           [](SharedBuilder &self, const Path &path) {
-             self.Run([&path](ConstArpaLmBuilder &builder) { builder.Write(path.string()); });
-           },
-           py::arg("path"), "Writes the model, when the whole ARPA file was fed.")
-      .def("num_skipped",
-           [](SharedBuilder &self) {
-             return self.Run([](ConstArpaLmBuilder &builder) { return builder.NumSkipped(); });
-           },
-           "The number of n-grams that were left out, as the table does not have their words.")
-      .def("set_max_address_offset",
-           [](SharedBuilder &self, int64_t offset) {
-             self.Run([offset](ConstArpaLmBuilder &builder) { builder.SetMaxAddressOffset(offset); });
-           },
-           py::arg("offset"), "For tests; see `csrc/lm/const-arpa-builder.h`.");
+      .def(
+          py::init<const Path &, int32_t, int32_t, int32_t, std::shared_ptr<SymbolTable>>(), py::arg("path"),
+          py::arg("bos_symbol"), py::arg("eos_symbol"), py::arg("unk_symbol"), py::arg("symbols"),
+          "Takes the path of the ARPA file for errors, the words for the beginning and the end of sentences\n"
+          "and for unknown words (-1: none), and the table of words (None: the words are integers).")
+      .def(
+          "feed",
+          [](SharedBuilder &self, const py::bytes &bytes) {
+            const std::string_view view = bytes;
+            self.Run([view](ConstArpaLmBuilder &builder) { builder.Feed(view); });
+          },
+          py::arg("bytes"), "Takes the next bytes of the ARPA file.")
+      .def(
+          "write",
+          [](SharedBuilder &self, const Path &path) {
+            self.Run([&path](ConstArpaLmBuilder &builder) { builder.Write(path.string()); });
+          },
+          py::arg("path"), "Writes the model, when the whole ARPA file was fed.")
+      .def(
+          "num_skipped",
+          [](SharedBuilder &self) {
+            return self.Run([](ConstArpaLmBuilder &builder) { return builder.NumSkipped(); });
+          },
+          "The number of n-grams that were left out, as the table does not have their words.")
+      .def(
+          "set_max_address_offset",
+          [](SharedBuilder &self, int64_t offset) {
+            self.Run([offset](ConstArpaLmBuilder &builder) { builder.SetMaxAddressOffset(offset); });
+          },
+          py::arg("offset"), "For tests; see `csrc/lm/const-arpa-builder.h`.");
 }
 
 void BindRescoring(py::module_ &m) {
@@ -155,8 +164,7 @@ void BindRescoring(py::module_ &m) {
           return LatticeLmRescoreConstArpa(lattice, std::move(lm), lm_scale);
         }),
         py::arg("clat"), py::arg("lm").none(false), py::arg("lm_scale"));
-  m.def("compose_compact_lattice_deterministic",
-        WithoutGil(+[](const CompactLattice &lattice, SharedLm lm) {
+  m.def("compose_compact_lattice_deterministic", WithoutGil(+[](const CompactLattice &lattice, SharedLm lm) {
           ConstArpaLmDeterministicFst automaton(std::move(lm));
           return ComposeCompactLatticeDeterministic(lattice, &automaton);
         }),

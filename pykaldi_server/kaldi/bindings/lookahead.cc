@@ -63,12 +63,13 @@ void BindCompiledGraph(py::module_ &m) {
       m, "CompiledGraph",
       "A composed graph in a compact file, which is mapped: all processes share its pages. See\n"
       "csrc/fst/compiled-graph.h.")
-      .def_static(
-          "read", WithoutGil(+[](const Path &path) { return std::make_shared<CompiledGraph>(path.string()); }),
-          py::arg("path"),
-          "Opens a file and checks all of it.\n\n"
-          "Raises:\n    FileNotFoundError: there is no such file.\n"
-          "    ModelFormatError: the file is damaged or of another kind; names the byte.")
+      .def_static("read", WithoutGil(+[](const Path &path) {
+                    return std::make_shared<CompiledGraph>(path.string());
+                  }),
+                  py::arg("path"),
+                  "Opens a file and checks all of it.\n\n"
+                  "Raises:\n    FileNotFoundError: there is no such file.\n"
+                  "    ModelFormatError: the file is damaged or of another kind; names the byte.")
       .def_static(
           "read_fingerprint",
           [](const Path &path) { return py::bytes(CompiledGraph::ReadFingerprint(path.string())); },
@@ -131,9 +132,9 @@ void BindLookahead(py::module_ &m) {
              return LookaheadFstReader(std::move(fst));
            })
       .def("max_input_label", [](const LookaheadFst &fst) { return fst.Composition().MaxInputLabel(); })
-      .def(
-          "output_labels", WithoutGil(+[](const LookaheadFst &fst) { return fst.Composition().OutputLabels(); }),
-          "The words of the language model, as a sorted list of labels.")
+      .def("output_labels",
+           WithoutGil(+[](const LookaheadFst &fst) { return fst.Composition().OutputLabels(); }),
+           "The words of the language model, as a sorted list of labels.")
       .def(
           "output_symbols", [](const LookaheadFst &fst) { return fst.Composition().OutputSymbols(); },
           "The table of words that is embedded in Gr.fst, or None.")

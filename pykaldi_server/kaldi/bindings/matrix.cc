@@ -31,8 +31,8 @@ void BindMatrix(py::module_ &m) {
                                 " and a start of " + std::to_string(dim) + " elements, found " +
                                 std::to_string(triangle.Size()) + " and " + std::to_string(start.Size()));
         }
-        return ToArray(LinearCgd(triangle.Data(), target.Data(), start.Data(), static_cast<int32_t>(dim),
-                                 max_iters));
+        return ToArray(
+            LinearCgd(triangle.Data(), target.Data(), start.Data(), static_cast<int32_t>(dim), max_iters));
       },
       py::arg("a"), py::arg("b"), py::arg("x"), py::arg("max_iters"),
       "Takes steps of conjugate gradient towards A x = b; see `csrc/matrix/linear-cgd.h`.\n\n"

@@ -26,9 +26,9 @@ class OutputFile {
   void Commit();
 
  private:
-  const std::string path_;     // as the caller named it
-  std::string target_;         // where the file is in the end: symbolic links are followed
-  std::string written_;        // where it is written
+  const std::string path_;  // as the caller named it
+  std::string target_;      // where the file is in the end: symbolic links are followed
+  std::string written_;     // where it is written
   std::ofstream stream_;
   bool is_committed_ = false;
 };

@@ -1,8 +1,9 @@
 #include "csrc/base/parse-number.h"
 
+#include <locale.h>
+
 #include <cmath>
 #include <cstdlib>
-#include <locale.h>
 #include <string>
 
 namespace pykaldi {

@@ -108,7 +108,8 @@ void NgramFst::ReadTrie(const Bits &bits, size_t offset, const ByteReader &reade
   for (int32_t state = 0; state < num_states_; ++state) {
     // Level by level, a state is found as a child before its own children are listed.
     if (state >= num_found) {
-      FailAtBit(reader, offset, scanner.Position(), "a trie", "children of a state that is not a child itself");
+      FailAtBit(reader, offset, scanner.Position(), "a trie",
+                "children of a state that is not a child itself");
     }
     first_child_.push_back(num_found);
     while (!scanner.AtEnd() && scanner.Next()) {

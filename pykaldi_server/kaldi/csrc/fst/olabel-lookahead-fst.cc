@@ -41,7 +41,8 @@ OLabelLookaheadFst::OLabelLookaheadFst(const std::string &path) : file_(std::mak
   const size_t magic_offset = reader.Offset();
   const std::string_view magic = reader.Following(sizeof(kAddOnMagic));
   if (reader.Read<int32_t>("the number of lookahead FSTs") != kAddOnMagic) {
-    reader.Fail(magic_offset, "the number of lookahead FSTs, " + std::to_string(kAddOnMagic), ShowBytes(magic));
+    reader.Fail(magic_offset, "the number of lookahead FSTs, " + std::to_string(kAddOnMagic),
+                ShowBytes(magic));
   }
   fst_ = ReadFst(&reader, file_);
   CheckSorted(*fst_, path);

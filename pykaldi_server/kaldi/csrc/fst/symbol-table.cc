@@ -62,7 +62,8 @@ SymbolTable SymbolTable::Read(const std::string &path) {
 SymbolTable SymbolTable::Read(ByteReader *reader) {
   const size_t begin = reader->Offset();
   const std::string_view magic = reader->Following(sizeof(kMagic));
-  if (reader->Read<int32_t>("a symbol table") != kMagic) reader->Fail(begin, "a symbol table", ShowBytes(magic));
+  if (reader->Read<int32_t>("a symbol table") != kMagic)
+    reader->Fail(begin, "a symbol table", ShowBytes(magic));
   SymbolTable table{std::string(reader->ReadString("the name of a symbol table"))};
   const size_t available_key_offset = reader->Offset();
   const int64_t available_key = reader->Read<int64_t>("the next free key");

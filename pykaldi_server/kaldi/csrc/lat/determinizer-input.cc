@@ -37,7 +37,8 @@ int32_t HighestWord(const Lattice &lattice) {
 
 void DeterminizerInput::AddState(const LatticeWeight &final, StringSpan final_string,
                                  std::vector<DeterminizerArc> *arcs) {
-  std::stable_partition(arcs->begin(), arcs->end(), [](const DeterminizerArc &arc) { return arc.label == 0; });
+  std::stable_partition(arcs->begin(), arcs->end(),
+                        [](const DeterminizerArc &arc) { return arc.label == 0; });
   const int64_t begin = arcs_begin_.back();
   arcs_.insert(arcs_.end(), arcs->begin(), arcs->end());
   labels_begin_.push_back(

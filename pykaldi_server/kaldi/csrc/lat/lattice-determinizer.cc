@@ -21,8 +21,12 @@ double Cost(const LatticeWeight &w) { return static_cast<double>(w.graph_cost) +
 
 LatticeDeterminizer::LatticeDeterminizer(const DeterminizerInput &input, double beam,
                                          const DeterminizeLatticePrunedOptions &options)
-    : input_(input), beam_(beam), options_(options), backward_costs_(input.BackwardCosts()),
-      effective_beam_(beam), closure_position_(input.NumStates(), -1) {}
+    : input_(input),
+      beam_(beam),
+      options_(options),
+      backward_costs_(input.BackwardCosts()),
+      effective_beam_(beam),
+      closure_position_(input.NumStates(), -1) {}
 
 bool LatticeDeterminizer::Determinize() {
   if (input_.NumStates() == 0 || backward_costs_[0] == kInfinity) return true;
@@ -270,7 +274,8 @@ void LatticeDeterminizer::QueueArc(int32_t state, const Candidate *begin, const 
     const Element element{p->state, Extend(p->source_string, p->arc->string), p->weight};
     if (p == begin || p->state != elements_.back().state) {
       elements_.push_back(element);
-    } else if (Compare(element.weight, element.string, elements_.back().weight, elements_.back().string) > 0) {
+    } else if (Compare(element.weight, element.string, elements_.back().weight, elements_.back().string) >
+               0) {
       elements_.back() = element;
     }
   }
@@ -280,8 +285,7 @@ void LatticeDeterminizer::QueueArc(int32_t state, const Candidate *begin, const 
 void LatticeDeterminizer::MakeArc(const Task &task) {
   OutputArc arc{task.label, 0, LatticeWeight::One(), StringRepository::kEmpty, StringRepository::kEmpty};
   arc.weight = Normalize(&elements_[task.subset.begin], task.subset.size, &arc.prefix);
-  const Initial &next =
-      InitialToState(task.subset, states_[task.source].forward_cost + Cost(arc.weight));
+  const Initial &next = InitialToState(task.subset, states_[task.source].forward_cost + Cost(arc.weight));
   arc.weight = Times(arc.weight, next.weight);
   arc.nextstate = next.state;
   arc.suffix = next.string;
@@ -295,9 +299,11 @@ bool LatticeDeterminizer::ReachedLimit() {
   const int64_t num_states = static_cast<int64_t>(states_.size());
   if (options_.max_states > 0 && num_states > options_.max_states) return true;
   if (options_.max_arcs > 0 && num_arcs_ > options_.max_arcs) return true;
-  if (options_.max_mem <= 0 || strings_.Size() * kStringBytes + FixedMemory() <= options_.max_mem) return false;
+  if (options_.max_mem <= 0 || strings_.Size() * kStringBytes + FixedMemory() <= options_.max_mem)
+    return false;
   RebuildRepository();
-  return static_cast<double>(strings_.Size() * kStringBytes + FixedMemory()) > kMemoryMargin * options_.max_mem;
+  return static_cast<double>(strings_.Size() * kStringBytes + FixedMemory()) >
+         kMemoryMargin * options_.max_mem;
 }
 
 int64_t LatticeDeterminizer::FixedMemory() const {

@@ -84,8 +84,7 @@ void ReadState(ByteReader *reader, L *lattice) {
 template <class Cost, class L>
 void ReadStates(const FstHeader &header, ByteReader *reader, L *lattice) {
   const size_t offset = reader->Offset();
-  if (header.num_states < kUnknownNumStates ||
-      header.num_states > std::numeric_limits<int32_t>::max() ||
+  if (header.num_states < kUnknownNumStates || header.num_states > std::numeric_limits<int32_t>::max() ||
       (header.num_states > 0 &&
        static_cast<size_t>(header.num_states) > reader->Remaining() / kLeastStateBytes)) {
     reader->Fail(offset, "a number of states", std::to_string(header.num_states));

@@ -104,7 +104,8 @@ class LineReader {
   float Float(std::string_view number, std::string_view field) const {
     if (number == "Infinity") return std::numeric_limits<float>::infinity();
     float value = 0;
-    if (!ParseFloat(number, &value) || std::isnan(value) || value == -std::numeric_limits<float>::infinity()) {
+    if (!ParseFloat(number, &value) || std::isnan(value) ||
+        value == -std::numeric_limits<float>::infinity()) {
       Fail("costs", field);
     }
     return value;
@@ -144,8 +145,8 @@ void AddLine(const LineReader &reader, const std::vector<std::string_view> &fiel
   EnsureState(state, lattice);
   if (lattice->Start() == kNoLatticeState) lattice->SetStart(state);
   if (fields.size() <= 2) {
-    lattice->SetFinal(state, fields.size() == 2 ? reader.Weight(fields[1], false, true).weight
-                                                : LatticeWeight::One());
+    lattice->SetFinal(
+        state, fields.size() == 2 ? reader.Weight(fields[1], false, true).weight : LatticeWeight::One());
     return;
   }
   LatticeArc arc;
@@ -162,8 +163,8 @@ void AddLine(const LineReader &reader, const std::vector<std::string_view> &fiel
   EnsureState(state, lattice);
   if (lattice->Start() == kNoLatticeState) lattice->SetStart(state);
   if (fields.size() <= 2) {
-    lattice->SetFinal(state, fields.size() == 2 ? reader.Weight(fields[1], true, true)
-                                                : CompactLatticeWeight::One());
+    lattice->SetFinal(
+        state, fields.size() == 2 ? reader.Weight(fields[1], true, true) : CompactLatticeWeight::One());
     return;
   }
   CompactLatticeArc arc;
@@ -202,7 +203,9 @@ void AppendLabels(const LatticeArc &arc, std::string *text) {
   text->append(std::to_string(arc.ilabel) + "\t" + std::to_string(arc.olabel));
 }
 
-void AppendLabels(const CompactLatticeArc &arc, std::string *text) { text->append(std::to_string(arc.label)); }
+void AppendLabels(const CompactLatticeArc &arc, std::string *text) {
+  text->append(std::to_string(arc.label));
+}
 
 template <class L>
 void AppendState(const L &lattice, int32_t state, std::string *text) {

@@ -15,8 +15,12 @@ class LatticePhoneAligner {
  public:
   LatticePhoneAligner(const CompactLattice &lattice, const TransitionInformation &model,
                       const PhoneAlignLatticeOptions &options, CompactLattice *output)
-      : lattice_(lattice), model_(model), options_(options), phone_ends_(model, options.reorder),
-        output_(output), states_(output) {
+      : lattice_(lattice),
+        model_(model),
+        options_(options),
+        phone_ends_(model, options.reorder),
+        output_(output),
+        states_(output) {
     Connect(&lattice_);
     TopSort(&lattice_);  // refuses cycles, along which the search would never end
     CreateSuperFinal(&lattice_);

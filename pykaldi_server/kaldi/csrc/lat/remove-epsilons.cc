@@ -17,10 +17,10 @@ void MergeArcs(std::vector<CompactLatticeArc> *arcs) {
     if (a.nextstate != b.nextstate) return a.nextstate < b.nextstate;
     return Compare(a.weight, b.weight) > 0;
   });
-  const auto end = std::unique(arcs->begin(), arcs->end(),
-                               [](const CompactLatticeArc &a, const CompactLatticeArc &b) {
-                                 return a.label == b.label && a.nextstate == b.nextstate;
-                               });
+  const auto end =
+      std::unique(arcs->begin(), arcs->end(), [](const CompactLatticeArc &a, const CompactLatticeArc &b) {
+        return a.label == b.label && a.nextstate == b.nextstate;
+      });
   arcs->erase(end, arcs->end());
 }
 

@@ -95,9 +95,8 @@ void MinimumBayesRisk::MbrDecode() {
 
 void MinimumBayesRisk::AddOneBestWord(size_t position) {
   const auto &bin = gamma_[position];
-  const auto entry = std::find_if(bin.begin(), bin.end(), [&](const WordProb &word_prob) {
-    return word_prob.first == words_[position];
-  });
+  const auto entry = std::find_if(
+      bin.begin(), bin.end(), [&](const WordProb &word_prob) { return word_prob.first == words_[position]; });
   const bool found = entry != bin.end();
   one_best_confidences_.push_back(found ? std::min(1.0f, entry->second) : 0);
   one_best_times_.push_back(times_[position][found ? entry - bin.begin() : 0]);
@@ -162,8 +161,8 @@ double MinimumBayesRisk::ForwardPass(Matrix *alpha_dash) {
   std::vector<double> distance(num_words + 1);
   std::vector<char> operation(num_words + 1);
   for (auto arc = arcs_.begin(); arc != arcs_.end();) {
-    const auto end = std::find_if(arc, arcs_.end(),
-                                  [arc](const Arc &other) { return other.end_node != arc->end_node; });
+    const auto end =
+        std::find_if(arc, arcs_.end(), [arc](const Arc &other) { return other.end_node != arc->end_node; });
     const int32_t node = arc->end_node;
     for (auto i = arc; i != end; ++i) alpha_[node] = LogAdd(alpha_[node], alpha_[i->start_node] + i->loglike);
     for (; arc != end; ++arc) {

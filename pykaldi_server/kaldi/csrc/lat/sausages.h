@@ -39,7 +39,7 @@ struct MinimumBayesRiskOptions {
 
 class MinimumBayesRisk {
  public:
-  using Times = std::pair<float, float>;    // begin and end, in decoder frames
+  using Times = std::pair<float, float>;       // begin and end, in decoder frames
   using WordProb = std::pair<int32_t, float>;  // word (0 for none) and its probability
 
   // Any acoustic scale must have been applied to the lattice. Times are those of words only when it is

@@ -56,8 +56,8 @@ class StringRepository {
   };
 
   static size_t Hash(Id string, int32_t label) {
-    const uint64_t key = (static_cast<uint64_t>(static_cast<uint32_t>(string)) << 32) |
-                         static_cast<uint32_t>(label);
+    const uint64_t key =
+        (static_cast<uint64_t>(static_cast<uint32_t>(string)) << 32) | static_cast<uint32_t>(label);
     const uint64_t mixed = key * 0x9e3779b97f4a7c15u;
     return static_cast<size_t>(mixed ^ (mixed >> 32));
   }

@@ -53,9 +53,12 @@ class LatticeLexiconWordAligner {
   LatticeLexiconWordAligner(CompactLattice phone_aligned, const TransitionInformation &model,
                             const WordAlignLatticeLexiconInfo &lexicon, int32_t partial_word_label,
                             CompactLattice *output)
-      : lattice_(std::move(phone_aligned)), model_(model), lexicon_(lexicon),
+      : lattice_(std::move(phone_aligned)),
+        model_(model),
+        lexicon_(lexicon),
         partial_word_label_(partial_word_label != 0 ? partial_word_label : kTemporaryLabel),
-        output_(output), states_(output) {
+        output_(output),
+        states_(output) {
     CreateSuperFinal(&lattice_);
   }
 
@@ -128,11 +131,11 @@ class LatticeLexiconWordAligner {
     const PendingPhones &pending = tuple.pending;
     for (int32_t n = least; n <= most; ++n) {
       const int32_t node = lexicon_.FindNode(pending.phones.data(), pending.phones.data() + n);
-      const int32_t output_word = node == WordAlignLatticeLexiconInfo::kNoNode
-                                      ? 0
-                                      : lexicon_.OutputWord(word, node);
+      const int32_t output_word =
+          node == WordAlignLatticeLexiconInfo::kNoNode ? 0 : lexicon_.OutputWord(word, node);
       if (output_word == 0) continue;
-      CompactLatticeArc arc{output_word, {LatticeWeight::One(), Join(pending.transition_ids, n)},
+      CompactLatticeArc arc{output_word,
+                            {LatticeWeight::One(), Join(pending.transition_ids, n)},
                             states_.StateFor({tuple.input_state, Rest(pending, word, n)})};
       output_->AddArc(state, std::move(arc));
     }
@@ -202,9 +205,10 @@ class LatticeLexiconWordAligner {
       });
       if (went_on) continue;
       const PendingPhones &pending = tuple.pending;
-      CompactLatticeArc arc{pending.words.empty() ? partial_word_label_ : pending.words.front(),
-                            {LatticeWeight::One(), Join(pending.transition_ids, pending.transition_ids.size())},
-                            0};
+      CompactLatticeArc arc{
+          pending.words.empty() ? partial_word_label_ : pending.words.front(),
+          {LatticeWeight::One(), Join(pending.transition_ids, pending.transition_ids.size())},
+          0};
       PendingPhones nothing;
       nothing.phone_freshness = nothing.word_freshness = Freshness::kFresh;
       States::Tuple end{tuple.input_state, nothing};
@@ -234,8 +238,10 @@ WordAlignLatticeLexiconInfo::WordAlignLatticeLexiconInfo(const std::vector<std::
 void WordAlignLatticeLexiconInfo::AddEntry(const std::vector<int32_t> &entry) {
   const auto is_negative = [](int32_t number) { return number < 0; };
   if (entry.size() < 2 || std::any_of(entry.begin(), entry.end(), is_negative)) {
-    throw ConfigError("expected entries of an alignment lexicon with two words of 0 or more, and phones; "
-                      "found one of " + std::to_string(entry.size()) + " numbers");
+    throw ConfigError(
+        "expected entries of an alignment lexicon with two words of 0 or more, and phones; "
+        "found one of " +
+        std::to_string(entry.size()) + " numbers");
   }
   const int32_t word = entry[0], output_word = entry[1] != 0 ? entry[1] : kTemporaryLabel;
   const int32_t length = static_cast<int32_t>(entry.size()) - 2;
@@ -251,8 +257,10 @@ void WordAlignLatticeLexiconInfo::AddEntry(const std::vector<int32_t> &entry) {
   }
   const auto output = outputs_.try_emplace(Key(word, node), output_word).first;
   if (output->second != output_word) {
-    throw ConfigError("expected one output word for each word and pronunciation in the alignment lexicon, "
-                      "found two for word " + std::to_string(word));
+    throw ConfigError(
+        "expected one output word for each word and pronunciation in the alignment lexicon, "
+        "found two for word " +
+        std::to_string(word));
   }
   NumPhones &range = num_phones_.try_emplace(word, NumPhones{length, length}).first->second;
   range.least = std::min(range.least, length);

@@ -54,10 +54,10 @@ class WordAlignLatticeLexiconInfo {
   }
   void AddEntry(const std::vector<int32_t> &entry);
 
-  int32_t num_nodes_ = 1;                            // node 0 is the empty sequence
-  std::unordered_map<uint64_t, int32_t> children_;   // (phone, node) to node
-  std::unordered_map<uint64_t, int32_t> outputs_;    // (word, node) to output word
-  std::unordered_set<uint64_t> longer_;              // (word, node)
+  int32_t num_nodes_ = 1;                              // node 0 is the empty sequence
+  std::unordered_map<uint64_t, int32_t> children_;     // (phone, node) to node
+  std::unordered_map<uint64_t, int32_t> outputs_;      // (word, node) to output word
+  std::unordered_set<uint64_t> longer_;                // (word, node)
   std::unordered_map<int32_t, NumPhones> num_phones_;  // by word
 };
 

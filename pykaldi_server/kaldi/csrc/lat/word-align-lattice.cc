@@ -14,8 +14,13 @@ class LatticeWordAligner {
  public:
   LatticeWordAligner(const CompactLattice &lattice, const TransitionInformation &model,
                      const WordBoundaryInfo &info, CompactLattice *output)
-      : lattice_(lattice), model_(model), info_(info), phone_ends_(model, info.reorder), output_(output),
-        states_(output), silence_label_(info.silence_label != 0 ? info.silence_label : kTemporaryLabel),
+      : lattice_(lattice),
+        model_(model),
+        info_(info),
+        phone_ends_(model, info.reorder),
+        output_(output),
+        states_(output),
+        silence_label_(info.silence_label != 0 ? info.silence_label : kTemporaryLabel),
         partial_word_label_(info.partial_word_label != 0 ? info.partial_word_label : kTemporaryLabel) {
     Connect(&lattice_);
     TopSort(&lattice_);  // refuses cycles, along which the search would never end

@@ -30,7 +30,8 @@ class WordBoundaryInfo {
 
   // Throws LatticeError for a phone that the word-boundary file does not have.
   PhoneType TypeOfPhone(int32_t phone) const {
-    if (phone < 0 || phone >= static_cast<int32_t>(phone_to_type.size()) || phone_to_type[phone] == kNoPhone) {
+    if (phone < 0 || phone >= static_cast<int32_t>(phone_to_type.size()) ||
+        phone_to_type[phone] == kNoPhone) {
       throw LatticeError("expected phones of the word-boundary file, found " + std::to_string(phone));
     }
     return phone_to_type[phone];

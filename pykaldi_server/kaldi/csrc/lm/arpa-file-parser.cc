@@ -88,7 +88,8 @@ void ArpaFileParser::TakeHeaderLine(std::string_view line) {
   int32_t order = 0;
   int64_t count = 0;
   if (equal == rest.npos || !ParseInteger(Trim(rest.substr(0, equal)), &order) ||
-      !ParseInteger(Trim(rest.substr(equal + 1)), &count) || order < 1 || order > kMaxNgramOrder || count < 0) {
+      !ParseInteger(Trim(rest.substr(equal + 1)), &count) || order < 1 || order > kMaxNgramOrder ||
+      count < 0) {
     Fail("a count \"ngram N=COUNT\" with N from 1 to " + std::to_string(kMaxNgramOrder), Printable(line));
   }
   if (counts_.size() <= static_cast<size_t>(order)) counts_.resize(order + 1, 0);
@@ -100,8 +101,7 @@ void ArpaFileParser::TakeDirective(std::string_view line) {
   const int32_t highest = static_cast<int32_t>(counts_.size()) - 1;
   if (section_ == Section::kHeader) consumer_->HeaderAvailable(highest);
   section_ = Section::kNgrams;
-  const std::string expected =
-      order_ == highest ? "\\end\\" : "\\" + std::to_string(order_ + 1) + "-grams:";
+  const std::string expected = order_ == highest ? "\\end\\" : "\\" + std::to_string(order_ + 1) + "-grams:";
   if (line != expected) Fail(expected, Printable(line));
   if (order_ == highest) {
     section_ = Section::kEnd;

@@ -33,8 +33,12 @@ void WriteBasicType(T value, std::ostream &out) {
 
 ConstArpaLmBuilder::ConstArpaLmBuilder(std::string path, int32_t bos_symbol, int32_t eos_symbol,
                                        int32_t unk_symbol, std::shared_ptr<const SymbolTable> symbols)
-    : bos_symbol_(bos_symbol), eos_symbol_(eos_symbol), unk_symbol_(unk_symbol), path_(path),
-      parser_(std::move(path), std::move(symbols), this), slots_(kFirstSlots, kNoNode) {
+    : bos_symbol_(bos_symbol),
+      eos_symbol_(eos_symbol),
+      unk_symbol_(unk_symbol),
+      path_(path),
+      parser_(std::move(path), std::move(symbols), this),
+      slots_(kFirstSlots, kNoNode) {
   if (bos_symbol <= 0 || eos_symbol <= 0 || bos_symbol == eos_symbol) {
     throw ConfigError("expected two different words above 0 for the beginning and the end, found " +
                       std::to_string(bos_symbol) + " and " + std::to_string(eos_symbol));
@@ -148,7 +152,8 @@ std::vector<int32_t> ConstArpaLmBuilder::LayOut() {
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i].parent == kNoNode) stack.push_back(static_cast<int32_t>(i));
   }
-  std::sort(stack.begin(), stack.end(), [&](int32_t a, int32_t b) { return nodes_[a].word > nodes_[b].word; });
+  std::sort(stack.begin(), stack.end(),
+            [&](int32_t a, int32_t b) { return nodes_[a].word > nodes_[b].word; });
   places_.assign(nodes_.size(), -1);
   std::vector<int32_t> order;
   while (!stack.empty()) {
@@ -202,7 +207,8 @@ void ConstArpaLmBuilder::Write(const std::string &path) {
     if (node.parent == kNoNode) num_words = std::max(num_words, node.word + 1);
   }
   if (std::max({bos_symbol_, eos_symbol_, unk_symbol_}) >= num_words) {
-    throw ModelFormatError(path_ + ": expected 1-grams up to those of the beginning, the end and the unknown " +
+    throw ModelFormatError(path_ +
+                           ": expected 1-grams up to those of the beginning, the end and the unknown " +
                            "word, found none above " + std::to_string(num_words - 1));
   }
   children_ = SortChildren(nodes_);

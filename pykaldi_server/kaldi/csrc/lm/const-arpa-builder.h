@@ -92,8 +92,8 @@ class ConstArpaLmBuilder : private NgramConsumer {
   std::vector<int32_t> slots_;  // open addressing: nodes by (parent, word); kNoNode is a free slot
   std::vector<LastNgram> last_ngrams_;
 
-  Children children_;       // of all nodes but those before the highest order
-  Children last_children_;  // of those
+  Children children_;            // of all nodes but those before the highest order
+  Children last_children_;       // of those
   std::vector<int64_t> places_;  // of the nodes' states; -1: none
   int64_t total_size_ = 0;
 };

@@ -109,8 +109,7 @@ void ConstArpaLm::ReadOldForm(ByteReader *reader) {
   ngram_order_ = ReadBasicType<int32_t>("the order of the model", reader);
   const auto copy = [&](auto zero, const char *what) {
     using T = decltype(zero);
-    const int64_t count =
-        ReadCount(what, ReadBasicType<int32_t>(what, reader), sizeof(T) + 1, *reader);
+    const int64_t count = ReadCount(what, ReadBasicType<int32_t>(what, reader), sizeof(T) + 1, *reader);
     for (int64_t i = 0; i < count; ++i) {
       const T value = ReadBasicType<T>(what, reader);
       const char *bytes = reinterpret_cast<const char *>(&value);
@@ -250,7 +249,8 @@ bool ConstArpaLm::HistoryStateExists(const std::vector<int32_t> &history) const 
 // Writing
 
 void ConstArpaLm::CollectNgrams(int64_t state, std::vector<int32_t> *words,
-                                std::vector<std::string> *lines_by_order, std::vector<int64_t> *counts) const {
+                                std::vector<std::string> *lines_by_order,
+                                std::vector<int64_t> *counts) const {
   const auto add = [&](float logprob, float backoff, int32_t ignored_bits) {
     const size_t order = words->size();
     if (order > static_cast<size_t>(ngram_order_)) Fail(state);

@@ -170,7 +170,8 @@ CompactLattice ComposeCompactLatticeBackoff(const CompactLattice &original, cons
   composed.SetStart(states.Number({lattice.Start(), lm.Start(), false}));
   int32_t number;
   ComposedState state;
-  const auto add = [&](int32_t word, const CompactLatticeWeight &weight, float cost, const ComposedState &next) {
+  const auto add = [&](int32_t word, const CompactLatticeWeight &weight, float cost,
+                       const ComposedState &next) {
     if (IsPossible(cost)) composed.AddArc(number, {word, AddGraphCost(weight, cost), states.Number(next)});
   };
   while (states.Next(&number, &state)) {
@@ -202,8 +203,8 @@ CompactLattice LatticeLmRescore(const CompactLattice &lattice, const BackoffLm &
                  [&lm](const CompactLattice &scaled) { return ComposeCompactLatticeBackoff(scaled, lm); });
 }
 
-CompactLattice LatticeLmRescoreConstArpa(const CompactLattice &lattice,
-                                         std::shared_ptr<const ConstArpaLm> lm, float lm_scale) {
+CompactLattice LatticeLmRescoreConstArpa(const CompactLattice &lattice, std::shared_ptr<const ConstArpaLm> lm,
+                                         float lm_scale) {
   return Rescore(lattice, lm_scale, [&lm](const CompactLattice &scaled) {
     ConstArpaLmDeterministicFst automaton(lm);
     return ComposeCompactLatticeDeterministic(scaled, &automaton);

@@ -35,8 +35,8 @@ CompactLattice ComposeCompactLatticeBackoff(const CompactLattice &lattice, const
 // Rescoring as described above. The result is deterministic; it is empty when the model accepts no path of
 // the lattice, and the lattice itself when the scale is 0.
 CompactLattice LatticeLmRescore(const CompactLattice &lattice, const BackoffLm &lm, float lm_scale);
-CompactLattice LatticeLmRescoreConstArpa(const CompactLattice &lattice,
-                                         std::shared_ptr<const ConstArpaLm> lm, float lm_scale);
+CompactLattice LatticeLmRescoreConstArpa(const CompactLattice &lattice, std::shared_ptr<const ConstArpaLm> lm,
+                                         float lm_scale);
 
 }  // namespace pykaldi
 
