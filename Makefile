@@ -80,6 +80,7 @@ coverage-report: setup ## Report which lines the last run with coverage reached,
 lint: setup ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	find pykaldi_server -name '*.cc' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
 
 types: setup ## Check types
 	$(BIN)/mypy

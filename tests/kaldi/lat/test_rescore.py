@@ -38,7 +38,7 @@ def test_scores_are_added_at_the_time_of_each_arc(lattice: LatticeVectorFst) -> 
 @pytest.mark.parametrize(
     ("frames", "pdfs", "ids", "message"),
     [
-        (1, 2, 4, "expected a lattice of at most 1 frames, found more"),
+        (1, 2, 4, "expected a lattice of at most 1 frames, found frame 2"),
         (2, 2, 3, "expected transition-ids below 3, found 3"),
         (2, 1, 4, "expected pdfs below 1, found 1"),
     ],
