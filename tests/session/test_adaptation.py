@@ -9,6 +9,7 @@ import pytest
 from golden_data import read_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pykaldi_server.session import AdaptationState, Final, Model
 
@@ -18,7 +19,7 @@ WARNING = "starting without the speaker's adaptation state"
 
 
 @pytest.fixture(scope="module")
-def samples(golden: Path) -> np.ndarray:
+def samples(golden: Path) -> NDArray[np.float32]:
     return read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
 
 
@@ -43,7 +44,7 @@ def mixtures_state(golden: Path) -> str:
     return gzip.decompress(path.read_bytes()).decode()
 
 
-def recognise(model: Model, state: str | None, samples: np.ndarray) -> list[str]:
+def recognise(model: Model, state: str | None, samples: NDArray[np.float32]) -> list[str]:
     session = model.session(state)
     events = session.accept(samples) + session.finish()
     assert isinstance(events[-1], AdaptationState)

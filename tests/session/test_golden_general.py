@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, lines, read_wav
 
+from pykaldi_server.kaldi._core import BestPath as DecodedPath
 from pykaldi_server.kaldi.fstext import CompiledGraph, LookaheadFst, StdConstFst, compile_graph
 from pykaldi_server.session import Final, Model
 from pykaldi_server.session.adaptation import state_from_text
@@ -51,7 +52,7 @@ def rescoring_model(models: Path) -> Model:
     )
 
 
-def test_rescored_words_are_kaldis(rescoring_model, shared_golden):
+def test_rescored_words_are_kaldis(rescoring_model: Model, shared_golden: Path) -> None:
     assert rescoring_model.rescorer is not None
     different = []
     for name, *fields in lines(shared_golden / "general" / "rescored.txt"):
@@ -70,12 +71,12 @@ def is_number(text: str) -> bool:
 
 
 @pytest.mark.parametrize("model", [LookaheadFst, CompiledGraph, StdConstFst], indirect=True)
-def test_segments(model, golden):
+def test_segments(model: Model, golden: Path) -> None:
     expected = best_paths(golden / "segments" / "best_path.txt")
     bounds = [fields[1:] for fields in lines(golden / "segments" / "segments.txt")]
     _, samples = read_wav(golden / "long" / "long.wav")
     stream = model.acoustics.start(model.graph, model.endpoint)
-    found = []
+    found: list[DecodedPath] = []
 
     def end_segment(accepted: int, why: str) -> None:
         segment = [str(stream.first_frame), str(stream.num_frames_decoded()), str(accepted), why]
@@ -100,7 +101,7 @@ def test_segments(model, golden):
         ), name
 
 
-def test_session_gives_these_segments(model, golden):
+def test_session_gives_these_segments(model: Model, golden: Path) -> None:
     expected = best_paths(golden / "segments" / "best_path.txt")
     _, samples = read_wav(golden / "long" / "long.wav")
     session = model.session()
@@ -111,7 +112,7 @@ def test_session_gives_these_segments(model, golden):
 
 
 @pytest.mark.parametrize("recordings", ["golden", "shared_golden"])
-def test_returning_speakers(model, recordings, request):
+def test_returning_speakers(model: Model, recordings: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(recordings)
     expected = best_paths(folder / "returning" / "best_path.txt")
     speakers = dict(lines(folder / "utt2spk"))
@@ -130,7 +131,9 @@ def test_returning_speakers(model, recordings, request):
         stream.decoder.finalize_decoding()
         path = stream.decoder.get_best_path()
         assert path.alignment.tolist() == best.alignment, name
-        states[speakers[name]] = stream.adaptation_state()
+        learned = stream.adaptation_state()
+        assert learned is not None
+        states[speakers[name]] = learned
         golden_state = folder / "returning" / f"{name}.adaptation.txt"
         if golden_state.exists():  # a clone has the last one of each speaker
             compare_states(states[speakers[name]], golden_state, name)

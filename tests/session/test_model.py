@@ -99,6 +99,7 @@ def test_vosk_models_with_cmvn_and_pitch(copy: Path) -> None:
     shutil.copyfile(copy / "ivector" / "global_cmvn.stats", copy / "am" / "global_cmvn.stats")
     features = network(Model.load(copy)).features
     assert features.cmvn_opts is not None
+    assert features.global_cmvn_stats is not None
     assert features.global_cmvn_stats.shape == (2, 41)
     (copy / "conf" / "pitch.conf").write_text("--sample-frequency=16000\n--add-raw-log-pitch=false\n")
     # Three more dimensions than the network was trained with.
@@ -293,7 +294,9 @@ def test_model_in_an_installed_package(copy: Path, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(("length_s", "warned"), [(0.05, False), (2.0, False), (2.5, True), (60.0, True)])
-def test_chunks_of_many_seconds_are_warned_of(models, caplog, length_s, warned):
+def test_chunks_of_many_seconds_are_warned_of(
+    models: Path, caplog: pytest.LogCaptureFixture, length_s: float, warned: bool
+) -> None:
     Model.load(models / "english:graph-digits", chunk_length_in_secs=length_s)
     assert (f"model english-digits: chunk-length-in-secs is {length_s:g}" in caplog.text) is warned
 
@@ -301,7 +304,9 @@ def test_chunks_of_many_seconds_are_warned_of(models, caplog, length_s, warned):
 @pytest.mark.parametrize("layout", ["vosk", "yaml"])
 @pytest.mark.parametrize("number", ["nan", "inf"])
 @pytest.mark.parametrize("name", ["final.mat", "global_cmvn.stats", "final.dubm", "final.ie"])
-def test_numbers_that_are_not_finite_are_refused_with_the_path(copy, yaml_model, layout, number, name):
+def test_numbers_that_are_not_finite_are_refused_with_the_path(
+    copy: Path, yaml_model: Path, layout: str, number: str, name: str
+) -> None:
     if layout == "vosk":
         yaml_model.unlink()
         (copy / "am").mkdir(exist_ok=True)

@@ -48,7 +48,7 @@ def ctm(path: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_word_times_and_confidences(golden, hypotheses):
+def test_word_times_and_confidences(golden: Path, hypotheses: dict[str, tuple[Hypothesis, ...]]) -> None:
     expected = ctm(golden / "digits-005" / "ctm_mbr_false.txt")
     for name, found in hypotheses.items():
         words = found[0].words
@@ -71,13 +71,13 @@ def confidences_of_runs(words: list[tuple[str, float]]) -> list[float]:
     return [sum(run) / len(run) for run in runs]
 
 
-def test_sentence_confidence_is_the_mean(hypotheses):
+def test_sentence_confidence_is_the_mean(hypotheses: dict[str, tuple[Hypothesis, ...]]) -> None:
     for found in hypotheses.values():
         words = found[0].words
         assert found[0].confidence == pytest.approx(sum(word.confidence for word in words) / len(words))
 
 
-def test_nbest(golden, hypotheses):
+def test_nbest(golden: Path, hypotheses: dict[str, tuple[Hypothesis, ...]]) -> None:
     expected = defaultdict(list)
     for key, graph_cost, acoustic_cost, *words in lines(golden / "digits-005" / "nbest.txt"):
         expected[key.rpartition("-")[0]].append((float(graph_cost) + float(acoustic_cost), words))
@@ -89,8 +89,9 @@ def test_nbest(golden, hypotheses):
         assert found[0].transcript.split() == [word for word in expected[name][0][1] if word != "words"]
 
 
-def test_phone_times(golden, model, hypotheses):
+def test_phone_times(golden: Path, model: Model, hypotheses: dict[str, tuple[Hypothesis, ...]]) -> None:
     expected = ctm(golden / "digits-005" / "ctm_phones.txt")
+    assert model.phones is not None
     for name, found in hypotheses.items():
         phones = found[0].phones
         symbols = [fields[2] for fields in expected[name]]
@@ -104,7 +105,7 @@ def test_phone_times(golden, model, hypotheses):
 
 
 @pytest.mark.parametrize(("lmwt_scale", "acoustic_scale"), [(1.0, 1.0), (2.0, 1.0), (2.0, 0.5)])
-def test_scales(models, golden, lmwt_scale, acoustic_scale):
+def test_scales(models: Path, golden: Path, lmwt_scale: float, acoustic_scale: float) -> None:
     model = Model.load(
         models / "english:graph-digits",
         frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
@@ -122,7 +123,9 @@ def test_scales(models, golden, lmwt_scale, acoustic_scale):
     assert final.hypotheses[0].likelihood == pytest.approx(expected, rel=0.02)
 
 
-def test_without_word_boundaries_there_are_confidences_but_no_times(models, golden, tmp_path):
+def test_without_word_boundaries_there_are_confidences_but_no_times(
+    models: Path, golden: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
     (folder / "graph").mkdir(parents=True)
     for name in ("am", "conf", "ivector"):
@@ -133,10 +136,11 @@ def test_without_word_boundaries_there_are_confidences_but_no_times(models, gold
     events = session.accept(read_wav(golden / "wav" / "ps-cards-001.wav")[1]) + session.finish()
     hypothesis = next(event for event in events if isinstance(event, Final)).hypotheses[0]
     assert hypothesis.words == ()
+    assert hypothesis.confidence is not None
     assert 0.0 < hypothesis.confidence <= 1.0
 
 
-def test_words_of_least_risk(golden, models):
+def test_words_of_least_risk(golden: Path, models: Path) -> None:
     model = Model.load(
         models / "english:graph-digits",
         frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,

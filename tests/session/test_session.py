@@ -8,12 +8,13 @@ import pytest
 from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, read_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError, DecoderError
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.feat import LinearResample
 from pykaldi_server.kaldi.online2 import OnlineSilenceWeighting
-from pykaldi_server.session import AdaptationState, Final, Model, Partial
+from pykaldi_server.session import AdaptationState, Event, Final, Model, Partial
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +22,11 @@ def model(models: Path) -> Model:
     return Model.load(models / "english:graph-digits", frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK)
 
 
-def samples_of(golden: Path, name: str) -> np.ndarray:
+def samples_of(golden: Path, name: str) -> NDArray[np.float32]:
     return read_wav(golden / "wav" / f"{name}.wav")[1]
 
 
-def recognise(model: Model, samples: np.ndarray, step: int = 4000) -> list:
+def recognise(model: Model, samples: NDArray[np.float32], step: int = 4000) -> list[Event]:
     session = model.session()
     events = []
     for begin in range(0, len(samples), step):
@@ -33,19 +34,24 @@ def recognise(model: Model, samples: np.ndarray, step: int = 4000) -> list:
     return events + session.finish()
 
 
-def words_of(events: list) -> list[str]:
+def state_of(events: list[Event]) -> str:
+    assert isinstance(events[-1], AdaptationState)
+    return events[-1].value
+
+
+def words_of(events: list[Event]) -> list[str]:
     finals = [event for event in events if isinstance(event, Final)]
     return " ".join(final.hypotheses[0].transcript for final in finals).split()
 
 
-def test_golden_words(golden, model):
+def test_golden_words(golden: Path, model: Model) -> None:
     for name, best in best_paths(golden / "digits-005" / "best_path.txt").items():
         events = recognise(model, samples_of(golden, name))
         assert words_of(events) == best.words, name
         assert isinstance(events[-1], AdaptationState)
 
 
-def test_likelihood_is_the_negated_cost(golden, model):
+def test_likelihood_is_the_negated_cost(golden: Path, model: Model) -> None:
     best = best_paths(golden / "digits-005" / "best_path.txt")["ps-cards-001"]
     events = recognise(model, samples_of(golden, "ps-cards-001"))
     final = next(event for event in events if isinstance(event, Final))
@@ -53,7 +59,7 @@ def test_likelihood_is_the_negated_cost(golden, model):
     assert final.hypotheses[0].likelihood == pytest.approx(expected, rel=1e-3)
 
 
-def test_partials_come_while_audio_comes(golden, model):
+def test_partials_come_while_audio_comes(golden: Path, model: Model) -> None:
     events = recognise(model, samples_of(golden, "ps-tidigits-2934z"))
     partials = [event.transcript for event in events if isinstance(event, Partial)]
     assert len(partials) >= 3
@@ -62,7 +68,7 @@ def test_partials_come_while_audio_comes(golden, model):
 
 @settings(max_examples=10, deadline=None)
 @given(cuts=st.lists(st.integers(0, 20000), max_size=20))
-def test_the_cut_of_the_audio_does_not_matter(golden, model, cuts):
+def test_the_cut_of_the_audio_does_not_matter(golden: Path, model: Model, cuts: list[int]) -> None:
     samples = samples_of(golden, "ps-cards-002")
     expected = recognise(model, samples, len(samples))
     session, events = model.session(), []
@@ -71,19 +77,19 @@ def test_the_cut_of_the_audio_does_not_matter(golden, model, cuts):
     assert events + session.finish() == expected
 
 
-def test_sessions_do_not_disturb_each_other(golden, model):
+def test_sessions_do_not_disturb_each_other(golden: Path, model: Model) -> None:
     names = ["ps-cards-001", "ps-cards-002", "ps-tidigits-2934z"]
     recordings = [samples_of(golden, name) for name in names]
     alone = [recognise(model, samples, 800) for samples in recordings]
     sessions = [model.session() for _ in names]
-    together: list[list] = [[] for _ in names]
+    together: list[list[Event]] = [[] for _ in names]
     for begin in range(0, max(map(len, recordings)), 800):
         for index, samples in enumerate(recordings):
             together[index] += sessions[index].accept(samples[begin : begin + 800])
     assert [events + s.finish() for events, s in zip(together, sessions, strict=True)] == alone
 
 
-def test_segments_follow_each_other(golden, model):
+def test_segments_follow_each_other(golden: Path, model: Model) -> None:
     _, samples = read_wav(golden / "long" / "long.wav")
     finals = [event for event in recognise(model, samples) if isinstance(event, Final)]
     assert len(finals) > 5
@@ -94,7 +100,7 @@ def test_segments_follow_each_other(golden, model):
         assert final.total_length_s == pytest.approx(final.start_s + final.length_s)
 
 
-def test_every_frame_is_in_exactly_one_segment(golden, model):
+def test_every_frame_is_in_exactly_one_segment(golden: Path, model: Model) -> None:
     _, samples = read_wav(golden / "long" / "long.wav")
     stream = model.acoustics.start(model.graph, model.endpoint)
     segments = []
@@ -117,7 +123,7 @@ def test_every_frame_is_in_exactly_one_segment(golden, model):
     assert sum(frames for _, frames in segments) == -(-input_frames // 3)
 
 
-def test_segment_can_be_ended_by_the_client(golden, model):
+def test_segment_can_be_ended_by_the_client(golden: Path, model: Model) -> None:
     samples = samples_of(golden, "ps-tidigits-2934z")
     session = model.session()
     events = session.accept(samples)
@@ -127,7 +133,7 @@ def test_segment_can_be_ended_by_the_client(golden, model):
     assert words_of(events + ended + session.finish())[:2] == ["two", "nine"]
 
 
-def test_longest_segment(golden, models):
+def test_longest_segment(golden: Path, models: Path) -> None:
     model = Model.load(models / "english:graph-digits", max_segment_length_in_secs=1.0)
     events = recognise(model, samples_of(golden, "ps-tidigits-2934z"))
     finals = [event for event in events if isinstance(event, Final)]
@@ -135,24 +141,26 @@ def test_longest_segment(golden, models):
     assert all(final.length_s < 1.3 for final in finals)
 
 
-def test_adaptation_state_is_carried_on(golden, model):
+def test_adaptation_state_is_carried_on(golden: Path, model: Model) -> None:
     samples = samples_of(golden, "ps-tidigits-2934z")
-    state = recognise(model, samples)[-1].value
+    state = state_of(recognise(model, samples))
     session = model.session(state)
     events = session.accept(samples) + session.finish()
-    assert events[-1].value != state
+    assert state_of(events) != state
     assert words_of(events)
 
 
-def test_without_enough_words_the_state_stays(golden, model):
-    state = recognise(model, samples_of(golden, "ps-tidigits-2934z"))[-1].value
+def test_without_enough_words_the_state_stays(golden: Path, model: Model) -> None:
+    state = state_of(recognise(model, samples_of(golden, "ps-tidigits-2934z")))
     session = model.session(state)
     events = session.accept(np.zeros(16000, np.float32)) + session.finish()
     assert events == [AdaptationState(state)]
 
 
 @pytest.mark.parametrize("state", ["", "nonsense", "<OnlineIvectorExtractorAdaptationState> <CmvnState> "])
-def test_damaged_state_is_logged_and_the_session_starts_afresh(golden, model, caplog, state):
+def test_damaged_state_is_logged_and_the_session_starts_afresh(
+    golden: Path, model: Model, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
     session = model.session(state)
     assert "without the speaker's adaptation state" in caplog.text
     events = session.accept(samples_of(golden, "ps-cards-001")) + session.finish()
@@ -160,21 +168,21 @@ def test_damaged_state_is_logged_and_the_session_starts_afresh(golden, model, ca
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 399, 800, 1600])
-def test_almost_no_audio(model, count):
+def test_almost_no_audio(model: Model, count: int) -> None:
     events = recognise(model, np.zeros(count, np.float32))
     assert [type(event) for event in events] == [AdaptationState]
 
 
-def test_digital_silence_has_no_words(model):
+def test_digital_silence_has_no_words(model: Model) -> None:
     assert words_of(recognise(model, np.zeros(20 * 16000, np.float32), 16000)) == []
 
 
-def test_full_scale_noise_does_no_harm(model):
+def test_full_scale_noise_does_no_harm(model: Model) -> None:
     noise = np.where(np.random.default_rng(0).random(32000) < 0.5, -32768, 32767).astype(np.float32)
     assert isinstance(recognise(model, noise)[-1], AdaptationState)
 
 
-def test_misuse_is_refused(model):
+def test_misuse_is_refused(model: Model) -> None:
     session = model.session()
     with pytest.raises(AudioError, match="NaN"):
         session.accept(np.array([np.nan], np.float32))
@@ -184,7 +192,7 @@ def test_misuse_is_refused(model):
         session.accept(np.zeros(10, np.float32))
 
 
-def test_audio_of_another_rate_is_converted_as_kaldi_does(shared_golden, models):
+def test_audio_of_another_rate_is_converted_as_kaldi_does(shared_golden: Path, models: Path) -> None:
     model = Model.load(
         models / "english:graph-digits",
         frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK,
@@ -206,7 +214,7 @@ def test_audio_of_another_rate_is_converted_as_kaldi_does(shared_golden, models)
     assert tested == 3
 
 
-def test_callers_may_use_their_buffers_again(golden, model):
+def test_callers_may_use_their_buffers_again(golden: Path, model: Model) -> None:
     samples = samples_of(golden, "ps-cards-001")
     expected = recognise(model, samples, step=320)
     session, events, buffer = model.session(), [], np.zeros(320, np.float32)
@@ -219,7 +227,7 @@ def test_callers_may_use_their_buffers_again(golden, model):
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 44100, 48000])
-def test_the_cut_does_not_matter_at_other_rates(golden, model, rate_hz):
+def test_the_cut_does_not_matter_at_other_rates(golden: Path, model: Model, rate_hz: int) -> None:
     samples = samples_of(golden, "ps-cards-001")
     expected = model.session(sample_rate_hz=rate_hz)
     whole = expected.accept(samples) + expected.finish()
@@ -230,18 +238,18 @@ def test_the_cut_does_not_matter_at_other_rates(golden, model, rate_hz):
 
 
 @pytest.mark.slow
-def test_ten_minutes_of_digital_silence(model):
+def test_ten_minutes_of_digital_silence(model: Model) -> None:
     session, silence = model.session(), np.zeros(16000, np.float32)
     events = [event for _ in range(600) for event in session.accept(silence)] + session.finish()
     assert words_of(events) == []
 
 
-def likelihood(events: list) -> float:
+def likelihood(events: list[Event]) -> float:
     [final] = [event for event in events if isinstance(event, Final)]
     return final.hypotheses[0].likelihood
 
 
-def test_cost_of_a_stream_that_ends_with_a_quantum(golden, models):
+def test_cost_of_a_stream_that_ends_with_a_quantum(golden: Path, models: Path) -> None:
     model = Model.load(models / "english:graph-digits", do_endpointing=False)
     samples = samples_of(golden, "ps-tidigits-2934z")[:11200]
     kaldis = 39.169  # online2-wav-nnet3-latgen-faster --chunk-length=0.05 --frames-per-chunk=24
@@ -249,7 +257,7 @@ def test_cost_of_a_stream_that_ends_with_a_quantum(golden, models):
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 32000])
-def test_end_with_a_quantum_as_if_it_had_been_known(golden, models, rate_hz):
+def test_end_with_a_quantum_as_if_it_had_been_known(golden: Path, models: Path, rate_hz: int) -> None:
     """Kaldi, which reads files, knows of each piece of audio whether it is the last one."""
     model = Model.load(
         models / "english:graph-digits", frames_per_chunk=GOLDEN_FRAMES_PER_CHUNK, do_endpointing=False
@@ -278,7 +286,9 @@ def test_end_with_a_quantum_as_if_it_had_been_known(golden, models, rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [16000, 32000])
 @pytest.mark.parametrize("rest", [0, 100])
-def test_one_traceback_per_quantum(golden, model, monkeypatch, rate_hz, rest):
+def test_one_traceback_per_quantum(
+    golden: Path, model: Model, monkeypatch: pytest.MonkeyPatch, rate_hz: int, rest: int
+) -> None:
     tracebacks = []
     compute = OnlineSilenceWeighting.compute_current_traceback
 

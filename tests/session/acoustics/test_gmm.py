@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_data import best_paths, read_wav
+from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.session import AdaptationState, Final, Model, Partial
+from pykaldi_server.session import AdaptationState, Event, Final, Model, Partial
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def model(models: Path) -> Model:
     return Model.load(models / "english-gmm")
 
 
-def recognise(model: Model, samples: np.ndarray, state: str | None = None) -> list:
+def recognise(model: Model, samples: NDArray[np.float32], state: str | None = None) -> list[Event]:
     session = model.session(state)
     events = []
     for begin in range(0, len(samples), 4000):
@@ -24,20 +25,25 @@ def recognise(model: Model, samples: np.ndarray, state: str | None = None) -> li
     return events + session.finish()
 
 
-def words_of(events: list) -> list[str]:
+def state_of(events: list[Event]) -> str:
+    assert isinstance(events[-1], AdaptationState)
+    return events[-1].value
+
+
+def words_of(events: list[Event]) -> list[str]:
     finals = [event for event in events if isinstance(event, Final)]
     return " ".join(final.hypotheses[0].transcript for final in finals).split()
 
 
 @pytest.mark.parametrize("name", ["ps-cards-001", "ps-cards-005", "ps-tidigits-2934z"])
-def test_golden_words(golden, model, name):
+def test_golden_words(golden: Path, model: Model, name: str) -> None:
     best = best_paths(golden / "gmm" / "fresh" / "best_path.txt")[name]
     events = recognise(model, read_wav(golden / "wav" / f"{name}.wav")[1])
     assert words_of(events) == best.words
     assert any(isinstance(event, Partial) for event in events)
 
 
-def test_every_frame_is_in_exactly_one_segment(golden, model):
+def test_every_frame_is_in_exactly_one_segment(golden: Path, model: Model) -> None:
     samples = read_wav(golden / "long" / "long.wav")[1][: 20 * 16000]
     stream = model.acoustics.start(model.graph, model.endpoint)
     segments = []
@@ -54,16 +60,18 @@ def test_every_frame_is_in_exactly_one_segment(golden, model):
     assert sum(frames for _, frames in segments) == (len(samples) - 400) // 160 + 1
 
 
-def test_adaptation_state_is_carried_on(golden, model):
+def test_adaptation_state_is_carried_on(golden: Path, model: Model) -> None:
     samples = read_wav(golden / "wav" / "ps-tidigits-2934z.wav")[1]
     first = recognise(model, samples)
     assert isinstance(first[-1], AdaptationState)
     assert words_of(recognise(model, samples, first[-1].value)) == words_of(first)
 
 
-def test_state_of_another_kind_of_model_starts_afresh(golden, models, model, caplog):
+def test_state_of_another_kind_of_model_starts_afresh(
+    golden: Path, models: Path, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
     samples = read_wav(golden / "wav" / "ps-cards-001.wav")[1]
-    foreign = recognise(Model.load(models / "english:graph-digits"), samples)[-1].value
+    foreign = state_of(recognise(Model.load(models / "english:graph-digits"), samples))
     assert words_of(recognise(model, samples, foreign))
     assert "without the speaker's adaptation state" in caplog.text
 
@@ -81,7 +89,7 @@ def test_original_gmm_plugin(golden: Path, gmm_plugin_config: Path) -> None:
     assert sum(isinstance(event, Final) for event in events) >= 2
 
 
-def test_files_that_the_original_takes_where_none_are_named(models, tmp_path):
+def test_files_that_the_original_takes_where_none_are_named(models: Path, tmp_path: Path) -> None:
     folder = models / "english-gmm"
     for name, target in {
         "final.mdl": folder / "final.oalimdl",

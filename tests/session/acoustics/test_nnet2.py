@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_data import read_wav
+from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.nnet2 import DecodableNnet2Online
 from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipeline
@@ -37,21 +38,22 @@ def online_directory(
 
 
 @pytest.fixture(scope="module")
-def samples(golden: Path) -> np.ndarray:
+def samples(golden: Path) -> NDArray[np.float32]:
     return read_wav(golden / "wav" / "ps-cards-001.wav")[1]
 
 
-def best_costs(acoustics: Nnet2Acoustics, samples: np.ndarray) -> np.ndarray:
+def best_costs(acoustics: Nnet2Acoustics, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The least acoustic cost of each frame, from the network alone."""
     pipeline = OnlineNnetFeaturePipeline(acoustics.features)
     pipeline.accept_waveform(acoustics.sample_rate_hz, samples)
     pipeline.input_finished()
     decodable = acoustics.decodable(pipeline)
     assert isinstance(decodable, DecodableNnet2Online)
-    return -decodable.advance().max(axis=1)
+    costs: NDArray[np.float32] = -decodable.advance().max(axis=1)
+    return costs
 
 
-def test_scores_are_the_networks(nnet2_config, samples):
+def test_scores_are_the_networks(nnet2_config: Path, samples: NDArray[np.float32]) -> None:
     model = Model.load(nnet2_config)
     assert isinstance(model.acoustics, Nnet2Acoustics)
     costs = best_costs(model.acoustics, samples)
@@ -63,7 +65,7 @@ def test_scores_are_the_networks(nnet2_config, samples):
     assert final.length_s == pytest.approx(0.01 * len(costs))
 
 
-def test_every_frame_is_in_exactly_one_segment(nnet2_config, samples):
+def test_every_frame_is_in_exactly_one_segment(nnet2_config: Path, samples: NDArray[np.float32]) -> None:
     model = Model.load(nnet2_config, max_segment_length_in_secs=0.3)
     session = model.session()
     events = session.accept(samples) + session.finish()
@@ -75,7 +77,9 @@ def test_every_frame_is_in_exactly_one_segment(nnet2_config, samples):
     assert starts == np.cumsum([0, *frames[:-1]]).tolist()
 
 
-def test_kaldis_nnet2_directory(nnet2_config, online_directory, samples):
+def test_kaldis_nnet2_directory(
+    nnet2_config: Path, online_directory: Path, samples: NDArray[np.float32]
+) -> None:
     def words(path: Path) -> list[str]:
         session = Model.load(path).session()
         events = session.accept(samples) + session.finish()
