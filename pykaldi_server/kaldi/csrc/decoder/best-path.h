@@ -40,8 +40,9 @@ class CurrentBestPath {
   const std::vector<int32_t> &Words() const { return words_; }
 
   // How many of the first words every path has that ends in a token of the newest boundary with at most the
-  // cost `cutoff`: if tokens of later boundaries descend from these only, later best paths have the same words.
-  // Follows the paths back until they meet, or to where they met last time. The path must be up to date.
+  // cost `cutoff`: if tokens of later boundaries descend from these only, later best paths have the same
+  // words. Follows the paths back until they meet, or to where they met last time. The path must be up to
+  // date.
   int32_t NumStableWords(const TokenLattice &lattice, float cutoff);
 
   // The first frame whose transition-id may have changed since the last call. As in Kaldi, a frame counts as
@@ -61,7 +62,7 @@ class CurrentBestPath {
 
   std::vector<Step> steps_;
   std::vector<int32_t> words_;
-  std::vector<int32_t> reported_states_;  // of the steps at the last TakeFirstChangedFrame
+  std::vector<int32_t> reported_states_;   // of the steps at the last TakeFirstChangedFrame
   int32_t stable_boundary_ = kNoBoundary;  // the last one where all paths are known to have the same token
   // Scratch memory of Update, from the last frame to the first. Here num_words counts from the end.
   std::vector<Step> new_steps_;

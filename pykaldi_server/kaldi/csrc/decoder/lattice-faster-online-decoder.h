@@ -83,8 +83,9 @@ class LatticeFasterOnlineDecoder {
   // The best path so far, without final costs. Not after FinalizeDecoding.
   CurrentBestPath &UpdateBestPath();
 
-  // How many of its first words later best paths of the utterance will have, too: those that all tokens within
-  // the beam share. (Tokens beyond it, which min_active keeps, hardly ever win.) Not after FinalizeDecoding.
+  // How many of its first words later best paths of the utterance will have, too: those that all tokens
+  // within the beam share. (Tokens beyond it, which min_active keeps, hardly ever win.) Not after
+  // FinalizeDecoding.
   int32_t NumStableWords();
 
   int32_t MaxTransitionId() const { return static_cast<int32_t>(pdf_of_label_.size()) - 1; }
