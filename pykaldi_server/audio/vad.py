@@ -130,7 +130,9 @@ class VoiceActivityDetector:
             What happened, in order.
         """
         self._num_samples += len(samples)
-        converted = self._converter.convert(samples, self._sample_rate_hz)
+        converted = samples
+        if self._sample_rate_hz != self._detector_rate_hz:
+            converted = self._converter.convert(samples, self._sample_rate_hz)
         audio = np.concatenate([self._incomplete_frame, converted])
         num_frames = len(audio) // self._frame_samples
         self._incomplete_frame = audio[num_frames * self._frame_samples :].copy()

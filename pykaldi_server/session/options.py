@@ -1,8 +1,9 @@
 """How a model is decoded: everything that is not a model file."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from pykaldi_server.audio.vad import VadOptions
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions
 from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions
@@ -11,6 +12,13 @@ from pykaldi_server.kaldi.online2 import OnlineEndpointConfig
 from pykaldi_server.kaldi.util.options import Options, group, option
 
 __all__ = ["NetworkOptions", "SessionOptions"]
+
+
+def _of_vad(name: str) -> int:
+    """Declares an option that is field ``name`` of `VadOptions`."""
+    (source,) = (each for each in fields(VadOptions) if each.name == name)
+    declared: int = option(source.default, source.metadata["help"])
+    return declared
 
 
 @dataclass
@@ -55,6 +63,23 @@ class SessionOptions(Options):
         1.0, "Scale of language-model costs in final lattices; larger trusts the language model more."
     )
     inverse_scale: bool = option(False, "Undo the acoustic scale in final lattices.")
+    use_vad: bool = option(
+        False, "Do not decode silence: a voice activity detector finds the speech; saves CPU time."
+    )
+    vad_aggressiveness: int = _of_vad("aggressiveness")
+    vad_min_speech_ms: int = _of_vad("min_speech_ms")
+    vad_hangover_ms: int = _of_vad("hangover_ms")
+    vad_padding_ms: int = _of_vad("padding_ms")
+
+    @property
+    def vad(self) -> VadOptions:
+        """How speech is distinguished from silence."""
+        return VadOptions(
+            aggressiveness=self.vad_aggressiveness,
+            min_speech_ms=self.vad_min_speech_ms,
+            hangover_ms=self.vad_hangover_ms,
+            padding_ms=self.vad_padding_ms,
+        )
 
     def validate(self) -> None:
         """Raises `ConfigError` where a value is invalid; the text names the option."""
@@ -65,6 +90,11 @@ class SessionOptions(Options):
         _check("num-nbest", self.num_nbest, "1 to 1000", 1, 1000)
         _check("min-words-for-ivector", self.min_words_for_ivector, "0 or more words", 0)
         _check("lmwt-scale", self.lmwt_scale, "0.001 to 1000", 0.001, 1000.0)
+        _check("vad-aggressiveness", self.vad_aggressiveness, "0 to 3", 0, 3)
+        _check("vad-min-speech-ms", self.vad_min_speech_ms, "30 to 10000", 30, 10_000)
+        _check("vad-hangover-ms", self.vad_hangover_ms, "30 to 60000", 30, 60_000)
+        expected = f"0 to vad-hangover-ms, which is {self.vad_hangover_ms}"
+        _check("vad-padding-ms", self.vad_padding_ms, expected, 0, self.vad_hangover_ms)
 
 
 def _check(name: str, value: float, expected: str, low: float, high: float = math.inf) -> None:

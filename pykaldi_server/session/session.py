@@ -19,6 +19,7 @@ from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.request_options import EffectiveOptions, RequestOptions
 from pykaldi_server.session.results import ResultMaker
 from pykaldi_server.session.samples import AudioChunk, Quanta, SampleReader, check_rate
+from pykaldi_server.session.voice_gate import VoiceGate
 
 __all__ = ["Session"]
 
@@ -233,7 +234,7 @@ class Session:
 
     def _end(self, how: str) -> None:
         if not self._ended:
-            del self._stream, self._quanta, self._resampler
+            del self._stream, self._quanta, self._resampler, self._gate
         self._ended = how
 
     def _start_stream(self) -> None:
@@ -243,6 +244,7 @@ class Session:
             self._state = self._stream.adaptation_state()
         self._quanta = Quanta(max(1, round(self._options.chunk_length_in_secs * self._rate_hz)))
         self._resampler = _resampler(self._rate_hz, self._parts.sample_rate_hz)
+        self._gate = self._make_gate() if self._options.use_vad else None
         self._stream_start_s = self.position_s
         self._forget_partial()
 
@@ -266,21 +268,41 @@ class Session:
     def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
 
-    def _accept_quantum(self, samples: NDArray[np.float32], events: list[Event]) -> None:
-        if not self._stream.accept(self._at_model_rate(samples, last=False)):
+    def _make_gate(self) -> VoiceGate:
+        rate_hz, shift_s = self._parts.sample_rate_hz, self._parts.frame_shift_s
+        return VoiceGate(self._options.vad, rate_hz, int(rate_hz * shift_s + 1e-6))
+
+    def _accept_quantum(self, quantum: NDArray[np.float32], events: list[Event]) -> None:
+        samples = self._at_model_rate(quantum, last=False)
+        if self._gate is not None:
+            samples = self._gate.accept(samples)
+            if len(samples) == 0:
+                return
+        if not self._stream.accept(samples):
             return
-        if self._segment_is_over():
+        falls_silent = self._gate is not None and self._gate.may_close(self._num_frames())
+        if falls_silent or self._segment_is_over():
             self._end_segment(events)
         else:
             self._report_partial(events)
+        if self._gate is not None and falls_silent:
+            self._gate.close()
 
     def _decode_rest(self, events: list[Event]) -> None:
         rest = self._quanta.rest()
-        self._stream.finish(self._at_model_rate(rest, last=True), new_quantum=len(rest) > 0)
+        samples = self._at_model_rate(rest, last=True)
+        if self._gate is not None:
+            samples = self._gate.accept(samples)
+        self._stream.finish(samples, new_quantum=len(rest) > 0 and len(samples) > 0)
         self._end_segment(events)
 
+    def _num_frames(self) -> int:
+        """Number of decoded frames of the stream."""
+        return self._stream.first_frame + self._stream.num_frames_decoded()
+
     def _segment_start_s(self) -> float:
-        return self._stream_start_s + self._stream.first_frame * self._parts.frame_shift_s
+        skipped_s = 0.0 if self._gate is None else self._gate.skipped_s
+        return self._stream_start_s + self._stream.first_frame * self._parts.frame_shift_s + skipped_s
 
     def _segment_length_s(self) -> float:
         return self._stream.num_frames_decoded() * self._parts.frame_shift_s

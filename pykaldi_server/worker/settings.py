@@ -27,7 +27,6 @@ SECONDS = {SILENCE_TIMEOUT: "silence_timeout_s", "post-processor-timeout": "post
 """Keys with a number of seconds, and the options that they set."""
 OUT_DIR = "out-dir"
 NO_EFFECT = {
-    "use-vad": "silence is found by the endpoint rules of the decoder",
     "timeout-decoder": "a worker process that hangs is ended by its supervisor",
 }
 """Keys of the original that are accepted and ignored, each with the reason."""
@@ -64,7 +63,7 @@ class WorkerSettings:
         known = (*WORKER_KEYS, *MODEL_KEYS)
         file.warn_of_unknown(known, [key for key in file.other if key not in known])
         for key, value in file.other.items():
-            if key in NO_EFFECT and value:  # `use-vad: False` asks for nothing
+            if key in NO_EFFECT and value:  # `timeout-decoder: 0` asks for nothing
                 logger.warning("%s: %s has no effect: %s", path, key, NO_EFFECT[key])
         return cls(file, _values(file), _log_config(file))
 

@@ -54,7 +54,8 @@ _NO_EFFECT = {
 }
 # The defaults of onlinegmmdecodefaster.
 _GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "words.txt"}
-MODEL_KEYS = ("use-nnet2", "decoder")
+USE_VAD = "use-vad"
+MODEL_KEYS = ("use-nnet2", "decoder", USE_VAD)
 """The keys of a file that are about the model."""
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -190,6 +191,8 @@ def read_gstreamer_yaml(file: YamlFile, overrides: Mapping[str, str]) -> ModelSo
     if not isinstance(properties, dict):
         found = "no such key" if "decoder" not in file.model else repr(properties)
         raise ConfigError(f"{file.path}: decoder: expected a mapping of properties, found {found}")
+    if file.model.get(USE_VAD) is not None:  # an option of sessions here, for every kind of model
+        properties = {USE_VAD: file.model[USE_VAD], **properties}
     texts = {str(name): _text(value) for name, value in properties.items()} | dict(overrides)
     read = _read_network if file.model.get("use-nnet2", False) else _read_gmm
     return read(file.path, texts)
