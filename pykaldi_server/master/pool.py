@@ -127,7 +127,7 @@ class WorkerPool(Generic[W]):
                 return waiting.worker.result()
         except asyncio.CancelledError:
             if waiting.worker.done():
-                self.remove(waiting.worker.result())
+                self._take_back(waiting.worker.result())
             raise
         finally:
             if waiting in self._queue:
@@ -174,6 +174,14 @@ class WorkerPool(Generic[W]):
                 self._busy[worker] = self._free.pop(worker)
                 self._queue.remove(waiting)
                 waiting.worker.set_result(worker)
+
+    def _take_back(self, worker: W) -> None:
+        """A client has left with a worker that it does not know of yet: the next one may have it."""
+        model = self._busy.pop(worker, None)
+        if model is not None:
+            self._free[worker] = model
+            self._serve_queue()
+            self._changed()
 
     def _can_be_had(self, model: str) -> bool:
         """Whether there may be clients that get a worker of this model."""

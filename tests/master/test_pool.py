@@ -184,7 +184,7 @@ def test_a_client_that_leaves_takes_no_worker_with_it(run_in_fake_time: RunInFak
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert pool.status().busy == 0
+        assert (pool.status().available, pool.status().busy, pool.status().processed) == (1, 0, 0)
 
     run_in_fake_time(scenario)
 
