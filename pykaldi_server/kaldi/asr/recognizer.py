@@ -34,9 +34,9 @@ class NnetLatticeFasterOnlineRecognizer:
     """Recognises streams, one after the other, with an nnet3 model.
 
     Attributes:
-        transition_model: what transition-ids mean.
-        decoder: the search of the present stream.
-        symbols: table of words, or None.
+        transition_model: the transition model.
+        decoder: the search of the current stream.
+        symbols: table of words; None if there is none.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class NnetLatticeFasterOnlineRecognizer:
         Raises:
             FileNotFoundError: a file does not exist.
             ModelFormatError: a file is damaged.
-            ConfigError: an option makes no sense.
+            ConfigError: an option is invalid.
         """
         reader = KaldiReader.open(model_rxfilename)
         transition_model = TransitionModel.read(reader)
@@ -93,14 +93,14 @@ class NnetLatticeFasterOnlineRecognizer:
         )
 
     def set_input_pipeline(self, input_pipeline: OnlineNnetFeaturePipeline) -> None:
-        """Takes the features of a new stream."""
+        """Sets the features of a new stream."""
         self._pipeline = input_pipeline
         self._decodable = DecodableNnetLoopedOnline(
             self._info, input_pipeline.input_feature(), input_pipeline.ivector_feature()
         )
 
     def init_decoding(self) -> None:
-        """Starts the search anew; the network goes on with the next frame of the stream."""
+        """Starts a new search; the network continues with the next frame of the stream."""
         self.decoder.init_decoding()
 
     def advance_decoding(self) -> None:
@@ -110,11 +110,11 @@ class NnetLatticeFasterOnlineRecognizer:
             DecoderError: there is no input pipeline.
         """
         if self._decodable is None:
-            raise DecoderError("advance_decoding was called before set_input_pipeline")
+            raise DecoderError("expected set_input_pipeline before advance_decoding, found no input pipeline")
         self.decoder.advance_decoding(self._decodable.advance())
 
     def finalize_decoding(self) -> None:
-        """Says that no more frames come; `get_output` is exact afterwards."""
+        """Ends the search; `get_output` is exact afterwards."""
         self.decoder.finalize_decoding()
 
     def decode(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class NnetLatticeFasterOnlineRecognizer:
         return self.get_output()
 
     def endpoint_detected(self) -> bool:
-        """True when the endpoint rules say that the speaker has finished."""
+        """True if the endpoint rules detect the end of the utterance."""
         if self._pipeline is None:
             return False
         if self._endpoint is None:
@@ -141,9 +141,9 @@ class NnetLatticeFasterOnlineRecognizer:
         """Returns the result of a stream that has been finalised.
 
         Returns:
-            ``text`` (words between spaces, integers without a table), ``words`` (integers), ``alignment``
-            (transition-ids, one a frame), ``weight`` (graph and acoustic cost), ``likelihood`` (their
-            negated sum), ``lattice`` (the raw lattice).
+            ``text`` (words separated by spaces; integers without a table), ``words`` (integers),
+            ``alignment`` (one transition-id per frame), ``weight`` (graph and acoustic cost), ``likelihood``
+            (their negated sum), ``lattice`` (the raw lattice).
         """
         return {**self._best_path(use_final_probs=True), "lattice": self.decoder.get_raw_lattice()}
 

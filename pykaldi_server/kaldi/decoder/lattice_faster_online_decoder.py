@@ -1,7 +1,7 @@
 """The lattice-generating beam search (``decoder/lattice-faster-online-decoder.cc``).
 
-One decoder serves one stream: it is cheap beside the graph, which all decoders share. The search itself is in
-the core (``csrc/decoder``), where its header explains it; calls release the GIL.
+One decoder serves one stream; it is cheap compared with the graph, which all decoders share. The search is
+implemented in the core (``csrc/decoder``), whose header explains it; calls release the GIL.
 
 Example:
     >>> options = LatticeFasterDecoderOptions(beam=13.0)
@@ -52,7 +52,7 @@ _CORE_FIELDS = [
 class LatticeFasterDecoderOptions(Options):
     """Options of the search; costs are negative natural logarithms."""
 
-    # Of the incremental decoder, which Vosk's configurations are for, and of memory pools.
+    # Options of the incremental decoder, for which Vosk's configurations are written, and of memory pools.
     without_effect: ClassVar[tuple[str, ...]] = (
         "determinize-max-delay",
         "determinize-min-chunk-size",
@@ -61,26 +61,38 @@ class LatticeFasterDecoderOptions(Options):
         "memory-pool-links-block-size",
     )
 
-    beam: float = option(16.0, "Drop hypotheses that are worse than the best one by more than this cost.")
-    max_active: int = option(_INT32_MAX, "Expand at most so many states a frame.")
-    min_active: int = option(200, "Expand at least so many states a frame, beyond the beam if need be.")
-    lattice_beam: float = option(10.0, "Keep in the lattice what is within this cost of the best path.")
-    prune_interval: int = option(25, "Prune the tokens of earlier frames every so many frames.")
-    determinize_lattice: bool = option(
-        True, "Determinize lattices, so that each word sequence is in them once; the decoder itself does not."
+    beam: float = option(
+        16.0,
+        "Hypotheses that cost more than the best one by this are dropped; larger is slower and more "
+        "accurate.",
     )
-    beam_delta: float = option(0.5, "Widen the beam that max-active or min-active implies by this cost.")
-    hash_ratio: float = option(2.0, "Keep at least so many places in the hash table for each active state.")
+    max_active: int = option(
+        _INT32_MAX, "Maximum number of active states per frame; larger is slower and more accurate."
+    )
+    min_active: int = option(200, "Minimum number of active states per frame, even outside the beam.")
+    lattice_beam: float = option(
+        10.0,
+        "Paths within this cost of the best one stay in the lattice; larger gives more alternatives "
+        "and is slower.",
+    )
+    prune_interval: int = option(25, "Frames between prunings of earlier tokens; larger uses more memory.")
+    determinize_lattice: bool = option(
+        True, "Determinise lattices, so that each word sequence occurs once; applied after decoding."
+    )
+    beam_delta: float = option(
+        0.5, "Added to the beam that max-active or min-active implies; larger is slower and changes less."
+    )
+    hash_ratio: float = option(2.0, "Minimum number of hash buckets per active state.")
     prune_scale: float = option(
         0.1,
-        "Prune further back while costs change by more than this times the lattice beam.",
+        "Pruning continues backwards while costs change by more than this times the lattice beam.",
     )
 
     def validate(self) -> None:
         self.core_config().check()
 
     def core_config(self) -> LatticeFasterDecoderConfig:
-        """The options as the core takes them."""
+        """Returns the options in the core's form."""
         config = LatticeFasterDecoderConfig()
         for name in _CORE_FIELDS:
             setattr(config, name, getattr(self, name))
@@ -88,22 +100,22 @@ class LatticeFasterDecoderOptions(Options):
 
 
 class LatticeFasterOnlineDecoder:
-    """Searches a graph frame by frame, keeps a lattice, and has the best path so far at any time.
+    """Searches a graph frame by frame, keeps a lattice, and provides the best path so far at any time.
 
-    Every method raises `DecoderError` when another thread is inside the decoder.
+    Every method raises `DecoderError` if another thread is using the decoder.
     """
 
     def __init__(self, fst: DecodingGraph, opts: LatticeFasterDecoderOptions, id2pdf: NDArray[np.int32]):
         """Starts the first utterance.
 
         Args:
-            fst: the decoding graph: HCLG, or its parts, which are then composed during the search.
+            fst: the decoding graph: HCLG, or its parts, which are composed during the search.
             opts: options of the search.
             id2pdf: pdf of each transition-id, (transition-ids + 1,), int32; element 0 is not used
                 (`TransitionModel.id2pdf`).
 
         Raises:
-            ConfigError: an option makes no sense, or the graph has transition-ids that the model has not.
+            ConfigError: an option is invalid, or the graph has transition-ids that the model does not have.
         """
         self._options = opts
         self._core = _core_decoder(fst, opts.core_config(), id2pdf)
@@ -113,23 +125,23 @@ class LatticeFasterOnlineDecoder:
         return self._options
 
     def init_decoding(self) -> None:
-        """Starts a new utterance; what is known of the last one is gone."""
+        """Starts a new utterance and discards the previous one."""
         self._core.init_decoding()
 
     def advance_decoding(self, loglikes: NDArray[np.float32]) -> None:
         """Decodes a block of frames.
 
         Args:
-            loglikes: log-likelihoods times the acoustic scale, (frames, pdfs), float32; -inf is impossible.
+            loglikes: log-likelihoods times the acoustic scale, (frames, pdfs) float32; -inf means impossible.
 
         Raises:
-            DecoderError: a log-likelihood is NaN or +inf; there are fewer pdfs than the model has; no path
-                survives a frame (those before it stay decoded); or decoding was finalized.
+            DecoderError: a log-likelihood is NaN or +inf; there are fewer pdfs than in the model; no path
+                survives a frame (earlier frames stay decoded); or decoding has been finalized.
         """
         self._core.advance_decoding(loglikes)
 
     def finalize_decoding(self) -> None:
-        """Prunes the lattice exactly and with final costs; no frames can be decoded after it."""
+        """Prunes the lattice exactly and with final costs; no more frames can be decoded."""
         self._core.finalize_decoding()
 
     def num_frames_decoded(self) -> int:
@@ -137,41 +149,42 @@ class LatticeFasterOnlineDecoder:
         return self._core.num_frames_decoded()
 
     def get_best_path(self, use_final_probs: bool = True) -> BestPath:
-        """Traces back the best path, as far as frames are decoded.
+        """Returns the best path through the frames decoded so far.
 
         Args:
-            use_final_probs: let the path end in a final state and count its final cost, if a final state is
-                active. Must be true once decoding is finalized.
+            use_final_probs: end in a final state and include its cost, if a final state is active. Must be
+                true once decoding has been finalized.
 
         Returns:
-            ``words`` and ``alignment`` (one transition-id a frame), int32; ``graph_cost``, ``acoustic_cost``.
+            ``words`` and ``alignment`` (one transition-id per frame), int32; ``graph_cost``,
+            ``acoustic_cost``.
         """
         return self._core.get_best_path(use_final_probs)
 
     def get_raw_lattice(self, use_final_probs: bool = True) -> LatticeVectorFst:
-        """The state-level lattice, topologically sorted; costs as they came in, not divided by a scale.
+        """Returns the state-level lattice, topologically sorted; acoustic costs include the acoustic scale.
 
         Args:
-            use_final_probs: as for `get_best_path`.
+            use_final_probs: see `get_best_path`.
         """
         return self._core.get_raw_lattice(use_final_probs)
 
     def traceback(self) -> tuple[int, NDArray[np.int32]]:
-        """The part of the best path, without final costs, that is new since the last call.
+        """Returns the part of the best path, without final costs, that has changed since the last call.
 
-        Walks back only to the first token that the path had before. As in Kaldi's silence weighting, a
-        frame counts as unchanged if the path still leaves the same token there, though by another link.
+        Traces back only to the first token that the previous path contains. As in Kaldi's silence weighting,
+        a frame counts as unchanged if the path leaves the same token, even if by another link.
 
         Returns:
             The first changed frame, and the transition-ids from there to the newest frame, int32.
 
         Raises:
-            DecoderError: decoding was finalized.
+            DecoderError: decoding has been finalized.
         """
         return self._core.traceback()
 
     def partial_words(self) -> NDArray[np.int32]:
-        """The words of the best path so far, without final costs, int32; costs no full traceback."""
+        """Returns the words of the best path so far, without final costs, int32; needs no full traceback."""
         return self._core.partial_words()
 
     def num_stable_words(self) -> int:
@@ -189,20 +202,20 @@ class LatticeFasterOnlineDecoder:
         """Counts the frames of silence at the end of the best path, without final costs.
 
         Args:
-            is_silence: not 0 for the transition-ids of silence phones, (transition-ids + 1,), uint8.
+            is_silence: non-zero for the transition-ids of silence phones, (transition-ids + 1,) uint8.
         """
         return self._core.trailing_silence_length(is_silence)
 
     def final_relative_cost(self) -> float:
-        """How much worse the best final token is than the best token; inf when no final state is active."""
+        """Returns the best final token's cost relative to the best token; inf if no final state is active."""
         return self._core.final_relative_cost()
 
     def reached_final(self) -> bool:
-        """Whether a final state is active."""
+        """Returns whether a final state is active."""
         return self.final_relative_cost() != math.inf
 
     def statistics(self) -> SearchStatistics:
-        """Counts of what the search has done since the utterance began."""
+        """Returns counts of what the search has done since the utterance began."""
         return self._core.statistics()
 
 

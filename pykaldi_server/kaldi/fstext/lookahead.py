@@ -1,14 +1,14 @@
-"""Decoding graphs in two parts, HCLr and a language model, which are composed with lookahead.
+"""Decoding graphs in two parts, HCLr and a language model, that are composed with lookahead.
 
-``utils/mkgraph_lookahead.sh`` of Kaldi makes them, and Vosk's small models consist of them::
+Kaldi's ``utils/mkgraph_lookahead.sh`` creates them, and Vosk's small models contain them::
 
     HCLr.fst           transition-ids to words, of OpenFst's type olabel_lookahead
     Gr.fst             words to words, of type ngram (symbols embedded) or const
-    disambig_tid.int   input labels of HCLr that stand for nothing
+    disambig_tid.int   input labels of HCLr that are disambiguation symbols
 
-They are composed while they are searched (`read_lookahead_graph`), or once into a static graph
-(`compile_graph`) that opens at once, takes half the memory of an ordinary one, and is shared by all
-processes. What composition with lookahead does is told in ``csrc/fst/lookahead-composition.h``.
+They are composed during the search (`read_lookahead_graph`), or once into a static graph (`compile_graph`)
+that opens immediately, takes half the memory of an ordinary one and is shared by all processes.
+``csrc/fst/lookahead-composition.h`` explains composition with lookahead.
 """
 
 import fcntl
@@ -42,27 +42,28 @@ GRAMMAR_NAME = "Gr.fst"
 DISAMBIG_NAME = "disambig_tid.int"
 
 DecodingGraph: TypeAlias = StdConstFst | CompiledGraph | LookaheadFst
-"""What a decoder can search."""
+"""A graph that a decoder can search."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and how much there is, as far as is known."""
+"""Called with the current step, how much of it is done, and how much there is (as far as is known)."""
 
 _DIGEST_BYTES = 32
-# Part of fingerprints: graphs that other versions of the composition made are made anew.
+# Part of fingerprints: graphs compiled by another version of the composition are compiled again.
 _COMPOSITION_VERSION = b"1"
 
 
 def read_lookahead_graph(folder: str | os.PathLike[str], *, store_bytes: int = 256 << 20) -> LookaheadFst:
-    """Reads the parts of a graph, for decoders to compose while they search.
+    """Reads the parts of a graph, which decoders compose during the search.
 
     Args:
-        folder: has the three files; without ``disambig_tid.int`` all input labels are transition-ids.
-        store_bytes: memory for what was composed, shared by all decoders. Beyond it everything but what is
-            in use is forgotten, and composed anew when it is needed: results do not depend on it.
+        folder: directory of the three files; without ``disambig_tid.int``, all input labels are
+            transition-ids.
+        store_bytes: memory for composed states, shared by all decoders. Beyond it, all states not in use are
+            dropped and composed again on demand; results do not depend on it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: a file is damaged or of another kind, or nothing can be decoded with the graph.
+        ModelFormatError: a file is damaged or of another kind, or the graph cannot be decoded with.
     """
     hcl, grammar, disambig = (Path(folder, name) for name in (HCL_NAME, GRAMMAR_NAME, DISAMBIG_NAME))
     labels = read_disambig_labels(disambig) if disambig.exists() else []
@@ -77,7 +78,7 @@ def read_disambig_labels(path: str | os.PathLike[str]) -> list[int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: something in it is no positive integer that fits into 32 bits.
+        ModelFormatError: the file contains something other than positive 32-bit integers.
     """
     labels = []
     for word in Path(path).read_bytes().split():
@@ -89,7 +90,7 @@ def read_disambig_labels(path: str | os.PathLike[str]) -> list[int]:
 
 
 def graph_fingerprint(folder: str | os.PathLike[str]) -> bytes:
-    """A digest of the contents of a lookahead graph's files, 32 bytes; 0.2 s for 200 MB.
+    """Returns a digest of the files of a lookahead graph, 32 bytes; takes 0.2 s for 200 MB.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -104,7 +105,7 @@ def graph_fingerprint(folder: str | os.PathLike[str]) -> bytes:
 
 
 def compiled_for(path: str | os.PathLike[str], fingerprint: bytes) -> bool:
-    """Whether a file is a compiled graph made of what has this fingerprint; no more of it is read."""
+    """Returns whether a file is a graph compiled from parts with this fingerprint; reads only its header."""
     try:
         return CompiledGraph.read_fingerprint(os.fspath(path)) == fingerprint
     except (OSError, ModelFormatError):
@@ -114,19 +115,19 @@ def compiled_for(path: str | os.PathLike[str], fingerprint: bytes) -> bool:
 def compile_graph(
     folder: str | os.PathLike[str], out: str | os.PathLike[str], progress: Progress | None = None
 ) -> None:
-    """Composes a lookahead graph in full and writes it to a file for `CompiledGraph`.
+    """Composes a whole lookahead graph and writes it to a file for `CompiledGraph`.
 
-    A file that was made of the same parts stays as it is. Otherwise it is replaced in one step when the new
-    one is complete. Of several processes that want the same file, one makes it and the others wait.
+    A file compiled from the same parts is left unchanged. Otherwise it is replaced atomically once the new
+    one is complete. If several processes want the same file, one compiles it and the others wait.
 
     Args:
-        folder: has the parts.
-        out: the file. Its folder needs room for three times its size while it is made.
-        progress: may raise, which ends the work.
+        folder: directory of the parts.
+        out: the file to write; its directory needs room for three times its size meanwhile.
+        progress: called repeatedly; an exception that it raises ends the work.
 
     Raises:
         FileNotFoundError: a part or the folder of ``out`` is missing.
-        ModelFormatError: a part is damaged, or the graph is larger than the file can be (2 GB).
+        ModelFormatError: a part is damaged, or the graph exceeds the format's limit of 2 GB.
     """
     out = Path(out)
     fingerprint = graph_fingerprint(folder)
@@ -173,4 +174,4 @@ def _only_one_at_work_in(folder: Path) -> Iterator[None]:
 
 
 def _ignore(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody wants to know."""
+    """Ignores progress."""

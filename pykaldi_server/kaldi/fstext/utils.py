@@ -1,4 +1,4 @@
-"""Helpers around transducers and symbol tables."""
+"""Helpers for transducers and symbol tables."""
 
 import os
 from collections.abc import Iterable
@@ -14,20 +14,20 @@ def read_fst_kaldi(path: str | os.PathLike[str]) -> StdConstFst:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: the file is damaged or of another kind; names the byte.
+        ModelFormatError: the file is damaged or of another kind; the text names the byte.
     """
     return StdConstFst.read(os.fspath(path))
 
 
 def read_decoding_graph(path: str | os.PathLike[str]) -> StdConstFst:
-    """Reads a graph that a decoder can search: one that has a start state and transition-ids.
+    """Reads a graph that a decoder can search: one with a start state and transition-ids.
 
     Args:
         path: ``HCLG.fst``; input labels are transition-ids, output labels are words.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: the file is damaged or of another kind, or nothing can be decoded with it.
+        ModelFormatError: the file is damaged or of another kind, or cannot be decoded with.
     """
     fst = read_fst_kaldi(path)
     if fst.start() < 0 or fst.max_input_label() == 0:
@@ -37,7 +37,7 @@ def read_decoding_graph(path: str | os.PathLike[str]) -> StdConstFst:
 
 
 def indices_to_symbols(symbol_table: SymbolTable, indices: Iterable[int]) -> list[str]:
-    """Looks up the symbols of keys.
+    """Looks up the symbols for keys.
 
     Raises:
         KeyError: the table has no symbol for a key.
@@ -45,6 +45,6 @@ def indices_to_symbols(symbol_table: SymbolTable, indices: Iterable[int]) -> lis
     symbols = []
     for index in indices:
         if not symbol_table.member_index(index):
-            raise KeyError(f"{symbol_table.name()}: there is no symbol for {index}")
+            raise KeyError(f"{symbol_table.name()}: expected a key with a symbol, found {index}")
         symbols.append(symbol_table.find_symbol(index))
     return symbols

@@ -1,6 +1,6 @@
-"""The acoustic model of a GMM system: a diagonal Gaussian mixture for each pdf (``gmm/am-diag-gmm.cc``).
+"""The acoustic model of a GMM system: one diagonal Gaussian mixture per pdf (``gmm/am-diag-gmm.cc``).
 
-All Gaussians of all pdfs lie in one matrix, so that a block of frames is scored with every pdf at once: a
+The Gaussians of all pdfs are in one matrix, so that a block of frames is scored with all pdfs at once: a
 matrix product of (x, x²) with (m / v, -1 / 2v), then the log-sum-exp over the columns of each pdf.
 """
 
@@ -20,7 +20,7 @@ from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 __all__ = ["AmDiagGmm"]
 
-# Frames scored at a time, so that the scores of all Gaussians stay in the processor's cache.
+# Frames scored at a time; the scores of all Gaussians should stay in the processor's cache.
 _BLOCK_FRAMES = 32
 _TINY = np.finfo(np.float32).tiny
 
@@ -41,13 +41,16 @@ class AmDiagGmm:
             weights: (num_gauss,) float32.
             means_invvars: means divided by variances, (num_gauss, dim) float32.
             inv_vars: reciprocals of the variances, (num_gauss, dim) float32.
-            num_gauss_in_pdf: (num_pdfs,), each at least 1, with the sum num_gauss.
+            num_gauss_in_pdf: (num_pdfs,), each at least 1; their sum is num_gauss.
 
         Raises:
-            ValueError: the shapes do not fit, or a parameter makes no sense.
+            ValueError: the shapes do not fit, or a parameter is invalid.
         """
         if num_gauss_in_pdf.min() < 1 or num_gauss_in_pdf.sum() != len(weights):
-            raise ValueError("expected at least one Gaussian in each pdf and all of them in some pdf")
+            raise ValueError(
+                f"expected pdfs of at least one Gaussian and {len(weights)} in all, found "
+                f"{num_gauss_in_pdf.min()} and {num_gauss_in_pdf.sum()}"
+            )
         self._weights = weights
         self._gconsts = compute_gconsts(weights, means_invvars, inv_vars)
         self._num_gauss_in_pdf = num_gauss_in_pdf
@@ -91,7 +94,7 @@ class AmDiagGmm:
             (frames, num_pdfs) float32, natural logarithms.
 
         Raises:
-            ValueError: the frames have another dimension.
+            ValueError: the frames have a different dimension.
         """
         features = as_frames(features, self.dim())
         scores = np.empty((len(features), self.num_pdfs()), np.float32)
@@ -103,7 +106,7 @@ class AmDiagGmm:
         return scores
 
     def gaussian_posteriors(self, features: FloatMatrix, pdf_posteriors: FloatMatrix) -> FloatMatrix:
-        """Shares the posteriors of the pdfs out among their Gaussians.
+        """Distributes the posteriors of pdfs among their Gaussians.
 
         Args:
             features: (frames, dim) float32.
@@ -147,7 +150,7 @@ class AmDiagGmm:
         return greatest
 
     def has_same_gaussians(self, other: "AmDiagGmm") -> bool:
-        """True when the pdfs of both models have the same numbers of Gaussians and dimensions."""
+        """True if the pdfs of both models have the same numbers of Gaussians and dimensions."""
         return self.dim() == other.dim() and np.array_equal(self._num_gauss_in_pdf, other._num_gauss_in_pdf)
 
     def _relative_probabilities(self, features: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
@@ -155,14 +158,14 @@ class AmDiagGmm:
 
         Returns:
             The probabilities of the Gaussians divided by that of the best one, (frames, num_gauss); their
-            sums over each pdf; and the logarithm of what they were divided by, both (frames, num_pdfs).
+            sums over each pdf; and the logarithms of the divisors, both (frames, num_pdfs).
         """
-        # Scores that overflow become NaN or infinite here; the decoder refuses them.
+        # Scores that overflow become NaN or infinite; the decoder refuses them.
         with np.errstate(over="ignore", invalid="ignore"):
             gaussians = np.hstack([features, np.square(features)]) @ self._linear_and_square
             gaussians += self._gconsts
             highest = np.maximum.reduceat(gaussians, self._first_gauss, axis=1)
-            # Where all Gaussians of a pdf are switched off: no -inf - -inf.
+            # Avoids -inf - -inf if all Gaussians of a pdf are switched off.
             np.maximum(highest, np.finfo(np.float32).min, out=highest)
             gaussians -= np.repeat(highest, self._num_gauss_in_pdf, axis=1)
             np.exp(gaussians, out=gaussians)
@@ -201,7 +204,7 @@ class AmDiagGmm:
             raise reader.error("mixtures of diagonal Gaussians", str(error), start) from error
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the acoustic model in the writer's form."""
+        """Writes the acoustic model."""
         writer.write_token("<DIMENSION>")
         writer.write_int(self.dim())
         writer.write_token("<NUMPDFS>")

@@ -6,8 +6,8 @@ The weighted log-likelihood of Gaussian g with weight w, mean m and variances v 
     log w N(x; m, v) = c + sum_d (m_d / v_d) x_d - 0.5 sum_d (1 / v_d) x_d²
     c = log w - 0.5 sum_d (log 2π - log(1 / v_d) + (m_d / v_d)² / (1 / v_d))
 
-so that a block of frames against any number of Gaussians is one matrix product. Files hold m / v
-(``means_invvars``), 1 / v (``inv_vars``) and w; c (``gconst``) is computed afresh, as Kaldi does.
+so that scoring a block of frames with any number of Gaussians is one matrix product. Files contain m / v
+(``means_invvars``), 1 / v (``inv_vars``) and w; c (``gconst``) is computed from them, as in Kaldi.
 """
 
 import numpy as np
@@ -32,10 +32,10 @@ class DiagGmm:
     """
 
     def __init__(self, weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix):
-        """Takes parameters that fit together.
+        """Takes parameters as described for the attributes.
 
         Raises:
-            ValueError: the shapes do not fit, or a parameter makes no sense.
+            ValueError: the shapes do not fit, or a parameter is invalid.
         """
         self.weights = np.asarray(weights, np.float32)
         self.means_invvars = np.asarray(means_invvars, np.float32)
@@ -51,7 +51,7 @@ class DiagGmm:
         return int(self.means_invvars.shape[1])
 
     def log_likelihoods(self, features: FloatMatrix) -> FloatMatrix:
-        """Scores each frame with each Gaussian, weights included.
+        """Scores each frame with each Gaussian, including the weights.
 
         Args:
             features: (frames, dim) float32.
@@ -66,15 +66,15 @@ class DiagGmm:
         return scores
 
     def log_likelihood(self, features: FloatMatrix) -> FloatMatrix:
-        """Scores each frame with the whole mixture; (frames, dim) gives (frames,) float32."""
+        """Scores each frame with the whole mixture; (frames, dim) -> (frames,) float32."""
         return log_sum_exp(self.log_likelihoods(features))
 
     def component_posteriors(self, features: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
-        """Shares each frame out among the Gaussians.
+        """Computes the posteriors of the Gaussians for each frame.
 
         Returns:
             The log-likelihoods of the frames, (frames,) float32, and the posteriors of the Gaussians,
-            (frames, num_gauss) float32, each row with sum 1.
+            (frames, num_gauss) float32; each row sums to 1.
         """
         log_likelihoods = self.log_likelihoods(features)
         total = log_sum_exp(log_likelihoods)
@@ -88,17 +88,17 @@ class DiagGmm:
 
         Args:
             features: (frames, dim) float32.
-            num_gselect: how many to keep; no more than there are.
+            num_gselect: number of Gaussians to keep; all if there are fewer.
 
         Returns:
-            The log-likelihood of each frame under the Gaussians kept, (frames,) float32, and these,
-            the best first, (frames, min(num_gselect, num_gauss)).
+            The log-likelihood of each frame under these Gaussians, (frames,) float32, and their indices, best
+            first, (frames, min(num_gselect, num_gauss)).
         """
         log_likelihoods = self.log_likelihoods(features)
         kept = min(num_gselect, self.num_gauss())
         chosen = np.argpartition(-log_likelihoods, kept - 1, axis=1)[:, :kept]
         scores = np.take_along_axis(log_likelihoods, chosen, axis=1)
-        order = np.lexsort((-chosen, -scores), axis=1)  # equal scores: the later Gaussian first, as Kaldi
+        order = np.lexsort((-chosen, -scores), axis=1)  # equal scores: the later Gaussian first, as in Kaldi
         return log_sum_exp(scores), np.take_along_axis(chosen, order, axis=1)
 
     @classmethod
@@ -116,7 +116,7 @@ class DiagGmm:
             raise reader.error("a mixture of diagonal Gaussians", str(error), start) from error
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the mixture in the writer's form."""
+        """Writes the mixture."""
         writer.write_token("<DiagGMM>")
         writer.newline()
         writer.write_token("<GCONSTS>")
@@ -144,7 +144,7 @@ def as_frames(features: FloatMatrix, dim: int) -> FloatMatrix:
 
 
 def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
-    """Adds probabilities given as logarithms, row by row; (rows, n) gives (rows,)."""
+    """Adds probabilities given as logarithms, row by row; (rows, n) -> (rows,)."""
     highest = scores.max(axis=1)
     shift = np.where(np.isfinite(highest), highest, 0)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -153,7 +153,7 @@ def log_sum_exp(scores: FloatMatrix) -> FloatMatrix:
 
 
 def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
-    """Reads the weights, means_invvars and inv_vars of a mixture; does not check that they fit together.
+    """Reads the weights, means_invvars and inv_vars of a mixture; their shapes are not checked.
 
     Raises:
         ModelFormatError: the bytes are not a mixture, or a parameter is not finite.
@@ -174,17 +174,15 @@ def read_parameters(reader: KaldiReader) -> tuple[FloatMatrix, FloatMatrix, Floa
 def compute_gconsts(weights: FloatMatrix, means_invvars: FloatMatrix, inv_vars: FloatMatrix) -> FloatMatrix:
     """Computes the constant parts of the log-likelihoods, (num_gauss,) float32.
 
-    As in Kaldi, an infinite one switches its Gaussian off (-inf), whatever its sign, and one that is not a
-    number is an error.
+    As in Kaldi, an infinite constant of either sign switches its Gaussian off (-inf); NaN is an error.
 
     Raises:
-        ValueError: the parameters do not fit together, or are not finite or negative.
+        ValueError: the parameters do not fit together, or are negative or not finite.
     """
     num_gauss, dim = means_invvars.shape
     if num_gauss == 0 or weights.shape != (num_gauss,) or inv_vars.shape != (num_gauss, dim):
         raise ValueError(
-            f"weights, means and variances of the shapes {weights.shape}, {means_invvars.shape}, "
-            f"{inv_vars.shape}"
+            f"weights, means and variances of shapes {weights.shape}, {means_invvars.shape}, {inv_vars.shape}"
         )
     for values, what in (
         (weights, "the weights"),

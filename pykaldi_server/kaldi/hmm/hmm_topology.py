@@ -1,7 +1,7 @@
 """The shapes of the phones' HMMs (``hmm/hmm-topology.cc``).
 
-A topology entry is a list of states, shared by some phones. State 0 is where a phone begins; the last
-state emits nothing and has no transitions: reaching it ends the phone. An emitting state has two pdf
+A topology entry is a list of states that some phones share. A phone begins in state 0; the last state emits
+nothing and has no transitions: reaching it ends the phone. An emitting state has two pdf
 classes, one for its forward transitions and one for its self-loop. They are equal in a classic HMM, and
 differ in the one-state topology of chain models.
 """
@@ -34,7 +34,7 @@ class HmmState:
 
 
 class HmmTopology:
-    """The topology entries and which phone uses which.
+    """The topology entries, and which entry each phone uses.
 
     Attributes:
         entries: the topology entries, each a list of states.
@@ -53,22 +53,20 @@ class HmmTopology:
         """Returns the states of a phone's HMM.
 
         Raises:
-            KeyError: the phone is not covered.
+            KeyError: the topology has no such phone.
         """
         return self.entries[self.phone2entry[phone]]
 
     def is_hmm(self) -> bool:
-        """True when no state has a pdf class of its own for the self-loop."""
+        """True if no state has a separate pdf class for its self-loop."""
         return all(s.forward_pdf_class == s.self_loop_pdf_class for entry in self.entries for s in entry)
-
-    # Reading
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "HmmTopology":
         """Reads a topology.
 
         Raises:
-            ModelFormatError: the bytes are not a topology that makes sense.
+            ModelFormatError: the bytes are not a valid topology.
         """
         reader.expect_token("<Topology>")
         topology = cls._read_binary(reader) if reader.binary else cls._read_text(reader)
@@ -80,9 +78,9 @@ class HmmTopology:
         phones = reader.read_int_vector()
         phone2index = reader.read_int_vector()
         num_entries, is_hmm = reader.read_int(), True
-        if num_entries == -1:  # the mark of separate self-loop pdf classes, then the count
+        if num_entries == -1:  # marks separate self-loop pdf classes; the count follows
             num_entries, is_hmm = reader.read_int(), False
-        # Every count is of things that need bytes, so a wrong one soon meets the end of the file.
+        # Everything counted takes bytes, so a wrong count soon reaches the end of the file.
         entries = []
         for _ in range(num_entries):
             num_states = reader.read_count("HMM states", at_most=reader.remaining)
@@ -129,12 +127,13 @@ class HmmTopology:
             for state in states[:-1]:
                 _check_state(reader, state, len(states))
             if states[-1].transitions or states[-1].forward_pdf_class != _NO_PDF:
-                raise reader.error("a last state without pdf and transitions", f"topology entry {index}")
-
-    # Writing
+                raise reader.error(
+                    f"a last state without pdf and transitions in topology entry {index}",
+                    f"pdf class {states[-1].forward_pdf_class}, {len(states[-1].transitions)} transitions",
+                )
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the topology in the writer's form."""
+        """Writes the topology."""
         writer.write_token("<Topology>")
         if writer.binary:
             self._write_binary(writer)

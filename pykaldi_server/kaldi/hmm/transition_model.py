@@ -18,14 +18,14 @@ from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
 __all__ = ["TransitionModel"]
 
-# Kaldi takes probabilities a little above 1 for rounding errors.
+# Kaldi accepts probabilities slightly above 1 as rounding errors.
 _MAX_LOG_PROB = 0.01
 
 
 class TransitionModel:
     """The transition model at the head of every ``final.mdl``. Immutable, shared by all sessions.
 
-    The arrays are indexed by transition-id and read only; their entry 0 stands for epsilon.
+    The arrays are indexed by transition-id and are read-only; entry 0 is epsilon.
 
     Attributes:
         topology: the shapes of the phones' HMMs.
@@ -36,18 +36,18 @@ class TransitionModel:
         id2pdf: pdf that scores a frame on this transition, int32; -1 for epsilon.
         id2self_loop: bool, the transition leads back to its own state.
         id2final: bool, the transition leads to the final state of the phone.
-        id2phone_start: bool, the transition leaves HMM state 0 and is no self-loop: exactly one in each
-            instance of a phone, where lattice determinisation inserts the phone's label.
+        id2phone_start: bool, the transition leaves HMM state 0 and is not a self-loop. Each instance of a
+            phone has exactly one; lattice determinisation inserts the phone's label there.
         log_probs: log-probability of the transition, float32.
     """
 
     def __init__(self, topology: HmmTopology, tuples: NDArray[np.int32], log_probs: NDArray[np.float32]):
-        """Derives the arrays. `read` checks what is demanded of the arguments."""
+        """Derives the arrays; the arguments must satisfy what `read` checks."""
         self.topology = topology
         self.tuples = tuples
         phone, hmm_state, forward_pdf, self_loop_pdf = tuples.T
         num_transitions, first, destinations, num_states = _flatten(topology, phone, hmm_state)
-        # Row r of `tuples` stands for transition-state r + 1; repeat it for each of its transitions.
+        # Row r of `tuples` is transition-state r + 1; it is repeated for each of its transitions.
         row = np.repeat(np.arange(len(tuples)), num_transitions)
         first_id = np.cumsum(num_transitions) - num_transitions
         destination = destinations[first[row] + np.arange(len(row)) - first_id[row]]
@@ -95,11 +95,11 @@ class TransitionModel:
         return int(self.id2pdf[trans_id])
 
     def is_self_loop(self, trans_id: int) -> bool:
-        """True when a transition-id leads back to its own state."""
+        """True if a transition-id leads back to its own state."""
         return bool(self.id2self_loop[trans_id])
 
     def is_final(self, trans_id: int) -> bool:
-        """True when a transition-id leads to the final state of its phone."""
+        """True if a transition-id leads to the final state of its phone."""
         return bool(self.id2final[trans_id])
 
     def get_phones(self) -> list[int]:
@@ -142,7 +142,7 @@ class TransitionModel:
         return model
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the transition model in the writer's form."""
+        """Writes the transition model."""
         columns, kind = (3, "Triples") if self.topology.is_hmm() else (4, "Tuples")
         writer.write_token("<TransitionModel>")
         writer.newline()
@@ -180,7 +180,10 @@ def _check_tuples(reader: KaldiReader, topology: HmmTopology, tuples: NDArray[np
         raise reader.error("pdfs of at least 0", str(tuples[:, 2:].min()), offset)
     order = np.lexsort(tuples.T[::-1])
     if not np.array_equal(order, np.arange(len(tuples))):
-        raise reader.error("sorted transition-states", "another order", offset)
+        first = int(np.argmax(order != np.arange(len(tuples))))
+        raise reader.error(
+            "sorted transition-states", f"{tuples[first].tolist()} at {first} out of order", offset
+        )
 
 
 def _flatten(
@@ -206,7 +209,7 @@ def _flatten(
 
 
 def _with_epsilon(values: NDArray[Any], epsilon: int | bool, dtype: type) -> NDArray[Any]:
-    """Puts the value for epsilon in front and makes the array read only."""
+    """Inserts the value for epsilon at the front and makes the array read-only."""
     array: NDArray[Any] = np.concatenate([[epsilon], values]).astype(dtype)
     array.flags.writeable = False
     return array

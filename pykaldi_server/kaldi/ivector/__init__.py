@@ -1,4 +1,4 @@
-"""i-vectors: what is known of a speaker, as one short vector (``src/ivector``)."""
+"""i-vectors: what is known about a speaker, as one short vector (``src/ivector``)."""
 
 from pykaldi_server.kaldi.ivector.extractor import IvectorExtractor, OnlineIvectorEstimationStats
 

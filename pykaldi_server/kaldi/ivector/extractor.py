@@ -6,8 +6,8 @@ posteriors gamma_tg of frames x_t and the prior v ~ N([prior_offset, 0, ...], I)
     Q v = l    with    Q = I + sum_tg gamma_tg U_g,          U_g = M_g' Sigma_g^-1 M_g
                        l = [prior_offset, 0, ...] + sum_tg gamma_tg (Sigma_g^-1 M_g)' x_t
 
-Kaldi takes a fixed number of conjugate-gradient steps from the previous estimate, and so do we: an exact
-solution would be another i-vector. Everything is in double precision.
+As in Kaldi, each estimate takes a fixed number of conjugate-gradient steps from the previous one; the exact
+solution would be a different i-vector. All computation is in double precision.
 """
 
 from collections.abc import Sequence
@@ -40,15 +40,15 @@ __all__ = ["IvectorExtractor", "OnlineIvectorEstimationStats"]
 _Doubles = NDArray[np.float64]
 
 _MAX_GAUSSIANS = 1 << 20
-# Bounds on what audio can have: an i-vector within so many standard deviations of its prior, and a count
-# that weights given and taken back have not made negative, apart from rounding.
+# Bounds on what audio can have: the distance of an i-vector from its prior in standard deviations, and the
+# count of frames, which rounding makes slightly negative when weights are added and subtracted again.
 _MAX_STANDARD_DEVIATIONS = 1000.0
 _LEAST_COUNT = -1.0
 _LEAST_MAX_COUNT = 1e-3
 
 
 class IvectorExtractor:
-    """The model of how speakers differ; immutable."""
+    """A model of how speakers differ; immutable."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class IvectorExtractor:
         prior_offset: float,
         weights: FloatArray | None = None,
     ):
-        """Computes what estimation needs.
+        """Computes the products that estimation needs.
 
         Args:
             projections: M_g of each Gaussian, (feat_dim, ivector_dim).
             inverse_variances: lower triangle of Sigma_g^-1 of each Gaussian, (feat_dim (feat_dim + 1) / 2,).
             prior_offset: mean of the first element of i-vectors.
-            weights: of the Gaussians, (gaussians,); not used in estimation.
+            weights: weights of the Gaussians, (gaussians,); not used in estimation.
 
         Raises:
             ValueError: there are no Gaussians, shapes do not fit together, or numbers or their products are
@@ -73,7 +73,7 @@ class IvectorExtractor:
             raise ValueError(f"{len(projections)} projections and {len(inverse_variances)} variances")
         feat_dim, ivector_dim = projections[0].shape
         if not feat_dim or any(m.shape != (feat_dim, ivector_dim) for m in projections):
-            raise ValueError("projections of different shapes")
+            raise ValueError(f"projections of the shapes {sorted({m.shape for m in projections})}")
         if any(len(triangle) != feat_dim * (feat_dim + 1) // 2 for triangle in inverse_variances):
             raise ValueError(f"inverse variances that are not of dimension {feat_dim}")
         for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
@@ -119,8 +119,8 @@ class IvectorExtractor:
         """Reads ``final.ie``.
 
         Raises:
-            ModelFormatError: the file is damaged, or its weights depend on the i-vector, which Kaldi's
-                online estimation does not know either.
+            ModelFormatError: the file is damaged, or its weights depend on the i-vector, which Kaldi's online
+                estimation does not support either.
         """
         reader.expect_token("<IvectorExtractor>")
         reader.expect_token("<w>")
@@ -173,8 +173,8 @@ class OnlineIvectorEstimationStats:
 
     Attributes:
         prior_offset: see `IvectorExtractor.prior_offset`.
-        max_count: when more (scaled) frames than this have come, the prior grows with them, so that it
-            keeps its influence; 0 for never.
+        max_count: above this number of (scaled) frames, the prior grows in proportion, so that it keeps its
+            influence; 0 for never.
         num_frames: sum of the posteriors so far.
         quadratic_term: Q, lower triangle by rows, (dim (dim + 1) / 2,), float64.
         linear_term: l, (dim,), float64.
@@ -190,7 +190,7 @@ class OnlineIvectorEstimationStats:
     def from_prior(
         cls, ivector_dim: int, prior_offset: float, max_count: float
     ) -> "OnlineIvectorEstimationStats":
-        """Statistics of a speaker of whom nothing is known."""
+        """Returns the statistics of an unknown speaker."""
         linear = np.zeros(ivector_dim)
         linear[0] = prior_offset
         return cls(prior_offset, max_count, 0.0, pack_symmetric(np.eye(ivector_dim)), linear)
@@ -203,7 +203,7 @@ class OnlineIvectorEstimationStats:
         """Checks that audio can have these statistics with this extractor.
 
         Raises:
-            AdaptationStateError: they were made with another extractor, or no audio has them.
+            AdaptationStateError: they belong to another extractor, or cannot come from audio.
         """
         if self.ivector_dim() != extractor.ivector_dim():
             raise AdaptationStateError(
@@ -213,8 +213,9 @@ class OnlineIvectorEstimationStats:
         offset = extractor.prior_offset()
         if abs(self.prior_offset - offset) > 1e-3 * max(1.0, abs(offset)):
             raise AdaptationStateError(
-                "adaptation state: it was made with another extractor (expected the prior offset "
-                f"{offset:g}, found {self.prior_offset:g})"
+                f"adaptation state: expected the prior offset {offset:g}, found "
+                f"{self.prior_offset:g}: it belongs "
+                "to another extractor"
             )
         if not _LEAST_COUNT <= self.num_frames <= MAX_SPEAKER_FRAMES:
             raise AdaptationStateError(
@@ -222,7 +223,8 @@ class OnlineIvectorEstimationStats:
             )
         if self.max_count != 0 and not _LEAST_MAX_COUNT <= self.max_count <= MAX_SPEAKER_FRAMES:
             raise AdaptationStateError(
-                f"adaptation state: expected 0 or a positive maximal count, found {self.max_count:g}"
+                f"adaptation state: expected a maximum count of 0 or at least {_LEAST_MAX_COUNT:g}, "
+                f"found {self.max_count:g}"
             )
         self._check_estimate(MAX_SPEAKER_FRAMES * (1 + extractor.largest_quadratic()))
 
@@ -238,7 +240,7 @@ class OnlineIvectorEstimationStats:
             ivector = np.linalg.solve(quadratic, self.linear_term)
         except np.linalg.LinAlgError:
             raise AdaptationStateError(
-                "adaptation state: expected a positive definite quadratic term, found another one"
+                "adaptation state: expected a positive definite quadratic term, found one that is not"
             ) from None
         ivector[0] -= self.prior_offset
         furthest = float(np.abs(ivector).max())
@@ -254,10 +256,10 @@ class OnlineIvectorEstimationStats:
         Args:
             extractor: the model.
             features: (frames, feat_dim).
-            posteriors: (frames, gaussians), scaled and weighted; negative ones take frames back.
+            posteriors: (frames, gaussians), scaled and weighted; negative ones subtract frames again.
 
         Raises:
-            DecoderError: a sum is not finite, because features or extractor are beyond all measure.
+            DecoderError: a sum is not finite, because features or parameters are too large.
         """
         active = np.flatnonzero(posteriors.any(axis=0))
         posteriors = posteriors[:, active]
@@ -276,7 +278,7 @@ class OnlineIvectorEstimationStats:
             self._add_prior(self._prior_scale() - old_scale)
 
     def scale(self, factor: float) -> None:
-        """Forgets a part (0 <= factor <= 1) of the frames; the prior stays whole."""
+        """Scales the frames by 0 <= factor <= 1; the prior is not scaled."""
         old_scale = factor * self._prior_scale()
         self.num_frames *= factor
         self.quadratic_term *= factor
@@ -284,7 +286,7 @@ class OnlineIvectorEstimationStats:
         self._add_prior(self._prior_scale() - old_scale)
 
     def get_ivector(self, num_cg_iters: int, ivector: _Doubles) -> _Doubles:
-        """Improves an estimate by steps of conjugate gradient; returns the new one, (dim,), float64.
+        """Improves an estimate by conjugate-gradient steps and returns the new one, (dim,) float64.
 
         Raises:
             DecoderError: the estimate is not finite in single precision.
@@ -305,7 +307,7 @@ class OnlineIvectorEstimationStats:
 
     @classmethod
     def read(cls, reader: KaldiReader) -> "OnlineIvectorEstimationStats":
-        """Reads Kaldi's form, also the older one without ``<MaxCount>``.
+        """Reads Kaldi's form, including the older one without ``<MaxCount>``.
 
         Raises:
             ModelFormatError: the statistics are damaged or not finite.
@@ -315,12 +317,12 @@ class OnlineIvectorEstimationStats:
         prior_offset = read_finite_float(reader, "the prior offset")
         max_count = 0.0
         if reader.expect_token("<MaxCount>", "<NumFrames>") == "<MaxCount>":
-            max_count = read_finite_float(reader, "the maximal count")
+            max_count = read_finite_float(reader, "the maximum count")
             reader.expect_token("<NumFrames>")
         num_frames = read_finite_float(reader, "the number of frames")
         reader.expect_token("<QuadraticTerm>")
         start = reader.offset
-        # Copies: what is read is read-only, and statistics grow.
+        # Copies, because arrays that were read are read-only.
         quadratic = read_finite_packed(reader, "the quadratic term", np.float64).copy()
         reader.expect_token("<LinearTerm>")
         linear = read_finite_vector(reader, "the linear term", np.float64).copy()

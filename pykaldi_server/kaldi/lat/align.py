@@ -1,11 +1,11 @@
 """Where words and phones begin and end (``lat/word-align-lattice.cc``, ``lat/phone-align-lattice.cc``).
 
-After determinisation the transition-ids of a word may lie on the arcs of others. The functions here
-give lattices in which each arc has one word (or phone) and exactly its transition-ids, so that times can be
-read off it: one transition-id a decoder frame.
+After determinisation, the transition-ids of a word may be on the arcs of other words. The functions here
+return lattices in which each arc has one word (or phone) and exactly its transition-ids, one per decoder
+frame, which give its times.
 
-Words are found by the position of phones in their words (``word_boundary.int``), or with a lexicon
-(``align_lexicon.int``) where phones do not tell it.
+Words are found by the positions of phones in words (``word_boundary.int``) or, if phones do not show these,
+with a lexicon (``align_lexicon.int``).
 """
 
 import os
@@ -47,37 +47,42 @@ _MAX_PHONE = 1 << 20
 class WordBoundaryInfoNewOpts(Options):
     """Options of word alignment by phones (``lat/word-align-lattice.h``)."""
 
-    silence_label: int = option(0, "numeric id of the word for silence in aligned lattices")
-    partial_word_label: int = option(0, "numeric id of the word for an incomplete word at the end")
-    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
+    silence_label: int = option(0, "Word (integer) that marks silence in aligned lattices.")
+    partial_word_label: int = option(0, "Word (integer) that marks an incomplete word at the end.")
+    reorder: bool = option(True, "The graph was made with Kaldi's reorder option.")
 
     def validate(self) -> None:
         if min(self.silence_label, self.partial_word_label) < 0:
-            raise ConfigError("silence-label, partial-word-label: expected words of 0 or more")
+            raise ConfigError(
+                "silence-label, partial-word-label: expected at least 0, "
+                f"found {self.silence_label}, {self.partial_word_label}"
+            )
 
 
 @dataclass
 class WordAlignLatticeLexiconOpts(Options):
     """Options of word alignment with a lexicon (``lat/word-align-lattice-lexicon.h``)."""
 
-    partial_word_label: int = option(0, "numeric id of the word for an incomplete word at the end")
-    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
+    partial_word_label: int = option(0, "Word (integer) that marks an incomplete word at the end.")
+    reorder: bool = option(True, "The graph was made with Kaldi's reorder option.")
     max_expand: float = option(
-        -1.0, "give up above 1000 + this times the states of the phone-aligned lattice (0 or less: no limit)"
+        -1.0,
+        "Give up above 1000 states plus this times the states of the phone-aligned lattice; 0 or "
+        "less for no limit.",
     )
 
     def validate(self) -> None:
         if self.partial_word_label < 0:
-            raise ConfigError("partial-word-label: expected a word of 0 or more")
+            raise ConfigError(f"partial-word-label: expected at least 0, found {self.partial_word_label}")
 
 
 @dataclass
 class PhoneAlignLatticeOptions(Options):
     """Options of phone alignment (``lat/phone-align-lattice.h``)."""
 
-    reorder: bool = option(True, "lattices come from graphs made with the reorder option")
-    remove_epsilon: bool = option(True, "remove arcs without a label")
-    replace_output_symbols: bool = option(False, "put the phones on the arcs instead of the words")
+    reorder: bool = option(True, "The graph was made with Kaldi's reorder option.")
+    remove_epsilon: bool = option(True, "Remove arcs without a label.")
+    replace_output_symbols: bool = option(False, "Put phones instead of words on the arcs.")
 
     def validate(self) -> None:
         pass
@@ -88,25 +93,26 @@ class WordBoundaryInfo(_core.WordBoundaryInfo):
 
     @classmethod
     def from_file(cls, opts: WordBoundaryInfoNewOpts, path: str | os.PathLike[str]) -> "WordBoundaryInfo":
-        """Reads ``word_boundary.int``; raises as `read_word_boundary`."""
+        """Reads ``word_boundary.int``; see `read_word_boundary` for the errors."""
         return cls.from_types(opts, read_word_boundary(path))
 
     @classmethod
     def from_types(cls, opts: WordBoundaryInfoNewOpts, phone_to_type: Sequence[int]) -> "WordBoundaryInfo":
-        """Takes the positions of phones as `read_word_boundary` gives them."""
+        """Takes the positions of phones as `read_word_boundary` returns them."""
         opts.validate()
         return cls(phone_to_type, opts.silence_label, opts.partial_word_label, opts.reorder)
 
 
 def read_word_boundary(path: str | os.PathLike[str]) -> list[int]:
-    """Reads ``word_boundary.int``: on each line a phone and one of nonword, begin, end, internal, singleton.
+    """Reads ``word_boundary.int``: per line, a phone and one of nonword, begin, end, internal, singleton.
 
     Returns:
-        The type of each phone, by phone, as the core numbers them; 0 for those that are not in the file.
+        The position of each phone, indexed by phone, as the core numbers positions; 0 for phones that are not
+        in the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: a line is something else; names the line.
+        ModelFormatError: a line is something else; the text names the line.
     """
     types: dict[int, int] = {}
     for number, fields in _read_fields(path):
@@ -117,11 +123,11 @@ def read_word_boundary(path: str | os.PathLike[str]) -> list[int]:
 
 
 def read_lexicon_for_word_align(path: str | os.PathLike[str]) -> list[list[int]]:
-    """Reads ``align_lexicon.int``: on each line the word in the lattice, the word to put out, and phones.
+    """Reads ``align_lexicon.int``: per line, the word in the lattice, the word to output, and phones.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: a line has fewer than two numbers, or something else; names the line.
+        ModelFormatError: a line has fewer than two numbers or something else; the text names the line.
     """
     lexicon = []
     for number, fields in _read_fields(path):
@@ -137,19 +143,19 @@ def word_align_lattice(
     info: WordBoundaryInfo,
     max_states: int = 0,
 ) -> tuple[bool, CompactLatticeVectorFst]:
-    """Aligns the arcs with words, by the positions of phones.
+    """Aligns the arcs with words by the positions of phones.
 
-    Arcs of silence have the silence label (0 unless the options say otherwise).
+    Arcs of silence have the silence label (0 by default).
 
     Args:
-        lat: a determinised lattice; it is not changed.
-        tmodel: of the model it was decoded with.
-        info: from ``word_boundary.int``.
-        max_states: give up above this number of states of the result (0: a high built-in limit).
+        lat: a determinised lattice; it is not modified.
+        tmodel: the transition model that it was decoded with.
+        info: the contents of ``word_boundary.int``.
+        max_states: give up if the result has more states than this (0: a high built-in limit).
 
     Returns:
-        Whether all was well, and the aligned lattice. When it was not (as with a word that was cut off at
-        the end), the lattice can mostly still be used; it is empty when there were too many states.
+        Whether alignment succeeded, and the aligned lattice. If it did not (because a word is cut off at the
+        end, for example), the lattice is usually still usable; it is empty if there were too many states.
 
     Raises:
         LatticeError: the lattice has a cycle, or transition-ids or phones that the model does not have.
@@ -164,10 +170,10 @@ def word_align_lattice_lexicon(
     lexicon_info: WordAlignLatticeLexiconInfo,
     opts: WordAlignLatticeLexiconOpts | None = None,
 ) -> tuple[bool, CompactLatticeVectorFst]:
-    """Aligns the arcs with words, with a lexicon; see `word_align_lattice`.
+    """Aligns the arcs with words by a lexicon; see `word_align_lattice`.
 
     Raises:
-        LatticeError: as there, or a word is not in the lexicon.
+        LatticeError: see `word_align_lattice`; or a word is not in the lexicon.
     """
     opts = opts or WordAlignLatticeLexiconOpts()
     opts.validate()
@@ -190,7 +196,7 @@ def phone_align_lattice(
     """Aligns the arcs with phones.
 
     Returns:
-        Whether all was well, and the aligned lattice.
+        Whether alignment succeeded, and the aligned lattice.
 
     Raises:
         LatticeError: the lattice has a cycle, or transition-ids that the model does not have.
@@ -211,9 +217,9 @@ def phone_alignment(
     """Returns (phone, first frame, number of frames) for each phone of a linear lattice, silence included.
 
     Args:
-        path: one of `nbest`, or the shortest path.
-        tmodel: of the model it was decoded with.
-        opts: only ``reorder`` matters.
+        path: a path of `nbest`, or the shortest path.
+        tmodel: the transition model that it was decoded with.
+        opts: only ``reorder`` has an effect.
 
     Raises:
         LatticeError: the path is empty or not linear, or does not fit the model.

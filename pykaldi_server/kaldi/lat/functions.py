@@ -1,4 +1,4 @@
-"""What is done with lattices after decoding: determinise, prune, scale, find the best paths.
+"""Operations on lattices after decoding: determinise, prune, scale, find the best paths.
 
 From a decoder's raw lattice to results::
 
@@ -6,8 +6,8 @@ From a decoder's raw lattice to results::
     for path in nbest(clat, 10):
         alignment, words, weight = get_linear_symbol_sequence(path)
 
-All functions run in the core without the interpreter lock. A lattice may be read by several threads, but
-not changed by one while another one uses it.
+All functions run in the core and release the GIL. Several threads may read a lattice, but none may modify it
+while another one uses it.
 """
 
 import logging
@@ -79,12 +79,14 @@ _DELTA = 1.0 / 1024
 class DeterminizeLatticePrunedOptions(Options):
     """Options of determinisation by words (``lat/determinize-lattice-pruned.h``)."""
 
-    delta: float = option(_DELTA, "costs that differ by at most this are equal")
-    max_mem: int = option(-1, "approximate memory in bytes at which to stop early (0 or less: no limit)")
-    max_states: int = option(-1, "states of the result at which to stop early (0 or less: no limit)")
-    max_arcs: int = option(-1, "arcs of the result at which to stop early (0 or less: no limit)")
+    delta: float = option(_DELTA, "Costs that differ by at most this are equal.")
+    max_mem: int = option(-1, "Approximate memory in bytes at which to stop early; 0 or less for no limit.")
+    max_states: int = option(
+        -1, "Number of states of the result at which to stop early; 0 or less for no limit."
+    )
+    max_arcs: int = option(-1, "Number of arcs of the result at which to stop early; 0 or less for no limit.")
     retry_cutoff: float = option(
-        0.5, "prune the lattice and start again when less than this part of the beam was reached"
+        0.5, "If less than this fraction of the beam was reached, prune the lattice and start again."
     )
 
     def validate(self) -> None:
@@ -97,13 +99,16 @@ class DeterminizeLatticePrunedOptions(Options):
 class DeterminizeLatticePhonePrunedOptions(Options):
     """Options of determinisation by phones and words (``lat/determinize-lattice-pruned.h``)."""
 
-    delta: float = option(_DELTA, "tolerance used in determinization")
+    delta: float = option(_DELTA, "Costs that differ by at most this are equal.")
     max_mem: int = option(
-        50_000_000, "maximum approximate memory usage in determinization (0 or less: no limit)"
+        50_000_000,
+        "Approximate memory in bytes at which determinisation stops early; 0 or less for no limit.",
     )
-    phone_determinize: bool = option(True, "do an initial pass of determinization on both phones and words")
-    word_determinize: bool = option(True, "do a second pass of determinization on words only")
-    minimize: bool = option(False, "push and minimize after determinization")
+    phone_determinize: bool = option(True, "Determinise by phones and words first; faster.")
+    word_determinize: bool = option(
+        True, "Determinise by words; without it, sentences may occur several times."
+    )
+    minimize: bool = option(False, "Push and minimise afterwards; gives smaller lattices and takes longer.")
 
     def validate(self) -> None:
         _check_delta(self.delta)
@@ -115,7 +120,7 @@ def _check_delta(delta: float) -> None:
 
 
 def transition_information(model: TransitionModel | TransitionInformation) -> TransitionInformation:
-    """Returns what the core needs of a transition model; made once, it need not be copied for each call."""
+    """Returns what the core needs of a transition model; create it once to avoid a copy per call."""
     if isinstance(model, TransitionInformation):
         return model
     return TransitionInformation(model.id2phone, model.id2self_loop, model.id2final, model.id2phone_start)
@@ -127,19 +132,19 @@ def determinize_lattice_phone_pruned(
     prune: float,
     opts: DeterminizeLatticePhonePrunedOptions | None = None,
 ) -> CompactLatticeVectorFst:
-    """Determinises a raw lattice: of all paths with one word sequence the best is kept.
+    """Determinises a raw lattice: of all paths with the same words, the best one is kept.
 
-    A first pass by phones and words makes the second one, by words, cheaper. When memory runs short the
-    result is good within a smaller beam; a warning is logged.
+    A first pass by phones and words makes the second pass, by words, cheaper. If memory runs short, the
+    result is complete within a smaller beam and a warning is logged.
 
     Args:
-        ifst: the raw lattice of a decoder; it is not changed.
-        trans_model: of the model it was decoded with.
-        prune: the lattice beam: what is on no path within it is left out.
+        ifst: the raw lattice of a decoder; it is not modified.
+        trans_model: the transition model that it was decoded with.
+        prune: the lattice beam; arcs that are on no path within it are dropped.
         opts: None for the defaults.
 
     Returns:
-        A connected compact lattice; empty when ``ifst`` has no complete path.
+        A connected compact lattice; empty if ``ifst`` has no complete path.
 
     Raises:
         LatticeError: the lattice has a cycle, or transition-ids that the model does not have.
@@ -166,7 +171,7 @@ def determinize_lattice_pruned(
     """Determinises a lattice by words in one pass; see `determinize_lattice_phone_pruned`.
 
     Args:
-        lat: a lattice of either kind; it is not changed.
+        lat: a lattice of either kind; it is not modified.
         prune: the lattice beam; may be ``math.inf``.
         opts: None for the defaults.
 
@@ -184,24 +189,26 @@ def determinize_lattice_pruned(
 
 def _warn_if_stopped(complete: bool, beam: float) -> None:
     if not complete:
-        logger.warning("lattice determinization stopped before the beam of %g: a limit was reached", beam)
+        logger.warning(
+            "lattice determinisation stopped before the beam of %g, because a limit was reached", beam
+        )
 
 
 def nbest(clat: CompactLatticeVectorFst, n: int) -> list[CompactLatticeVectorFst]:
     """Returns the ``n`` best paths with different words, best first (``lattice-to-nbest``).
 
-    Fewer when the lattice has fewer. Each is a linear lattice for `get_linear_symbol_sequence`, or to be
-    aligned with words.
+    There are fewer if the lattice has fewer. Each path is a linear lattice, for `get_linear_symbol_sequence`
+    or word alignment.
     """
     if n < 0:
-        raise ConfigError(f"expected a number of paths of 0 or more, found {n}")
+        raise ConfigError(f"expected at least 0 paths, found {n}")
     return _core.nbest(clat, n)
 
 
 def get_linear_symbol_sequence(lat: _AnyLattice) -> tuple[list[int], list[int], LatticeWeight]:
-    """Returns the transition-ids (one a frame), the words and the total weight of a linear lattice.
+    """Returns the transition-ids (one per frame), the words and the total weight of a linear lattice.
 
-    An empty lattice gives empty lists and infinite costs.
+    An empty lattice has no ids, no words and infinite costs.
 
     Raises:
         LatticeError: the lattice is not linear.
@@ -217,7 +224,7 @@ def scale_lattice(lat: _AnyLattice, graph_scale: float = 1.0, acoustic_scale: fl
 
 
 def prune_lattice(beam: float, lat: _AnyLattice) -> bool:
-    """Removes in place what is on no path within ``beam`` of the best; false when nothing is left."""
+    """Removes, in place, arcs on no path within ``beam`` of the best one; False if nothing is left."""
     return _core.prune_lattice(beam, lat)
 
 
@@ -231,7 +238,7 @@ def top_sort_lattice_if_needed(lat: _AnyLattice) -> None:
 
 
 def lattice_state_times(lat: _AnyLattice) -> tuple[int, list[int]]:
-    """Returns the number of frames and the time of each state, in frames (-1: cannot be reached).
+    """Returns the number of frames and the time of each state in frames (-1 if unreachable).
 
     Raises:
         LatticeError: the lattice is not sorted topologically, or two paths to a state differ in length.
@@ -248,11 +255,11 @@ def compute_lattice_alphas_and_betas(
 
     Args:
         lat: a lattice in topological order.
-        viterbi: take the maximum over paths instead of the sum.
+        viterbi: use the maximum over paths instead of the sum.
 
     Returns:
-        The total log-probability, and for each state the log of the sum (or the maximum) over the paths to
-        it, and from it to the end.
+        The total log-probability, and, for each state, the logarithm of the sum (or maximum) over all paths
+        to it, and over all paths from it to the end.
 
     Raises:
         LatticeError: the lattice is not sorted topologically.
@@ -261,18 +268,18 @@ def compute_lattice_alphas_and_betas(
 
 
 def longest_sentence_length_in_lattice(lat: _AnyLattice) -> int:
-    """Returns the number of words of the longest path."""
+    """Returns the number of words on the longest path."""
     if isinstance(lat, LatticeVectorFst):
         lat = convert_lattice_to_compact_lattice(lat)
     return _core.longest_sentence_length(lat)
 
 
 def sentence_level_confidence(clat: CompactLatticeVectorFst) -> tuple[float, int, list[int], list[int]]:
-    """Returns how much better the best sentence is than the second best (``lat/confidence.cc``).
+    """Returns by how much the best sentence is better than the second best (``lat/confidence.cc``).
 
     Returns:
-        The difference of their costs (infinity when there is one path only, 0 when there is none), the
-        number of paths found (up to 2), and their words.
+        The difference of their costs (infinite if there is only one path, 0 if there is none), the number of
+        paths found (up to 2), and their words.
     """
     paths = [get_linear_symbol_sequence(path) for path in nbest(clat, 2)]
     words = [path[1] for path in paths] + [[], []]

@@ -1,9 +1,8 @@
 """Word confidences and minimum Bayes risk decoding (``lat/sausages.cc``).
 
-`MinimumBayesRisk` aligns all paths of a lattice with one word sequence and so finds, for each of its
-words, how probable it is (the confidence), its mean times, and the alternatives (the sausage). With
-``decode_mbr`` it also changes the words to those with the fewest expected errors. The algorithm is
-described in ``csrc/lat/sausages.h``.
+`MinimumBayesRisk` aligns all paths of a lattice with one word sequence. This gives the probability of each
+word (its confidence), its mean times, and the alternatives (the sausage). With ``decode_mbr`` it also changes
+the words to those with the fewest expected errors. ``csrc/lat/sausages.h`` describes the algorithm.
 """
 
 from collections.abc import Sequence
@@ -21,26 +20,23 @@ class MinimumBayesRiskOptions(Options):
     """Options of `MinimumBayesRisk`."""
 
     decode_mbr: bool = option(
-        True, "do Minimum Bayes Risk decoding; otherwise the words are those of the best path"
+        True, "Choose the words with the fewest expected errors; otherwise use those of the best path."
     )
-    print_silence: bool = option(False, "keep the positions where most paths have no word (word 0)")
-
-    def validate(self) -> None:
-        """There is nothing to check."""
+    print_silence: bool = option(False, "Keep positions where most paths have no word (word 0).")
 
 
 class MinimumBayesRisk(_core.MinimumBayesRisk):
-    """Does the whole computation when it is made; the methods only return results.
+    """Computes everything on creation; the methods only return results.
 
-    Methods (lists have one element for each word of the output, or each position of the sausage):
+    Methods (lists have one element per word of the output, or per position of the sausage):
         get_one_best: the words.
-        get_one_best_times: (begin, end) of each word, in decoder frames, with fractions.
-        get_one_best_confidences: probability of each word, 0 to 1.
+        get_one_best_times: (begin, end) of each word in decoder frames, with fractions.
+        get_one_best_confidences: probability of each word, from 0 to 1.
         get_bayes_risk: expected number of word errors.
-        get_sausage_stats: for each position the (word, probability) pairs by descending probability; word 0
-            is no word.
+        get_sausage_stats: the (word, probability) pairs of each position by descending probability; word 0
+            means no word.
         get_sausage_times: (begin, end) of each position.
-        get_times: for each position the (begin, end) of each of its words.
+        get_times: (begin, end) of each word of each position.
     """
 
     def __init__(
@@ -52,10 +48,10 @@ class MinimumBayesRisk(_core.MinimumBayesRisk):
         """Computes everything.
 
         Args:
-            clat: a lattice with the acoustic scale applied. Times are those of words when it is aligned with
-                words; it is not changed.
+            clat: a lattice with the acoustic scale applied; it is not modified. Times are those of words if
+                it is aligned with words.
             opts: None for the defaults.
-            words: the words to start from, or to compute confidences of; None takes the best path.
+            words: the words to start from, or whose confidences to compute; None for those of the best path.
 
         Raises:
             LatticeError: the lattice has a cycle or no complete path.

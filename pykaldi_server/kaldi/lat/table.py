@@ -1,7 +1,8 @@
 """Tables of lattices in Kaldi's binary and text forms (``lat/kaldi-lattice.cc``).
 
-Lattices have no binary mark of their own: what follows the key is either a newline and text, or an OpenFst
-file. Each reader takes both kinds of lattices and converts when it finds the other one.
+Lattices have no binary mark of their own: the key is followed either by a newline and text, or by an OpenFst
+    file.
+Each reader accepts both kinds of lattices and converts the other kind.
 """
 
 from pykaldi_server.kaldi import _core
@@ -20,20 +21,20 @@ __all__ = [
 
 
 def read_lattice(reader: KaldiReader) -> LatticeVectorFst:
-    """Reads one lattice at the reader's place, and moves the reader behind it.
+    """Reads one lattice at the reader's position and advances the reader.
 
     Raises:
-        ModelFormatError: the bytes are not a lattice; names the byte.
+        ModelFormatError: the bytes are not a lattice; the text names the byte.
     """
     lattice, reader.offset = _core.read_lattice(reader.data, reader.offset, reader.path)
     return lattice
 
 
 def read_compact_lattice(reader: KaldiReader) -> CompactLatticeVectorFst:
-    """Reads one compact lattice at the reader's place, and moves the reader behind it.
+    """Reads one compact lattice at the reader's position and advances the reader.
 
     Raises:
-        ModelFormatError: the bytes are not a lattice; names the byte.
+        ModelFormatError: the bytes are not a lattice; the text names the byte.
     """
     lattice, reader.offset = _core.read_compact_lattice(reader.data, reader.offset, reader.path)
     return lattice

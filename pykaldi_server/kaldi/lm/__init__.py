@@ -1,6 +1,6 @@
 """Language models and rescoring (PyKaldi's ``kaldi.lm``).
 
-`const_arpa` has the model that rescoring adds, `rescore` changes the scores of lattices.
+`const_arpa` builds the model that rescoring adds, `rescore` changes the scores of lattices.
 """
 
 from pykaldi_server.kaldi._core import BackoffLm, ConstArpaLm, ConstArpaLmDeterministicFst

@@ -29,26 +29,26 @@ def build_const_arpa(
 ) -> int:
     """Builds a constant n-gram model from an ARPA file.
 
-    The result has the same bytes as that of ``arpa-to-const-arpa``. It appears under its name only when it is
+    The result is identical to that of ``arpa-to-const-arpa``, byte for byte. The file appears only once it is
     complete.
 
     Args:
         arpa_path: the ARPA file, compressed with gzip or not. Its words are symbols of ``symbols``, or
             integers.
         out_path: the file to write (``G.carpa``).
-        bos_symbol: the word for the beginning of sentences, as integer or, with ``symbols``, as symbol.
-        eos_symbol: the word for the end.
-        unk_symbol: the word for unknown words; -1: there is none.
-        symbols: the words of the decoding graph. N-grams with other words are left out.
-        progress: called now and then with the bytes of the ARPA file that were read, and all its bytes.
+        bos_symbol: the word for the beginning of sentences: an integer or, with ``symbols``, a symbol.
+        eos_symbol: the word for the end of sentences.
+        unk_symbol: the word for unknown words; -1 if there is none.
+        symbols: the words of the decoding graph; n-grams with other words are left out.
+        progress: called repeatedly with the number of bytes of the ARPA file read so far and its size.
 
     Returns:
-        The number of n-grams that were left out.
+        The number of n-grams left out.
 
     Raises:
         FileNotFoundError: there is no such ARPA file.
-        ModelFormatError: the ARPA file is damaged; names the line.
-        ConfigError: the words for beginning, end and unknown are not in ``symbols``, or make no sense.
+        ModelFormatError: the ARPA file is damaged; the text names the line.
+        ConfigError: a word for beginning, end or unknown words is not in ``symbols`` or is invalid.
     """
     arpa_path, out_path = Path(arpa_path), Path(out_path)
     total = arpa_path.stat().st_size
@@ -72,7 +72,7 @@ def build_const_arpa(
         partial.unlink(missing_ok=True)
     skipped = int(builder.num_skipped())
     if skipped:
-        logger.warning("%s: left out %d n-grams with words that the table does not have", arpa_path, skipped)
+        logger.warning("%s: left out %d n-grams with words that are not in the table", arpa_path, skipped)
     return skipped
 
 

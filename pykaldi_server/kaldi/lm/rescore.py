@@ -1,11 +1,11 @@
-"""Rescoring: replaces the language model scores of a lattice by those of a larger model.
+"""Rescoring: replaces the language-model scores of a lattice with those of a larger model.
 
-As Kaldi's ``lattice-lmrescore`` and ``lattice-lmrescore-const-arpa`` do it, one after the other::
+This is what Kaldi's ``lattice-lmrescore`` and ``lattice-lmrescore-const-arpa`` do one after the other::
 
     clat = lattice_lmrescore(clat, old_lm, -1.0)
     clat = lattice_lmrescore_const_arpa(clat, new_lm, 1.0)
 
-The old model is ``G.fst``, with which the decoding graph was made; the new one ``G.carpa``.
+The old model is ``G.fst``, from which the decoding graph was made; the new one is ``G.carpa``.
 """
 
 import os
@@ -22,7 +22,7 @@ def read_backoff_lm(path: str | os.PathLike[str]) -> BackoffLm:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: the file is damaged or of another kind; names the byte.
+        ModelFormatError: the file is damaged or of another kind; the text names the byte.
     """
     return BackoffLm(read_fst_kaldi(path))
 
@@ -32,7 +32,7 @@ def read_const_arpa(path: str | os.PathLike[str]) -> ConstArpaLm:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: the file is damaged or of another kind; names the byte.
+        ModelFormatError: the file is damaged or of another kind; the text names the byte.
     """
     return ConstArpaLm.read(os.fspath(path))
 
@@ -43,12 +43,12 @@ def lattice_lmrescore(
     """Adds ``lm_scale`` times the cost of a backoff model to the graph costs.
 
     Args:
-        clat: a determinised lattice; it is not changed.
-        lm: the model; give a `BackoffLm` where there are many lattices.
-        lm_scale: -1 takes the model away.
+        clat: a determinised lattice; it is not modified.
+        lm: the model; use a `BackoffLm` for many lattices.
+        lm_scale: -1 subtracts the model.
 
     Returns:
-        A deterministic lattice; empty when the model accepts none of the word sequences.
+        A deterministic lattice; empty if the model accepts none of the word sequences.
 
     Raises:
         LatticeError: the lattice has a cycle.
@@ -64,12 +64,12 @@ def lattice_lmrescore_const_arpa(
     """Adds ``lm_scale`` times the cost of a constant n-gram model to the graph costs.
 
     Args:
-        clat: a determinised lattice; it is not changed.
+        clat: a determinised lattice; it is not modified.
         lm: the model.
         lm_scale: 1 adds the model.
 
     Returns:
-        A deterministic lattice; empty when the model accepts none of the word sequences.
+        A deterministic lattice; empty if the model accepts none of the word sequences.
 
     Raises:
         LatticeError: the lattice has a cycle.

@@ -1,4 +1,4 @@
-"""Vectors and matrices as PyKaldi's scripts expect them: thin views of NumPy arrays (``kaldi.matrix``)."""
+"""Vectors and matrices for PyKaldi's scripts: thin views of NumPy arrays (``kaldi.matrix``)."""
 
 from pykaldi_server.kaldi.matrix.matrix import DoubleMatrix, DoubleVector, Matrix, Vector
 

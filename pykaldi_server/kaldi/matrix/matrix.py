@@ -1,7 +1,7 @@
-"""PyKaldi's vector and matrix classes over NumPy (``pykaldi: kaldi/matrix``).
+"""PyKaldi's vector and matrix classes, based on NumPy (``pykaldi: kaldi/matrix``).
 
-They are NumPy arrays in every respect; only construction and a few names are PyKaldi's. Arrays of the right
-precision are shared, not copied.
+They are NumPy arrays in every respect; only their construction and a few names are PyKaldi's. Arrays of the
+right precision are shared, not copied.
 """
 
 from typing import Any, ClassVar
@@ -19,10 +19,10 @@ class _View(np.ndarray):
     dimensions: ClassVar[int] = 1
 
     def __new__(cls, *source: Any) -> Any:
-        """Makes zeros of a shape (integers), or a view of, else a copy of, something like an array.
+        """Creates zeros of a given shape (integers), or a view (otherwise a copy) of an array-like object.
 
         Raises:
-            ValueError: the source has another number of dimensions.
+            ValueError: the source has a different number of dimensions.
         """
         if len(source) == cls.dimensions and all(isinstance(size, int | np.integer) for size in source):
             return np.zeros(source, cls.precision).view(cls)
@@ -33,7 +33,7 @@ class _View(np.ndarray):
         return array.view(cls)
 
     def numpy(self) -> NDArray[Any]:
-        """The plain NumPy array; it shares the memory."""
+        """Returns a plain NumPy array that shares the memory."""
         return self.view(np.ndarray)
 
 

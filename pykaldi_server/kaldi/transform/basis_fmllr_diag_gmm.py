@@ -3,10 +3,10 @@
 D. Povey, K. Yao: A basis representation of constrained MLLR transforms for robust adaptation, Computer
 Speech and Language 26 (2012).
 
-Little speech cannot support the dim * (dim + 1) numbers of a full transform. Here the transform is
-W = W_0 + sum_n d_n B_n, with basis matrices B_n from the training data, the important ones first; how many
-are used grows with the amount of speech (``size_scale`` a frame). W is found by gradient ascent on the
-auxiliary function of `FmllrDiagGmmAccs`, restricted to the space of the basis:
+A little speech cannot support the dim * (dim + 1) parameters of a full transform. Here the transform is W =
+W_0 + sum_n d_n B_n, with basis matrices B_n from the training data in descending order of importance. The
+number of matrices used grows with the amount of speech (``size_scale`` per frame). W is found by gradient
+ascent on the auxiliary function of `FmllrDiagGmmAccs`, restricted to the space of the basis:
 
     P     = beta [A⁻ᵀ 0] + K - S,  row d of S: G_d w_d          the gradient
     delta = sum_n tr(B_nᵀ P) B_n                                its projection
@@ -26,11 +26,11 @@ from pykaldi_server.kaldi.util.options import Options, option
 
 __all__ = ["MAX_TRANSFORM_ELEMENT", "BasisFmllrEstimate", "BasisFmllrOptions", "is_credible_transform"]
 
-# A step may lower the auxiliary function by this much a frame before it is halved, and a step is not
-# halved any more when it has become as small as the second number.
+# A step is halved if it lowers the auxiliary function by more than the first number per frame, until it is
+# smaller than the second number.
 _TOLERATED_DECREASE = 1.0e-4
 _SMALLEST_STEP = 1.0e-5
-# Transforms are near the identity, and features below 100.
+# Transforms of speech are near the identity, and features below 100.
 MAX_TRANSFORM_ELEMENT = 1.0e4
 
 
@@ -38,10 +38,12 @@ MAX_TRANSFORM_ELEMENT = 1.0e4
 class BasisFmllrOptions(Options):
     """Options of the estimation, with Kaldi's defaults and names."""
 
-    num_iters: int = option(10, "Number of iterations in basis fMLLR update during testing.")
-    size_scale: float = option(0.2, "Number of basis matrices for each frame of speech.")
-    min_count: float = option(50.0, "Least number of frames to estimate from.", name="fmllr-min-count")
-    step_size_iters: int = option(3, "Number of iterations in computing the step size.")
+    num_iters: int = option(10, "Number of gradient steps; more are slower and closer to the optimum.")
+    size_scale: float = option(
+        0.2, "Number of basis matrices per frame of speech; more adapt faster, but less reliably."
+    )
+    min_count: float = option(50.0, "Minimum number of frames for an estimate.", name="fmllr-min-count")
+    step_size_iters: int = option(3, "Number of Newton iterations for each step size.")
 
     def validate(self) -> None:
         if self.num_iters < 1 or self.step_size_iters < 1:
@@ -51,7 +53,7 @@ class BasisFmllrOptions(Options):
             )
         if self.size_scale <= 0 or self.min_count < 0:
             raise ConfigError(
-                "size-scale, fmllr-min-count: expected above 0, at least 0, "
+                "size-scale, fmllr-min-count: expected positive, at least 0, "
                 f"found {self.size_scale}, {self.min_count}"
             )
 
@@ -60,7 +62,7 @@ class BasisFmllrEstimate:
     """The basis matrices of a model. Immutable, shared by all sessions."""
 
     def __init__(self, basis: NDArray[np.float32]):
-        """Takes the matrices, (basis_size, dim, dim + 1) float32, the important ones first."""
+        """Takes the matrices, (basis_size, dim, dim + 1) float32, in descending order of importance."""
         self._basis = basis
 
     def dim(self) -> int:
@@ -78,18 +80,18 @@ class BasisFmllrEstimate:
 
         Args:
             spk_stats: statistics of the speaker's frames.
-            transform: the present transform, where the ascent starts; None stands for no transform.
-            options: see there.
+            transform: the current transform, from which the ascent starts; None if there is none.
+            options: the options.
 
         Returns:
-            The new transform (dim, dim + 1) float32; ``transform`` itself where there is too little speech,
-            or where the statistics lead beyond what speech can give.
+            The new transform, (dim, dim + 1) float32; ``transform`` itself if there is too little speech, or
+            if the statistics lead to a transform that speech cannot have.
         """
         if spk_stats.beta < options.min_count:
             return transform
         dim = self.dim()
         start = np.eye(dim, dim + 1) if transform is None else transform.astype(np.float64)
-        # The scale in single precision, as Kaldi has it: 0.2 is a little more there; 150 frames give 30.
+        # Single precision, as in Kaldi, where 0.2 is slightly larger: 150 frames give 30.
         size = int(min(self.basis_size(), float(np.float32(options.size_scale)) * spk_stats.beta))
         basis = self._basis[:size].reshape(size, -1).astype(np.float64)
         try:
@@ -126,7 +128,7 @@ class BasisFmllrEstimate:
         return cls(np.array(matrices))
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the basis in the writer's form."""
+        """Writes the basis."""
         writer.write_token("<BASISFMLLRPARAM>")
         writer.write_token("<NUMBASIS>")
         writer.write_int(len(self._basis))
@@ -137,7 +139,7 @@ class BasisFmllrEstimate:
 
 
 def is_credible_transform(transform: NDArray[np.float32]) -> bool:
-    """True when a transform (dim, dim + 1) has an inverse and elements that speech can give it."""
+    """True if a transform, (dim, dim + 1), is invertible and has elements that speech can have."""
     if not (np.abs(transform) <= MAX_TRANSFORM_ELEMENT).all():
         return False
     return bool(np.isfinite(np.linalg.slogdet(transform[:, :-1].astype(np.float64))[1]))
@@ -157,9 +159,9 @@ def _ascend(stats: FmllrDiagGmmAccs, start: Doubles, basis: Doubles, options: Ba
 
 
 def _step_size(stats: FmllrDiagGmmAccs, delta: Doubles, A: Doubles, S: Doubles, num_iters: int) -> float:
-    """Finds how far to go in the direction ``delta`` (CalBasisFmllrStepSize).
+    """Finds the step size in the direction ``delta`` (CalBasisFmllrStepSize).
 
-    The auxiliary function along the direction is, but for a constant,
+    Up to a constant, the auxiliary function in this direction is
 
         f(k) = beta log|det(A + k D)| + k b - 0.5 k² c,     D: delta without its last column
     """

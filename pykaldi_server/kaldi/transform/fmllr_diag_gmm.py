@@ -1,15 +1,15 @@
 """Statistics for fMLLR with diagonal Gaussians (``transform/fmllr-diag-gmm.cc``, ``transform-common.cc``).
 
-fMLLR finds an affine transform W = [A b] of the features, x' = W x⁺ with x⁺ = (x, 1), that makes the
-data of a speaker likelier under the model. With the posteriors γ_m(t) of the Gaussians with means μ_m and
-variances v_m, the auxiliary function that it maximises is
+fMLLR finds an affine transform W = [A b] of the features, x' = W x⁺ with x⁺ = (x, 1), that increases the
+likelihood of a speaker's data. With the posteriors γ_m(t) of Gaussians with means μ_m and variances v_m, it
+maximises the auxiliary function
 
     beta log|det A| + tr(W Kᵀ) - 0.5 sum_d w_d G_d w_dᵀ,        w_d: row d of W
     beta = sum γ_m(t)
     K_d  = sum γ_m(t) (μ_md / v_md) x⁺(t)                        row d of K, (dim, dim + 1)
     G_d  = sum γ_m(t) (1 / v_md) x⁺(t) x⁺(t)ᵀ                    (dim, dim + 1, dim + 1), symmetric
 
-The sums over m come first, frame by frame: a(t) for the means and b(t) for the variances.
+The sums over m are computed first, per frame: a(t) for the means and b(t) for the variances.
 """
 
 from dataclasses import dataclass, field
@@ -28,12 +28,13 @@ Doubles = NDArray[np.float64]
 
 __all__ = ["Doubles", "FmllrDiagGmmAccs"]
 
-# Frames whose outer products x⁺ x⁺ᵀ are held at the same time.
+# Number of frames whose outer products x⁺ x⁺ᵀ are in memory at the same time.
 _BLOCK_FRAMES = 128
-# Kaldi tests frames for equality. Ours come out of products of whole blocks, where the same numbers may be
-# rounded in another way at another place of the block: frames are equal within this part of their norm.
+# Kaldi compares frames for equality. Our frames come from matrix products of whole blocks, in which rounding
+# may depend on the position in the block: frames are equal if they differ by less than this fraction of their
+# norm.
 _EQUAL_WITHIN = 1e-5
-# Bounds on what audio can have: no feature is larger, and files have six digits.
+# Bounds on what audio can have: the largest feature, and rounding (files have six digits).
 _MAX_FEATURE = 1e4
 _ROUNDING = 1e-3
 
@@ -58,7 +59,7 @@ class _Frames(NamedTuple):
         )
 
     def last_run(self) -> int:
-        """Returns how many frames at the end are equal to the last one."""
+        """Returns the number of frames at the end that are equal to the last one."""
         last = self.features[-1]
         distances = np.linalg.norm(self.features - last, axis=1)
         different = np.flatnonzero(distances > _EQUAL_WITHIN * np.linalg.norm(last))
@@ -67,7 +68,7 @@ class _Frames(NamedTuple):
 
 @dataclass
 class FmllrDiagGmmAccs:
-    """What fMLLR needs to know of a speaker's frames.
+    """What fMLLR needs to know about a speaker's frames.
 
     Kaldi adds a frame to the sums only when a different one follows. Its transforms and the states that it
     writes therefore lack the last frame and all frames before it that are equal to it, as in digital silence.
@@ -94,7 +95,7 @@ class FmllrDiagGmmAccs:
         return len(self.K)
 
     def copy(self) -> "FmllrDiagGmmAccs":
-        """Returns a copy that shares nothing with this one."""
+        """Returns an independent copy."""
         return FmllrDiagGmmAccs(self.beta, self.K.copy(), self.G.copy(), self._held_back)
 
     def accumulate(
@@ -104,7 +105,7 @@ class FmllrDiagGmmAccs:
         weighted_inv_vars: FloatFrames,
         counts: NDArray[np.floating],
     ) -> None:
-        """Adds frames in their order, except those whose count is 0.
+        """Adds frames in order, except those with a count of 0.
 
         Args:
             features: the frames without any fMLLR transform, (frames, dim).
@@ -135,10 +136,10 @@ class FmllrDiagGmmAccs:
             self.G += (weights @ outer).reshape(self.G.shape)
 
     def check(self, model: AmDiagGmm) -> None:
-        """Checks that audio can have these statistics with this model: the bounds follow from their formulas.
+        """Checks that audio can have these statistics with this model; the bounds follow from their formulas.
 
         Raises:
-            AdaptationStateError: they are of another dimension, or no audio has them.
+            AdaptationStateError: they have another dimension, or cannot come from audio.
         """
         if self.dim() != model.dim():
             raise AdaptationStateError(
@@ -152,7 +153,7 @@ class FmllrDiagGmmAccs:
             self._check_sums(model)
 
     def _check_sums(self, model: AmDiagGmm) -> None:
-        # sum γ / v: the posteriors' share of the reciprocals of the variances.
+        # sum γ / v: the reciprocals of the variances, weighted by the posteriors.
         least, greatest = model.inv_var_range
         weights = self.G[:, -1, -1]
         low, high = (1 - _ROUNDING) * self.beta * least, (1 + _ROUNDING) * self.beta * greatest
@@ -171,7 +172,7 @@ class FmllrDiagGmmAccs:
         if impossible.any():
             index = np.unravel_index(int(np.argmax(impossible)), impossible.shape)
             raise AdaptationStateError(
-                f"adaptation state: expected {what} that audio can have, found {values[index]:g} at "
+                f"adaptation state: expected {what} that audio can have, found {values[index]:g} at index "
                 f"{[int(i) for i in index]}"
             )
 
@@ -212,7 +213,7 @@ class FmllrDiagGmmAccs:
         return cls(beta, K, np.array(matrices)) if dim else cls.zero(0)
 
     def write(self, writer: KaldiWriter) -> None:
-        """Writes the statistics in the writer's form, matrices in single precision as Kaldi does."""
+        """Writes the statistics; matrices are in single precision, as in Kaldi."""
         writer.write_token("<DIMENSION>")
         writer.write_int(self.dim())
         writer.newline()

@@ -94,5 +94,5 @@ def test_endpoint_after_silence(
 
 def test_without_a_pipeline_nothing_is_decoded(recognizer: NnetLatticeFasterOnlineRecognizer) -> None:
     recognizer.init_decoding()
-    with pytest.raises(DecoderError, match="before set_input_pipeline"):
+    with pytest.raises(DecoderError, match="expected set_input_pipeline before"):
         recognizer.advance_decoding()

@@ -102,13 +102,13 @@ def test_frames_of_another_dimension_are_refused(background: DiagGmm) -> None:
 @pytest.mark.parametrize(
     ("weights", "inv_vars", "message"),
     [
-        ("0.5 0.5 0.5", "1 1\n 1 1", "the shapes"),
+        ("0.5 0.5 0.5", "1 1\n 1 1", "variances of shapes"),
         ("0.5 -0.5", "1 1\n 1 1", "found the negative weight -0.5"),
         ("0.5 0.5", "1 1\n 1 -1", "found the negative reciprocal of a variance -1"),
         ("0.5 0.5", "1 1\n 1 nan", "found nan at [1, 1]"),
         ("0.5 inf", "1 1\n 1 1", "finite numbers in the weights, found inf at [1]"),
         ("0.5 0.5", "0 1\n 1 1", "found nan in the constants (gconsts) at [0]"),
-        ("0.5 0.5", "1 1 1\n 1 1 1", "the shapes"),
+        ("0.5 0.5", "1 1 1\n 1 1 1", "variances of shapes"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(weights: str, inv_vars: str, message: str) -> None:

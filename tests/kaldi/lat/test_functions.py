@@ -255,7 +255,7 @@ def test_paths_of_other_lengths_are_refused() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ConfigError, match="beam"):
         prune_lattice(0.0, cyclic())
-    with pytest.raises(ConfigError, match="number of paths"):
+    with pytest.raises(ConfigError, match="at least 0 paths, found -1"):
         nbest(convert_lattice_to_compact_lattice(cyclic()), -1)
 
 
