@@ -15,7 +15,7 @@ class AmNnet:
 
     Attributes:
         nnet: the network.
-        priors: (num_pdfs,) float32, or empty when the file has none.
+        priors: (num_pdfs,) float32, or empty if the file has none.
     """
 
     def __init__(self, nnet: Nnet, priors: NDArray[np.float32]):

@@ -1,8 +1,8 @@
 """Reads a layer of an nnet2 network.
 
-A file holds a layer as its type's name in angle brackets, fields (a name in angle brackets, then a value),
-and the name with a slash. Which fields there are depends on the type and on Kaldi's version; those that only
-matter in training are read and forgotten.
+A layer in a file consists of the name of its type in angle brackets, fields (a name in angle brackets, then a
+value), and the name of the type with a slash. The fields depend on the type and on Kaldi's version; those
+that only matter in training are skipped.
 """
 
 from collections.abc import Callable
@@ -46,9 +46,9 @@ def read_component(reader: KaldiReader) -> Component:
     try:
         component = BUILDERS[type_name](type_name, fields)
     except KeyError as error:
-        raise reader.error(f"<{error.args[0]}> in <{type_name}>", "no such field", start) from None
+        raise reader.error(f"<{error.args[0]}> in <{type_name}>", "none", start) from None
     except ValueError as error:
-        raise reader.error(f"a {type_name} that makes sense", str(error), start) from None
+        raise reader.error(f"a valid {type_name}", str(error), start) from None
     for side, dim in (("input", component.input_dim), ("output", component.output_dim)):
         if not 0 < dim <= MAX_DIM:
             raise reader.error(f"an {side} dimension from 1 to {MAX_DIM} in <{type_name}>", str(dim), start)
@@ -57,7 +57,7 @@ def read_component(reader: KaldiReader) -> Component:
 
 def _read_fields(reader: KaldiReader, type_name: str) -> Fields:
     fields: Fields = {}
-    # Old versions of Kaldi wrote <SumGroupComponent> at the end, too.
+    # Old versions of Kaldi also wrote <SumGroupComponent> at the end.
     ends = (f"</{type_name}>", "<SumGroupComponent>")
     while (token := reader.read_token()) not in ends:
         name = token[1:-1]
@@ -84,7 +84,7 @@ def _read_matrix(reader: KaldiReader, name: str) -> NDArray[np.float32]:
 
 
 _READ: dict[str, Callable[[KaldiReader, str], Any]] = {
-    # The builders check the numbers that they use; others, of the training, may be anything.
+    # The builders check the numbers that they use; those that only matter in training may be anything.
     "float": lambda reader, name: reader.read_float(),
     "int": lambda reader, name: reader.read_int(),
     "bool": lambda reader, name: reader.read_bool(),

@@ -1,7 +1,7 @@
-"""The types of layers: what each computes, from the fields of its description (``nnet2/nnet-component.cc``).
+"""The types of layers, built from the fields in a file (``nnet2/nnet-component.cc``).
 
-`BUILDERS` maps Kaldi's name of a type to the function that makes such a layer. These functions raise
-`KeyError` with the name of a field that is missing, and `ValueError` with what makes no sense.
+`BUILDERS` maps Kaldi's name of a type to the function that builds such a layer. These functions raise
+`KeyError` with the name of a missing field, and `ValueError` with what was found if it is invalid.
 """
 
 import itertools
@@ -23,9 +23,9 @@ __all__ = ["BUILDERS", "Fields"]
 
 Fields = dict[str, Any]
 
-# The least mean square that NormalizeComponent divides by (kNormFloor).
+# Lower limit of the mean square by which NormalizeComponent divides (kNormFloor).
 _NORM_FLOOR = 2.0**-66
-# Powers outside these bounds, 2^-20 to 2^20, and their reciprocals leave single precision at once.
+# Powers outside 2^-20 to 2^20, or their reciprocals, exceed single precision immediately.
 _SMALLEST_POWER = 2.0**-20
 
 BUILDERS: dict[str, Callable[[str, Fields], Component]] = {}
@@ -79,7 +79,7 @@ def _fixed_bias(type_name: str, fields: Fields) -> Component:
 
 @_builds("BlockAffineComponent", "BlockAffineComponentPreconditioned")
 def _block_affine(type_name: str, fields: Fields) -> Component:
-    """The weights of the blocks of a block-diagonal matrix lie below one another."""
+    """A block-diagonal matrix, whose blocks are stacked vertically in the file."""
     blocks, weights, bias = fields["NumBlocks"], fields["LinearParams"], fields["BiasParams"]
     _demand(
         0 < blocks <= len(bias) and len(bias) % blocks == 0 and weights.shape[0] == len(bias),
@@ -98,7 +98,7 @@ def _block_affine(type_name: str, fields: Fields) -> Component:
 
 @_builds("MixtureProbComponent")
 def _mixture_prob(type_name: str, fields: Fields) -> Component:
-    """A block-diagonal matrix of blocks of any shapes; ``SumGroupComponent`` took its place."""
+    """A block-diagonal matrix with blocks of any shapes; ``SumGroupComponent`` has replaced it."""
     matrices = fields["Params"]
     _demand(len(matrices) > 0, "no matrices")
     splits = np.cumsum([matrix.shape[1] for matrix in matrices])
@@ -140,14 +140,14 @@ def _convolutional_1d(type_name: str, fields: Fields) -> Component:
     return Component(type_name, stride * num_splice, num_patches * len(filters), propagate)
 
 
-# Layers that rearrange
+# Layers that rearrange columns
 
 
 @_builds("SpliceComponent")
 def _splice(type_name: str, fields: Fields) -> Component:
-    """Joins the frames of the context; the last ``ConstComponentDim`` numbers are not spliced.
+    """Joins the frames of the context; the last ``ConstComponentDim`` columns are not spliced.
 
-    This constant part of output frame t is copied from the first frame of its context, as Kaldi does.
+    As in Kaldi, this constant part of output frame t is copied from the first frame of its context.
     """
     context, dim = _context(fields), fields["InputDim"]
     const_dim = fields["ConstComponentDim"]
@@ -165,7 +165,7 @@ def _splice(type_name: str, fields: Fields) -> Component:
 
 @_builds("SpliceMaxComponent")
 def _splice_max(type_name: str, fields: Fields) -> Component:
-    """The greatest value of each dimension over the frames of the context."""
+    """The maximum of each dimension over the frames of the context."""
     context, dim = _context(fields), fields["Dim"]
     span = context[-1] - context[0]
 
@@ -179,7 +179,7 @@ def _splice_max(type_name: str, fields: Fields) -> Component:
 
 
 def _context(fields: Fields) -> tuple[int, ...]:
-    """Offsets of the frames that are spliced; old files give the first and the last one."""
+    """Returns the offsets of the spliced frames; old files contain only the first and last one."""
     if "Context" in fields:
         context = tuple(fields["Context"].tolist())
     else:
@@ -199,7 +199,10 @@ def _context(fields: Fields) -> tuple[int, ...]:
 @_builds("PermuteComponent")
 def _permute(type_name: str, fields: Fields) -> Component:
     reorder = fields["Reorder"]
-    _demand(np.array_equal(np.sort(reorder), np.arange(len(reorder))), "an order that is no permutation")
+    _demand(
+        np.array_equal(np.sort(reorder), np.arange(len(reorder))),
+        f"an order that is not a permutation: {reorder[:10]}",
+    )
     source = np.argsort(reorder)
     return Component(type_name, len(reorder), len(reorder), lambda x: x[:, source])
 
@@ -208,14 +211,14 @@ def _permute(type_name: str, fields: Fields) -> Component:
 def _dct(type_name: str, fields: Fields) -> Component:
     """A cosine transform of each block of ``DctDim`` numbers, of which the first ``DctKeepDim`` are kept.
 
-    With ``Reorder`` the blocks are interleaved. Where not all are kept, Kaldi's reordering of the input
-    counts with the number that is kept and leaves zeros behind; so does this.
+    With ``Reorder`` the blocks are interleaved. If not all numbers are kept, Kaldi reorders only the number
+    that is kept and leaves zeros elsewhere; so does this.
     """
     dim, dct_dim, reorder = fields["Dim"], fields["DctDim"], fields["Reorder"]
     keep = fields.get("DctKeepDim", 0) or dct_dim
     _demand(
         0 < keep <= dct_dim <= MAX_CONTEXT_FRAMES and 0 < dim <= MAX_DIM and dim % dct_dim == 0,
-        f"dimension {dim}, blocks of {dct_dim}, {keep} of which are kept",
+        f"dimension {dim}, blocks of {dct_dim}, {keep} of them kept",
     )
     blocks = dim // dct_dim
     k, n = np.ogrid[:keep, :dct_dim]
@@ -233,7 +236,7 @@ def _dct(type_name: str, fields: Fields) -> Component:
     return Component(type_name, dim, blocks * keep, propagate)
 
 
-# Layers that reduce groups of numbers
+# Layers that reduce groups of columns
 
 
 def _groups(fields: Fields) -> tuple[int, int]:
@@ -273,7 +276,7 @@ def _maxout(type_name: str, fields: Fields) -> Component:
 
 @_builds("MaxpoolingComponent")
 def _maxpooling(type_name: str, fields: Fields) -> Component:
-    """The greatest values of ``PoolSize`` neighbouring patches of ``PoolStride`` numbers each."""
+    """The maxima over ``PoolSize`` neighbouring patches of ``PoolStride`` columns each."""
     input_dim, output_dim = _groups(fields)
     size, stride = fields["PoolSize"], fields["PoolStride"]
     _demand(size > 0 and stride > 0 and output_dim % stride == 0, f"pools of {size} with the stride {stride}")
@@ -295,7 +298,7 @@ def _sum_group(type_name: str, fields: Fields) -> Component:
     return Component(type_name, int(sizes.sum()), len(sizes), lambda x: np.add.reduceat(x, first, axis=1))
 
 
-# Layers that work on each number alone, or on a frame as a whole
+# Layers that process each number alone, or each frame as a whole
 
 
 def _normalize(x: FloatFrames) -> FloatFrames:
@@ -330,7 +333,7 @@ _FUNCTIONS: dict[str, Callable[[FloatFrames], FloatFrames]] = {
     "TanhComponent": np.tanh,
     "RectifiedLinearComponent": lambda x: np.maximum(x, np.float32(0)),
     "SoftHingeComponent": lambda x: np.logaddexp(np.float32(0), x),
-    # Kaldi draws random numbers here even when it decodes; their mean effect is none.
+    # Kaldi applies random numbers here even in decoding; on average they have no effect.
     "DropoutComponent": lambda x: x,
     "AdditiveNoiseComponent": lambda x: x,
 }
@@ -349,7 +352,7 @@ def _scale(type_name: str, fields: Fields) -> Component:
 
 @_builds("PowerComponent")
 def _power(type_name: str, fields: Fields) -> Component:
-    """The absolute value to a power."""
+    """The absolute value, raised to a power."""
     power = fields["Power"]
     _demand(0 <= power <= 1 / _SMALLEST_POWER, f"the power {power}")
     return Component(

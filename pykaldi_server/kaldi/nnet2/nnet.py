@@ -1,8 +1,8 @@
 """Networks of the nnet2 kind: a chain of layers (``nnet2/nnet-nnet.cc``, ``nnet2/nnet-compute.cc``).
 
-Splicing layers need frames on both sides, altogether ``left_context()`` before the first and
-``right_context()`` after the last output frame. At the ends of a recording copies of the outermost frames
-stand in for these (``pad_input``), once for the whole network and not for each layer.
+Splicing layers need frames on both sides: in total, ``left_context()`` before the first and
+``right_context()`` after the last output frame. At the ends of a recording, copies of the outermost frames
+take their place (``pad_input``), once for the whole network and not per layer.
 """
 
 import numpy as np
@@ -18,15 +18,15 @@ class Nnet:
     """A network. Immutable, shared by all sessions."""
 
     def __init__(self, components: list[Component]):
-        """Takes layers, each of which accepts what the one before gives."""
+        """Takes layers; each one must accept the output of the previous one."""
         self.components = components
 
     def input_dim(self) -> int:
-        """Returns the dimension of the frames that come in."""
+        """Returns the dimension of input frames."""
         return self.components[0].input_dim
 
     def output_dim(self) -> int:
-        """Returns the dimension of the frames that go out."""
+        """Returns the dimension of output frames."""
         return self.components[-1].output_dim
 
     def left_context(self) -> int:
@@ -38,7 +38,7 @@ class Nnet:
         return sum(component.context[-1] for component in self.components)
 
     def has_constant_part(self) -> bool:
-        """True when a part of the input, such as an i-vector, is taken to be the same in all frames."""
+        """True if a part of the input, such as an i-vector, is assumed to be the same in all frames."""
         return any(component.has_constant_part for component in self.components)
 
     def compute(self, features: FloatFrames, pad_input: bool = True) -> FloatFrames:
@@ -46,14 +46,14 @@ class Nnet:
 
         Args:
             features: (frames, input_dim) float32.
-            pad_input: repeat the outermost frames, so that there is an output for every frame; otherwise
-                there are ``left_context() + right_context()`` fewer.
+            pad_input: repeat the outermost frames, so that every frame has an output; otherwise there are
+                ``left_context() + right_context()`` fewer.
 
         Returns:
-            (frames, output_dim) float32; what the last layer gives, in most networks probabilities.
+            (frames, output_dim) float32: the output of the last layer, in most networks probabilities.
 
         Raises:
-            ValueError: the frames have another dimension.
+            ValueError: the frames have a different dimension.
         """
         if features.ndim != 2 or features.shape[1] != self.input_dim():
             raise ValueError(f"expected frames of dimension {self.input_dim()}, found {features.shape}")
@@ -61,7 +61,7 @@ class Nnet:
         if len(features) + left + right <= self.left_context() + self.right_context():
             return np.zeros((0, self.output_dim()), np.float32)
         padded = np.pad(np.asarray(features, np.float32), ((left, right), (0, 0)), mode="edge")
-        with np.errstate(all="ignore"):  # who uses numbers that overflow here refuses them
+        with np.errstate(all="ignore"):  # the decoder refuses numbers that overflow
             for component in self.components:
                 padded = component.propagate(padded)
         return padded
@@ -71,7 +71,7 @@ class Nnet:
         """Reads a network ("raw" nnet2).
 
         Raises:
-            ModelFormatError: the bytes are not a network, or its layers do not fit one another.
+            ModelFormatError: the bytes are not a network, or its layers do not fit together.
         """
         reader.expect_token("<Nnet>")
         reader.expect_token("<NumComponents>")
@@ -96,21 +96,21 @@ class Nnet:
 
 
 class NnetOnlineComputer:
-    """Computes a network's output while the input comes, each layer once a frame.
+    """Computes a network's output on a stream of input, each layer once per frame.
 
     Every splicing layer keeps the frames of its input that later output frames need
-    (``nnet2/nnet-compute-online.cc``). Owned by one stream; not for use by two threads at a time.
+    (``nnet2/nnet-compute-online.cc``). Owned by one stream; only one thread may use it at a time.
     """
 
     def __init__(self, nnet: Nnet, pad_input: bool = True):
-        """Starts a stream; ``pad_input`` as in `Nnet.compute`."""
+        """Starts a stream; see `Nnet.compute` for ``pad_input``."""
         self._nnet = nnet
         self._pad_input = pad_input
         self._kept: dict[int, FloatFrames] = {}
         self._last_frame: FloatFrames | None = None
 
     def compute(self, features: FloatFrames) -> FloatFrames:
-        """Takes the next frames, and returns the output frames that became computable, perhaps none.
+        """Accepts the next frames and returns the output frames that became computable, possibly none.
 
         Args:
             features: (frames, input_dim) float32.
@@ -126,7 +126,7 @@ class NnetOnlineComputer:
         return self._propagate(features)
 
     def flush(self) -> FloatFrames:
-        """Ends the input, and returns the remaining output frames, (frames, output_dim) float32."""
+        """Ends the input and returns the remaining output frames, (frames, output_dim) float32."""
         right = self._nnet.right_context()
         if self._last_frame is None or not self._pad_input or right == 0:
             return np.zeros((0, self._nnet.output_dim()), np.float32)

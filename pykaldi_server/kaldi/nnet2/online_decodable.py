@@ -1,8 +1,8 @@
-"""Log-likelihoods from an nnet2 network while the audio comes (``nnet2/online-nnet2-decodable.cc``).
+"""Log-likelihoods of an nnet2 network on a stream (``nnet2/online-nnet2-decodable.cc``).
 
     log-likelihood of a pdf = acoustic scale * (log(max(p, 1e-20)) - log(prior of the pdf))
 
-where p is the network's output; dividing by the priors is not followed by a normalisation.
+where p is the network's output; the result is not normalised after the division by the priors.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,11 @@ __all__ = ["DecodableNnet2Online", "DecodableNnet2OnlineOptions"]
 class DecodableNnet2OnlineOptions(Options):
     """Options of `DecodableNnet2Online`, with Kaldi's defaults."""
 
-    acoustic_scale: float = option(0.1, "Scaling factor for acoustic likelihoods.")
-    pad_input: bool = option(True, "Repeat the first and last frame, so that every frame gets an output.")
-    max_nnet_batch_size: int = option(256, "Most frames that the network computes at once.")
+    acoustic_scale: float = option(
+        0.1, "Scale of acoustic log-likelihoods; larger trusts the acoustics more."
+    )
+    pad_input: bool = option(True, "Repeat the first and last frame, so that every frame has an output.")
+    max_nnet_batch_size: int = option(256, "Maximum number of frames that the network computes at once.")
 
     def validate(self) -> None:
         if self.max_nnet_batch_size < 1:
@@ -40,12 +42,11 @@ class DecodableNnet2OnlineOptions(Options):
 class DecodableNnet2Online:
     """Scores the frames of one stream of features, each frame once and in order.
 
-    Owned by one stream; not for use by two threads at a time.
+    Owned by one stream; only one thread may use it at a time.
 
-    A network that reads an i-vector is computed afresh, with all the context it needs, for every block of
-    frames: i-vectors change while the audio comes, and Kaldi gives all frames of a block what the feature
-    stream says when the block is computed. Other networks keep earlier activations, which changes nothing
-    in the numbers.
+    A network that reads an i-vector is computed again, with all its context, for every block of frames:
+    i-vectors change during the stream, and in Kaldi all frames of a block see the i-vector at the time when
+    the block is computed. Other networks keep earlier activations, which gives the same numbers.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class DecodableNnet2Online:
         self._pending = np.zeros((0, nnet.num_pdfs()), np.float32)
 
     def num_frames_ready(self) -> int:
-        """Returns the number of frames that can be scored by now, from the start of the stream."""
+        """Returns the number of frames that can be scored so far, counted from the start of the stream."""
         ready = self._features.num_frames_ready()
         if not self._opts.pad_input:
             return max(0, ready - self._left - self._right)
@@ -94,7 +95,7 @@ class DecodableNnet2Online:
         return max(0, ready - self._right)
 
     def is_last_frame(self, frame: int) -> bool:
-        """True when the input has finished and ``frame`` is the last one that can be scored."""
+        """True if the input has finished and ``frame`` is the last frame that can be scored."""
         if self._opts.pad_input:
             return self._features.is_last_frame(frame)
         return self._features.is_last_frame(frame + self._left + self._right)
@@ -103,7 +104,7 @@ class DecodableNnet2Online:
         """Scores the frames that became ready since the last call.
 
         Returns:
-            (frames, num_pdfs) float32, scaled; no frames when nothing new is ready.
+            (frames, num_pdfs) float32, scaled; empty if no new frames are ready.
         """
         begin, end = self._num_computed, self.num_frames_ready()
         compute = self._compute_on if self._computer else self._compute_afresh
@@ -118,7 +119,7 @@ class DecodableNnet2Online:
         return log_likelihoods
 
     def _compute_afresh(self, begin: int, end: int) -> FloatFrames:
-        """Computes a block from the features of all its context."""
+        """Computes a block from the features of its whole context."""
         ready = self._features.num_frames_ready()
         first = begin - self._left if self._opts.pad_input else begin
         last = first + self._left + (end - begin) + self._right
@@ -127,7 +128,7 @@ class DecodableNnet2Online:
         return self._nnet.compute(np.pad(frames, (padding, (0, 0)), mode="edge"), pad_input=False)
 
     def _compute_on(self, begin: int, end: int) -> FloatFrames:
-        """Computes a block with a computer that keeps earlier activations."""
+        """Computes a block with the computer, which keeps earlier activations."""
         assert self._computer is not None
         needed = end + self._right + (0 if self._opts.pad_input else self._left)
         features = self._features.get_frames(
@@ -135,7 +136,7 @@ class DecodableNnet2Online:
         )
         self._num_fed += len(features)
         outputs = np.concatenate([self._pending, self._computer.compute(features)])
-        if len(outputs) < end - begin:  # the rest needs the frames repeated after the last one
+        if len(outputs) < end - begin:  # the remaining frames need copies of the last frame
             outputs = np.concatenate([outputs, self._computer.flush()])
         self._pending = outputs[end - begin :]
         return outputs[: end - begin]

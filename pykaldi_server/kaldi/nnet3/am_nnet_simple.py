@@ -1,5 +1,4 @@
-"""Acoustic models: a network with features, perhaps i-vectors, and one output
-(``nnet3/am-nnet-simple.cc``)."""
+"""Acoustic models: a network with features, i-vectors and one output (``nnet3/am-nnet-simple.cc``)."""
 
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ _MAX_CONTEXT = 100_000
 
 @dataclass(frozen=True)
 class AmNnetSimple:
-    """A network and what a decoder has to know besides.
+    """A network and what a decoder needs to know about it.
 
     Attributes:
         nnet: the network.
@@ -49,7 +48,8 @@ class AmNnetSimple:
         start = reader.offset
         nnet = Nnet.read(reader)
         if not nnet.is_simple():
-            raise reader.error(SIMPLE_INTERFACE, "others", start)
+            found = nnet.summary()
+            raise reader.error(SIMPLE_INTERFACE, f"{sorted(found.inputs)} and {sorted(found.outputs)}", start)
         reader.expect_token("<LeftContext>")
         left = reader.read_count("frames", _MAX_CONTEXT)
         reader.expect_token("<RightContext>")

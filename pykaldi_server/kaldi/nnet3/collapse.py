@@ -1,12 +1,12 @@
-"""What Kaldi does to a network before looped computation, as far as it changes the result.
+"""What Kaldi does to a network before looped computation, where it affects the result.
 
 CollapseModel (``nnet3/nnet-utils.cc``) with its default options merges an affine component into the affine
 component (or fixed scale) that reads it, through any Append of Offsets, unless the first one reduces the
-dimension. Apart from rounding this changes one thing, by way of the next step.
+dimension. Apart from rounding, this affects the result only through the next step.
 
 ModifyNnetIvectorPeriod (``nnet3/nnet-compile-looped.cc``) replaces the first ``ReplaceIndex(..., t, 0)`` in
 the input of each component node by ``Round(..., period)``, so that the network sees the newest i-vector. A
-node that holds several of them after collapsing keeps time 0, that is the first i-vector, in the others.
+node that has several of them after collapsing keeps time 0, that is, the first i-vector, in the others.
 """
 
 from dataclasses import replace
@@ -36,7 +36,7 @@ _MAX_ROUNDS = 10
 
 
 def collapse_model(nnet: Nnet) -> Nnet:
-    """Merges components as CollapseModel does; nodes that nobody reads any more stay.
+    """Merges components as CollapseModel does; nodes that are no longer read remain.
 
     Raises:
         ValueError: the parameters of merged components are not finite.
@@ -71,7 +71,7 @@ def _merge_input(node: ComponentNode, nodes: dict[str, Node], components: dict[s
 
 
 def _shifted_node(term: Descriptor) -> str | None:
-    """Returns the node that a term reads at a constant offset, None if it is any other expression."""
+    """Returns the node that a term reads at a constant offset; None for any other expression."""
     if isinstance(term, Offset):
         term = term.source
     return term.name if isinstance(term, NodeRef) else None
@@ -82,7 +82,7 @@ def _substitute(term: Descriptor, source: Descriptor) -> Descriptor:
 
 
 def _merged(first: Component, second: Component, terms: int) -> Component | None:
-    """Returns the component that does ``first`` on each of the terms and then ``second``."""
+    """Returns the component that applies ``first`` to each term and then ``second``, or None."""
     if first.type_name in (*_AFFINE, "FixedAffineComponent") and second.type_name in _AFFINE:
         if first.input_dim > first.output_dim:
             return None
@@ -113,7 +113,7 @@ def round_ivector_times(nnet: Nnet, period: int) -> Nnet:
 
 
 def _with_rounded_input(node: ComponentNode, period: int) -> ComponentNode:
-    # Kaldi looks at the written form of the descriptor, in which Append is outside all else.
+    # Kaldi processes the written form of the descriptor, in which Append is outermost.
     terms = append_terms(node.input)
     rounded, _ = _round_first(Append(terms), period)
     return replace(node, input=rounded if len(terms) > 1 else children(rounded)[0])

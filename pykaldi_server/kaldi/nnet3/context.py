@@ -1,4 +1,4 @@
-"""How far a network looks to the left and right, and whether it looks at its own future."""
+"""How many frames of context a network needs, and whether it depends on its own future."""
 
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.graph import Graph, RowValue, Value, WindowValue
@@ -13,9 +13,9 @@ _WINDOWS = (100, 300, 900)
 def compute_simple_nnet_context(graph: Graph, modulus: int) -> tuple[int, int]:
     """Returns the input frames that an output frame requires before and after its own.
 
-    As ComputeSimpleNnetContext in ``nnet3/nnet-utils.cc``: given input for a window of frames, it is looked
-    up which outputs can be computed; for each start of the window modulo the modulus, because the answer
-    may depend on it. Optional inputs do not count.
+    Like ComputeSimpleNnetContext in ``nnet3/nnet-utils.cc``, this determines which outputs can be computed
+    from a window of input frames, for each start of the window modulo the modulus, because the answer may
+    depend on it. Optional inputs do not count.
 
     Raises:
         UnresolvableError: no output can be computed from a window of 900 frames.
@@ -37,7 +37,7 @@ def _context_from(graph: Graph, start: int, modulus: int) -> tuple[int, int]:
 
 
 def backward_recurrence(graph: Graph) -> str | None:
-    """Returns the name of a value that depends on itself at a later time, None if there is none."""
+    """Returns the name of a value that depends on itself at a later time; None if there is none."""
     for component in graph.components:
         members = set(component)
         reads = [
@@ -46,7 +46,7 @@ def backward_recurrence(graph: Graph) -> str | None:
             for source, latest in _latest_reads(graph.values[number])
             if source in members
         ]
-        # Bellman-Ford for the longest way: without a cycle into the future it ends after a round for each
+        # Bellman-Ford for the longest path: without a cycle into the future, it ends after a round per
         # member.
         latest_time = dict.fromkeys(component, 0)
         for _ in range(len(component) + 1):

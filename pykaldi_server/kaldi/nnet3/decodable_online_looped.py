@@ -1,12 +1,12 @@
 """Log-likelihoods of a live stream (``nnet3/decodable-online-looped.cc``).
 
 Features and i-vectors are pulled from the feature pipeline as soon as a whole chunk can be computed. Before
-the first frame and after the last one the outermost frame repeats. With each chunk comes the i-vector of
-the latest frame that has one *at that moment*, so results depend on when `advance` is called: call it after
-the same amounts of audio to get the same results.
+the first frame and after the last one, the outermost frame is repeated. Each chunk uses the i-vector of the
+latest frame that has one *at that moment*, so results depend on when `advance` is called: call it after the
+same amounts of audio to get the same results.
 
-The network goes on from one utterance segment to the next: a decoder that starts anew in the middle of a
-stream takes the blocks from there on.
+The network continues from one segment to the next: a decoder that is restarted in the middle of a stream
+receives the blocks from there on.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__ = ["DecodableNnetLoopedOnline", "advance_streams"]
 
 
 class DecodableNnetLoopedOnline:
-    """One stream of log-likelihoods. It owns its part of the computation, not the features.
+    """One stream of log-likelihoods. It owns its state of the computation, but not the features.
 
     Attributes:
         info: the model's plan.
@@ -53,7 +53,7 @@ class DecodableNnetLoopedOnline:
         self._last_frame = np.zeros((1, info.input_dim), np.float32)
 
     def num_frames_ready(self) -> int:
-        """Returns how many frames of output, counted from the stream's start, can be had by now."""
+        """Returns the number of output frames ready so far, counted from the start of the stream."""
         ready = self._input_features.num_frames_ready()
         if ready == 0:
             return 0
@@ -64,33 +64,32 @@ class DecodableNnetLoopedOnline:
         return chunks * self.info.output_frames_per_chunk
 
     def is_last_frame(self, frame: int) -> bool:
-        """Returns whether the input has finished and ``frame`` is the last frame of output (-1: there is
-        none)."""
+        """Returns whether the input has finished and ``frame`` is the last output frame (-1: none)."""
         ready = self._input_features.num_frames_ready()
         if not self._input_features.is_last_frame(ready - 1):
             return False
         return frame == -(-ready // self.info.opts.frame_subsampling_factor) - 1
 
     def chunk_is_ready(self) -> bool:
-        """Returns whether the next chunk can be computed by now."""
+        """Returns whether the next chunk can be computed."""
         return self.num_frames_ready() > self._stream.chunks * self.info.output_frames_per_chunk
 
     def advance(self) -> NDArray[np.float32]:
-        """Computes all that can be computed by now.
+        """Computes everything that can be computed so far.
 
         Returns:
-            The log-likelihoods that were not given yet, (frames, output_dim) float32, perhaps none; priors
-            subtracted, times the acoustic scale.
+            The log-likelihoods not returned before, (frames, output_dim) float32, possibly none, minus the
+            logarithms of the priors, times the acoustic scale.
         """
         return advance_streams([self])[0]
 
     def _take_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Returns features and i-vector of the next chunk, which must be ready; it must then be computed."""
+        """Returns features and i-vector of the next chunk, which must be ready and must then be computed."""
         begin, end = self.info.input_frames(self._stream.chunks)
         ready = self._input_features.num_frames_ready()
         first, last = max(0, min(begin, ready)), min(end, ready)
         frames = self._input_features.get_frames(first, last)
-        # Frames before are copies of frame 0, and frames after the end of the last one.
+        # Frames before the start are copies of frame 0; frames after the end are copies of the last one.
         before = np.repeat(frames[:1], first - begin, axis=0) if begin < 0 else frames[:0]
         if last > first:
             self._last_frame = frames[-1:].copy()
@@ -110,14 +109,14 @@ class DecodableNnetLoopedOnline:
 
 
 def advance_streams(decodables: Sequence[DecodableNnetLoopedOnline]) -> list[NDArray[np.float32]]:
-    """Computes all that can be computed by now of several streams, chunks of different streams together.
+    """Computes everything that can be computed so far for several streams, with their chunks in one batch.
 
     Args:
-        decodables: different streams of one plan (`DecodableNnetLoopedOnline.info`); no other thread may use
-            them now.
+        decodables: different streams of one plan (`DecodableNnetLoopedOnline.info`), which no other thread is
+            using.
 
     Returns:
-        What `DecodableNnetLoopedOnline.advance` of each would give.
+        The results of `DecodableNnetLoopedOnline.advance` for each.
     """
     if not decodables:
         return []

@@ -1,19 +1,19 @@
 """Descriptors: how a node gathers its input from other nodes (``nnet3/nnet-descriptor.h``).
 
 A descriptor is an expression. It is evaluated at an index ``(t, x)`` (time in frames, and a second
-number that only DistributeComponent uses) and gives one row:
+number that only DistributeComponent uses) and evaluates to one row:
 
 =========================  ===========================================================
 ``node``                   the node's row at the same index
-``Offset(d, t[, x])``      d at an index moved by t and x
+``Offset(d, t[, x])``      d at an index shifted by t and x
 ``Round(d, n)``            d at the time n * floor(t / n)
 ``ReplaceIndex(d, t, v)``  d at the time v (or, with ``x``, at x = v)
-``Switch(d0, d1, ...)``    the entry number t modulo the number of entries
+``Switch(d0, d1, ...)``    entry number (t modulo the number of entries)
 ``Scale(s, d)``            s times d
 ``Const(v, dim)``          a row of dim numbers v
-``Sum(d, ...)``            the sum; it exists where all terms exist
-``Failover(a, b)``         a where it exists, else b
-``IfDefined(d)``           d where it exists, else zero
+``Sum(d, ...)``            the sum; it exists if all terms exist
+``Failover(a, b)``         a if it exists, otherwise b
+``IfDefined(d)``           d if it exists, otherwise zero
 ``Append(d, ...)``         the rows side by side
 =========================  ===========================================================
 
@@ -121,7 +121,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """The first source where it exists, else the second."""
+    """The first source if it exists, otherwise the second."""
 
     source: "Descriptor"
     fallback: "Descriptor"
@@ -132,7 +132,7 @@ class Failover:
 
 @dataclass(frozen=True, slots=True)
 class IfDefined:
-    """The source where it exists, else zero."""
+    """The source if it exists, otherwise zero."""
 
     source: "Descriptor"
 
@@ -142,7 +142,7 @@ class IfDefined:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One of the sources, in turn over time."""
+    """One of the sources, alternating over time."""
 
     sources: tuple["Descriptor", ...]
 
@@ -179,13 +179,13 @@ def parse_descriptor(text: str) -> Descriptor:
     """Parses the text after ``input=`` in a network's configuration.
 
     Raises:
-        ValueError: the text is no descriptor; the message says what was expected and found.
+        ValueError: the text is not a descriptor; the message says what was expected and found.
     """
     return _Parser(text).parse()
 
 
 def children(descriptor: Descriptor) -> tuple[Descriptor, ...]:
-    """Returns the direct parts of an expression."""
+    """Returns the direct operands of an expression."""
     match descriptor:
         case Switch(sources) | Sum(sources) | Append(sources):
             return sources
@@ -198,7 +198,7 @@ def children(descriptor: Descriptor) -> tuple[Descriptor, ...]:
 
 
 def with_children(descriptor: Descriptor, parts: tuple[Descriptor, ...]) -> Descriptor:
-    """Returns the same expression over other parts."""
+    """Returns the same expression with other operands."""
     match descriptor:
         case Switch() | Sum() | Append():
             return replace(descriptor, sources=parts)
@@ -237,7 +237,7 @@ def append_terms(descriptor: Descriptor) -> tuple[Descriptor, ...]:
 
 
 class _Parser:
-    """A recursive descent parser over the tokens of one descriptor."""
+    """A recursive-descent parser for the tokens of one descriptor."""
 
     def __init__(self, text: str):
         self._text = text

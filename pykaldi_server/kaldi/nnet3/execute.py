@@ -2,13 +2,12 @@
 
 A `Workspace` binds one chunk of a plan for a number of streams: it owns the buffers and a flat list of calls,
 each a NumPy function with its arguments, so that running a chunk is a loop over that list. A buffer has the
-shape (rows, streams, dim): rows of all streams at the same time index lie side by side, so that one matrix
+shape (rows, streams, dim): rows of all streams at the same time index are adjacent, so that one matrix
 product serves all streams, and copies between time indexes stay contiguous.
 
-What a stream has to keep between chunks is a list of arrays, one for each value with kept rows. It is
-copied into the buffers before a chunk and out of them after it; workspaces hold nothing of a stream in
-between, so that any number of streams share a few of them. `WorkspacePool` hands them out, also to several
-threads.
+The state of a stream between chunks is a list of arrays, one per value with kept rows. It is copied into the
+buffers before a chunk and out of them after it. Workspaces keep nothing of a stream in between, so any number
+of streams can share a few of them. `WorkspacePool` provides them to any number of threads.
 """
 
 import math
@@ -30,7 +29,7 @@ _MAX_IDLE = 8
 
 
 class _Scratch:
-    """Scratch arrays; each step starts again with the first block, so that steps share memory."""
+    """Scratch arrays; each step starts again at the first block, so that steps share memory."""
 
     def __init__(self) -> None:
         self._blocks: list[Array] = []
@@ -82,14 +81,13 @@ class Workspace:
         self._output_shape = (len(chunk_plan.output_rows), self._values[plan.graph.output].dim)
 
     def _row_views(self, value: int, rows: Sequence[int], stream: int) -> list[tuple[slice, Array]]:
-        """Returns rows of a stream in a buffer as views, each with the place of its rows among ``rows``."""
+        """Returns rows of a stream in a buffer as views, each with the position of its rows in ``rows``."""
         buffer = self._buffers[value]
         runs = row_runs(range(len(rows)), rows)
         return [(to, buffer[origin, stream]) for to, origin in runs if origin is not None]
 
     def _input_views(self, value: int, start: int, places: Sequence[int]) -> list[tuple[Array, slice]]:
-        """Returns views of the buffer's rows from ``start`` on, each with the rows of the input to put
-        there."""
+        """Returns views of the buffer's rows from ``start`` on, each with the input rows to copy there."""
         fresh = self._buffers[value][start:]
         runs = row_runs(range(len(places)), places)
         return [(fresh[to], origin) for to, origin in runs if origin is not None]
@@ -106,12 +104,12 @@ class Workspace:
         """Computes the chunk.
 
         Args:
-            states: what each stream kept from its last chunk; overwritten.
-            inputs: for each stream the rows that come with the chunk by input name, (rows, dim) float32, or
-                (1, dim) for the same row throughout.
+            states: the state of each stream after its last chunk; overwritten.
+            inputs: per stream, the rows of the chunk by input name, (rows, dim) float32, or (1, dim) for the
+                same row throughout.
 
         Returns:
-            The output of each stream, (rows, dim) float32, and what each has to keep.
+            The output of each stream, (rows, dim) float32, and its new state.
         """
         for views, state in zip(self._load, states, strict=True):
             for view, kept in zip(views, state, strict=True):
@@ -164,7 +162,7 @@ class Workspace:
         raise TypeError(f"inputs are not computed: {value}")
 
     def _direct_input(self, step: Step, first: Kernel) -> Array | None:
-        """Returns the step's input as a view of a buffer, where it is one and the kernel can read it."""
+        """Returns the step's input as a view of a buffer, if it is one and the kernel can read it."""
         if len(step.moves) != 1 or first.in_place:
             return None
         (move,) = step.moves
@@ -178,7 +176,7 @@ class Workspace:
         whole = view.shape[2] == move.source_columns.stop - move.source_columns.start
         if not isinstance(first, Affine) and not (whole and move.source_rows.step == 1):
             return None
-        # Contiguous rows, or rows of one stream at a constant distance: both can be seen as one matrix.
+        # Contiguous rows, or rows of one stream at a constant distance: both can be viewed as one matrix.
         flat = view.reshape(-1, view.shape[2]) if move.source_rows.step == 1 else view[:, 0]
         return flat[:, move.source_columns]
 
@@ -202,7 +200,7 @@ class Workspace:
         return calls
 
     def _bind_kernels(self, kernels: Sequence[Kernel], x: Array, y: Array) -> list[Call]:
-        """Binds kernels one after the other; the last ones that work in place do so on ``y``."""
+        """Binds kernels in sequence; the last ones, if they work in place, do so on ``y``."""
         calls: list[Call] = []
         for number, kernel in enumerate(kernels):
             target = x
@@ -215,7 +213,7 @@ class Workspace:
 
 
 class WorkspacePool:
-    """Workspaces of one plan that are not in use; the few that were used last are kept."""
+    """Idle workspaces of one plan; only a few, the most recently used, are kept."""
 
     def __init__(self, plan: Plan):
         self._plan = plan
@@ -223,7 +221,7 @@ class WorkspacePool:
         self._lock = threading.Lock()
 
     def acquire(self, chunk: int, streams: int) -> Workspace:
-        """Returns a workspace for a chunk, a new one if none is idle."""
+        """Returns a workspace for a chunk; creates one if none is idle."""
         key = (chunk, streams)
         with self._lock:
             for position in reversed(range(len(self._idle))):
@@ -232,7 +230,7 @@ class WorkspacePool:
         return Workspace(self._plan, chunk, streams)
 
     def release(self, workspace: Workspace) -> None:
-        """Takes a workspace back."""
+        """Returns a workspace to the pool."""
         with self._lock:
             self._idle.append(workspace)
             if len(self._idle) > _MAX_IDLE:

@@ -1,8 +1,8 @@
 """The network as a graph of values.
 
 A *value* is a set of rows that a step computes: an input, a row-wise value (parts gathered side by side, then
-kernels), or a windowed value (a window over the rows of one other value, then kernels). `lowering` makes the
-values from a network's nodes, and `simplify` makes them fewer.
+kernels), or a windowed value (a window over the rows of one other value, then kernels). `lowering` creates
+the values from a network's nodes, and `simplify` reduces their number.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["Graph", "InputValue", "RowValue", "Value", "WindowValue", "sources_o
 
 @dataclass(frozen=True, eq=False)
 class InputValue:
-    """Rows that come from outside."""
+    """Rows that are provided from outside."""
 
     name: str
     dim: int
@@ -24,7 +24,7 @@ class InputValue:
 
 @dataclass(frozen=True, eq=False)
 class RowValue:
-    """Parts side by side, then kernels (none: the parts are the value)."""
+    """Parts side by side, then kernels (without kernels, the parts are the value)."""
 
     name: str
     dim: int
@@ -51,11 +51,11 @@ class Graph:
     """A simplified network.
 
     Attributes:
-        values: by number; gaps in the numbers are values that were simplified away.
-        inputs: numbers of the inputs by name (those that are needed).
+        values: values by number; gaps are values that were simplified away.
+        inputs: numbers of the inputs that are needed, by name.
         output: number of the value that is the network's output.
         components: strongly connected components in the order of computation: values that depend on each
-            other through time are together, all others alone.
+            other through time are in one component, every other value in its own.
     """
 
     values: dict[int, Value]
@@ -65,7 +65,7 @@ class Graph:
 
 
 def sources_of(value: Value) -> Iterator[int]:
-    """Yields the numbers of the values that a value reads, repeated as often as it does."""
+    """Yields the numbers of the values that a value reads, once per read."""
     match value:
         case RowValue(parts=parts):
             for part in parts:

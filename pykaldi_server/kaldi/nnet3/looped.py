@@ -1,15 +1,15 @@
 """Looped computation: a network over an endless stream of frames, chunk by chunk
 (``nnet3/decodable-simple-looped.cc``, ``nnet3/nnet-compile-looped.cc``).
 
-With C frames a chunk and contexts L and R, chunk 0 reads the input frames -L to C + R - 1 and chunk k the
-frames kC + R to (k + 1)C + R - 1; chunk k gives the outputs for kC to (k + 1)C - 1, every S-th (S:
-subsampling factor). C is frames_per_chunk rounded up to a multiple of S and of the network's modulus.
-Nothing is computed twice: what later chunks need is kept.
+With C frames per chunk and contexts L and R, chunk 0 reads the input frames -L to C + R - 1 and chunk k the
+frames kC + R to (k + 1)C + R - 1. Chunk k produces the outputs for kC to (k + 1)C - 1, every S-th one (S:
+subsampling factor). C is frames_per_chunk rounded up to a multiple of S and of the network's modulus. Nothing
+is computed twice: what later chunks need is kept.
 
-The i-vector that comes with chunk k serves all times below (k + 1)C + R for which none has come before, in
-steps of C: a layer at time t sees the one of chunk floor(t / C) - ceil(R / C), or of chunk 0.
+The i-vector of chunk k serves all times below (k + 1)C + R that no earlier one serves, in steps of C: a layer
+at time t sees the i-vector of chunk floor(t / C) - ceil(R / C), or of chunk 0.
 
-`DecodableNnetSimpleLoopedInfo` is the plan: immutable, one for a model. `LoopedStream` is one stream.
+`DecodableNnetSimpleLoopedInfo` is the plan: immutable, one per model. `LoopedStream` is one stream.
 """
 
 from collections.abc import Sequence
@@ -43,15 +43,15 @@ class NnetSimpleLoopedComputationOptions(Options):
     without_effect: ClassVar[tuple[str, ...]] = ("optimization.", "computation.")
 
     extra_left_context_initial: int = option(
-        0, "Extra frames (copies of the first) that the network reads before frame 0."
+        0, "Extra copies of the first frame that the network reads before frame 0."
     )
-    frame_subsampling_factor: int = option(
-        1, "The network gives one output for so many input frames (3 for chain models)."
-    )
+    frame_subsampling_factor: int = option(1, "Input frames per output frame (3 for chain models).")
     frames_per_chunk: int = option(
-        24, "Input frames that are computed at a time; rounded up as the network needs."
+        24, "Input frames computed at a time, rounded up as the network requires; more are faster and later."
     )
-    acoustic_scale: float = option(0.1, "Factor of the acoustic log-likelihoods (1.0 for chain models).")
+    acoustic_scale: float = option(
+        0.1, "Scale of acoustic log-likelihoods (1.0 for chain models); larger trusts the acoustics more."
+    )
     debug_computation: bool = option(False, "Accepted and ignored.")
 
     def validate(self) -> None:
@@ -73,13 +73,13 @@ class DecodableNnetSimpleLoopedInfo:
 
     Attributes:
         opts: the options.
-        frames_per_chunk: input frames a chunk, after rounding.
+        frames_per_chunk: input frames per chunk, after rounding.
         frames_left_context, frames_right_context: L and R.
         input_dim: columns of the features.
-        ivector_dim: elements of the i-vector, 0 if the network has none.
+        ivector_dim: elements of the i-vector; 0 if the network has none.
         output_dim: columns of the output.
         log_priors: (output_dim,) float32, subtracted from the output; None if the model has none.
-        output_frames_per_chunk: rows that a chunk gives.
+        output_frames_per_chunk: output rows per chunk.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class DecodableNnetSimpleLoopedInfo:
             collapse: merge affine components first, as Kaldi's programs do (see `collapse`).
 
         Raises:
-            ConfigError: options that make no sense.
-            ModelFormatError: the network cannot be computed in a stream, and why.
+            ConfigError: an option is invalid.
+            ModelFormatError: the network cannot be computed in a stream; the text says why.
         """
         opts.validate()
         nnet = model.nnet if isinstance(model, AmNnetSimple) else model
@@ -161,16 +161,16 @@ class DecodableNnetSimpleLoopedInfo:
     ) -> list[NDArray[np.float32]]:
         """Computes the next chunk of several streams.
 
-        Those at the same kind of chunk share one matrix product a layer.
+        Streams at the same kind of chunk share one matrix product per layer.
 
         Args:
-            streams: different streams of this plan; no other thread may use them now.
-            features: for each stream the frames of `input_frames`, (frames, input_dim) float32.
-            ivectors: for each stream its i-vector, (ivector_dim,) float32; None counts as zero.
+            streams: different streams of this plan, which no other thread is using.
+            features: per stream, the frames of `input_frames`, (frames, input_dim) float32.
+            ivectors: per stream, its i-vector, (ivector_dim,) float32; None counts as zero.
 
         Returns:
-            For each stream (output_frames_per_chunk, output_dim) float32: log-likelihoods, priors subtracted,
-            times the acoustic scale.
+            Per stream, (output_frames_per_chunk, output_dim) float32: log-likelihoods minus the logarithms of
+            the priors, times the acoustic scale.
         """
         results: list[NDArray[np.float32] | None] = [None] * len(streams)
         groups: dict[int, list[int]] = {}
@@ -214,7 +214,7 @@ class DecodableNnetSimpleLoopedInfo:
 
 
 class LoopedStream:
-    """One stream of a looped computation: what it keeps between chunks.
+    """One stream of a looped computation: its state between chunks.
 
     Attributes:
         info: the plan.

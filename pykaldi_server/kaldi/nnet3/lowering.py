@@ -1,7 +1,7 @@
 """From the nodes of a network to a graph of values.
 
-TdnnComponent becomes an affine kernel over shifted parts, DistributeComponent a choice of columns; dim-range
-nodes, and components that do nothing in test mode, leave no work behind.
+TdnnComponent becomes an affine kernel over shifted parts, DistributeComponent a choice of columns. Dim-range
+nodes, and components that do nothing in test mode, disappear.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def build_graph(nnet: Nnet, output: str = "output") -> Graph:
     """Builds the graph of what one output needs.
 
     Raises:
-        ValueError: the network makes no sense in a way that reading it does not show.
+        ValueError: the network is invalid in a way that reading it does not reveal.
     """
     builder = _Lowering(nnet)
     output_value = builder.lower(output)
@@ -55,7 +55,7 @@ def build_graph(nnet: Nnet, output: str = "output") -> Graph:
 
 
 class _Lowering:
-    """Turns the nodes that an output needs into values, one for one."""
+    """Turns the nodes that an output needs into values, one to one."""
 
     def __init__(self, nnet: Nnet):
         self._nnet = nnet
@@ -64,7 +64,7 @@ class _Lowering:
         self.values: dict[int, Value] = {}
 
     def lower(self, output: str) -> int:
-        """Lowers an output and all that it needs; returns its number."""
+        """Lowers an output and everything that it needs; returns its number."""
         number = self._number(output)
         while self._todo:
             name = self._todo.pop()
@@ -115,7 +115,7 @@ class _Lowering:
             self.values[number] = RowValue(name, dim, parts, component.kernels)
 
     def _gathered(self, name: str, parts: tuple[Part, ...]) -> int:
-        """Returns the number of a value that is these parts."""
+        """Returns the number of a new value that consists of these parts."""
         number = self._numbers[f"{name}/input"] = len(self._numbers)
         self.values[number] = RowValue(f"{name}/input", sum(map(part_dim, parts)), parts, ())
         return number

@@ -1,6 +1,6 @@
 """Reading nnet3 networks (``nnet3/nnet-nnet.cc``).
 
-A network file has a configuration in text (a line a node), an empty line, and the components:
+A network file consists of a configuration in text (one line per node), an empty line, and the components:
 
     <Nnet3>
     input-node name=input dim=40
@@ -12,7 +12,8 @@ A network file has a configuration in text (a line a node), an empty line, and t
     <ComponentName> affine <AffineComponent> ... </AffineComponent>
     </Nnet3>
 
-`Nnet` holds what the file says, checked: names exist, dimensions fit. What is done with it is in `graph`.
+`Nnet` contains the checked contents of the file: names exist, dimensions fit. `graph` prepares it for
+computation.
 """
 
 import math
@@ -56,14 +57,14 @@ _MAX_LINE_BYTES = 1 << 20
 _MAX_NODES = 20000
 _MAX_MODULUS = 120
 SIMPLE_INTERFACE = "the inputs 'input' (and perhaps 'ivector') and the output 'output'"
-"""What a network must have that `Nnet.is_simple`."""
+"""What `Nnet.is_simple` requires of a network."""
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z_][\w-]*)=")
 
 
 @dataclass(frozen=True, slots=True)
 class InputNode:
-    """Rows that come from outside."""
+    """Rows that are provided from outside."""
 
     name: str
     dim: int
@@ -102,7 +103,7 @@ class DimRangeNode:
 
 @dataclass(frozen=True, slots=True)
 class OutputNode:
-    """What the network gives."""
+    """An output of the network."""
 
     name: str
     input: Descriptor
@@ -117,13 +118,13 @@ Node = InputNode | ComponentNode | DimRangeNode | OutputNode
 
 @dataclass(frozen=True)
 class NnetSummary:
-    """What a network is made of.
+    """What a network consists of.
 
     Attributes:
         inputs, outputs: dimensions by name.
-        num_parameters: trained numbers.
+        num_parameters: number of trained parameters.
         modulus: see `Nnet.modulus`.
-        component_counts: how many components of each type there are, most first.
+        component_counts: number of components per type, most frequent first.
     """
 
     inputs: dict[str, int]
@@ -135,7 +136,7 @@ class NnetSummary:
 
 @dataclass(frozen=True)
 class Nnet:
-    """A network: nodes in the order of the file, and components by name; `path` is for errors."""
+    """A network: nodes in the order of the file, components by name, and the path, for errors."""
 
     nodes: dict[str, Node]
     components: dict[str, Component]
@@ -146,7 +147,7 @@ class Nnet:
         """Reads a network, from ``<Nnet3>`` to ``</Nnet3>``.
 
         Raises:
-            ModelFormatError: the file is damaged, or the network makes no sense.
+            ModelFormatError: the file is damaged, or the network is invalid.
         """
         start = reader.offset
         reader.expect_token("<Nnet3>")
@@ -171,7 +172,7 @@ class Nnet:
         """Checks names and dimensions.
 
         Raises:
-            ValueError: says which node is wrong, and how.
+            ValueError: a node is invalid; the text names it.
         """
         for node in self.nodes.values():
             if isinstance(node, DimRangeNode):
@@ -182,12 +183,12 @@ class Nnet:
                 component = self.components.get(node.component)
                 if component is None:
                     raise ValueError(
-                        f"node {node.name} uses the component {node.component!r}, which is not there"
+                        f"node {node.name} uses the component {node.component!r}, which does not exist"
                     )
                 if not component.reads_nothing and dim != component.input_dim:
                     raise ValueError(
-                        f"node {node.name} gives {dim} columns to a {component.type_name} "
-                        f"of {component.input_dim}"
+                        f"node {node.name} gives {dim} columns to a {component.type_name} that expects "
+                        f"{component.input_dim}"
                     )
             elif isinstance(node, OutputNode):
                 self._checked_dim(node.name, node.input)
@@ -197,10 +198,12 @@ class Nnet:
     def _check_dim_range(self, node: DimRangeNode) -> None:
         source = self.nodes.get(node.input_node)
         if not isinstance(source, ComponentNode | InputNode):
-            raise ValueError(f"node {node.name} takes columns of {node.input_node!r}, which gives none")
+            raise ValueError(
+                f"node {node.name} takes columns of {node.input_node!r}, which is not a node with columns"
+            )
         if isinstance(source, ComponentNode) and source.component not in self.components:
             raise ValueError(
-                f"node {source.name} uses the component {source.component!r}, which is not there"
+                f"node {source.name} uses the component {source.component!r}, which does not exist"
             )
         whole = self.node_dim(node.input_node)
         if node.dim_offset < 0 or node.dim < 1 or node.dim_offset + node.dim > whole:
@@ -210,9 +213,9 @@ class Nnet:
         for source in node_names(descriptor):
             node = self.nodes.get(source)
             if node is None or isinstance(node, OutputNode):
-                raise ValueError(f"node {name} reads {source!r}, which is no node that can be read")
+                raise ValueError(f"node {name} reads {source!r}, which is not a node that can be read")
             if isinstance(node, ComponentNode) and node.component not in self.components:
-                raise ValueError(f"node {source} uses the component {node.component!r}, which is not there")
+                raise ValueError(f"node {source} uses the component {node.component!r}, which does not exist")
         append_terms(descriptor)
         return self.descriptor_dim(descriptor)
 
@@ -248,18 +251,18 @@ class Nnet:
                 return self.descriptor_dim(descriptor.source)
 
     def input_dim(self, name: str) -> int:
-        """Returns the dimension of an input, 0 if there is no such input."""
+        """Returns the dimension of an input; 0 if there is no such input."""
         node = self.nodes.get(name)
         return node.dim if isinstance(node, InputNode) else 0
 
     def output_dim(self, name: str) -> int:
-        """Returns the dimension of an output, 0 if there is no such output."""
+        """Returns the dimension of an output; 0 if there is no such output."""
         node = self.nodes.get(name)
         return self.descriptor_dim(node.input) if isinstance(node, OutputNode) else 0
 
     @cached_property
     def modulus(self) -> int:
-        """The network gives the same when input and output are shifted by so many frames."""
+        """The number of frames by which input and output can be shifted without changing the result."""
         modulus = 1
         for node in self.nodes.values():
             if isinstance(node, ComponentNode | OutputNode):
@@ -268,16 +271,16 @@ class Nnet:
 
     @property
     def num_parameters(self) -> int:
-        """Trained numbers in the whole network."""
+        """Number of trained parameters of the whole network."""
         return sum(component.num_parameters for component in self.components.values())
 
     def is_simple(self) -> bool:
-        """Whether the inputs are ``input`` and perhaps ``ivector``, and there is an ``output``."""
+        """Returns whether the inputs are ``input`` and optionally ``ivector``, and there is an ``output``."""
         inputs = {node.name for node in self.nodes.values() if isinstance(node, InputNode)}
         return inputs in ({"input"}, {"input", "ivector"}) and self.output_dim("output") > 0
 
     def summary(self) -> NnetSummary:
-        """Returns what the network is made of."""
+        """Returns what the network consists of."""
         nodes = self.nodes.values()
         types = Counter(component.type_name for component in self.components.values())
         return NnetSummary(
@@ -289,7 +292,7 @@ class Nnet:
         )
 
     def info(self) -> str:
-        """Describes the network, a line a node and a line a component, as ``nnet3-info`` does."""
+        """Describes the network, one line per node and per component, like ``nnet3-info``."""
         lines = [f"num-parameters: {self.num_parameters}", f"modulus: {self.modulus}"]
         lines += map(str, self.nodes.values())
         for name, component in self.components.items():
@@ -301,11 +304,11 @@ class Nnet:
 
 
 def read_raw_nnet(path: str | os.PathLike[str]) -> Nnet:
-    """Reads a file that holds a network and nothing else (``final.raw``, ``nnet3-copy``).
+    """Reads a file that contains only a network (``final.raw``, as ``nnet3-copy`` writes it).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFormatError: it is no such network.
+        ModelFormatError: the file is damaged or of another kind.
     """
     reader = KaldiReader.open(path)
     nnet = Nnet.read(reader)
@@ -323,7 +326,7 @@ def _moduli(descriptor: Descriptor) -> Iterator[int]:
 
 
 def _read_config(reader: KaldiReader) -> dict[str, Node]:
-    """Reads the lines up to the empty one."""
+    """Reads the lines up to the empty line."""
     nodes: dict[str, Node] = {}
     if reader.read_line(_MAX_LINE_BYTES).strip():
         raise reader.error("a line break after <Nnet3>", "other text")
@@ -337,7 +340,7 @@ def _read_config(reader: KaldiReader) -> dict[str, Node]:
         except ValueError as error:
             raise reader.error("a line that describes a node", str(error), start) from error
         if node.name in nodes or len(nodes) == _MAX_NODES:
-            raise reader.error("nodes with different names, not too many", repr(node.name), start)
+            raise reader.error(f"at most {_MAX_NODES} nodes with different names", repr(node.name), start)
         nodes[node.name] = node
 
 

@@ -1,9 +1,8 @@
-"""Computing a network over whole recordings, as ``nnet3-compute`` does
-(``nnet3/nnet-am-decodable-simple.cc``).
+"""Computation on whole recordings, like ``nnet3-compute`` (``nnet3/nnet-am-decodable-simple.cc``).
 
-The output is computed in chunks that know nothing of each other: each reads its own context again,
-recurrent layers start anew. Times count from the chunk's first output. One i-vector serves a whole chunk:
-the one in force in the middle of its outputs. Backward recurrence is possible here.
+The output is computed in independent chunks: each reads its own context, and recurrent layers start again.
+Times are relative to the chunk's first output. One i-vector serves a whole chunk: the one for the middle of
+its outputs. Unlike in a stream, backward recurrence is possible.
 """
 
 import threading
@@ -31,13 +30,17 @@ _MAX_CHUNK = 100_000
 class NnetSimpleComputationOptions(Options):
     """Options of offline computation, with Kaldi's names and defaults."""
 
-    extra_left_context: int = option(0, "Frames that each chunk reads before those that it must read.")
-    extra_right_context: int = option(0, "Frames that each chunk reads after those that it must read.")
-    extra_left_context_initial: int = option(-1, "The same for the first chunk; -1: as the others.")
-    extra_right_context_final: int = option(-1, "The same for the last chunk; -1: as the others.")
-    frame_subsampling_factor: int = option(1, "The network gives one output for so many input frames.")
-    frames_per_chunk: int = option(50, "Input frames that are computed at a time; rounded up as needed.")
-    acoustic_scale: float = option(0.1, "Factor of the log-likelihoods.")
+    extra_left_context: int = option(0, "Frames of context that each chunk reads in addition before its own.")
+    extra_right_context: int = option(0, "Frames of context that each chunk reads in addition after its own.")
+    extra_left_context_initial: int = option(
+        -1, "Additional frames before the first chunk; -1: as for the others."
+    )
+    extra_right_context_final: int = option(
+        -1, "Additional frames after the last chunk; -1: as for the others."
+    )
+    frame_subsampling_factor: int = option(1, "Input frames per output frame (3 for chain models).")
+    frames_per_chunk: int = option(50, "Input frames computed at a time, rounded up as needed.")
+    acoustic_scale: float = option(0.1, "Scale of the log-likelihoods.")
 
     def validate(self) -> None:
         for name, least, most in (
@@ -57,19 +60,19 @@ class NnetSimpleComputationOptions(Options):
 
 
 class NnetComputer:
-    """A model ready for whole recordings. Immutable but for its cache of plans; threads may share it.
+    """A model prepared for whole recordings. Immutable except for its cache of plans; threads may share it.
 
     Attributes:
         opts: the options.
         left_context, right_context: frames that an output requires before and after its own.
-        frames_per_chunk: input frames a chunk, rounded up to a multiple of modulus and subsampling factor.
+        frames_per_chunk: input frames per chunk, a multiple of the modulus and the subsampling factor.
     """
 
     def __init__(self, opts: NnetSimpleComputationOptions, model: AmNnetSimple | Nnet):
         """Prepares a model, or a network without priors.
 
         Raises:
-            ConfigError: options that make no sense.
+            ConfigError: an option is invalid.
             ModelFormatError: the network cannot be computed.
         """
         opts.validate()
@@ -102,13 +105,13 @@ class NnetComputer:
 
         Args:
             features: (frames, input dimension) float32.
-            ivectors: (n, i-vector dimension) float32, row r for the frames from r * ivector_period_frames on;
-                one row serves all frames. None if the network takes none.
-            ivector_period_frames: see above.
+            ivectors: (n, i-vector dimension) float32; row r is for the frames from r * ivector_period_frames
+                on. A single row serves all frames. None if the network has no i-vectors.
+            ivector_period_frames: frames per i-vector.
 
         Returns:
-            (ceil(frames / subsampling factor), output dimension) float32: log-likelihoods, priors subtracted,
-            times the acoustic scale.
+            (ceil(frames / subsampling factor), output dimension) float32: log-likelihoods minus the
+            logarithms of the priors, times the acoustic scale.
 
         Raises:
             ValueError: an input has the wrong shape, or i-vectors are missing or too many.
@@ -140,7 +143,8 @@ class NnetComputer:
         if features.ndim != 2 or features.shape[1] != self._input_dim:
             raise ValueError(f"expected features of {self._input_dim} columns, found {features.shape}")
         if (ivectors is None) != (self._ivector_dim == 0):
-            raise ValueError(f"expected {'' if self._ivector_dim else 'no '}i-vectors")
+            wanted, found = ("i-vectors", "none") if self._ivector_dim else ("no i-vectors", "some")
+            raise ValueError(f"expected {wanted}, found {found}")
         if ivectors is not None and (ivectors.shape[1:] != (self._ivector_dim,) or len(ivectors) == 0):
             raise ValueError(f"expected i-vectors of {self._ivector_dim} columns, found {ivectors.shape}")
 

@@ -1,9 +1,9 @@
-"""Descriptors lowered to what a plan needs: where each number of an input row comes from.
+"""Descriptors lowered to what a plan needs: where each element of an input row comes from.
 
-An input row is a sequence of *parts* side by side. A part is an expression over *leaves*; a leaf names a
+An input row is a sequence of *parts* side by side. A part is an expression over *leaves*; a leaf specifies a
 value (the rows that a step computes, see `graph`), some of its columns, a factor, and how the index of the
-wanted row maps to the index of the value's row. Offset, Round, ReplaceIndex and Switch have all become such
-maps, so that only Sum, Failover, IfDefined and the choice of Switch are left to combine leaves.
+wanted row maps to the index of the value's row. Offset, Round, ReplaceIndex and Switch all become such maps,
+so that only Sum, Failover, IfDefined and the choice of Switch combine leaves.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +51,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class RoundDown:
-    """t becomes the greatest multiple of `modulus` that is not above it."""
+    """t becomes the largest multiple of `modulus` that is at most t."""
 
     modulus: int
 
@@ -81,7 +81,7 @@ class FixX:
 
 @dataclass(frozen=True, slots=True)
 class SelectTime:
-    """Passes the indexes with t = remainder modulo `modulus`, and no others (an entry of Switch)."""
+    """Passes only indexes with t = remainder modulo `modulus` (an entry of Switch)."""
 
     modulus: int
     remainder: int
@@ -92,7 +92,7 @@ class SelectTime:
 
 @dataclass(frozen=True, slots=True)
 class SplitX:
-    """Block number `block` of a row that DistributeComponent cuts: x becomes x // blocks for these x only."""
+    """Block `block` of a row that DistributeComponent splits: x becomes x // blocks, for these x only."""
 
     blocks: int
     block: int
@@ -110,7 +110,7 @@ class Leaf:
 
     Attributes:
         source: the number of the value.
-        maps: applied to the index of the wanted row one after the other, the first one first.
+        maps: applied in order to the index of the wanted row.
     """
 
     source: int
@@ -120,7 +120,7 @@ class Leaf:
     maps: tuple[IndexMap, ...] = ()
 
     def index(self, index: Index) -> Index | None:
-        """Returns the index of the value's row, or None where this leaf is not the one to read."""
+        """Returns the index of the value's row; None if this leaf does not apply."""
         mapped: Index | None = index
         for step in self.maps:
             mapped = step(mapped)  # type: ignore[arg-type]
@@ -130,12 +130,12 @@ class Leaf:
 
     @property
     def absolute(self) -> bool:
-        """Whether it reads the same time always, so that the row must be kept for good."""
+        """Whether it always reads the same time, so that the row must be kept forever."""
         return any(isinstance(step, FixTime) for step in self.maps)
 
     @property
     def plain(self) -> bool:
-        """Whether it takes the row at the same index as it is."""
+        """Whether it reads the row at the same index without any change."""
         return not self.maps and self.scale == 1.0
 
 
@@ -163,14 +163,14 @@ class FirstOf:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """The term, or zero where it does not exist (IfDefined)."""
+    """The term; zero if it does not exist (IfDefined)."""
 
     term: "Part"
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The leaf whose map passes the index (Switch, DistributeComponent)."""
+    """The leaf whose maps pass the index (Switch, DistributeComponent)."""
 
     leaves: tuple[Leaf, ...]
 
@@ -178,7 +178,7 @@ class OneOf:
 Part = Leaf | Constant | SumOf | FirstOf | Optional | OneOf
 
 Cindex = tuple[int, Index]
-"""A value's number and an index: one row of the network (Kaldi's word)."""
+"""A value's number and an index: one row of the network (Kaldi's term)."""
 
 Use = tuple[Leaf | Constant, Index | None]
 """A leaf and the index of the row it reads (None for a constant)."""
@@ -236,7 +236,7 @@ def shifted(part: Part, dt: int) -> Part:
 
 
 def required_leaves(part: Part) -> Iterator[Leaf]:
-    """Yields the leaves without which the part does not exist where their maps pass the index."""
+    """Yields the leaves that the part requires where their maps pass the index."""
     match part:
         case Leaf():
             yield part
@@ -253,12 +253,12 @@ def rows_at(leaves: Iterable[Leaf], index: Index) -> list[Cindex]:
 
 
 def uses_at(part: Part, index: Index, exists: Callable[[Cindex], bool]) -> tuple[Use, ...] | None:
-    """Returns what the part adds up at an index, None where it does not exist.
+    """Returns the terms that the part adds up at an index; None if it does not exist there.
 
     Args:
         part: the part.
-        index: of the wanted row.
-        exists: tells whether a row can be computed, or was.
+        index: the index of the wanted row.
+        exists: returns whether a row has been or can be computed.
     """
     match part:
         case Leaf():

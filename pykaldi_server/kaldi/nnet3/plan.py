@@ -1,13 +1,12 @@
-"""From resolved chunks to a plan: buffers, copies and steps, decided once for all streams.
+"""From resolved chunks to a plan: buffers, copies and steps, determined once for all streams.
 
-Each value has a *buffer* for the rows that a chunk needs of it: first the rows kept from earlier chunks,
-then the rows that come or are computed in this chunk. A `Step` computes rows of one value that follow each
-other in its buffer; values in a recurrence are computed in several steps, as far as their own past allows
-each time.
+Each value has a *buffer* for the rows that a chunk needs: first the rows kept from earlier chunks, then the
+rows that are provided or computed in this chunk. A `Step` computes consecutive rows of one value; values in a
+recurrence are computed in several steps, each as far as their own past allows.
 
-After the first few chunks the pattern repeats, shifted by the chunk length, so that a plan has few chunks:
-those before the repetition, and the one that stands for all others (``nnet3/nnet-compile-looped.cc`` finds
-the same by comparing the commands of successive chunks).
+After the first few chunks the pattern repeats, shifted by the chunk length, so a plan has few chunks: those
+before the repetition, and one for all others (``nnet3/nnet-compile-looped.cc`` finds it by comparing the
+commands of successive chunks).
 """
 
 from collections import defaultdict
@@ -31,16 +30,16 @@ _MAX_TOTAL_ROWS = 3_000_000
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A copy into a step's input: ``rows`` of the input get, or add, ``scale`` times rows of a buffer.
+    """A copy into a step's input: ``rows`` are set to, or incremented by, ``scale`` times rows of a buffer.
 
     Attributes:
         rows: target rows, counted from the first row of the step.
         columns: target columns.
-        source: number of the value read; None: `scale` itself is the number that fills the rows.
-        source_rows: rows of the source's buffer, as many as target rows, or one for all of them.
+        source: number of the value read; None: the rows are filled with `scale`.
+        source_rows: rows of the source's buffer: as many as target rows, or one for all of them.
         source_columns: columns of the source.
         scale: the factor.
-        accumulate: add to what is there.
+        accumulate: add to the current contents.
     """
 
     rows: slice
@@ -54,13 +53,13 @@ class Move:
 
 @dataclass(frozen=True)
 class Step:
-    """Rows ``rows`` of the buffer of value ``value`` are computed.
+    """The computation of some rows of one value.
 
     Attributes:
         value: number of the value.
         rows: the rows of its buffer.
-        moves: the copies that make the input of a row-wise value.
-        window: for a windowed value, rows of the source's buffer, (rows, places), -1 where one is missing.
+        moves: the copies that assemble the input of a row-wise value.
+        window: for a windowed value, rows of the source's buffer, (rows, positions), -1 where one is missing.
     """
 
     value: int
@@ -71,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Kept:
-    """Rows of one value that later chunks need: ``rows`` of the buffer go to rows 0, 1, ... of the next."""
+    """Rows of one value that later chunks need: ``rows`` of the buffer become rows 0, 1, ... of the next."""
 
     value: int
     rows: tuple[int, ...]
@@ -83,12 +82,12 @@ class ChunkPlan:
 
     Attributes:
         buffer_rows: number of rows of each value's buffer.
-        loaded: number of kept rows of each value that has some, in the order of the previous chunk's `kept`.
-        inputs: for each input name, where its rows start in the buffer and which of the rows that come with
-            the chunk (counted from the first of them) they are.
-        steps: in order.
+        loaded: number of kept rows per value that has some, in the order of the previous chunk's `kept`.
+        inputs: per input name, where its rows start in the buffer and which of the chunk's input rows
+            (counted from the first one) they are.
+        steps: the steps in order.
         output_rows: rows of the output's buffer, in order.
-        kept: what the next chunk loads.
+        kept: the rows that the next chunk loads.
     """
 
     buffer_rows: dict[int, int]
@@ -101,7 +100,7 @@ class ChunkPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The chunks of a computation; chunk number k uses ``chunks[min(k, len(chunks) - 1)]``."""
+    """The chunks of a computation; chunk k uses ``chunks[min(k, len(chunks) - 1)]``."""
 
     graph: Graph
     chunks: tuple[ChunkPlan, ...]
@@ -109,7 +108,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class ChunkRequest:
-    """What comes with a chunk and what it has to give: indexes by input name, and those of the output."""
+    """The input of a chunk and its required output: indexes by input name, and indexes of the output."""
 
     inputs: dict[str, list[Index]]
     output: list[Index]
@@ -126,12 +125,12 @@ def plan_single(graph: Graph, request: ChunkRequest) -> Plan:
 
 
 def plan_looped(graph: Graph, request: Callable[[int], ChunkRequest], chunk_length: int) -> Plan:
-    """Plans a computation without end.
+    """Plans an endless computation.
 
     Args:
         graph: the network.
-        request: gives the request of chunk 0, 1, ...; from 1 on each is the last, shifted.
-        chunk_length: frames from one chunk to the next.
+        request: returns the request of chunk 0, 1, ...; from 1 on, each is the previous one, shifted.
+        chunk_length: frames between chunks.
 
     Raises:
         UnresolvableError: the output cannot be computed, or the pattern does not repeat soon enough.
@@ -150,11 +149,11 @@ def plan_looped(graph: Graph, request: Callable[[int], ChunkRequest], chunk_leng
 
 
 class _History:
-    """Chunks resolved so far, to see from when on they repeat.
+    """The chunks resolved so far, from which the start of the repetition is found.
 
-    The rows that a chunk looks at are at most `reach` chunks old. If 2 reach + 1 chunks in a row are the same
-    but for the shift, so is the next one, because it sees the same; and what is kept after the first of them
-    is known, because whatever uses it has been seen.
+    The rows that a chunk reads are at most `reach` chunks old. If 2 reach + 1 consecutive chunks are equal
+    except for the shift, so is the next one, because it reads equal rows; and the rows to keep after the
+    first of them are known, because all their readers have been seen.
     """
 
     def __init__(self, graph: Graph, chunk_length: int):
@@ -183,7 +182,7 @@ class _History:
         self._signatures.append(frozenset(self._row_signatures(number, chunk)))
 
     def regular_from(self) -> int | None:
-        """Returns the first chunk that stands for all later ones, None as long as that is not known."""
+        """Returns the first chunk that represents all later ones; None if it is not known yet."""
         first = len(self.chunks) - 1 - 2 * self._reach
         if first < 1 or len(set(self._signatures[first:])) != 1:
             return None
@@ -192,7 +191,7 @@ class _History:
         return first if before == after else None
 
     def kept_after(self, number: int) -> list[Cindex]:
-        """Returns the rows that exist after a chunk and are read later; those at fixed times come first."""
+        """Returns the rows that exist after a chunk and are read later, those at fixed times first."""
         existing = self._resolver.existing
         kept = [
             cindex
@@ -206,7 +205,7 @@ class _History:
         return cindex if cindex in self._fixed else (value, t - number * self._length, x, "moves")
 
     def _row_signatures(self, number: int, chunk: ChunkRows) -> Iterator[Hashable]:
-        """Yields what determines each row's computation, times and ages relative to the chunk."""
+        """Yields what determines the computation of each row; times and ages are relative to the chunk."""
         start = number * self._length
         for (value, (t, x)), inputs in chunk.rows.items():
             reads: list[Hashable] = []
@@ -275,7 +274,7 @@ def _plan_chunk(
 
 
 def _ordered_rows(graph: Graph, rows: dict[Cindex, RowInputs]) -> Iterator[tuple[int, list[Index]]]:
-    """Yields values and the rows of them that can be computed at once, in an order that works."""
+    """Yields values with rows that can be computed at once, in a valid order."""
     by_value: dict[int, list[Index]] = defaultdict(list)
     for value, index in rows:
         by_value[value].append(index)
@@ -298,7 +297,7 @@ def _ordered_rows(graph: Graph, rows: dict[Cindex, RowInputs]) -> Iterator[tuple
 
 
 def _levels(graph: Graph, rows: dict[Cindex, RowInputs], members: set[Cindex]) -> dict[Cindex, int]:
-    """Returns for each member how many other members must be computed one after the other before it."""
+    """Returns, per member, how many other members must be computed before it, one after another."""
     level: dict[Cindex, int] = {}
     for root in sorted(members):
         stack = [root]
@@ -315,7 +314,7 @@ def _levels(graph: Graph, rows: dict[Cindex, RowInputs], members: set[Cindex]) -
 
 
 class _Layout:
-    """Gives each row its place in the buffer of its value, and writes steps in terms of these places."""
+    """Assigns each row a position in the buffer of its value, and writes steps in terms of positions."""
 
     def __init__(self, graph: Graph):
         self._graph = graph
@@ -323,13 +322,13 @@ class _Layout:
         self.buffer_rows: dict[int, int] = {}
 
     def place(self, cindex: Cindex) -> int:
-        """Gives a row the next place in its value's buffer."""
+        """Assigns a row the next position in its value's buffer."""
         row = self.row_of[cindex] = self.buffer_rows.get(cindex[0], 0)
         self.buffer_rows[cindex[0]] = row + 1
         return row
 
     def kept(self, cindexes: list[Cindex]) -> Iterator[Kept]:
-        """Yields the places of rows that are kept, value by value."""
+        """Yields the positions of the kept rows, value by value."""
         by_value: dict[int, list[int]] = defaultdict(list)
         for cindex in cindexes:
             by_value[cindex[0]].append(self.row_of[cindex])
@@ -360,7 +359,7 @@ class _Layout:
         return Step(number, target, tuple(moves), None)
 
     def _moves(self, uses: Sequence[tuple[Use, ...]], columns: slice) -> Iterator[Move]:
-        """Yields the copies that fill some columns, given what each row adds up."""
+        """Yields the copies that fill some columns, given the terms of each row."""
         rows_by_leaves: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for row, row_uses in enumerate(uses):
             rows_by_leaves[tuple(id(leaf) for leaf, _ in row_uses)].append(row)

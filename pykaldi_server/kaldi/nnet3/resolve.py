@@ -1,10 +1,10 @@
 """Which rows of which values a chunk computes, and from what (``nnet3/nnet-computation-graph.cc``).
 
-Given the rows of the inputs that come with a chunk and the rows of the output that it has to give, `Resolver`
-finds all rows that are needed and do not exist yet. A row *exists* if it came, was computed in an earlier
-chunk, or can be computed: then all rows that it requires exist. Rows that it could use but does not require
-(IfDefined, Failover, optional inputs of a window) are used if they exist by the end of this chunk. A row is
-computed once: what was missing then stays missing, whatever later chunks bring.
+Given the input rows of a chunk and the output rows that it must produce, `Resolver` finds all rows that are
+needed and do not exist yet. A row *exists* if it was provided, was computed in an earlier chunk, or can be
+computed because all rows that it requires exist. Rows that it can use but does not require (IfDefined,
+Failover, optional inputs of a window) are used if they exist by the end of this chunk. A row is computed
+once: what is missing at that time stays missing, whatever later chunks provide.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ __all__ = [
     "required_inputs",
 ]
 
-# A search that finds more rows of each value than this for a frame that comes or is wanted never ends.
+# A search that finds more rows per value than this, per input or output frame, never ends.
 _ROWS_PER_FRAME = 16
 
 
@@ -43,8 +43,8 @@ class RowInputs:
     """What a row is computed from.
 
     Attributes:
-        parts: for each part of a row-wise value, the leaves that are added up.
-        window: for a windowed value, the index of the source row at each place, None where it is missing.
+        parts: per part of a row-wise value, the leaves that are added up.
+        window: for a windowed value, the index of the source row at each position; None where it is missing.
     """
 
     parts: tuple[tuple[Use, ...], ...] = ()
@@ -57,8 +57,8 @@ class ChunkRows:
 
     Attributes:
         rows: rows to compute and their inputs.
-        output: the rows to give, in order.
-        earliest: the earliest time of which a row was looked for, fixed times (ReplaceIndex) left out.
+        output: the output rows, in order.
+        earliest: the earliest time at which a row was searched for, except fixed times (ReplaceIndex).
     """
 
     rows: dict[Cindex, RowInputs]
@@ -72,11 +72,11 @@ class UnresolvableError(ValueError):
 
 @dataclass
 class Resolver:
-    """Finds the rows of one chunk after the other.
+    """Finds the rows of one chunk after another.
 
     Attributes:
         graph: the network.
-        existing: rows that came or were computed so far, and the number of the chunk.
+        existing: rows that have been provided or computed so far, with the number of the chunk.
         chunks: number of chunks resolved.
     """
 
@@ -98,8 +98,8 @@ class Resolver:
         """Resolves the next chunk.
 
         Args:
-            inputs: indexes of the rows that come, by name of the input.
-            output: indexes of the rows of the output to give.
+            inputs: indexes of the input rows, by name of the input.
+            output: indexes of the output rows to produce.
 
         Raises:
             UnresolvableError: an output row cannot be computed.
@@ -109,7 +109,7 @@ class Resolver:
         exists = self._existence(given, wanted)
         for cindex in wanted:
             if not exists[cindex]:
-                raise UnresolvableError(f"output frame {cindex[1][0]} needs input that does not come")
+                raise UnresolvableError(f"output frame {cindex[1][0]} needs input that is never provided")
         self.existing.update(dict.fromkeys(given, self.chunks))
         rows = self._collect(wanted, exists)
         self.chunks += 1
@@ -118,7 +118,7 @@ class Resolver:
         return ChunkRows(rows, tuple(wanted), earliest)
 
     def computable(self, inputs: dict[str, list[Index]], output: list[Index]) -> list[bool]:
-        """Tells which output rows could be computed in the next chunk."""
+        """Returns which output rows could be computed in the next chunk."""
         wanted = [(self.graph.output, index) for index in output]
         exists = self._existence(self._given(inputs), wanted)
         return [exists[cindex] for cindex in wanted]
@@ -128,11 +128,11 @@ class Resolver:
         return {(numbers[name], index) for name in inputs if name in numbers for index in inputs[name]}
 
     def _existence(self, given: set[Cindex], wanted: list[Cindex]) -> dict[Cindex, bool]:
-        """Decides for the wanted rows, and all rows they may read, whether they exist.
+        """Decides whether the wanted rows, and all rows that they may read, exist.
 
-        Depth first: a row is decided after what it requires, and, if that exists, after what it may use. What
-        ends the search in a recurrence, which may use its past without end, is that it requires the input of
-        each of its frames: see `required_inputs`.
+        Depth first: a row is decided after the rows that it requires and, if these exist, after the rows that
+        it may use. A recurrence may use its past without end; the search ends because each of its frames
+        requires input: see `required_inputs`.
         """
         decided = dict.fromkeys(given, True)
         open_rows: set[Cindex] = set()
@@ -156,7 +156,7 @@ class Resolver:
         return decided
 
     def _decide(self, cindex: Cindex, decided: dict[Cindex, bool]) -> bool | list[Cindex]:
-        """Tells whether a row exists, or which rows have to be decided before that can be told."""
+        """Returns whether a row exists, or which rows have to be decided first."""
         if cindex in self.existing:
             return True
         number, index = cindex
@@ -182,7 +182,7 @@ class Resolver:
         return True
 
     def _reads(self, number: int, index: Index) -> tuple[list[Cindex], list[Cindex]] | None:
-        """Returns the rows that a row requires, and all that it may read; None: there is no such row."""
+        """Returns the rows that a row requires, and all that it may read; None if there is no such row."""
         value = self.graph.values[number]
         if isinstance(value, RowValue):
             required_leaves, leaves = self._leaves[number]
@@ -194,7 +194,7 @@ class Resolver:
         return None
 
     def _collect(self, wanted: list[Cindex], exists: dict[Cindex, bool]) -> dict[Cindex, RowInputs]:
-        """Finds the rows that the wanted ones really use, and marks them as existing."""
+        """Finds the rows that the wanted rows actually use, and marks them as existing."""
         rows: dict[Cindex, RowInputs] = {}
         todo = list(wanted)
         while todo:
@@ -233,10 +233,10 @@ def reads_of(value: Value, inputs: RowInputs) -> Iterator[Cindex]:
 
 
 def required_inputs(graph: Graph) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Returns for each value the earliest and latest frame of each input that it cannot do without.
+    """Returns, per value, the earliest and latest frame of each input that it requires.
 
-    Frames are relative to the value's own; the second number of an index is not changed on the way. Only
-    requirements through constant offsets are followed: there may be others.
+    Frames are relative to the value's own, and x does not change. Only requirements through constant offsets
+    are followed; there may be others.
     """
     bounds: dict[int, dict[int, tuple[int, int]]] = {number: {} for number in graph.values}
     for component in graph.components:
@@ -259,7 +259,7 @@ def _require(value: Value, number: int, bounds: dict[int, dict[int, tuple[int, i
 
 
 def _required_offsets(value: Value) -> Iterator[tuple[int, int, int]]:
-    """Yields values that a value requires, with the first and the last of the offsets in time."""
+    """Yields the values that a value requires, with the first and last offset in time."""
     if isinstance(value, WindowValue):
         times, needed = value.window.input_times(0) or ((), ())
         offsets = [t for t, need in zip(times, needed, strict=True) if need]

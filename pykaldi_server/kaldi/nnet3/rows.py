@@ -1,8 +1,8 @@
-"""Copying rows by number, as few large copies.
+"""Copies of rows by number, as few large copies.
 
-Which rows go where is known when a plan is bound to its arrays, so a list of row numbers is cut into *runs*:
-stretches in which both numbers grow by a constant step, each one a copy between two slices. Networks over
-time nearly always need one or two runs.
+Source and target rows are known when a plan is bound to its arrays. A list of row numbers is split into
+*runs*, in which both numbers grow by a constant step; each run is one copy between two slices. Networks over
+time nearly always need only one or two runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,15 @@ _ZERO = np.zeros((), np.float32)
 
 
 def row_runs(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[slice, slice | None]]:
-    """Cuts pairs of row numbers into slices.
+    """Splits pairs of row numbers into slices.
 
     Args:
         targets: rows to write, each once.
-        sources: the row to read for each; `MISSING` for none.
+        sources: the row to read for each target; `MISSING` for none.
 
     Yields:
-        Pairs of slices of equal length; a source that repeats gives a slice of one row (which NumPy
-        broadcasts); None where the sources are missing.
+        Pairs of slices of equal length; a repeated source is a slice of one row (which NumPy broadcasts);
+        None if the sources are missing.
     """
     start = 0
     while start < len(targets):

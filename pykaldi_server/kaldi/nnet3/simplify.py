@@ -1,13 +1,13 @@
-"""Fewer values for the same result.
+"""Simplifies a graph: fewer values for the same result.
 
-* A value that passes one other value on is replaced by that, and one that passes several parts to a single
-  reader is put into the reader's parts;
+* A value that only passes another one on is replaced by it, and one that passes several parts to a single
+  reader is merged into the reader's parts;
 * a value with a single reader at the same index takes over the reader's kernels (affine, rectifier and batch
-  normalization become one step);
-* scales and offsets are multiplied into the affine kernel before or after them, and affine kernels in
-  sequence into one where that saves work;
-* an affine kernel in a recurrence is split, so that what it does to rows from outside the recurrence is
-  computed for all frames at once, not step by step.
+  normalisation become one step);
+* scales and offsets are multiplied into the affine kernel before or after them, and consecutive affine
+  kernels into one if that saves work;
+* an affine kernel in a recurrence is split, so that its part for rows from outside the recurrence is computed
+  for all frames at once instead of step by step.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
     """Returns fewer values that compute the same output.
 
     Args:
-        values: by number; may be changed.
+        values: values by number; may be modified.
         output: number of the value that is the output; it keeps its number.
 
     Raises:
@@ -81,7 +81,7 @@ def _reader_counts(values: dict[int, Value], output: int) -> Counter[int]:
 
 
 def _skip_passing_values(values: dict[int, Value], output: int) -> bool:
-    """Lets the readers of a value that is another one (or a constant) read that instead."""
+    """Redirects the readers of a value that equals another one (or a constant) to that."""
     changed = False
     for number, value in list(values.items()):
         if not isinstance(value, RowValue) or value.kernels or len(value.parts) != 1 or number == output:
@@ -131,7 +131,7 @@ def _replace_by_constant(values: dict[int, Value], number: int, constant: float)
 
 
 def _inline_gathered_parts(values: dict[int, Value], output: int) -> bool:
-    """Puts the parts of a value without kernels into the parts of its only reader."""
+    """Merges the parts of a value without kernels into those of its only reader."""
     counts = _reader_counts(values, output)
     for number, value in list(values.items()):
         if not isinstance(value, RowValue):
@@ -148,7 +148,7 @@ def _inline_gathered_parts(values: dict[int, Value], output: int) -> bool:
 
 
 def _join_chains(values: dict[int, Value], output: int) -> bool:
-    """Lets a value take over the kernels of its only reader, when that reads nothing else."""
+    """Moves the kernels of a value's only reader to the value, if the reader reads nothing else."""
     counts = _reader_counts(values, output)
     changed = False
     for number in _reachable(values, output):
@@ -168,7 +168,7 @@ def _join_chains(values: dict[int, Value], output: int) -> bool:
 
 
 def _split_recurrent_affines(values: dict[int, Value], output: int) -> bool:
-    """Takes the columns of affine kernels that see rows from outside the recurrence out of it."""
+    """Moves the columns of affine kernels that read rows from outside a recurrence out of it."""
     changed = False
     reachable = {number: values[number] for number in _reachable(values, output)}
     for component in strongly_connected(reachable):
@@ -205,12 +205,12 @@ def _split_affine(values: dict[int, Value], number: int, value: RowValue, inside
 
 
 def join_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
-    """Joins neighbouring affine and diagonal kernels where that saves work."""
+    """Joins neighbouring affine and diagonal kernels if that saves work."""
     joined: list[Kernel] = []
     for kernel in kernels:
         match joined[-2:], kernel:
             case [Affine() as affine, Rectifier()], Diagonal(scale=scale) if _is_positive(scale):
-                # A positive factor may as well come before the rectifier.
+                # A positive factor has the same effect before the rectifier.
                 joined[-2] = affine.scaled_after(scale, None)
                 if kernel.offset is not None:
                     joined.append(Diagonal(None, kernel.offset))

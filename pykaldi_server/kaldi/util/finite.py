@@ -1,7 +1,7 @@
 """Numbers that must be finite: one NaN or infinity in a model spreads to every result.
 
-Readers refuse such numbers where they come in, and constructors refuse them again in what they derive:
-products of large finite numbers overflow. The error says which number it is, of what, and where.
+Readers refuse such numbers in files, and constructors refuse them in derived numbers, because products of
+large finite numbers overflow. The error names the number, what it belongs to, and its index.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def require_finite(values: FloatArray, what: str, dtype: type[_PrecisionT]) -> NDArray[_PrecisionT]:
-    """Returns numbers in the wanted precision.
+    """Returns numbers in a given precision.
 
     Args:
         values: numbers of any precision and shape.
-        what: what they are, for the error.
+        what: what the numbers are, for the error.
         dtype: ``np.float32`` or ``np.float64``.
 
     Raises:
@@ -56,10 +56,10 @@ def find_not_finite(values: FloatArray) -> str | None:
 
 
 def require_finite_options(options: "DataclassInstance") -> None:
-    """Checks that the numbers among the options of a class, groups excluded, are finite in single precision.
+    """Checks that the numbers of an options class, without its groups, are finite in single precision.
 
     Raises:
-        ConfigError: names the first option that is not.
+        ConfigError: one is not; the text names it.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
@@ -72,7 +72,7 @@ def read_finite_matrix(reader: KaldiReader, what: str, dtype: type[_PrecisionT])
     """Reads a matrix, (rows, columns).
 
     Raises:
-        ModelFormatError: there is no matrix here, or one of its numbers is not finite.
+        ModelFormatError: the next item is not a matrix, or a number is not finite.
     """
     start = reader.offset
     return _checked(reader, start, reader.read_matrix(), what, dtype)
@@ -82,7 +82,7 @@ def read_finite_vector(reader: KaldiReader, what: str, dtype: type[_PrecisionT])
     """Reads a vector, (n,).
 
     Raises:
-        ModelFormatError: there is no vector here, or one of its numbers is not finite.
+        ModelFormatError: the next item is not a vector, or a number is not finite.
     """
     start = reader.offset
     return _checked(reader, start, reader.read_vector(), what, dtype)
@@ -92,7 +92,7 @@ def read_finite_packed(reader: KaldiReader, what: str, dtype: type[_PrecisionT])
     """Reads the lower triangle of a symmetric matrix, (n (n + 1) / 2,).
 
     Raises:
-        ModelFormatError: there is no packed matrix here, or one of its numbers is not finite.
+        ModelFormatError: the next item is not a packed matrix, or a number is not finite.
     """
     start = reader.offset
     return _checked(reader, start, reader.read_packed(), what, dtype)
@@ -102,7 +102,7 @@ def read_finite_float(reader: KaldiReader, what: str) -> float:
     """Reads a number.
 
     Raises:
-        ModelFormatError: there is no number here, or it is not finite.
+        ModelFormatError: the next item is not a number, or it is not finite.
     """
     start = reader.offset
     value = reader.read_float()

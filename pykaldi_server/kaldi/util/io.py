@@ -1,7 +1,7 @@
 """Kaldi's basic input and output, binary and text (``base/io-funcs.cc``, ``matrix/kaldi-matrix.cc``).
 
-A Kaldi file is binary when it starts with the two bytes ``\\0B``, otherwise text. Both forms are a
-sequence of the same items:
+A Kaldi file is binary if it starts with the two bytes ``\\0B``, otherwise it is text. Both forms are
+sequences of the same items:
 
 ==============  ==============================================  =====================
 item            binary                                          text
@@ -16,8 +16,8 @@ packed matrix   ``FP``/``DP``, rows, lower triangle by rows     lower triangle, 
 compressed      ``CM``, ``CM2``, ``CM3``: see `_compressed`     (always binary)
 ==============  ==============================================  =====================
 
-Whatever is wrong with a file is a `ModelFormatError` with the path, the byte and the expectation. No
-count in a file is believed before it is compared with the bytes that are left.
+Anything wrong with a file is a `ModelFormatError` with the path, the byte and what was expected and found.
+Counts in a file are checked against the number of bytes left before they are used.
 """
 
 import math
@@ -51,7 +51,7 @@ _WHITE = b" \t\n\r\v\f"
 _SKIP_WHITE = re.compile(rb"\s*")
 _WORD = re.compile(rb"[^\s]{1,%d}" % (_MAX_TOKEN_BYTES + 1))
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,20}")
-# Python's and NumPy's conversions take more than digits: underscores, white space, long words for infinity.
+# Python's and NumPy's conversions also accept underscores, white space and long words for infinity.
 _FLOAT = re.compile(
     rb"(?i)[+-]?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)"
 )
@@ -64,7 +64,7 @@ class KaldiReader:
     """Reads the items of one Kaldi file, or of one entry of an archive, from a buffer.
 
     Attributes:
-        path: the name that errors give.
+        path: the name of the file in errors.
         offset: where the next item starts, in bytes.
         binary: whether the items are in binary form.
     """
@@ -107,16 +107,18 @@ class KaldiReader:
         return ModelFormatError.at(self.path, place, expected=expected, found=found)
 
     def at_end(self) -> bool:
-        """True when nothing but white space follows."""
+        """True if only white space follows."""
         self._skip_white()
         return self.remaining == 0
 
     def expect_end(self) -> None:
-        """Raises `ModelFormatError` unless nothing but white space follows."""
+        """Checks that only white space follows.
+
+        Raises:
+            ModelFormatError: something else follows.
+        """
         if not self.at_end():
             raise self.error("the end of the file", f"{self.remaining} more bytes")
-
-    # Tokens
 
     def peek_token(self) -> str:
         """Returns the next token without moving past it ('' at the end)."""
@@ -168,9 +170,7 @@ class KaldiReader:
         try:
             return self._data[start:end].decode("utf-8")
         except UnicodeDecodeError:
-            raise self.error("a line of text", "bytes that are no UTF-8", start) from None
-
-    # Numbers
+            raise self.error("a line of text", "bytes that are not UTF-8", start) from None
 
     def read_int(self) -> int:
         """Reads an integer of any size that Kaldi writes."""
@@ -211,8 +211,6 @@ class KaldiReader:
         if letter not in (b"T", b"F"):
             raise self.error("T or F", repr(letter), start)
         return letter == b"T"
-
-    # Arrays
 
     def read_int_vector(self) -> NDArray[np.int32]:
         """Reads a vector of integers (``std::vector<int32>``); shape (n,), int32."""
@@ -256,11 +254,11 @@ class KaldiReader:
         return self._take_array(np.dtype("<i4"), 2 * count).reshape(count, 2)
 
     def read_vector(self) -> FloatArray:
-        """Reads a vector; shape (n,), float32 or, where the file is in doubles or text, as below.
+        """Reads a vector.
 
         Returns:
-            ``FV`` gives float32 and ``DV`` float64 (a view of the mapped file when it is aligned, else a
-            copy; read only in both cases); text gives float64.
+            (n,): float32 for ``FV`` and float64 for ``DV``, read-only (a view of the mapped file if it is
+            aligned, otherwise a copy); float64 for text.
         """
         if not self.binary:
             return self._text_numbers("a vector")
@@ -273,7 +271,7 @@ class KaldiReader:
         return self._take_array(dtype, count)
 
     def read_matrix(self) -> FloatArray:
-        """Reads a matrix, compressed or not; shape (rows, columns), dtype as `read_vector` gives it."""
+        """Reads a matrix, compressed or not; shape (rows, columns), dtype as in `read_vector`."""
         if not self.binary:
             return self._text_matrix()
         start = self.offset
@@ -303,8 +301,6 @@ class KaldiReader:
     def read_symmetric(self) -> FloatArray:
         """Reads a packed symmetric matrix and returns it in full, shape (n, n)."""
         return unpack_symmetric(self.read_packed())
-
-    # Inside
 
     def _read_int32(self) -> int:
         start = self.offset
@@ -399,11 +395,11 @@ class KaldiReader:
         return numbers.reshape(len(rows), len(rows[0]) if rows else 0)
 
     def _compressed(self, kind: str) -> FloatArray:
-        """Reads what follows ``CM``: least value, range, shape, then the data (``compressed-matrix.cc``).
+        """Reads what follows ``CM``: minimum, range, shape, then the data (``compressed-matrix.cc``).
 
-        ``CM2`` has one uint16 and ``CM3`` one uint8 an element, linear between least and greatest value.
-        ``CM`` stores the columns one after the other, one uint8 an element, piecewise linear between
-        four percentiles (0, 25, 75, 100) that precede the data as uint16.
+        ``CM2`` has one uint16 and ``CM3`` one uint8 per element, linear between the minimum and the maximum.
+        ``CM`` stores column after column, one uint8 per element, piecewise linear between four percentiles
+        (0, 25, 75, 100) that precede the data as uint16.
         """
         start = self.offset
         least, span = (float(x) for x in np.frombuffer(self._take(8, "a matrix header"), "<f4"))
@@ -478,7 +474,7 @@ class KaldiWriter:
             self._file.write(b"[ " + b"".join(b"%d " % v for v in values) + b"]\n")
 
     def write_vector(self, values: FloatArray) -> None:
-        """Writes a vector in its own precision (float64 as ``DV``, all else as ``FV``)."""
+        """Writes a vector in its own precision (float64 as ``DV``, others as ``FV``)."""
         values, kind = _as_float(values)
         if self.binary:
             self.write_token(f"{kind}V")
@@ -488,7 +484,7 @@ class KaldiWriter:
             self._file.write(b" [ " + self._text_row(values) + b"]\n")
 
     def write_matrix(self, values: FloatArray) -> None:
-        """Writes a matrix in its own precision (float64 as ``DM``, all else as ``FM``)."""
+        """Writes a matrix in its own precision (float64 as ``DM``, others as ``FM``)."""
         values, kind = _as_float(values)
         if self.binary:
             self.write_token(f"{kind}M")
@@ -521,13 +517,13 @@ class KaldiWriter:
 
 
 def as_float32(values: FloatArray) -> NDArray[np.float32]:
-    """Returns the numbers in single precision; those beyond its range become infinite."""
+    """Returns the numbers in single precision; those beyond its range become infinite, without a warning."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values, np.float32)
 
 
 def as_float64(values: FloatArray) -> NDArray[np.float64]:
-    """Returns the numbers in double precision, without a warning about those that are none."""
+    """Returns the numbers in double precision, without a warning about NaN."""
     with np.errstate(invalid="ignore"):
         return np.asarray(values, np.float64)
 
@@ -560,5 +556,5 @@ def _as_float(values: FloatArray) -> tuple[FloatArray, str]:
 
 
 def _text_float(value: float, double: bool) -> bytes:
-    # The fewest digits that read back as the same number, where Kaldi's own text form keeps 7.
+    # The fewest digits that read back as the same number; Kaldi itself writes 7.
     return str(np.float64(value) if double else np.float32(value)).encode()

@@ -136,7 +136,7 @@ class SequentialReader(Generic[_T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """There is nothing to close: files are mapped only while they are read."""
+        """Does nothing: files are mapped only while they are read."""
 
 
 class SequentialMatrixReader(SequentialReader[NDArray[Any]]):
@@ -154,7 +154,7 @@ class SequentialVectorReader(SequentialReader[NDArray[Any]]):
 
 
 class RandomAccessMatrixReader:
-    """A table of matrices that is asked by key."""
+    """A table of matrices with access by key."""
 
     read: ClassVar[Callable[[KaldiReader], NDArray[Any]]] = KaldiReader.read_matrix
 
@@ -162,7 +162,7 @@ class RandomAccessMatrixReader:
         self._objects = dict(SequentialReader(rspecifier, type(self).read))
 
     def has_key(self, key: str) -> bool:
-        """True when the table has an object with this key."""
+        """True if the table has an object with this key."""
         return key in self._objects
 
     def __contains__(self, key: str) -> bool:
@@ -173,13 +173,13 @@ class RandomAccessMatrixReader:
 
 
 class RandomAccessVectorReader(RandomAccessMatrixReader):
-    """A table of vectors that is asked by key."""
+    """A table of vectors with access by key."""
 
     read = KaldiReader.read_vector
 
 
 class TableWriter(ABC, Generic[_T]):
-    """Writes (key, object) pairs to an archive and, if asked, a script that points into it."""
+    """Writes (key, object) pairs to an archive and, optionally, a script that refers to it."""
 
     def __init__(self, wspecifier: str):
         """Takes ``ark:FILE``, ``ark,t:FILE`` or ``ark,scp:FILE,FILE``.
@@ -266,7 +266,7 @@ def read_wave(path: str | os.PathLike[str]) -> WaveData:
     """Reads a WAV file of 16-bit samples, as Kaldi does (``feat/wave-reader.cc``).
 
     Raises:
-        AudioError: the file is no WAV file of 16-bit samples.
+        AudioError: the file is not a WAV file of 16-bit samples.
     """
     try:
         with wave.open(os.fspath(path), "rb") as file:
@@ -286,7 +286,11 @@ class SequentialWaveReader:
     """Iterates over the (key, `WaveData`) pairs of a script of WAV files (``scp:FILE``)."""
 
     def __init__(self, rspecifier: str):
-        """Raises `ConfigError` where the specifier is not a script."""
+        """Takes ``scp:FILE``.
+
+        Raises:
+            ConfigError: the specifier is not a script.
+        """
         specifier = Specifier.parse(rspecifier)
         if specifier.script is None:
             raise ConfigError(f"expected a script of WAV files (scp:FILE), found {rspecifier!r}")
@@ -302,4 +306,4 @@ class SequentialWaveReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """There is nothing to close."""
+        """Does nothing: files are open only while they are read."""

@@ -91,7 +91,7 @@ def test_older_form_without_max_count_is_read() -> None:
     [
         ([], [], "0 projections"),
         ([np.ones((2, 3))], [np.ones(4)], "not of dimension 2"),
-        ([np.ones((2, 3)), np.ones((3, 3))], [np.ones(3)] * 2, r"projections of the shapes \[\(2, 3\), \(3, 3\)\]"),
+        ([np.ones((2, 3)), np.ones((3, 3))], [np.ones(3)] * 2, r"of the shapes \[\(2, 3\), \(3, 3\)\]"),
         ([np.full((2, 3), np.nan)], [np.ones(3)], r"nan at \[0, 0\] in the projection of Gaussian 0"),
         ([np.full((2, 3), 1e200)], [np.full(3, 1e200)], r"inf at \[0, 0, 0\] in the products of inverse"),
         ([np.full((2, 3), 1e200)], [np.ones(3)], r"inf at \[0, 0\] in the products of projections"),

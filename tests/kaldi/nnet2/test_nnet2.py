@@ -237,7 +237,7 @@ def test_layers_by_definition(text: str, inputs: list[list[float]], outputs: lis
     [
         ("<NoSuchComponent> </NoSuchComponent>", "expected a type of nnet2 components"),
         ("<TanhComponent> <Foo> 1 </TanhComponent>", "expected a field of a TanhComponent, found '<Foo>'"),
-        ("<TanhComponent> </TanhComponent>", "expected <Dim> in <TanhComponent>, found no such field"),
+        ("<TanhComponent> </TanhComponent>", "expected <Dim> in <TanhComponent>, found none"),
         (
             "<TanhComponent> <Dim> 2000000000 </TanhComponent>",
             "expected an input dimension from 1 to 1000000 in <TanhComponent>, found 2000000000",
@@ -245,7 +245,7 @@ def test_layers_by_definition(text: str, inputs: list[list[float]], outputs: lis
         ("<TanhComponent> <Dim> -1 </TanhComponent>", "in <TanhComponent>, found -1"),
         (
             "<PermuteComponent> <Reorder> [ 0 2 ]\n</PermuteComponent>",
-            "found an order that is no permutation",
+            "found an order that is not a permutation: [0 2]",
         ),
         (
             "<SpliceComponent> <InputDim> 2 <LeftContext> 900000000 <RightContext> 0 <ConstComponentDim> 0 "

@@ -135,12 +135,12 @@ def test_impossible_networks(input_of_c: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("output-node name=output input=output", "no node that can be read"),
+        ("output-node name=output input=output", "not a node that can be read"),
         ("output-node name=output", "no input="),
         ("output-node name=input input=input", "different names"),
         ("dim-range-node name=d input-node=input dim-offset=1 dim=2", "takes 2 columns from 1 of 2"),
-        ("dim-range-node name=d input-node=none dim-offset=0 dim=2", "gives none"),
-        ("component-node name=c component=none input=input", "which is not there"),
+        ("dim-range-node name=d input-node=none dim-offset=0 dim=2", "not a node with columns"),
+        ("component-node name=c component=none input=input", "which does not exist"),
         ("input-node name=x dim=0", "without columns"),
         ("input-node name=x dim=-3", "dim=-3"),
         ("other-node name=x", "other-node"),

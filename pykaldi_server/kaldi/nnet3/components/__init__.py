@@ -1,4 +1,4 @@
-"""The components of nnet3 networks, one file a family. Importing this package registers them all."""
+"""The components of nnet3 networks, one file per family. Importing this package registers all of them."""
 
 from pykaldi_server.kaldi.nnet3.components import (
     affine,

@@ -1,7 +1,7 @@
 """Components that multiply by a matrix: y = W x + b.
 
-W has one row an output. BlockAffine cuts input and output into blocks that do not mix; RepeatedAffine uses
-one small matrix for all blocks; TdnnComponent is an affine transform of the rows at several time offsets.
+W has one row per output. BlockAffine splits input and output into independent blocks; RepeatedAffine uses one
+small matrix for all blocks; TdnnComponent is an affine transform of the rows at several time offsets.
 Source: ``nnet3/nnet-simple-component.cc``, ``nnet3/nnet-tdnn-component.cc``.
 """
 
@@ -62,7 +62,7 @@ class Affine(Kernel):
         return Affine(weight if scale is None else weight * scale, bias)
 
     def after(self, first: "Affine") -> "Affine":
-        """Returns the transform that does ``first`` and then this one."""
+        """Returns the transform that applies ``first`` and then this one."""
         second = self.weight.astype(np.float64)
         weight = (second @ first.weight).astype(np.float32)
         bias = self.bias
@@ -73,7 +73,7 @@ class Affine(Kernel):
 
 
 class BlockAffine(Kernel):
-    """Blocks of input times their own matrix: (blocks, output, input) weights, (blocks * output,) bias."""
+    """Each block of input times its own matrix: (blocks, output, input) weights, (blocks * output,) bias."""
 
     def __init__(self, weights: Array, bias: Array):
         blocks, block_output, block_input = weights.shape
@@ -92,7 +92,7 @@ class BlockAffine(Kernel):
 
 
 def require_finite_kernels(kernels: Iterable[Kernel], what: str) -> None:
-    """Checks the parameters of affine and diagonal kernels that were joined: products may overflow.
+    """Checks the parameters of joined affine and diagonal kernels, because products may overflow.
 
     Raises:
         ValueError: a parameter is not finite; the text begins with ``what``.
@@ -106,7 +106,7 @@ def require_finite_kernels(kernels: Iterable[Kernel], what: str) -> None:
 
 
 def affine_component(type_name: str, weight: Array, bias: Array | None) -> Component:
-    """Builds a component of one affine transform; both parts count as trained."""
+    """Builds a component that is one affine transform with trained parameters."""
     count = weight.size + (0 if bias is None else bias.size)
     return Component.row_wise(type_name, Affine(weight, bias), num_parameters=count)
 

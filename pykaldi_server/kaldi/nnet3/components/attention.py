@@ -5,8 +5,8 @@ positions, ``left + 1 + right``. With keys k_p and values v_p from the times t +
 
     b_p = key_scale * k_p . query[:K] + query[K + p]        c = softmax(b)        output = sum_p c_p v_p
 
-and with ``output_context`` the weights c follow the output. Positions whose input is missing have key and
-value zero and stay in the softmax.
+and, with ``output_context``, the weights c are appended to the output. Positions whose input is missing have
+zero keys and values but remain in the softmax.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _MAX_STRIDE = 10000
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """The numbers of RestrictedAttentionComponent."""
+    """The parameters of RestrictedAttentionComponent."""
 
     num_heads: int
     key_dim: int
@@ -52,12 +52,12 @@ class AttentionShape:
 
     @property
     def positions(self) -> int:
-        """Frames that an output frame looks at."""
+        """Number of frames that an output frame reads."""
         return self.left + 1 + self.right
 
 
 class RestrictedAttention(Window):
-    """See the head of this file."""
+    """See the module's docstring."""
 
     def __init__(self, shape: AttentionShape):
         self.shape = shape

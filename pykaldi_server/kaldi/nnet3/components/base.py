@@ -1,15 +1,15 @@
 """What a component is, and how its parameters are read (``nnet3/nnet-component-itf.h``).
 
-A component turns the rows of its input into rows of output. Most are *row-wise*: output row t needs input
-row t only, and the component is a sequence of *kernels*. Some look at several rows: they are described by a
-*window* (which input rows output row t reads, and what it does with them), and TdnnComponent by time
-offsets, because it is an affine kernel over an Append of shifted rows.
+A component maps the rows of its input to rows of output. Most are *row-wise*: output row t needs only input
+row t, and the component is a sequence of *kernels*. Some read several rows: they are described by a *window*
+(which input rows output row t reads, and what it does with them), except TdnnComponent, which is an affine
+kernel over an Append of shifted rows and is described by time offsets.
 
-Kernels and windows are *bound* to arrays once, and then run many times: binding returns a list of calls,
-each a function (nearly always of NumPy) with its arguments, so that running has no other work left.
+Kernels and windows are *bound* to arrays once and then run many times: binding returns a list of calls, each
+a function (nearly always of NumPy) with its arguments, so that running them involves no other work.
 
-In a file a component is a series of fields between ``<Type>`` and ``</Type>``. Which fields there are depends
-on the Kaldi version that wrote them; those that only concern training are read past.
+In a file, a component is a series of fields between ``<Type>`` and ``</Type>``. The fields depend on the
+Kaldi version that wrote them; those that only matter in training are skipped.
 """
 
 from abc import ABC, abstractmethod
@@ -54,16 +54,16 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def maximum_call(x: Array, floor: Array, y: Array) -> Call:
-    """Returns the call for ``y = max(x, floor)``; np.maximum wants its output by name."""
+    """Returns the call for ``y = max(x, floor)``; np.maximum takes its output as a keyword argument."""
     return partial(np.maximum, out=y), (x, floor)
 
 
 MAX_DIM = 1 << 18
-"""The largest number of columns that a reader believes."""
+"""The largest number of columns that a reader accepts."""
 
 
 class Scratch(Protocol):
-    """Gives arrays whose content need not outlive the step that asked for them."""
+    """Provides arrays whose contents are needed only within the current step."""
 
     def __call__(self, *shape: int) -> Array:
         """Returns an uninitialised contiguous float32 array."""
@@ -74,7 +74,7 @@ class Kernel(ABC):
 
     Attributes:
         input_dim, output_dim: columns of input and output.
-        in_place: whether `bind` wants the same array for both.
+        in_place: whether `bind` takes the same array for input and output.
     """
 
     in_place = False
@@ -87,7 +87,7 @@ class Kernel(ABC):
     def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
         """Returns the calls that compute ``y`` (rows, output_dim) from ``x`` (rows, input_dim), both float32.
 
-        ``y`` is contiguous; ``x`` is too, except for `Affine`, which also takes one with longer row strides.
+        ``y`` is contiguous, and so is ``x``, except for `Affine`, which also accepts longer row strides.
         """
 
 
@@ -95,7 +95,7 @@ class Window(ABC):
     """An operation whose output row reads several input rows.
 
     Attributes:
-        any_suffices: one input row is enough; otherwise all required ones must exist.
+        any_suffices: one input row is enough; otherwise all required rows must exist.
     """
 
     any_suffices = False
@@ -106,9 +106,9 @@ class Window(ABC):
 
     @abstractmethod
     def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]] | None:
-        """Returns the input times that output time ``t`` reads and whether each is required.
+        """Returns the input times that output time ``t`` reads, and whether each is required.
 
-        None: there is no output at ``t``.
+        Returns None if there is no output at ``t``.
         """
 
     @abstractmethod
@@ -130,12 +130,12 @@ class Component:
     Attributes:
         type_name: Kaldi's name of its class.
         input_dim, output_dim: columns of input and output.
-        kernels: a row-wise component's operations, in order; empty: it changes nothing.
+        kernels: the operations of a row-wise component, in order; empty if it changes nothing.
         window: the operation of a component that reads several rows.
-        time_offsets: the rows that are put side by side before the kernels (TdnnComponent only).
-        num_blocks: into how many rows an input row is cut (DistributeComponent only).
-        reads_nothing: it has no input; the kernels, if any, see ones.
-        num_parameters: trained numbers.
+        time_offsets: offsets of the rows that are joined before the kernels (TdnnComponent only).
+        num_blocks: number of rows into which an input row is split (DistributeComponent only).
+        reads_nothing: it has no input; the kernels, if any, read ones.
+        num_parameters: number of trained parameters.
     """
 
     type_name: str
@@ -172,7 +172,7 @@ PAIRS = "pairs of integers"
 _TWO_NUMBERS = "two numbers"
 NOTHING = "nothing"
 
-# Fields that concern training only, or that many components share; their values are not used.
+# Fields that only matter in training, or that many components share; their values are not used.
 _IGNORED = {
     NUMBER: (
         "LearningRate LearningRateFactor MaxChange L2Regularize OrthonormalConstraint Alpha Rank RankIn "
@@ -201,12 +201,12 @@ _END_OF_PART = "</ConvolutionModel>"
 
 @dataclass
 class Fields:
-    """The fields of one component as they were read.
+    """The fields of one component, as read.
 
     Attributes:
         reader: the file, for errors.
         type_name: the component's class.
-        values: what was read, by field name without the angle brackets.
+        values: the values, by field name without angle brackets.
     """
 
     reader: KaldiReader
@@ -218,7 +218,7 @@ class Fields:
         return self.reader.error(f"{expected} in {self.type_name}", found)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Returns a field's value, or the default where the file has no such field."""
+        """Returns a field's value, or the default if the file has no such field."""
         return self.values.get(name, default)
 
     def require(self, *names: str) -> Any:
@@ -229,7 +229,7 @@ class Fields:
         raise self.error(f"a field <{names[0]}>", "none")
 
     def dim(self, *names: str) -> int:
-        """Returns a number of columns: 1 or more, and credible."""
+        """Returns a number of columns, from 1 to `MAX_DIM`."""
         return self.integer(*names, least=1, most=MAX_DIM)
 
     def integer(self, *names: str, least: int, most: int, default: int | None = None) -> int:
@@ -247,14 +247,14 @@ class Fields:
         return value
 
     def vector(self, name: str, dim: int | None = None) -> Array:
-        """Returns a vector field as float32, of the given dimension where one is given."""
+        """Returns a vector field as float32; checks its dimension if one is given."""
         value = self._finite(name)
         if value.size == 0 or (dim is not None and len(value) != dim):
             raise self.error(f"<{name}> with {dim or 'some'} elements", f"{len(value)}")
         return value
 
     def matrix(self, name: str, rows: int | None = None) -> Array:
-        """Returns a matrix field as float32 (a view of the file where that is possible)."""
+        """Returns a matrix field as float32 (a view of the file, if possible)."""
         value = self._finite(name)
         if value.size == 0 or (rows is not None and len(value) != rows):
             shape = f"{rows} rows" if rows is not None else "some rows"
@@ -262,7 +262,7 @@ class Fields:
         return value
 
     def derived(self, values: FloatArray, what: str) -> Array:
-        """Returns numbers that were computed from fields as float32; refuses those that are not finite."""
+        """Returns numbers computed from fields as float32; refuses those that are not finite."""
         try:
             return require_finite(values, what, np.float32)
         except ValueError as error:
@@ -282,7 +282,7 @@ _MAX_NESTED_COMPONENTS = 1000
 
 
 def component(*type_names: str, **kinds: str) -> Callable[[_Builder], _Builder]:
-    """Registers the function that builds a component from its fields; ``kinds`` gives each field's kind."""
+    """Registers the function that builds a component from its fields; ``kinds`` are the fields' kinds."""
 
     def register(build: _Builder) -> _Builder:
         for type_name in type_names:
@@ -296,7 +296,7 @@ def read_component(reader: KaldiReader, nested: bool = False) -> Component:
     """Reads a component, from ``<Type>`` to ``</Type>``.
 
     Raises:
-        ModelFormatError: an unknown type or field, or values that make no component.
+        ModelFormatError: the type or a field is unknown, or a value is invalid.
     """
     start = reader.offset
     token = reader.read_token()
@@ -328,7 +328,7 @@ def _read_two_numbers(reader: KaldiReader) -> tuple[float, float]:
     return reader.read_float(), reader.read_float()
 
 
-# Numbers that nobody uses are read as floats: in binary form integers have the same length.
+# Unused numbers are read as floats, because integers have the same length in binary form.
 _READERS: dict[str, Callable[[KaldiReader], Any]] = {
     NUMBER: KaldiReader.read_float,
     INTEGER: KaldiReader.read_int,

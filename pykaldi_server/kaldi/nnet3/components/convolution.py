@@ -1,12 +1,12 @@
 """Convolution and pooling (``nnet3/nnet-convolutional-component.h``, ``nnet3/convolution.h``,
 ``nnet3/nnet-simple-component.cc``).
 
-TimeHeightConvolutionComponent sees a row as an image column: ``height`` positions with ``filters`` numbers
-each, filter fastest. Output (t, h) is the bias plus, for each offset (dt, dh), a matrix times input
-(t + dt, h * subsampling + dh); heights outside the input count as zero. Time offsets that are not
-``required`` count as zero where the input is missing.
+TimeHeightConvolutionComponent treats a row as an image column: ``height`` positions with ``filters`` elements
+each, in which the filter index varies fastest. Output (t, h) is the bias plus, for each offset (dt, dh), a
+matrix times input (t + dt, h * subsampling + dh); heights outside the input count as zero. Time offsets that
+are not ``required`` count as zero if the input is missing.
 
-ConvolutionComponent and MaxpoolingComponent see a row as a small tensor (x, y, z) and slide a box over it.
+ConvolutionComponent and MaxpoolingComponent treat a row as a small tensor (x, y, z) and slide a box over it.
 """
 
 import itertools
@@ -41,12 +41,12 @@ _YZX, _ZYX = 0, 1
 
 
 class TimeHeightConvolution(Window):
-    """See the head of this file.
+    """See the module's docstring.
 
     Attributes:
         offsets: (time, height) of each block of the matrix's columns.
         weight: (filters_out, offsets * filters_in).
-        required: the time offsets that must exist.
+        required: whether each time offset must exist.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ def _convolution(fields: Fields) -> Component:
     if weight.shape[1] != box.prod():
         raise fields.error(f"<FilterParams> with {box.prod()} columns", str(weight.shape[1]))
     vectorization = fields.integer("InputVectorization", least=_YZX, most=_ZYX)
-    # Within a row x is slowest; the order of the other two is the vectorization's.
+    # In a row, x varies slowest; the vectorization determines the order of the other two.
     strides = (size[1] * size[2], size[2], 1) if vectorization == _ZYX else (size[1] * size[2], 1, size[1])
     positions, cells = _box_columns(size, box, step, strides)
     bias = fields.vector("BiasParams", len(weight))
@@ -208,7 +208,7 @@ def _check_box(fields: Fields, size: NDArray[np.int_], box: NDArray[np.int_], st
 def _box_columns(
     size: NDArray[np.int_], box: NDArray[np.int_], step: NDArray[np.int_], strides: Sequence[int]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns the columns of the box's first cell at each position, and of each cell from there."""
+    """Returns the column of the box's first cell at each position, and the offset of each cell from it."""
     steps = (size - box) // step + 1
     positions = [np.dot(place * step, strides) for place in _grid(steps)]
     cells = [np.dot(cell, strides) for cell in _grid(box)]

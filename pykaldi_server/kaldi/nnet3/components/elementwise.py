@@ -1,8 +1,9 @@
-"""Components that treat each element, or each row, by itself (``nnet3/nnet-simple-component.cc``,
+"""Components that process each element, or each row, independently (``nnet3/nnet-simple-component.cc``,
 ``nnet-normalize-component.cc``), and those that do nothing in test mode.
 
-Batch normalization in test mode is y = (x - mean) / sqrt(variance + epsilon) * target_rms, a scale and an
-offset a column. Dropout in test mode: DropoutComponent multiplies by 1 - proportion, the others pass.
+Batch normalisation in test mode is y = (x - mean) / sqrt(variance + epsilon) * target_rms, that is, a scale
+and an offset per column. In test mode, DropoutComponent multiplies by 1 - proportion; the other kinds do
+nothing.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ _SOFTMAX_FLOOR = np.full((), 1e-20, np.float32)
 
 
 class Diagonal(Kernel):
-    """y = scale x + offset, element by element; None stands for 1 or 0."""
+    """y = scale x + offset, element by element; None means 1 or 0."""
 
     in_place = True
 
@@ -124,7 +125,7 @@ class Softmax(_InPlace):
 
 
 class Constant(Kernel):
-    """The same row whatever the input."""
+    """The same row for any input."""
 
     def __init__(self, input_dim: int, row: Array):
         super().__init__(input_dim, len(row))
@@ -135,7 +136,7 @@ class Constant(Kernel):
 
 
 def sigmoid_calls(y: Array) -> list[Call]:
-    """Returns the calls that replace ``y`` by its logistic sigmoid."""
+    """Returns the calls that replace ``y`` with its logistic sigmoid."""
     return [
         (np.multiply, (y, _HALF, y)),
         (np.tanh, (y, y)),
@@ -216,10 +217,10 @@ def _batch_norm(fields: Fields) -> Component:
     epsilon, target_rms = fields.number("Epsilon"), fields.number("TargetRms")
     if fields.number("Count") <= 0 or epsilon <= 0:
         raise fields.error(
-            "statistics of training data (test mode needs them)",
+            "statistics of training data, which test mode needs,",
             f"<Count> {fields.number('Count'):g}, <Epsilon> {epsilon:g}",
         )
-    # A variance that rounding has made negative counts as 0, as in Kaldi.
+    # As in Kaldi, a variance made negative by rounding counts as 0.
     scale = target_rms / np.sqrt(np.maximum(variance, 0.0) + epsilon)
     with np.errstate(over="ignore", invalid="ignore"):
         offset = -mean * scale
@@ -243,7 +244,7 @@ def _backprop_truncation(fields: Fields) -> Component:
     return Component.row_wise(fields.type_name, Diagonal(np.full(dim, scale, np.float32), None))
 
 
-# The two masks write <TestMode> as a mark without a value.
+# The two masks write <TestMode> without a value.
 @component("NoOpComponent", "ClipGradientComponent", Dim=INTEGER)
 @component(
     "GeneralDropoutComponent",

@@ -1,8 +1,8 @@
 """Components that combine columns of the same row: norms, products, sums, permutation, pooling
 (``nnet3/nnet-simple-component.cc``, ``nnet-normalize-component.cc``).
 
-NormalizeComponent scales each block of a row to the root mean square ``target_rms``; with ``add_log_stddev``
-it appends the logarithm of the root mean square that the block had.
+NormalizeComponent scales each block of a row to the root mean square ``target_rms``; with ``add_log_stddev``,
+it appends the logarithm of the block's original root mean square.
 """
 
 import math
@@ -33,7 +33,7 @@ _MINUS_HALF = np.full((), -0.5, np.float32)
 
 
 class Normalize(Kernel):
-    """Blocks scaled to a root mean square; see the head of this file."""
+    """Blocks scaled to a root mean square; see the module's docstring."""
 
     def __init__(self, dim: int, block_dim: int, target_rms: float, add_log_stddev: bool):
         self.blocks = dim // block_dim
@@ -50,7 +50,7 @@ class Normalize(Kernel):
         shape = (rows, self.blocks, self.block_dim + self.add_log_stddev)
         out = y.reshape(shape)
         weight = np.full((), 1.0 / (self.block_dim * self.target_rms**2), np.float32)
-        # norm becomes target_rms / rms of the block.
+        # norm becomes target_rms / (rms of the block).
         calls: list[Call] = [
             (np.multiply, (blocks, blocks, squares)),
             (np.sum, (squares, 2, None, norm, True)),
@@ -106,7 +106,7 @@ class SumBlock(Kernel):
 
 
 class SumGroup(Kernel):
-    """The sum of each group of neighbouring columns, groups of different sizes."""
+    """The sum of each group of neighbouring columns; groups may differ in size."""
 
     def __init__(self, sizes: NDArray[np.int32]):
         super().__init__(int(sizes.sum()), len(sizes))
@@ -117,7 +117,7 @@ class SumGroup(Kernel):
 
 
 class TakeColumns(Kernel):
-    """Columns picked by number: y[:, i] = x[:, columns[i]]."""
+    """Columns selected by number: y[:, i] = x[:, columns[i]]."""
 
     def __init__(self, input_dim: int, columns: NDArray[np.intp]):
         super().__init__(input_dim, len(columns))

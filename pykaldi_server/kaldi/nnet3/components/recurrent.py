@@ -1,6 +1,7 @@
 """The nonlinear cores of recurrent layers (``nnet3/nnet-combined-component.h``).
 
-All rows hold parts side by side; C is the cell dimension, sigma the logistic sigmoid, * element by element.
+Rows consist of parts side by side; C is the cell dimension, sigma the logistic sigmoid, * the product of
+elements.
 
 LSTM: input (i, f, c, o, c_prev[, i_scale, f_scale, o_scale]) gives (c_t, m_t) with
 
@@ -12,8 +13,8 @@ GRU: input (z, r, hpart, c_prev[, s_prev]) gives (h_t, c_t) with
 
     h_t = tanh(hpart + W (s_prev * r))      c_t = (1 - z) * h_t + z * c_prev
 
-(z and r are sigmoids already; s_prev is c_prev where the recurrent state is the cell itself). The output-GRU
-has input (z, hpart, c_prev) and h_t = tanh(hpart + w * c_prev) with a vector w.
+(z and r are already sigmoids; s_prev is c_prev if the recurrent state is the cell itself). The output-GRU has
+the input (z, hpart, c_prev) and h_t = tanh(hpart + w * c_prev) with a vector w.
 """
 
 import numpy as np
@@ -37,7 +38,7 @@ __all__ = ["GruNonlinearity", "LstmNonlinearity", "OutputGruNonlinearity"]
 
 
 class LstmNonlinearity(Kernel):
-    """See the head of this file; ``weights`` (3, C) holds w_ic, w_fc, w_oc."""
+    """See the module's docstring; ``weights`` (3, C) contains w_ic, w_fc, w_oc."""
 
     def __init__(self, weights: Array, use_dropout: bool):
         self.cell_dim = weights.shape[1]
@@ -88,7 +89,7 @@ def _interpolate(y: Array, hidden: Array, z: Array, previous: Array) -> list[Cal
 
 
 class GruNonlinearity(Kernel):
-    """See the head of this file; ``weight`` is W, (C, R)."""
+    """See the module's docstring; ``weight`` is W, (C, R)."""
 
     def __init__(self, weight: Array):
         self.cell_dim, self.recurrent_dim = weight.shape
@@ -114,7 +115,7 @@ class GruNonlinearity(Kernel):
 
 
 class OutputGruNonlinearity(Kernel):
-    """See the head of this file; ``weight`` is w, (C,)."""
+    """See the module's docstring; ``weight`` is w, (C,)."""
 
     def __init__(self, weight: Array):
         super().__init__(3 * len(weight), 2 * len(weight))

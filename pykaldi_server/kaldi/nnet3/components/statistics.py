@@ -1,8 +1,8 @@
 """Statistics over time: mean and standard deviation of a moving window (``nnet3/nnet-general-component.h``).
 
-StatisticsExtraction gives, for the period of ``output_period`` frames that holds t, (count, sum x, sum x^2)
-over the input frames t_0, t_0 + input_period, ... of the period. StatisticsPooling adds these over the window
-[t - left, t + right] and gives (log counts, mean, standard deviation). Inputs that are missing are left out.
+StatisticsExtraction returns, for the period of ``output_period`` frames that contains t, (count, sum x, sum
+x^2) over the input frames t_0, t_0 + input_period, ... of the period. StatisticsPooling adds these over the
+window [t - left, t + right] and returns (log counts, mean, standard deviation). Missing inputs are ignored.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ class StatisticsExtraction(Window):
 
 
 class StatisticsPooling(Window):
-    """Log counts (`num_log_counts` times the same), mean and (with `output_stddevs`) standard deviation."""
+    """Log count (repeated `num_log_counts` times), mean and (with `output_stddevs`) standard deviation."""
 
     any_suffices = True
 
@@ -130,7 +130,7 @@ class StatisticsPooling(Window):
         return calls
 
 
-# The file spells the last token of StatisticsExtraction without an i.
+# Kaldi misspells the last token of StatisticsExtraction.
 @component(
     "StatisticsExtractionComponent",
     InputDim=INTEGER,
