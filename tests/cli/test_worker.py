@@ -26,7 +26,7 @@ TRANSCRIPT = "two nine three four zero"
 @pytest.fixture(scope="module")
 def audio(golden: Path) -> bytes:
     with wave.open(str(golden / "wav" / "ps-tidigits-2934z.wav")) as file:
-        return file.readframes(file.getnframes())
+        return bytes(file.readframes(file.getnframes()))
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -345,6 +346,10 @@ def test_other_numbers(case: Case, data: st.DataObject) -> None:
     assert is_clear(found), found
 
 
+def read_and_use(case: Case, text: str) -> None:
+    case.use(case.read(reader_of(text)))
+
+
 @kinds
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
 def test_numbers_that_are_not_finite_are_named(case: Case, number: str) -> None:
@@ -354,7 +359,7 @@ def test_numbers_that_are_not_finite_are_named(case: Case, number: str) -> None:
         if "." not in match.group() and "e" not in match.group():
             continue
         text = case.text[: match.start()] + number + case.text[match.end() :]
-        found = refusal(lambda text=text: case.use(case.read(reader_of(text))))
+        found = refusal(partial(read_and_use, case, text))
         assert is_clear(found), found
         refused += found is not None and found.startswith("some.mdl: ") and f"found {number}" in found
     assert refused > 0
@@ -363,6 +368,7 @@ def test_numbers_that_are_not_finite_are_named(case: Case, number: str) -> None:
 # Options from which constants are derived
 
 NUMBERS = st.sampled_from([float(value) for value in VALUES])
+BOOLEANS = st.booleans()
 SAMPLES = np.random.default_rng(5).normal(0, 3000, 4000).astype(np.float32)
 
 
@@ -377,7 +383,8 @@ def test_options_of_features(options_class: type, feature_class: type, data: st.
     options.frame_opts.dither = 0.0
     for owner in (options, options.frame_opts, options.mel_opts):
         names = [name for name, value in vars(owner).items() if isinstance(value, float)]
-        if names and data.draw(st.booleans()):
+        is_changed: bool = data.draw(BOOLEANS)
+        if names and is_changed:
             setattr(owner, data.draw(st.sampled_from(names)), data.draw(NUMBERS))
 
     def use() -> None:

@@ -37,7 +37,7 @@ EVENTS = st.builds(
     data=st.dictionaries(st.text(), JSON, max_size=3),
     payload=st.binary(max_size=MAX_PAYLOAD_BYTES),
 )
-FORMAT = {"rate": 16000, "width": 2, "channels": 1}
+FORMAT: dict[str, Any] = {"rate": 16000, "width": 2, "channels": 1}
 
 
 def read(data: bytes) -> list[Event]:

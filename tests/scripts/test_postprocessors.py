@@ -30,7 +30,9 @@ def changed(result: Final, line: str = "", full: str = "") -> Hypothesis:
         full_post_processor=f"python {SAMPLES / full}" if full else "",
     )
     with PostProcessor(options) as processor:
-        return processor.process(result, "id").hypotheses[0]
+        processed = processor.process(result, "id")
+    assert isinstance(processed, Final)
+    return processed.hypotheses[0]
 
 
 @pytest.mark.parametrize(

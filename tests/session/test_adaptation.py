@@ -3,6 +3,7 @@
 import gzip
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,9 @@ def replaced(text: str, number: int, value: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["network", "mixtures"])
-def test_a_state_of_kaldis_is_used(request, kind, samples, caplog):
+def test_a_state_of_kaldis_is_used(
+    request: pytest.FixtureRequest, kind: str, samples: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
     recognise(model, state, samples)
     assert WARNING not in caplog.text
@@ -68,7 +71,9 @@ def test_a_state_of_kaldis_is_used(request, kind, samples, caplog):
 
 @pytest.mark.parametrize("kind", ["network", "mixtures"])
 @pytest.mark.parametrize("number", [5, -5])
-def test_a_huge_number_is_logged_and_the_session_starts_afresh(request, kind, number, samples, caplog):
+def test_a_huge_number_is_logged_and_the_session_starts_afresh(
+    request: pytest.FixtureRequest, kind: str, number: int, samples: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """The 6th number is of the CMVN statistics or the transform, the 5th last of the other statistics."""
     model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
     words = recognise(model, replaced(state, number, "1e30"), samples)
@@ -79,7 +84,9 @@ def test_a_huge_number_is_logged_and_the_session_starts_afresh(request, kind, nu
 @settings(max_examples=25)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.sampled_from(WRONG_NUMBERS))
 @pytest.mark.parametrize("kind", ["network", "mixtures"])
-def test_no_number_ends_a_session(request, kind, samples, place, value):
+def test_no_number_ends_a_session(
+    request: pytest.FixtureRequest, kind: str, samples: Any, place: float, value: str
+) -> None:
     model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
     count = len(NUMBER.findall(state))
     recognise(model, replaced(state, int(place * count), value), samples[:20000])

@@ -1,6 +1,7 @@
 """Beside Vosk, which is Kaldi itself: the same transcripts from the same model with the same recipe."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def decode(model: Model, recording: Recording) -> list[Final]:
 def model_path(models: Path, request: pytest.FixtureRequest) -> Path:
     """A model's directory."""
     if request.param != KOREAN:
-        return models / request.param
+        return models / str(request.param)
     path = packaged_model(KOREAN)
     if path is None:
         pytest.skip(f"needs the package {KOREAN}")
@@ -64,7 +65,7 @@ def disagreement(left: list[str], right: list[str]) -> float:
     return errors / max(1, sum(len(text.split()) for text in left))
 
 
-def test_words_of_least_risk(model_path, without_dither, recordings):
+def test_words_of_least_risk(model_path: Path, without_dither: Path, recordings: Any) -> None:
     # Vosk adds noise to the samples where the model does not forbid it, so it differs from itself. Here we
     # add none: that is the middle of what noise makes of it.
     vosk = load_vosk(model_path)
@@ -83,7 +84,7 @@ def test_words_of_least_risk(model_path, without_dither, recordings):
     assert from_ours <= disagreement(first, second) + ALLOWED_DIFFERENCE, (first, second, ours)
 
 
-def test_best_path_and_its_cost(without_dither, recordings):
+def test_best_path_and_its_cost(without_dither: Path, recordings: Any) -> None:
     vosk = load_vosk(without_dither)
     model = Model.load(without_dither, **RECIPE)
     for rate_hz, samples in recordings:

@@ -52,7 +52,7 @@ def mu_law(samples: npt.NDArray[np.int16]) -> bytes:
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
     sign = np.where(samples < 0, 0x80, 0)
-    return (~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8).tobytes()
+    return bytes((~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
 
 
 def finals(messages: list[Message]) -> list[tuple[float, str, Any]]:

@@ -28,6 +28,7 @@ from pykaldi_server.kaldi.util.text_utils import INT32_MAX
 
 __all__ = [
     "PhoneAlignLatticeOptions",
+    "WordAlignLatticeLexiconInfo",
     "WordAlignLatticeLexiconOpts",
     "WordBoundaryInfo",
     "WordBoundaryInfoNewOpts",

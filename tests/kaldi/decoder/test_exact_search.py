@@ -2,7 +2,9 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,9 +197,14 @@ def check_finalizing(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: 
     assert decoder.final_relative_cost() == cost
 
 
-def lattice_paths(lattice) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+LatticePath = tuple[tuple[int, ...], tuple[int, ...], float]
+"""Words, alignment and cost."""
+
+
+def lattice_paths(lattice: Any) -> list[LatticePath]:
     """Words, alignment and cost of every complete path; the lattice must be topologically sorted."""
-    found, waiting = [], [(lattice.start(), (), (), 0.0)]
+    found: list[LatticePath] = []
+    waiting: list[tuple[int, tuple[int, ...], tuple[int, ...], float]] = [(lattice.start(), (), (), 0.0)]
     while waiting:
         state, words, alignment, cost = waiting.pop()
         final = lattice.final(state)
@@ -236,9 +243,9 @@ def check_lattice(graph: Graph, loglikes: NDArray[np.float32], lattice_beam: flo
     assert count_matches(kept, allowed) == len(kept)
 
 
-def count_matches(some, others) -> int:
+def count_matches(some: Iterable[LatticePath], others: Iterable[LatticePath]) -> int:
     """How many of ``some`` have a partner of their own, equal but for rounding, among ``others``."""
-    left: dict[tuple, list[float]] = defaultdict(list)
+    left: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for words, alignment, cost in others:
         left[words, alignment].append(cost)
     matches = 0
@@ -257,40 +264,40 @@ LATTICE_BEAMS = st.sampled_from([0.5, 2.0, 100.0])
 
 @given(graphs(), loglike_blocks(), st.booleans())
 @FEW
-def test_best_path_is_exact(graph, loglikes, use_final_probs):
+def test_best_path_is_exact(graph: Any, loglikes: Any, use_final_probs: bool) -> None:
     check_best_path(graph, loglikes, use_final_probs)
 
 
 @pytest.mark.slow
 @given(graphs(), loglike_blocks(), st.booleans())
 @MANY
-def test_best_path_is_exact_500(graph, loglikes, use_final_probs):
+def test_best_path_is_exact_500(graph: Any, loglikes: Any, use_final_probs: bool) -> None:
     check_best_path(graph, loglikes, use_final_probs)
 
 
 @given(graphs(), loglike_blocks())
 @FEW
-def test_incremental_traceback_follows_the_best_path(graph, loglikes):
+def test_incremental_traceback_follows_the_best_path(graph: Any, loglikes: Any) -> None:
     check_incremental_traceback(graph, loglikes)
 
 
 @pytest.mark.slow
 @given(graphs(), loglike_blocks())
 @MANY
-def test_incremental_traceback_follows_the_best_path_500(graph, loglikes):
+def test_incremental_traceback_follows_the_best_path_500(graph: Any, loglikes: Any) -> None:
     check_incremental_traceback(graph, loglikes)
 
 
 @given(graphs(), loglike_blocks())
 @FEW
-def test_stable_words_stay(graph, loglikes):
+def test_stable_words_stay(graph: Any, loglikes: Any) -> None:
     check_stable_words(graph, loglikes)
 
 
 @pytest.mark.slow
 @given(graphs(), loglike_blocks())
 @MANY
-def test_stable_words_stay_500(graph, loglikes):
+def test_stable_words_stay_500(graph: Any, loglikes: Any) -> None:
     check_stable_words(graph, loglikes)
 
 
@@ -316,25 +323,25 @@ def test_words_are_stable_as_soon_as_paths_meet() -> None:
 
 @given(graphs(), loglike_blocks(), LATTICE_BEAMS)
 @FEW
-def test_finalizing_keeps_the_best_path(graph, loglikes, lattice_beam):
+def test_finalizing_keeps_the_best_path(graph: Any, loglikes: Any, lattice_beam: float) -> None:
     check_finalizing(graph, loglikes, lattice_beam)
 
 
 @pytest.mark.slow
 @given(graphs(), loglike_blocks(), LATTICE_BEAMS)
 @MANY
-def test_finalizing_keeps_the_best_path_500(graph, loglikes, lattice_beam):
+def test_finalizing_keeps_the_best_path_500(graph: Any, loglikes: Any, lattice_beam: float) -> None:
     check_finalizing(graph, loglikes, lattice_beam)
 
 
 @given(graphs(), loglike_blocks(), LATTICE_BEAMS)
 @FEW
-def test_lattice_is_exact(graph, loglikes, lattice_beam):
+def test_lattice_is_exact(graph: Any, loglikes: Any, lattice_beam: float) -> None:
     check_lattice(graph, loglikes, lattice_beam)
 
 
 @pytest.mark.slow
 @given(graphs(), loglike_blocks(), LATTICE_BEAMS)
 @MANY
-def test_lattice_is_exact_500(graph, loglikes, lattice_beam):
+def test_lattice_is_exact_500(graph: Any, loglikes: Any, lattice_beam: float) -> None:
     check_lattice(graph, loglikes, lattice_beam)

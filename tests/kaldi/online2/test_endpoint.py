@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_silence_phones_must_be_known(trans_model: TransitionModel) -> None:
         OnlineEndpointConfig("1:x").validate()
 
 
-def test_detector_counts_the_silence_at_the_end(golden: Path, models: Path, trans_model) -> None:
+def test_detector_counts_the_silence_at_the_end(golden: Path, models: Path, trans_model: Any) -> None:
     """ps-tidigits-2934z ends in silence; rule 2 applies as soon as enough of it is decoded."""
     loglikes = np.load(golden / "digits" / "loglikes.npz")["ps-tidigits-2934z"]
     graph = read_decoding_graph(models / "english" / "graph-digits" / "HCLG.fst")

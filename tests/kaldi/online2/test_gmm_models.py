@@ -155,7 +155,7 @@ def test_transforms_are_due_at_times_of_a_geometric_series(
     ],
 )
 def test_options_that_make_no_sense_are_refused(
-    config: OnlineGmmDecodingConfig, changes: dict, message: str
+    config: OnlineGmmDecodingConfig, changes: dict[str, object], message: str
 ) -> None:
     for name, value in changes.items():
         setattr(config, name, value)

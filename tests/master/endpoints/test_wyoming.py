@@ -13,7 +13,7 @@ from pykaldi_server.protocols.worker import Position
 from pykaldi_server.protocols.wyoming import Event, EventReader
 
 CAPS = "audio/x-raw, layout=(string)interleaved, format=(string)S16LE, channels=(int)1, rate=(int)8000"
-FORMAT = {"rate": 8000, "width": 2, "channels": 1}
+FORMAT: dict[str, Any] = {"rate": 8000, "width": 2, "channels": 1}
 WORKER = "protocol=2&model=english&language=en&version=1.2"
 
 
@@ -131,7 +131,7 @@ def test_an_utterance_waits_for_the_one_before(harness: Any) -> None:
             assert [await second.read() for _ in range(4)][1:] == [b"E", b"OS", "EOS"]
             await second.send(final("two"))
             await end(second)
-            transcripts = []
+            transcripts: list[str] = []
             while len(transcripts) < 2:
                 event_type, data = await client.read() or ("closed", {})
                 assert event_type != "closed"
