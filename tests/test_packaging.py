@@ -38,13 +38,19 @@ for event in transcribe(model, sys.argv[2]):
 """
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without what would lead Python to the checkout."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(command: Sequence[str | Path], folder: Path) -> str:
     """Runs a command elsewhere, free of what the tests set for themselves; returns its output.
 
     The test is skipped where the command fails for lack of a package index.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False
+    )
     if ran.returncode and any(text in ran.stderr + ran.stdout for text in NO_INDEX):
         pytest.skip("needs a package index")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -112,13 +118,15 @@ def test_the_installed_command_transcribes(installed: Path, models: Path, golden
     recording = golden / "wav" / "ps-tidigits-2934z.wav"
     command: list[str | Path] = [installed / "pykaldi-server", "transcribe", recording]
     assert run([*command, "-m", models / "english"], installed) == "two nine three four zero\n"
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     assert "name a model; only a checkout of the repository has the demo models" in said.stderr
 
 
 def test_the_installed_server_serves(installed: Path, models: Path, golden: Path) -> None:
     command: list[str | Path] = [installed / "pykaldi-server", "serve", models / "english", "--port", "0"]
-    with subprocess.Popen(command, cwd=installed, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        command, cwd=installed, env=clean_environment(), stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout is not None
         try:
             url = next(line.split()[-1] for line in server.stdout if line.startswith("Serving on "))
@@ -143,6 +151,7 @@ def test_a_users_program_is_checked_and_runs(
         "-m",
         "mypy",
         "--strict",
+        "--config-file=",
         "--python-executable",
         installed / "python",
     ]
@@ -150,5 +159,7 @@ def test_a_users_program_is_checked_and_runs(
     arguments = [models / "english", golden / "wav" / "ps-tidigits-2934z.wav"]
     assert run([installed / "python", program, *arguments], tmp_path) == "two nine three four zero\n"
     program.write_text(USERS_PROGRAM.replace("words: str", "words: int"))
-    checked = subprocess.run([*mypy, program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [*mypy, program], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
+    )
     assert 'expression has type "str", variable has type "int"' in checked.stdout
