@@ -217,8 +217,8 @@ def test_states_of_kaldis_are_credible(shared_golden: Path, info: OnlineIvectorE
         (lambda state: set_item(state.ivector_stats.linear_term, 7, 1e30), "standard deviations"),
         (lambda state: setattr(state.ivector_stats, "num_frames", 1e30), "0 to 1e.09 frames"),
         (lambda state: setattr(state.ivector_stats, "num_frames", -50.0), "0 to 1e.09 frames"),
-        (lambda state: setattr(state.ivector_stats, "max_count", 1e-300), "maximal count"),
-        (lambda state: setattr(state.ivector_stats, "max_count", -1.0), "maximal count"),
+        (lambda state: setattr(state.ivector_stats, "max_count", 1e-300), "maximum count"),
+        (lambda state: setattr(state.ivector_stats, "max_count", -1.0), "maximum count"),
         (lambda state: setattr(state.ivector_stats, "prior_offset", 1e30), "another extractor"),
     ],
 )
