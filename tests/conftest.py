@@ -1,6 +1,7 @@
 """Where tests find models and golden data, and which tests run."""
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
@@ -107,6 +108,15 @@ def find_shared_golden() -> Path | None:
     named = os.environ.get("PYKALDI_SERVER_SHARED")
     places = [Path(named)] if named else [REPOSITORY.parent / "shared", REPOSITORY.parent.parent / "shared"]
     return next((place / "golden" for place in places if (place / "golden").is_dir()), None)
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """A command that sets up logging must not decide what later tests find in the log."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)
