@@ -6,6 +6,7 @@ The body is the audio, or a form whose first file is the audio.
 import asyncio
 import logging
 import sys
+from abc import ABC, abstractmethod
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection
@@ -46,7 +47,7 @@ class CorsHandler(RequestHandler):
 
 
 @stream_request_body
-class UploadHandler(CorsHandler):
+class UploadHandler(CorsHandler, ABC):
     """One upload; it is also the sink of its relay.
 
     Subclasses implement `read_request`, `deliver` and `respond`, and may change how refusals look.
@@ -66,25 +67,25 @@ class UploadHandler(CorsHandler):
         self._liveness: Liveness | None = None
         self._answering: asyncio.Task[None] | None = None
 
+    @abstractmethod
     def read_request(self) -> RequestInfo:
         """Understands the request. Called before the audio is passed on, when `may_read_request` says so.
 
         Raises:
             ProtocolError: the request is invalid.
         """
-        raise NotImplementedError
 
     def may_read_request(self, form: FormReader) -> bool:
         """Whether what has come of a form is enough to understand the request; at its end it has to be."""
         return True
 
+    @abstractmethod
     async def deliver(self, event: str) -> None:
         """See `Sink`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def respond(self, end: End) -> None:
         """Answers the request, by `answer`."""
-        raise NotImplementedError
 
     async def body_has_come(self) -> None:
         """The whole body has come, and the request has been understood.
