@@ -18,7 +18,9 @@ RECIPE = {"lmwt_scale": 0.9, "chunk_length_in_secs": STEP_S}
 # What runs of Vosk differ by among themselves comes on top.
 ALLOWED_DIFFERENCE = 0.02
 # Sums of some hundred log-likelihoods in single precision; most agree to 1e-5.
-COST_TOLERANCE = 1e-3
+# A stream that ends with a step: Vosk revises the weights of its frames once more, Kaldi's programs and sessions
+# do not. That changes the last i-vector, and with it the cost of a recording by 0.002 of it at most.
+COST_TOLERANCE = 3e-3
 
 
 def decode(model: Model, recording: Recording) -> list[Final]:
