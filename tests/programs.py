@@ -1,6 +1,5 @@
 """Post-processors of tests: small Python programs, good and bad, as shell commands."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -36,9 +35,3 @@ def hung_after(num_answers: int) -> str:
 def is_running(pid: int) -> bool:
     """Whether there is such a process, dead but not waited for included."""
     return Path(f"/proc/{pid}").exists()
-
-
-def children() -> set[int]:
-    """Processes that this one has started, dead ones that nobody has waited for included."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}

@@ -1,11 +1,12 @@
 """Runs `pykaldi-server serve` as a user does: real processes."""
 
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from processes import children
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGLISH = "models/english:graph-digits"
@@ -29,11 +30,6 @@ class Serve:
         return children(self.process.pid)
 
 
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 @contextmanager
 def running_serve(directory: Path, *arguments: str) -> Iterator[Serve]:
     command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", *arguments]
@@ -46,8 +42,3 @@ def running_serve(directory: Path, *arguments: str) -> Iterator[Serve]:
         process.wait(PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
-
-
-def wait_for_end(pid_fd: int) -> None:
-    """Waits until a process that need not be a child of ours has ended."""
-    assert select.select([pid_fd], [], [], PATIENCE_S)[0], "the process is still there"

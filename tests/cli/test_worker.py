@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from serve_process import children
+from processes import children
 
 from pykaldi_server.cli import main
 from pykaldi_server.cli.settings import assemble, command_arguments, settings

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_process import ENGLISH, PATIENCE_S, REPOSITORY, children, running_serve, wait_for_end
+from processes import Watched, children
+from serve_process import ENGLISH, PATIENCE_S, REPOSITORY, running_serve
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.serve import supervisor
@@ -31,12 +32,10 @@ def test_a_server_serves_and_stops(tmp_path: Path, golden: Path) -> None:
         assert "... two" in ran.stderr
         assert json.loads(state.read_text())["type"] == "string+gzip+base64"
 
-        (worker,) = serve.children()
-        worker_fd = os.pidfd_open(worker)
+        (worker,) = map(Watched, serve.children())
         serve.process.send_signal(signal.SIGINT)
         assert serve.process.wait(PATIENCE_S) == 0
-        wait_for_end(worker_fd)
-        os.close(worker_fd)
+        worker.wait()
 
 
 def test_a_killed_worker_is_reported_and_replaced(tmp_path: Path, harness: Any, golden: Path) -> None:
@@ -61,12 +60,11 @@ def test_a_killed_worker_is_reported_and_replaced(tmp_path: Path, harness: Any, 
 
 def test_no_process_outlives_a_killed_server(tmp_path: Path) -> None:
     with running_serve(tmp_path, ENGLISH, "--workers", "2") as serve:
-        worker_fds = [os.pidfd_open(pid) for pid in serve.children()]
-        assert len(worker_fds) == 2
+        workers = [Watched(pid) for pid in serve.children()]
+        assert len(workers) == 2
         serve.process.kill()
-        for each in worker_fds:
-            wait_for_end(each)
-            os.close(each)
+        for each in workers:
+            each.wait()
 
 
 def test_a_model_that_cannot_be_loaded_ends_serve(tmp_path: Path) -> None:

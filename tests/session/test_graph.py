@@ -1,7 +1,5 @@
 """The graph of a model is found in any of its forms, and compiled where and when it should be."""
 
-import os
-import select
 import shutil
 import signal
 import subprocess
@@ -10,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from processes import Watched
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import CompiledGraph, LookaheadFst, StdConstFst, compile_graph
@@ -105,19 +104,9 @@ def test_compiling_ends_with_the_process_that_wanted_it(folder: Path) -> None:
     command = [sys.executable, "-c", script, str(folder / "HCLr.fst")]
     parent = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert parent.returncode == -signal.SIGKILL
-    wait_for_end(int(parent.stdout))
+    with suppress(ProcessLookupError):  # it has ended already
+        Watched(int(parent.stdout)).wait()
     assert find_compiled(folder) is None
-
-
-def wait_for_end(pid: int) -> None:
-    """Waits until a process has ended, whether or not anybody has asked for its exit code."""
-    pidfd = None
-    with suppress(ProcessLookupError):
-        pidfd = os.pidfd_open(pid)
-    if pidfd is not None:
-        ended, _, _ = select.select([pidfd], [], [], 60)
-        os.close(pidfd)
-        assert ended
 
 
 def test_graphs_of_the_same_name_have_files_of_their_own(tmp_path: Path) -> None:

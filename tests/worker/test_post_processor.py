@@ -1,12 +1,14 @@
 """Post-processors of both forms, with real programs: what they make of results, and what never happens."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import UPPER, children, command, for_each_line, for_each_result, hung_after
+from processes import children
+from programs import UPPER, command, for_each_line, for_each_result, hung_after
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session.events import AlignedWord, Final, Hypothesis, Partial
@@ -23,7 +25,7 @@ PARTIAL = Partial(3, "one")
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., PostProcessor]]:
     monkeypatch.setattr(program_module, "FIRST_PAUSE_S", 0.01)
-    before = children()
+    before = set(children(os.getpid()))
     started: list[PostProcessor] = []
 
     def start_one(line: str = "", full: str = "", timeout_s: float = 60.0, **more: Any) -> PostProcessor:
@@ -36,7 +38,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., PostProcess
     yield start_one
     for each in started:
         each.close()
-    assert children() <= before
+    assert set(children(os.getpid())) <= before
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from programs import UPPER, children, command, for_each_line, hung_after, is_running
+from processes import children
+from programs import UPPER, command, for_each_line, hung_after, is_running
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.worker import program as module
@@ -30,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Program]]:
     """Starts programs; at the end no process and no thread of theirs may be left."""
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(module, "LAST_PAUSE_S", 0.01)
-    before, threads = children(), threading.active_count()
+    before, threads = set(children(os.getpid())), threading.active_count()
     started: list[Program] = []
 
     def start(shell_command: str, timeout_s: float = FAR_S, **more: Any) -> Program:
@@ -43,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Program]]:
     yield start
     for each in started:
         each.close()
-    assert children() <= before
+    assert set(children(os.getpid())) <= before
     assert threading.active_count() == threads
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import UPPER, children, for_each_line, for_each_result, hung_after, is_running
+from processes import children
+from programs import UPPER, for_each_line, for_each_result, hung_after, is_running
 
 from pykaldi_server.master.relay import WINDOW_BYTES, End, Relay
 from pykaldi_server.protocols.gstreamer import RequestInfo
@@ -41,7 +42,7 @@ def audio(golden: Path) -> bytes:
 
 @asynccontextmanager
 async def running_worker(model: Model, master: Any, **options: Any) -> AsyncIterator[PostProcessor]:
-    before = children()
+    before = set(children(os.getpid()))
     with PostProcessor(PostProcessorOptions(**options)) as post_processor:
         worker = Worker(model, WorkerOptions(url=master.worker_url), post_processor)
         running = asyncio.create_task(worker.run())
@@ -52,7 +53,7 @@ async def running_worker(model: Model, master: Any, **options: Any) -> AsyncIter
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
-    assert children() <= before
+    assert set(children(os.getpid())) <= before
 
 
 def results(messages: list[dict[str, Any]], final: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,40 @@
+"""Looks at processes that others have started."""
+
+import os
+import select
+from pathlib import Path
+
+PATIENCE_S = 60
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, dead ones that nobody has waited for included."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += (task / "children").read_text().split()
+        except FileNotFoundError:  # a thread that has ended since its folder was listed
+            continue
+    return [int(child) for child in found]
+
+
+class Watched:
+    """Another process, which need not be a child of this one and whose number may be given to a new one.
+
+    Raises:
+        ProcessLookupError: There is no such process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid_fd = os.pidfd_open(pid)
+
+    def wait(self) -> None:
+        """Waits until the process has ended.
+
+        Raises:
+            AssertionError: It is still there after a minute.
+        """
+        ended = select.poll()
+        ended.register(self._pid_fd, select.POLLIN)
+        assert ended.poll(PATIENCE_S * 1000), "the process is still there"
+        os.close(self._pid_fd)
