@@ -1,9 +1,9 @@
 """Audio files of every kind, made by FFmpeg's encoders and muxers."""
 
 import functools
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import av
 import numpy as np
@@ -54,10 +54,9 @@ def encode(samples: NDArray[np.int16], encoding: Encoding) -> bytes:
     """
     frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="s16", layout="mono")
     frame.sample_rate = SOURCE_RATE_HZ
-    with (
-        tempfile.NamedTemporaryFile() as file,
-        av.open(file.name, "w", format=encoding.container, options=encoding.options) as writer,
-    ):
+    # Not a file on disk: PyAV leaves it open where FFmpeg refuses to write its header.
+    file = BytesIO()
+    with av.open(file, "w", format=encoding.container, options=encoding.options) as writer:
         stream = writer.add_stream(
             encoding.codec, encoding.rate_hz, layout=encoding.layout, options={"strict": "experimental"}
         )
@@ -74,8 +73,7 @@ def encode(samples: NDArray[np.int16], encoding: Encoding) -> bytes:
         while (piece := fifo.read(context.frame_size or 1024, partial=True)) is not None:
             writer.mux(stream.encode(piece))
         writer.mux(stream.encode(None))
-        writer.close()
-        return file.read()
+    return file.getvalue()
 
 
 _NO_FILE_MUXERS = """
@@ -115,7 +113,7 @@ def _takes_audio(muxer: str) -> bool:
 
 @functools.cache
 def _default_codec(muxer: str) -> str:
-    with tempfile.NamedTemporaryFile() as file, av.open(file.name, "w", format=muxer) as writer:
+    with av.open(BytesIO(), "w", format=muxer) as writer:
         return writer.default_audio_codec
 
 
