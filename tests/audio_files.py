@@ -1,6 +1,7 @@
 """Audio files of every kind, made by FFmpeg's encoders and muxers."""
 
 import functools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -54,9 +55,11 @@ def encode(samples: NDArray[np.int16], encoding: Encoding) -> bytes:
     """
     frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="s16", layout="mono")
     frame.sample_rate = SOURCE_RATE_HZ
-    # Not a file on disk: PyAV leaves it open where FFmpeg refuses to write its header.
-    file = BytesIO()
-    with av.open(file, "w", format=encoding.container, options=encoding.options) as writer:
+    # PyAV leaves a file open where FFmpeg refuses to write its header, so only what FFmpeg has to open again
+    # by name, to move the index to the front, is a file on disk.
+    file = tempfile.NamedTemporaryFile() if encoding.options else BytesIO()  # noqa: SIM115
+    target = file if isinstance(file, BytesIO) else file.name
+    with file, av.open(target, "w", format=encoding.container, options=encoding.options) as writer:
         stream = writer.add_stream(
             encoding.codec, encoding.rate_hz, layout=encoding.layout, options={"strict": "experimental"}
         )
@@ -73,7 +76,9 @@ def encode(samples: NDArray[np.int16], encoding: Encoding) -> bytes:
         while (piece := fifo.read(context.frame_size or 1024, partial=True)) is not None:
             writer.mux(stream.encode(piece))
         writer.mux(stream.encode(None))
-    return file.getvalue()
+        writer.close()
+        file.seek(0)
+        return file.read()
 
 
 _NO_FILE_MUXERS = """
