@@ -7,9 +7,21 @@ import uuid
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 FRAME_SAMPLES = 160
 CALL = "40325ec2-5efd-4bd3-805f-53576e581d13"
 SIDS = {"streamSid": "MZ1", "callSid": "CA1", "accountSid": "AC1"}
+
+
+def mu_law(samples: npt.NDArray[np.int16]) -> bytes:
+    """G.711: a sign, the position of the highest bit, the four bits after it, all inverted."""
+    magnitude = np.minimum(np.abs(samples.astype(np.int32)), 32635) + 132
+    exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
+    mantissa = (magnitude >> (exponent + 3)) & 0x0F
+    sign = np.where(samples < 0, 0x80, 0)
+    return bytes((~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
 
 
 class Asterisk:

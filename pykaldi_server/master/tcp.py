@@ -99,7 +99,8 @@ class TcpConnection:
         self.is_finished = True
         if not self._writer.is_closing():
             self._writer.write(last)
-            self._writer.write_eof()
+            with suppress(OSError):  # the client is gone; reading notices it, too, and ends the connection
+                self._writer.write_eof()
         asyncio.get_running_loop().call_later(LINGER_S, self._writer.transport.abort)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from live_worker import running_worker
-from phone import CALL, Asterisk, listener, twilio
+from phone import CALL, Asterisk, listener, mu_law, twilio
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.session import Model
@@ -44,15 +44,6 @@ def short(golden: Path) -> npt.NDArray[np.int16]:
 def sentences(golden: Path) -> npt.NDArray[np.int16]:
     """With pauses between them."""
     return narrow_band(golden / "long" / "long.wav", seconds=15)
-
-
-def mu_law(samples: npt.NDArray[np.int16]) -> bytes:
-    """G.711: a sign, the position of the highest bit, the four bits after it, all inverted."""
-    magnitude = np.minimum(np.abs(samples.astype(np.int32)), 32635) + 132
-    exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
-    mantissa = (magnitude >> (exponent + 3)) & 0x0F
-    sign = np.where(samples < 0, 0x80, 0)
-    return bytes((~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
 
 
 def finals(messages: list[Message]) -> list[tuple[float, str, Any]]:
