@@ -95,9 +95,17 @@ class Harness:
         self._sockets: list[Socket] = []
 
     def run(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs a scenario, which fails rather than hangs."""
+        """Runs a scenario, which fails rather than hangs, and when a task fails unseen."""
+        unseen: list[dict[str, Any]] = []
+
+        def notice(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if not isinstance(
+                context.get("exception"), asyncio.CancelledError
+            ):  # what the test itself gave up
+                unseen.append(context)
 
         async def limited() -> None:
+            asyncio.get_running_loop().set_exception_handler(notice)
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await scenario()
@@ -105,6 +113,7 @@ class Harness:
                 self.dispose()
 
         asyncio.run(limited())
+        assert not unseen, unseen
 
     @asynccontextmanager
     async def master(
