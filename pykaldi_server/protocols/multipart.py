@@ -1,10 +1,13 @@
 """Forms with files (``multipart/form-data``, RFC 7578), read while they arrive.
 
 The first part with a file name is the audio; it is passed on as it comes and not kept. The other parts are
-fields.
+fields. RFC 7578 forbids names in the extended form of RFC 5987 (``filename*=UTF-8''...``), but there are
+clients that send nothing else; where both come, the plain one counts.
 """
 
 from dataclasses import dataclass, field
+from email.message import Message as Headers
+from email.utils import collapse_rfc2231_value
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
@@ -115,11 +118,15 @@ class FormReader:
     def _end_headers(self) -> None:
         _, parameters = parse_options_header(self._part.headers.get("content-disposition", ""))
         self._part.name = clean_text(parameters.get(b"name", b"").decode("utf-8", "replace"))
-        file_name = parameters.get(b"filename")
+        plain_name = parameters.get(b"filename")
+        if plain_name is not None:
+            file_name: str | None = plain_name.decode("utf-8", "replace")
+        else:
+            file_name = _extended_file_name(self._part.headers.get("content-disposition", ""))
         self._part.is_file = file_name is not None
         if file_name is not None and self._audio_part is None:
             self._audio_part = self._part
-            self.file_name = clean_text(file_name.decode("utf-8", "replace"))
+            self.file_name = clean_text(file_name)
             self.file_type = clean_text(self._part.headers.get("content-type", ""))
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
@@ -143,3 +150,13 @@ class FormReader:
 
     def _end(self) -> None:
         self._is_complete = True
+
+
+def _extended_file_name(disposition: str) -> str | None:
+    """The file name in a Content-Disposition that has it in the extended form; None if it has none."""
+    if "*" not in disposition:
+        return None
+    headers = Headers()
+    headers["Content-Disposition"] = disposition
+    name = headers.get_param("filename", None, "content-disposition")
+    return None if name is None else collapse_rfc2231_value(name)

@@ -37,7 +37,6 @@ __all__ = [
     "Transcribe",
     "error",
     "info",
-    "model_for_language",
     "parse_client_message",
     "pong",
     "transcript",
@@ -329,33 +328,3 @@ def info(models: Iterable[WorkerInfo]) -> Event:
     }
     others = ("tts", "handle", "intent", "wake", "mic", "snd")
     return Event("info", {"asr": [program], **{domain: [] for domain in others}})
-
-
-def model_for_language(language: str, models: Iterable[WorkerInfo], default: str | None) -> str | None:
-    """Chooses the model for a language.
-
-    Args:
-        language: what the client asks for.
-        models: those that there are.
-        default: name of the model that a client gets which names none; it is preferred.
-
-    Returns:
-        The name of a model of the very language, or else of one that differs in the region only (``en`` and
-        ``en-GB``); None, which is the default, where no model says its language.
-
-    Raises:
-        ProtocolError: models say their languages, and none is this one.
-    """
-    known = sorted((each for each in models if each.language), key=lambda each: each.model != default)
-    if not known:
-        return None
-    for num_subtags in (None, 1):
-        for each in known:
-            if _tag(each.language)[:num_subtags] == _tag(language)[:num_subtags]:
-                return each.model
-    languages = ", ".join(sorted({each.language for each in known}))
-    raise ProtocolError(f"there is no model for language {language!r}; those that there are: {languages}")
-
-
-def _tag(language: str) -> list[str]:
-    return language.lower().replace("_", "-").split("-")

@@ -83,8 +83,10 @@ class Partial:
             ``partial-words`` asks for them and the model has word boundaries.
         start_s: where the segment starts in the stream; 0.0 while nothing of it has been decoded.
         stable_prefix: the beginning of the transcript, whole words, that the search will not change any more:
-            later partial results of the segment start with it. The final result nearly always does; it may
-            not where options or a larger language model weigh the words again at the end.
+            later partial results of the segment start with it.
+        final_prefix: the beginning of the transcript with which the final result will start, too. It is the
+            stable prefix, or empty where the words are weighed again at the end of the segment: by
+            adaptation of a GMM, a larger language model, minimum Bayes risk or other scales.
     """
 
     segment: int
@@ -92,6 +94,7 @@ class Partial:
     words: tuple[AlignedWord, ...] = ()
     start_s: float = 0.0
     stable_prefix: str = ""
+    final_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

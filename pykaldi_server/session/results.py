@@ -27,6 +27,7 @@ __all__ = ["ResultMaker"]
 
 logger = logging.getLogger(__name__)
 
+_NO_SCALES = (1.0, 1.0)
 _KEEP_WORDS = MinimumBayesRiskOptions(decode_mbr=False)
 
 
@@ -37,6 +38,13 @@ class ResultMaker:
         """Takes the model that segments are decoded with, and the session's options."""
         self._parts = parts
         self._options = options
+        # Whether final results may have other words than the best path of the search.
+        self._weighs_again = (
+            parts.acoustics.rescores_segments
+            or parts.rescorer is not None
+            or options.decode_mbr
+            or self._scales() != _NO_SCALES
+        )
 
     def transcript(self, words: NDArray[np.int32] | Sequence[int]) -> str:
         """Joins the symbols of words by single spaces."""
@@ -85,7 +93,8 @@ class ResultMaker:
             if has_times:
                 aligned_words = shifted(self._align_words(aligned, words.tolist()), start_s)
         stable_prefix = self.transcript(words[:num_stable_words])
-        return Partial(segment, self.transcript(words), aligned_words, start_s, stable_prefix)
+        final_prefix = "" if self._weighs_again else stable_prefix
+        return Partial(segment, self.transcript(words), aligned_words, start_s, stable_prefix, final_prefix)
 
     def _hypotheses(self, lattice: CompactLatticeVectorFst) -> tuple[Hypothesis, ...]:
         if self._parts.rescorer is not None:
@@ -112,9 +121,13 @@ class ResultMaker:
 
     def _scale(self, lattice: CompactLatticeVectorFst) -> None:
         """Applies the scales that the options ask for."""
+        if self._scales() != _NO_SCALES:
+            lattice.scale(*self._scales())
+
+    def _scales(self) -> tuple[float, float]:
+        """The scales of graph costs and of acoustic costs."""
         acoustic_scale = 1.0 / self._parts.acoustics.acoustic_scale if self._options.inverse_scale else 1.0
-        if (self._options.lmwt_scale, acoustic_scale) != (1.0, 1.0):
-            lattice.scale(self._options.lmwt_scale, acoustic_scale)
+        return self._options.lmwt_scale, acoustic_scale
 
     def _align(
         self, lattice: CompactLatticeVectorFst, failure_level: int = logging.WARNING

@@ -89,6 +89,8 @@ def _partial(partial: Partial, request_id: str) -> Message:
     message: Message = {"status": int(Status.SUCCESS), "segment": partial.segment, "id": request_id}
     if partial.stable_prefix:
         hypothesis["stable-prefix"] = partial.stable_prefix
+    if partial.final_prefix:
+        hypothesis["final-prefix"] = partial.final_prefix
     if partial.words:
         message["segment-start"] = _seconds(partial.start_s)
         hypothesis["word-alignment"] = _words(shifted(partial.words, -partial.start_s))

@@ -126,7 +126,9 @@ class PostProcessor:
             return partial
         answer = self._line.ask_if_idle(_line(partial.transcript), PARTIAL_PATIENCE_S)
         text = None if answer is None else _transcript(answer)
-        return partial if text is None else replace(partial, transcript=text, stable_prefix="")
+        return (
+            partial if text is None else replace(partial, transcript=text, stable_prefix="", final_prefix="")
+        )
 
     def _line_final(self, program: Program, final: Final, request_id: str, deadline_s: float) -> Final:
         def changed(hypothesis: Hypothesis) -> Hypothesis:

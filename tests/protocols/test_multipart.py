@@ -1,5 +1,7 @@
 """Forms with files, whole and in pieces."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,35 @@ def test_a_file_without_a_type() -> None:
     reader = FormReader(TYPE)
     assert reader.feed(file("x", b"audio", "") + END) == b"audio"
     assert reader.file_type == ""
+
+
+@pytest.mark.parametrize(
+    ("parameter", "name"),
+    [
+        ("filename*=UTF-8''na%C3%AFve%20file.wav", "naïve file.wav"),
+        ("filename*=utf-8'en'x.wav", "x.wav"),
+        ("FileName*=UTF-8''x.wav", "x.wav"),
+        ("filename*=iso-8859-1''%A3.wav", "£.wav"),
+        ("filename*=UTF-8''long.wav; filename=plain.wav", "plain.wav"),
+        ("filename*=UTF-8''", ""),
+        ("filename*0=a; filename*1=b.wav", "ab.wav"),
+        ("filename*=no-such-set''%FF.wav", "ÿ.wav"),
+        ("filename*=bogus", "bogus"),
+    ],
+)
+def test_file_names_in_the_extended_form(parameter: str, name: str) -> None:
+    reader = FormReader(TYPE)
+    audio = reader.feed(part(f'Content-Disposition: form-data; name="file"; {parameter}', b"audio") + END)
+    reader.finish()
+    assert (audio, reader.file_name, reader.fields) == (b"audio", name, {})
+
+
+@given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60))
+def test_any_disposition_is_understood_or_refused(text: str) -> None:
+    with suppress(ProtocolError):
+        FormReader(TYPE).feed(
+            part(f"Content-Disposition: form-data; name=a; filename*{text}", b"audio") + END
+        )
 
 
 def test_a_form_that_ends_early_is_damaged() -> None:

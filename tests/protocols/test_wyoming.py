@@ -23,7 +23,6 @@ from pykaldi_server.protocols.wyoming import (
     EventReader,
     Ping,
     Transcribe,
-    model_for_language,
     parse_client_message,
 )
 
@@ -136,28 +135,6 @@ MODELS = [
     WorkerInfo("eesti", "et"),
     WorkerInfo("x"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("language", "default", "expected"),
-    [
-        ("et", None, "eesti"),
-        ("en_gb", None, "small"),
-        ("en", None, "big"),
-        ("en", "small", "small"),
-        ("en-US", "small", "big"),
-        ("en-AU", "eesti", "big"),
-        ("et-EE", "x", "eesti"),
-    ],
-)
-def test_the_model_of_a_language(language: str, default: str | None, expected: str) -> None:
-    assert model_for_language(language, MODELS, default) == expected
-
-
-def test_a_language_that_no_model_has() -> None:
-    with pytest.raises(ProtocolError, match="'de'; those that there are: en-GB, en-US, et"):
-        model_for_language("de", MODELS, "x")
-    assert model_for_language("de", [WorkerInfo("x")], "x") is None
 
 
 def test_the_package_of_the_protocol_understands_the_answers() -> None:

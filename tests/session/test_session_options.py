@@ -123,6 +123,28 @@ def test_stable_prefixes_stay(any_model: Model, recording: Recording) -> None:
     assert len(longest[0].split()) >= len(finals[0].transcript.split()) // 3 > 0
 
 
+def test_final_prefixes_are_those_of_final_results(any_model: Model, recording: Recording) -> None:
+    samples = np.concatenate([recording(TWO_NINE), np.zeros(16000, np.float32), recording("ps-cards-001")])
+    events = recognise(any_model, samples, {"traceback-period-in-secs": 0.05})
+    finals = {final.segment: f"{final.transcript} " for final in finals_of(events)}
+    for partial in partials_of(events):
+        if partial.final_prefix:
+            assert finals[partial.segment].startswith(f"{partial.final_prefix} ")
+    with any_model.session() as session:
+        is_rescored = session._parts.acoustics.rescores_segments
+    kept = {partial.final_prefix for partial in partials_of(events) if partial.stable_prefix}
+    assert (kept == {""}) == is_rescored
+
+
+@pytest.mark.parametrize("options", [{"decode-mbr": True}, {"lmwt-scale": 0.9}])
+def test_words_that_are_weighed_again_promise_nothing(
+    digits: Model, recording: Recording, options: Mapping[str, object]
+) -> None:
+    partials = partials_of(recognise(digits, recording(TWO_NINE), options))
+    assert any(partial.stable_prefix for partial in partials)
+    assert not any(partial.final_prefix for partial in partials)
+
+
 def test_a_narrow_search_is_narrow(any_model: Model, recording: Recording) -> None:
     samples = recording("ps-cards-001")
     searches = []

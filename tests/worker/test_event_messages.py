@@ -29,6 +29,9 @@ def test_a_stable_prefix_is_a_field_of_its_own() -> None:
     partial = Partial(segment=0, transcript="one two", stable_prefix="one")
     hypotheses = event_message(partial, "some-id")["result"]["hypotheses"]
     assert hypotheses == [{"transcript": "one two", "stable-prefix": "one"}]
+    partial = Partial(segment=0, transcript="one two", stable_prefix="one", final_prefix="one")
+    hypotheses = event_message(partial, "some-id")["result"]["hypotheses"]
+    assert hypotheses == [{"transcript": "one two", "stable-prefix": "one", "final-prefix": "one"}]
 
 
 def test_words_of_a_partial_result_count_from_its_segment_as_those_of_a_final_one() -> None:

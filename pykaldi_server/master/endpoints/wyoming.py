@@ -9,6 +9,7 @@ from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.master.tcp import TcpConnection
 from pykaldi_server.protocols import wyoming
 from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, audio_messages, parse_event
+from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.transcript import Segment, Transcript
 from pykaldi_server.protocols.worker import Position
@@ -100,7 +101,7 @@ class WyomingConnection(TcpConnection):
         models = self.hub.models
         if model is None and language is not None:
             default = self.hub.pool.default_model
-            model = wyoming.model_for_language(language, models.values(), default)
+            model = model_for_language(language, models.values(), default)
         info = models.get(model or self.hub.pool.default_model or "")
         return _Utterance(self, audio_format, model, info.language if info is not None else "")
 

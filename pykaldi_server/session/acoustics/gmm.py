@@ -33,6 +33,8 @@ _NEVER_ADAPT = OnlineGmmDecodingAdaptationPolicyConfig(
 class GmmAcoustics(Acoustics):
     """Gaussian mixtures with their features and transforms."""
 
+    rescores_segments = True
+
     def __init__(
         self,
         models: OnlineGmmDecodingModels,

@@ -60,6 +60,8 @@ class Acoustics(ABC):
 
     Attributes:
         has_endpoint_rules: whether Kaldi's endpoint rules apply to models of this kind.
+        rescores_segments: whether lattices of segments that have ended may have another best path than the
+            search found.
         transition_model: what transition-ids mean.
         transitions: the same, as lattice functions take it.
         search_options: options of the search, unless a stream has its own.
@@ -70,6 +72,7 @@ class Acoustics(ABC):
     """
 
     has_endpoint_rules: ClassVar[bool] = True
+    rescores_segments: ClassVar[bool] = False
 
     def __init__(
         self,
