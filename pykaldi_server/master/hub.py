@@ -10,7 +10,7 @@ from pykaldi_server.master.pool import WorkerPool
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import WorkerInfo
 
-__all__ = ["Hub", "OpenSocket", "WorkerConnection"]
+__all__ = ["Hub", "OpenRequest", "OpenSocket", "WorkerConnection"]
 
 
 class OpenSocket(Protocol):
@@ -20,6 +20,13 @@ class OpenSocket(Protocol):
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Starts to close it; `closed` is set when that is done."""
+
+
+class OpenRequest(Protocol):
+    """A request as the master's shutdown sees it."""
+
+    async def cut_off(self, reason: str, patience_s: float) -> None:
+        """Ends it with the words that its worker finds in the audio that it has; the client is told why."""
 
 
 class WorkerConnection(Protocol):
@@ -57,6 +64,7 @@ class Hub:
         pool: connected workers.
         models: what the last worker of each named model has said about itself.
         listeners: programs that follow telephone calls.
+        requests: every request that has begun and not ended.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
@@ -64,4 +72,5 @@ class Hub:
     pool: WorkerPool[WorkerConnection] = field(default_factory=WorkerPool)
     models: dict[str, WorkerInfo] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)
+    requests: set[OpenRequest] = field(default_factory=set)
     sockets: set[OpenSocket] = field(default_factory=set)

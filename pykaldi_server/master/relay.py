@@ -10,7 +10,8 @@ slow: keepalive pings are answered, and leaving is noticed at once. The worker s
 (`Position`), so that only a bounded number of bytes is on the way to it and it can always read its
 connection.
 
-A request ends in exactly one way: as the worker announces, with an error, or because the client is gone.
+A request ends in exactly one way: as the worker announces, with an error, because the client is gone, or
+because the server stops, which is an error unless all has been recognised by then.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError
-from pykaldi_server.protocols.gstreamer import RequestInfo, is_eos, is_final, parse_event, transcript_of
+from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, is_eos, is_final, parse_event, transcript_of
 from pykaldi_server.protocols.messages import (
     INTERNAL_ERROR,
     INVALID_DATA,
@@ -109,6 +110,7 @@ class Relay:
         self._room = asyncio.Event()
         self._has_audio = False
         self._at_end = False  # the client has said EOS
+        self._cut_off: End | None = None  # how the request ends, because the server stops
         self._worker: WorkerConnection | None = None
         self._sent_bytes = 0
         self._consumed_bytes = 0
@@ -129,11 +131,12 @@ class Relay:
             info: takes the place of what was known of the request so far.
         """
         self._info = info or self._info
+        self._hub.requests.add(self)
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
 
     async def send(self, message: str | bytes) -> None:
         """Takes the client's next message. Returns at once unless the store is full."""
-        if self.is_over or self._at_end:
+        if self.is_over or self._at_end or self._cut_off is not None:
             return
         self._at_end = is_eos(message)
         if not self._has_audio and (self._at_end or (isinstance(message, bytes) and message)):
@@ -159,19 +162,44 @@ class Relay:
         else:
             self._store.close()
 
+    async def cut_off(self, reason: str, patience_s: float) -> None:
+        """The server stops: ends the request with what the worker finds in the audio that it has.
+
+        Args:
+            reason: the client is told, unless it has sent everything and everything has been recognised.
+            patience_s: how long the worker may take.
+        """
+        task = self._task
+        if task is None or self.is_over:
+            return
+        self._cut_off = End(Status.ABORTED, reason)
+        if self._worker is not None:
+            if not self._at_end:
+                self._worker.send(EOS)
+            await asyncio.wait([task], timeout=patience_s)
+        if not self.is_over:
+            task.cancel()
+        await asyncio.wait([task], timeout=self._hub.options.write_timeout_s)
+
     async def _run(self) -> None:
         end = End(Status.ABORTED, WORKER_LOST)
         try:
             end = await self._serve()
+        except asyncio.CancelledError:
+            if self._cut_off is None:
+                raise
         except Exception:  # whatever it is, the client waits for an end
             logger.exception("%s: failed", self._info.id)
             end = End(Status.ABORTED, "Internal error of the server")
         finally:
             self.is_over, self._idle = True, None
+            self._hub.requests.discard(self)
             if self._worker is not None:
                 self._worker.release()
             self._store.close()
             self._room.set()
+        if self._cut_off is not None and not (self._at_end and end.status is Status.SUCCESS):
+            end = self._cut_off
         if end.status is Status.SUCCESS:
             logger.info("%s: done", self._info.id)
         else:
@@ -263,6 +291,8 @@ class Relay:
     def _pump(self) -> None:
         """Sends what the window has room for."""
         worker = self._worker
+        if self._cut_off is not None and not self._at_end:  # the worker has been told that this was all
+            return
         while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
             message = self._store.get()
             num_bytes = message_bytes(message)

@@ -44,6 +44,9 @@ Endpoint = tuple[str, type[RequestHandler]]
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
+SHUTTING_DOWN = "the server is shutting down"
+LAST_WORDS_S = 5.0
+"""How long workers may take at the end for what they have been sent."""
 MAX_SMALL_BODY_BYTES = 1024 * 1024
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
 # fraction of a second's work, so that memory stays small and a cancel arrives soon.
@@ -210,12 +213,14 @@ class Master:
             logger.warning("%d requests cut off", self.hub.pool.status().busy)
 
     async def stop(self) -> None:
-        """Refuses new requests and closes everything."""
+        """Refuses new requests, ends running ones with what has been said, and closes everything."""
         self.hub.pool.accepting = False
         for server in self._servers:
             server.stop()
         for tcp_server in self._tcp_servers:
             tcp_server.stop()
+        requests = tuple(self.hub.requests)
+        await asyncio.gather(*(each.cut_off(SHUTTING_DOWN, LAST_WORDS_S) for each in requests))
         await self._close_sockets()
         for server in self._servers:
             await server.close_all_connections()
@@ -234,7 +239,7 @@ class Master:
     async def _close_sockets(self) -> None:
         sockets = tuple(self.hub.sockets)
         for each in sockets:
-            each.close(GOING_AWAY, "the server is shutting down")
+            each.close(GOING_AWAY, SHUTTING_DOWN)
         # Tornado breaks off a connection whose peer does not answer a close within 5 s.
         await asyncio.gather(*(each.closed.wait() for each in sockets))
 

@@ -49,9 +49,20 @@ class RequestError(ProtocolError):
         self.code = code
 
 
-def error_object(message: str, kind: str, param: str | None = None, code: str | None = None) -> Message:
-    """The body of an error; ``kind`` is ``invalid_request_error`` or ``server_error``."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def error_object(
+    message: str, kind: str, param: str | None = None, code: str | None = None, text: str = ""
+) -> Message:
+    """The body of an error.
+
+    Args:
+        message: what is wrong.
+        kind: ``invalid_request_error`` or ``server_error``.
+        param: the field of the request that is wrong, if it is one.
+        code: the error for programs, if it has one.
+        text: what was recognised before it, in a member that OpenAI's errors do not have.
+    """
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return {"error": {**error, "text": text} if text else error}
 
 
 def model_object(name: str, created_s: int) -> Message:
@@ -125,6 +136,11 @@ class Transcription:
         self._transcript = Transcript()
         self._num_told = 0
 
+    @property
+    def text(self) -> str:
+        """What has been recognised so far: the final results, and the beginning of the next one."""
+        return f"{self._transcript.text} {self._transcript.partial}".strip()
+
     def add(self, event: Message) -> None:
         """Notes an event."""
         self._transcript.add(event)
@@ -157,10 +173,9 @@ class Transcription:
         done = {"type": "transcript.text.done", "text": self._transcript.text}
         return f"{self.new_events()}{_event(done)}data: [DONE]\n\n"
 
-    @staticmethod
-    def error_event(message: str) -> str:
-        """The server-sent event of a transcription that has failed."""
-        return _event(error_object(message, "server_error"))
+    def error_events(self, message: str) -> str:
+        """Server-sent events of the end of a transcription that has failed."""
+        return self.new_events() + _event(error_object(message, "server_error", text=self.text))
 
     def _usage(self) -> Message:
         return {"type": "duration", "seconds": round(self.duration_s, 3)}

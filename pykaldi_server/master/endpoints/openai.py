@@ -83,9 +83,10 @@ class TranscriptionsHandler(UploadHandler):
         if self._is_streaming:
             await self._end_stream(end)
         elif end.is_unknown_model:
-            self.refuse(404, end.message, RequestError(end.message, "model", "model_not_found"))
+            error = RequestError(end.message, "model", "model_not_found")
+            await self.answer_refusal(404, end.message, error)
         elif end.status is not Status.SUCCESS:
-            self.refuse(CODES.get(end.status, 500), end.message)
+            await self.answer_refusal(CODES.get(end.status, 500), end.message)
         else:
             content_type, body = self._transcription.answer(self._wanted)
             await self.answer(200, body, content_type)
@@ -93,7 +94,8 @@ class TranscriptionsHandler(UploadHandler):
     def refusal(self, code: int, text: str, error: ProtocolError | None = None) -> tuple[str, str]:
         kind = "server_error" if code >= 500 else "invalid_request_error"
         param, error_code = (error.param, error.code) if isinstance(error, RequestError) else (None, None)
-        return AnswerFormat.JSON.value, dumps(error_object(text, kind, param, error_code))
+        found = error_object(text, kind, param, error_code, self._transcription.text)
+        return AnswerFormat.JSON.value, dumps(found)
 
     async def _send(self, events: str) -> None:
         try:
@@ -103,9 +105,10 @@ class TranscriptionsHandler(UploadHandler):
             logger.info("%s: left in the middle of its answer", self.info.id)
 
     async def _end_stream(self, end: End) -> None:
-        is_success = end.status is Status.SUCCESS
-        events = self._transcription.last_events() if is_success else Transcription.error_event(end.message)
-        await self.finish_with(events)
+        if end.status is Status.SUCCESS:
+            await self.finish_with(self._transcription.last_events())
+        else:
+            await self.finish_with(self._transcription.error_events(end.message))
 
 
 class TranslationsHandler(TranscriptionsHandler):

@@ -40,9 +40,9 @@ class RecognizeHandler(UploadHandler):
 
     async def respond(self, end: End) -> None:
         if end.is_unknown_model:
-            self.refuse(404, end.message)
+            await self.answer_refusal(404, end.message)
         elif end.status is Status.NOT_AVAILABLE:
-            self.refuse(503, NO_WORKERS)
+            await self.answer_refusal(503, NO_WORKERS)
         else:
             content_type, body = self._result.content(end.status, end.message)
             await self.answer(200, body, content_type)

@@ -184,16 +184,21 @@ class UploadHandler(CorsHandler, ABC):
         self._body_has_come.set()
 
     def refuse(self, code: int, text: str, error: ProtocolError | None = None) -> None:
-        """Answers with an error once the body has come, and drops the rest of it."""
+        """Gives the request up and has it answered with an error."""
         if self._is_refused:
             return
-        self._is_refused = True
-        logger.warning("%s: refused: %s", self.info.id, text)
         if self._relay is not None and not self._relay.is_over:
             self._relay.cancel()
         self._relay = None
+        self._is_refused = True
+        self._answering = asyncio.ensure_future(self.answer_refusal(code, text, error))
+
+    async def answer_refusal(self, code: int, text: str, error: ProtocolError | None = None) -> None:
+        """Answers with an error once the body has come, and drops the rest of it."""
+        self._is_refused = True
+        logger.warning("%s: refused: %s", self.info.id, text)
         content_type, body = self.refusal(code, text, error)
-        self._answering = asyncio.ensure_future(self.answer(code, body, content_type))
+        await self.answer(code, body, content_type)
 
     async def answer(self, code: int, body: str, content_type: str) -> None:
         """Sends the answer, after the body where that comes in time: many clients read only then."""

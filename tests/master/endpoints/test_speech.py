@@ -505,9 +505,11 @@ def test_after_the_patience_everything_is_closed(harness: Any) -> None:
             client = await harness.client(master)
             await worker.read_json()
             await master.drain(0.05)
-            await master.stop()
-            assert await client.read() is None
-            assert await worker.read() is None
-            assert client.connection.close_code == 1001
+            stopping = asyncio.create_task(master.stop())
+            assert await worker.read() == "EOS"
+            worker.close()
+            (error,) = await client.read_all()
+            assert (error["status"], error["message"]) == (2, "the server is shutting down")
+            await stopping
 
     harness.run(scenario)
