@@ -6,12 +6,25 @@ from typing import Any
 
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["MODEL_OPTIONS_HELP", "check_positive", "check_range", "option", "parse_assignments"]
+__all__ = ["MODEL_OPTIONS_HELP", "Settings", "check_positive", "check_range", "option", "parse_assignments"]
 
 MODEL_OPTIONS_HELP = (
-    "option of the model, such as beam=11, that wins over the model's own configuration; can be given "
-    "several times; see `pykaldi-server model options`"
+    "model option, such as beam=11, which overrides the model's own configuration; may be given several "
+    "times; `pykaldi-server model options` lists them all"
 )
+
+
+class Settings:
+    """Base of the options dataclasses of the server's parts."""
+
+    __slots__ = ()
+
+    def validate(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: a value is invalid; the text names the option, what was expected and what was found.
+        """
 
 
 def option(default: Any, help: str, *, name: str | None = None, path: bool = False) -> Any:

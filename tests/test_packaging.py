@@ -119,7 +119,7 @@ def test_the_installed_command_transcribes(installed: Path, models: Path, golden
     command: list[str | Path] = [installed / "pykaldi-server", "transcribe", recording]
     assert run([*command, "-m", models / "english"], installed) == "two nine three four zero\n"
     said = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
-    assert "name a model; only a checkout of the repository has the demo models" in said.stderr
+    assert "expected a model, found none; only a checkout of the repository has the demos" in said.stderr
 
 
 def test_the_installed_server_serves(installed: Path, models: Path, golden: Path) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.audio.rate import RateConverter
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.options import check_range, option
+from pykaldi_server.options import Settings, check_range, option
 
 __all__ = ["SpeechEnd", "SpeechStart", "VadOptions", "VoiceActivityDetector"]
 
@@ -29,7 +29,7 @@ _FRAMES_MS = (10, 20, 30)
 
 
 @dataclass(frozen=True)
-class VadOptions:
+class VadOptions(Settings):
     """How speech is distinguished from silence."""
 
     aggressiveness: int = option(
@@ -41,11 +41,6 @@ class VadOptions:
     padding_ms: int = option(300, "Audio kept before and after the speech; at most the hang-over.")
 
     def validate(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: a value is invalid.
-        """
         check_range(self, "aggressiveness", 0, 3)
         if self.frame_ms not in _FRAMES_MS:
             raise ConfigError(f"frame_ms: expected 10, 20 or 30, found {self.frame_ms}")

@@ -36,20 +36,20 @@ RAW_CAPS = (
     "-r",
     "--rate",
     type=click.FloatRange(min=0),
-    help="Bytes per second to send; 0 sends as fast as the server reads.  [default: raw audio and WAV in "
+    help="Bytes to send per second; 0 sends as fast as the server reads.  [default: raw audio and WAV in "
     "real time, other files as fast as the server reads]",
 )
 @content_type_option
-@click.option("-m", "--model", help="Model to ask for.")
-@click.option("--user-id", metavar="ID", help="Name of the speaker.")
-@click.option("--content-id", metavar="ID", help="Name of the recording.")
+@click.option("-m", "--model", help="Name of the model to request; the server's default model if not set.")
+@click.option("--user-id", metavar="ID", help="Identifier of the speaker, which the server logs.")
+@click.option("--content-id", metavar="ID", help="Identifier of the recording, which the server logs.")
 @click.option(
     "--send-adaptation-state",
     type=click.File("r", encoding="utf-8"),
-    help="File with the adaptation state to start from.",
+    help="File with the adaptation state of the speaker to start from.",
 )
 @click.option(
-    "--save-adaptation-state", type=FILE, help="File to which the adaptation state at the end is written."
+    "--save-adaptation-state", type=FILE, help="File to which the final adaptation state is written."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the server's messages as they arrive.")
 def client(
@@ -61,7 +61,7 @@ def client(
     as_json: bool,
     **fields: str | None,
 ) -> None:
-    """Send FILE (- is standard input) to a server and print results while it is being sent."""
+    """Send FILE (- for standard input) to a server and print the results as they arrive."""
     import asyncio
 
     with plain_errors():

@@ -28,7 +28,7 @@ DEMOS = ("english:graph", "english:graph-digits", "estonian")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 verbose_option: Decorator = click.option(
-    "-v", "--verbose", is_flag=True, help="Also log what is only needed to find faults."
+    "-v", "--verbose", is_flag=True, help="Log details that help to find faults, too."
 )
 logging_option: Decorator = click.option(
     "--logging",
@@ -36,12 +36,12 @@ logging_option: Decorator = click.option(
     type=click.Choice(LEVELS, case_sensitive=False),
     default="info",
     show_default=True,
-    help="Level from which on messages are logged.",
+    help="Least severe level of messages to log.",
 )
 content_type_option: Decorator = click.option(
     "--content-type",
     metavar="TYPE",
-    help="Encoding of the audio, such as audio/x-raw,rate=8000; needed for raw audio that is not 16 kHz mono "
+    help="Format of the audio, such as audio/x-raw,rate=8000; required for raw audio other than 16 kHz mono "
     "S16LE.",
 )
 
@@ -80,5 +80,7 @@ def demo_models() -> tuple[str, ...]:
         click.UsageError: the package is installed; the models are not part of it.
     """
     if not has_demo_models():
-        raise click.UsageError("name a model; only a checkout of the repository has the demo models")
+        raise click.UsageError(
+            "expected a model, found none; only a checkout of the repository has the demos"
+        )
     return tuple(f"{DEMO_MODELS}/{demo}" for demo in DEMOS)

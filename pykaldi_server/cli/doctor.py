@@ -12,7 +12,7 @@ __all__ = ["doctor"]
 @click.command()
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 def doctor(models: tuple[str, ...]) -> None:
-    """Report what is installed, whether it fits together, and whether each MODEL can be loaded."""
+    """Report what is installed, whether it works together, and whether each MODEL can be loaded."""
     from pykaldi_server.doctor import examine
 
     to_load = models or (demo_models() if has_demo_models() else ())

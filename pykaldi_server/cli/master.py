@@ -18,7 +18,7 @@ __all__ = ["master"]
 @verbose_option
 @logging_option
 def master(verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
-    """Run a master alone; workers on any machines connect to it."""
+    """Run a master alone; workers on this and other machines connect to it."""
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.master.server import run_master
 

@@ -20,7 +20,7 @@ def model() -> None:
 @model.command()
 @click.argument("path", metavar="MODEL|FILE")
 def info(path: str) -> None:
-    """Describe a model, or one of its files."""
+    """Describe a model or one of its files."""
     from pykaldi_server.session.formats.description import describe
 
     with plain_errors():
@@ -36,7 +36,7 @@ def info(path: str) -> None:
 def options(words: tuple[str, ...], gmm: bool) -> None:
     """List the options that --model-option and YAML files of models accept.
 
-    With WORDS, only options that have all of them in their name or their help are listed.
+    With WORDS, only options whose name or help contains all of them are listed.
     """
     for name, default, text in model_options(gmm):
         if all(word.lower() in f"{name} {text}".lower() for word in words):
@@ -59,10 +59,10 @@ def model_options(gmm: bool) -> Iterator[tuple[str, str, str]]:
 @model.command("compile")
 @click.argument("path", metavar="MODEL")
 @click.option(
-    "--cache", is_flag=True, help="Keep the graph in the user's cache instead of next to the model."
+    "--cache", is_flag=True, help="Write the graph to the user's cache instead of the model's directory."
 )
 def compile_(path: str, cache: bool) -> None:
-    """Compose a graph that comes in two parts (HCLr.fst and Gr.fst) once and for all.
+    """Compose a graph that comes in two parts (HCLr.fst and Gr.fst) in advance.
 
     Workers find the compiled graph and use it for as long as its parts do not change.
     """
@@ -92,18 +92,24 @@ def compile_(path: str, cache: bool) -> None:
 @model.command("const-arpa")
 @click.argument("arpa", type=FILE)
 @click.argument("output", type=FILE)
-@click.option("--words", type=FILE, help="Word table; without it the words in ARPA are integers.")
+@click.option(
+    "--words", type=FILE, help="Table of words (words.txt); without it, the words in ARPA must be integers."
+)
 @click.option(
     "--bos-symbol",
     metavar="WORD",
     default="<s>",
     show_default=True,
-    help="Word, or its integer, that begins sentences.",
+    help="Word that begins sentences, or its integer.",
 )
 @click.option(
-    "--eos-symbol", metavar="WORD", default="</s>", show_default=True, help="Word that ends sentences."
+    "--eos-symbol",
+    metavar="WORD",
+    default="</s>",
+    show_default=True,
+    help="Word that ends sentences, or its integer.",
 )
-@click.option("--unk-symbol", metavar="WORD", help="Word that replaces unknown words.")
+@click.option("--unk-symbol", metavar="WORD", help="Word that replaces unknown words, or its integer.")
 def const_arpa(
     arpa: Path, output: Path, words: Path | None, bos_symbol: str, eos_symbol: str, unk_symbol: str | None
 ) -> None:
@@ -124,7 +130,9 @@ def const_arpa(
             symbols=SymbolTable.read_text(str(words)) if words else None,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    click.echo(f"{output} is ready; {left_out:,} n-grams were left out, since the table lacks their words")
+    click.echo(
+        f"{output} is ready; {left_out:,} n-grams were left out because their words are not in the table"
+    )
 
 
 def _word_or_id(text: str) -> int | str:

@@ -35,9 +35,9 @@ def serve(verbose: bool, log_level: str, config: Path | None, **values: Any) -> 
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
-    the name of an installed model package. Clients ask for it by the name of the directory or file, or by
-    NAME where it is given as NAME=MODEL; those that name no model get the first one. Without any MODEL, the
-    demo models of the checkout are served.
+    the name of an installed model package. Clients request it by the name of the directory or file, or by
+    NAME if it is given as NAME=MODEL; those that name no model get the first one. Without MODEL, the demo
+    models of the checkout are served.
     """
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server
@@ -70,6 +70,6 @@ def check_worker_section(config: Path) -> None:
 
 
 def announce(url: str) -> None:
-    """Says where the server is and what to try."""
+    """Prints the server's address and a command to try."""
     sample = SAMPLE if SAMPLE.exists() else "FILE.wav"
     click.echo(f"\nServing on {url}/\nTry:  curl -T {sample} {url}/client/dynamic/recognize\n")

@@ -9,7 +9,7 @@ tuple an option that can be given several times. A configuration file has one se
     worker:
       silence-timeout-s: 10
 
-What the command line says wins over the file, and the file wins over the defaults.
+The command line overrides the file, and the file overrides the defaults.
 """
 
 import dataclasses
@@ -213,7 +213,7 @@ def config_option(*sections: str) -> Callable[[Command], Command]:
         type=FILE,
         is_eager=True,
         callback=set_defaults,
-        help=f"YAML file with options in the {names}; the command line wins.",
+        help=f"YAML file that sets options in the {names}; the command line overrides it.",
     )
 
 

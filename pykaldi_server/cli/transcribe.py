@@ -21,7 +21,8 @@ __all__ = ["transcribe"]
     "-m",
     "--model",
     metavar="MODEL",
-    help="Model directory, YAML file, or name of an installed model package.",
+    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; the "
+    "English demo model if not set.",
 )
 @click.option(
     "--model-option",
@@ -32,7 +33,9 @@ __all__ = ["transcribe"]
 )
 @settings(PostProcessorOptions, flags={"post_processor_timeout_s": ("--post-processor-timeout",)})
 @content_type_option
-@click.option("--json", "as_json", is_flag=True, help="Print every event in the form of a server's message.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print every event as the JSON message that a server would send."
+)
 def transcribe(
     files: tuple[Path, ...],
     model: str | None,
@@ -41,9 +44,9 @@ def transcribe(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Recognise audio files, without a server.
+    """Recognise audio files without a server.
 
-    Post-processors that the model's YAML file names are run, too.
+    Post-processors that the model's YAML file names are run as well.
     """
     from pykaldi_server.client.console import ResultPrinter
     from pykaldi_server.session import Model

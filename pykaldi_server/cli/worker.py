@@ -29,8 +29,8 @@ END_S = 10.0
     "-c",
     "--conf",
     metavar="MODEL",
-    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; "
-    "without it the demo model of the checkout.",
+    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; the "
+    "English demo model if not set.",
 )
 @settings(
     WorkerOptions,
@@ -48,8 +48,8 @@ END_S = 10.0
     default=1,
     show_default=True,
     metavar="INTEGER",
-    help="Number of processes, each with its own copy of the options; one that ends or hangs is started "
-    "again, and a signal drains all of them.",
+    help="Processes to start, all with these options; one that dies or hangs is restarted, and a signal "
+    "lets all of them finish their requests.",
 )
 @click.option("--supervisor-fd", type=int, hidden=True)
 @verbose_option
@@ -63,7 +63,7 @@ def worker(
     config: Path | None,
     **values: Any,
 ) -> None:
-    """Run a worker: load a model, connect to a master, and recognise for its clients."""
+    """Run a worker: load a model, connect to a master, and recognise its clients' speech."""
     from pykaldi_server.logs import configure_logging
 
     configure_logging(f"worker {os.getpid()}", verbose, log_level)

@@ -11,6 +11,7 @@ server's last words.
 import asyncio
 import logging
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -30,7 +31,7 @@ LINGER_S = 2.0
 MOST_PROBES = 3
 
 
-class TcpConnection:
+class TcpConnection(ABC):
     """One client's connection, from `run` until that returns.
 
     Subclasses implement `receive`, `left`, `ended` and `farewell`. The event `closed` is set at the end.
@@ -52,14 +53,15 @@ class TcpConnection:
         self._writer = writer
         self.is_finished = False
 
+    @abstractmethod
     async def receive(self, data: bytes) -> None:
-        """Bytes have come. Until this returns nothing more is read from the client: the back-pressure.
+        """Takes bytes of the client; until it returns, no more are read: the back-pressure.
 
         Raises:
-            ProtocolError: the client does not speak the protocol; it is told, and the connection ends.
+            ProtocolError: the client does not speak the protocol; it gets an error, and the connection ends.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def left(self, is_lost: bool) -> None:
         """The client sends nothing more. When this returns, the connection is closed.
 
@@ -67,12 +69,13 @@ class TcpConnection:
             is_lost: the client is gone altogether; otherwise it may still be reading.
         """
 
+    @abstractmethod
     def ended(self, reason: str) -> None:
-        """All is over, for this reason if not by agreement. May be called again."""
+        """Gives up what the conversation has not completed, for this reason. May be called again."""
 
+    @abstractmethod
     def farewell(self, status: Status, text: str) -> bytes:
-        """What the server says before it ends the conversation by itself."""
-        return b""
+        """Returns what the server sends before it ends the conversation by itself."""
 
     async def write(self, data: bytes) -> None:
         """Sends bytes; returns when little of them is still waiting, or when the client is gone.

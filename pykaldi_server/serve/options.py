@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
-from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
+from pykaldi_server.options import MODEL_OPTIONS_HELP, Settings, check_positive, option, parse_assignments
 
 __all__ = ["ServeOptions", "split_name"]
 
@@ -25,7 +25,7 @@ def split_name(model: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
+class ServeOptions(Settings):
     """Settings of a server on one machine."""
 
     models: tuple[str, ...] = option(
@@ -33,25 +33,35 @@ class ServeOptions:
         "model directories or configuration files, as PATH or NAME=PATH; the first is the default",
         path=True,
     )
-    workers: int = option(1, "worker processes for each model")
-    sessions: int = option(4, "requests that each worker process serves at once")
+    workers: int = option(1, "worker processes per model")
+    sessions: int = option(4, "requests that each worker process serves at the same time")
     model_options: tuple[str, ...] = option((), MODEL_OPTIONS_HELP)
-    worker_arguments: tuple[str, ...] = option((), "argument for every worker process, such as --language=en")
+    worker_arguments: tuple[str, ...] = option(
+        (), "argument for every worker process, such as --language=en; may be given several times"
+    )
     master: MasterOptions = field(default_factory=MasterOptions)
 
     def validate(self) -> None:
-        """Raises ConfigError for a value that makes no sense."""
         self.master.validate()
         if not self.models:
             raise ConfigError("models: expected at least one, found none")
-        if len(set(self.models)) < len(self.models):
-            raise ConfigError("models: expected each once; use workers for more processes")
+        for model in self.models:
+            if self.models.count(model) > 1:
+                raise ConfigError(
+                    f"models: expected each model once, found {model} more than once; the option workers "
+                    "starts more processes per model"
+                )
         names = [name for name, _ in map(split_name, self.models) if name]
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(f"models: expected names of their own, found {name!r} more than once")
+                raise ConfigError(
+                    f"models: expected a different name for each, found {name!r} more than once"
+                )
         for name in ("workers", "sessions"):
             check_positive(self, name)
         parse_assignments(self.model_options)
         if self.master.certfile is not None:
-            raise ConfigError("certfile: expected none: the workers of serve connect without TLS")
+            raise ConfigError(
+                f"certfile: expected none, as the workers of serve connect without TLS; found "
+                f"{self.master.certfile}"
+            )

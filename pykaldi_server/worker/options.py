@@ -4,26 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.options import MODEL_OPTIONS_HELP, check_positive, option, parse_assignments
+from pykaldi_server.options import MODEL_OPTIONS_HELP, Settings, check_positive, option, parse_assignments
 from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
 
 __all__ = ["PostProcessorOptions", "WorkerOptions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostProcessorOptions:
+class PostProcessorOptions(Settings):
     """Which programs change the text of results."""
 
-    post_processor: str = option("", "shell command that changes transcripts: one line in, one line out")
+    post_processor: str = option(
+        "", "shell command that changes transcripts: it reads one line and prints one line per transcript"
+    )
     full_post_processor: str = option(
-        "", "shell command that changes final results: JSON and an empty line in, the same out"
+        "",
+        "shell command that changes final results: it reads JSON and an empty line, and prints the same for "
+        "each",
     )
     post_processor_timeout_s: float = option(
-        5.0, "seconds that a final result waits for a post-processor before it is sent as it is"
+        5.0, "seconds a final result waits for a post-processor before it is sent unchanged"
     )
 
     def validate(self) -> None:
-        """Raises `ConfigError` for an invalid value."""
         check_positive(self, "post_processor_timeout_s")
 
 
@@ -31,28 +34,32 @@ class PostProcessorOptions:
 class WorkerOptions(PostProcessorOptions):
     """Settings of a worker process."""
 
-    url: str = option(f"ws://localhost:8888{WORKER_PATH}", "the master's address for workers")
-    sessions: int = option(4, "requests that one process serves at once")
+    url: str = option(f"ws://localhost:8888{WORKER_PATH}", "address at which the master accepts workers")
+    sessions: int = option(4, "requests that one process serves at the same time")
     name: str = option(
-        "", "name by which clients ask for the model; without it that of its directory or file"
+        "", "name by which clients request the model; the name of its directory or file if not set"
     )
-    language: str = option("", "language that the worker announces")
+    language: str = option("", "language of the model, such as en, which the master reports to clients")
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
-    reconnect_max_s: float = option(5.0, "longest pause between attempts to reach a master that is away")
+    reconnect_max_s: float = option(
+        5.0, "longest pause, in seconds, between attempts to reach a master that does not answer"
+    )
     ping_interval_s: float = option(
-        30.0, "seconds between pings to the master, and how long its answer may take"
+        30.0, "seconds between pings to the master, and seconds allowed for each reply"
     )
     silence_timeout_s: float | None = option(
-        None, "end a request with status 1 when nothing new is recognised for this number of seconds"
+        None, "seconds without anything new recognised after which a request ends with status 1"
     )
     out_dir: Path | None = option(
         None,
-        "directory in which the audio of each request is kept: ID.raw, S16LE at the model's rate",
+        "directory in which the audio of each request is saved, as ID.raw (S16LE at the model's rate)",
         path=True,
     )
-    drain_s: float = option(30.0, "seconds that running requests may take to end after SIGTERM")
+    drain_s: float = option(30.0, "seconds that running requests are given to finish after SIGTERM")
     compile_graphs: bool = option(
-        True, "compile graphs that come in two parts into the user's cache, in the background"
+        True,
+        "compile graphs that come in two parts, in the background and into the user's cache; recognition is "
+        "faster afterwards",
     )
     model_options: tuple[str, ...] = option((), MODEL_OPTIONS_HELP)
 

@@ -77,7 +77,7 @@ def test_module_runs() -> None:
         (["serve", "--port", "8_888"], "expected a whole number, found '8_888'"),
         (["serve", "--sessions", "0"], "sessions: expected more than 0, found 0"),
         (["serve", "--drain-s", "nan"], "expected a number, found 'nan'"),
-        (["serve", "a", "a"], "models: expected each once"),
+        (["serve", "a", "a"], "models: expected each model once, found a more than once"),
         (["serve", "--model-option", "beam"], "model option: expected NAME=VALUE, found 'beam'"),
         (["worker", "-u", "http://h:1"], "address: expected ws://h:1/worker/ws/speech, found 'http://h:1'"),
         (["worker", "-u", "h:1"], "address: expected ws://h:1/worker/ws/speech, found 'h:1'"),
