@@ -9,9 +9,10 @@ from typing import Any, BinaryIO, TextIO
 import click
 
 from pykaldi_server.cli.common import content_type_option, plain_errors
-from pykaldi_server.cli.settings import FILE
+from pykaldi_server.cli.settings import FILE, help_sentence
 from pykaldi_server.errors import AdaptationStateError
 from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
+from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
 __all__ = ["client"]
 
@@ -51,6 +52,8 @@ RAW_CAPS = (
 @click.option(
     "--save-adaptation-state", type=FILE, help="File to which the final adaptation state is written."
 )
+@click.option("--cafile", type=FILE, help=help_sentence(CAFILE_HELP))
+@click.option("--insecure", is_flag=True, help=help_sentence(INSECURE_HELP))
 @click.option("--json", "as_json", is_flag=True, help="Print the server's messages as they arrive.")
 def client(
     file: BinaryIO,
@@ -58,6 +61,8 @@ def client(
     rate: float | None,
     send_adaptation_state: TextIO | None,
     save_adaptation_state: Path | None,
+    cafile: Path | None,
+    insecure: bool,
     as_json: bool,
     **fields: str | None,
 ) -> None:
@@ -66,12 +71,13 @@ def client(
 
     with plain_errors():
         check_websocket_url(url, CLIENT_PATH)
+        trust = Trust(cafile, insecure)
         state = read_state(send_adaptation_state) if send_adaptation_state else None
         if save_adaptation_state:
             save_adaptation_state.touch()  # better to fail now than after the recording
         if file.name.endswith(".raw") and not fields["content_type"]:
             fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
-        asyncio.run(_recognize(file, url, rate, state, save_adaptation_state, as_json, fields))
+        asyncio.run(_recognize(file, url, rate, state, save_adaptation_state, trust, as_json, fields))
 
 
 def read_state(file: TextIO) -> dict[str, Any]:
@@ -97,6 +103,7 @@ async def _recognize(
     rate: float | None,
     state: dict[str, Any] | None,
     save_adaptation_state: Path | None,
+    trust: Trust,
     as_json: bool,
     fields: dict[str, str | None],
 ) -> None:
@@ -105,7 +112,8 @@ async def _recognize(
 
     printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
     address = request_url(url, **fields)
-    async with aclosing(recognize_file(address, file, fields["content_type"], rate, state)) as messages:
+    events = recognize_file(address, file, fields["content_type"], rate, state, trust)
+    async with aclosing(events) as messages:
         async for message in messages:
             printer.show(message)
             if message["status"] != 0:

@@ -20,14 +20,13 @@ from pykaldi_server.serve.options import ServeOptions
 __all__ = ["serve"]
 
 SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
-TLS = ("certfile", "keyfile")  # the workers of `serve` connect without it
 SET_HERE = {"url", "sessions", "name"}
 
 
 @click.command()
 @click.argument("models", metavar="[[NAME=]MODEL]...", nargs=-1)
 @settings(ServeOptions, leave_out=("models",))
-@settings(MasterOptions, leave_out=TLS)
+@settings(MasterOptions)
 @config_option("serve", "master")
 @verbose_option
 @logging_option

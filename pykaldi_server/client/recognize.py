@@ -1,12 +1,13 @@
 """A client of the speech WebSocket: audio in, messages out, both at once."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tornado.httpclient import HTTPError
+from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import (
     WebSocketClientConnection,
     WebSocketClosedError,
@@ -20,12 +21,14 @@ from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
 from pykaldi_server.protocols.gstreamer import EOS, parse_event
 from pykaldi_server.protocols.liveness import watch_close_frame
 from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Message, Status, dumps
+from pykaldi_server.protocols.trust import Trust
 
 __all__ = ["natural_bytes_per_s", "paced", "read_pieces", "recognize", "recognize_file", "request_url"]
 
 CONNECT_TIMEOUT_S = 10.0
 HEAD_BYTES = 4096
 PIECES_PER_S = 10
+ANYONE_KNOWN = Trust()  # to the system
 NO_ANSWER = 599  # tornado's code for a time-out and the like
 
 
@@ -37,7 +40,10 @@ def request_url(url: str, **fields: str | None) -> str:
 
 
 async def recognize(
-    url: str, audio: AsyncIterator[bytes], adaptation_state: Message | None = None
+    url: str,
+    audio: AsyncIterator[bytes],
+    adaptation_state: Message | None = None,
+    trust: Trust = ANYONE_KNOWN,
 ) -> AsyncGenerator[Message, None]:
     """Sends audio as it comes and yields what the server says as it comes, until the server closes.
 
@@ -45,6 +51,7 @@ async def recognize(
         url: the server's address with all fields, see `request_url`.
         audio: the audio in pieces, at the pace at which they shall be sent.
         adaptation_state: the value of `adaptation_state` from an earlier request of the same speaker.
+        trust: which servers are trusted, if the connection has TLS.
 
     Raises:
         ConfigError: the address is not one of a WebSocket.
@@ -52,7 +59,7 @@ async def recognize(
             the text has the address and the reason.
         ProtocolError: the server says something that is not an event.
     """
-    connection = await _connect(url)
+    connection = await _connect(url, trust)
     assert connection.protocol is not None
     server_has_closed = watch_close_frame(connection.protocol)
     all_sent = asyncio.Event()
@@ -76,15 +83,18 @@ async def recognize(
         connection.close()
 
 
-async def _connect(url: str) -> WebSocketClientConnection:
+async def _connect(url: str, trust: Trust) -> WebSocketClientConnection:
     check_websocket_url(url, CLIENT_PATH)
+    request = HTTPRequest(url, connect_timeout=CONNECT_TIMEOUT_S, **trust.tls_arguments())
     try:
-        return await websocket_connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+        return await websocket_connect(request)
     except HTTPError as error:
         is_answer = error.code != NO_ANSWER
         reason = f"expected a WebSocket, found {error}" if is_answer else f"cannot connect: {error.message}"
     except WebSocketError:
         reason = "expected a WebSocket, found an ordinary HTTP answer"
+    except ssl.SSLCertVerificationError as error:
+        reason = f"the server is not trusted, see --cafile: {error.verify_message}"
     except OSError as error:
         reason = f"cannot connect: {error.strerror or error}"
     raise ConnectionError(f"{_shown(url)}: {reason}")
@@ -127,6 +137,7 @@ async def recognize_file(
     content_type: str | None = None,
     bytes_per_s: float | None = None,
     adaptation_state: Message | None = None,
+    trust: Trust = ANYONE_KNOWN,
 ) -> AsyncGenerator[Message, None]:
     """Sends a file or a pipe and yields what the server says.
 
@@ -136,7 +147,7 @@ async def recognize_file(
         content_type: how it is encoded, if that is known.
         bytes_per_s: how fast to send. None sends raw audio and WAV as fast as they are spoken and all else as
             fast as the server takes it; 0 sends everything so.
-        adaptation_state: see `recognize`.
+        adaptation_state, trust: see `recognize`.
     """
     head = await asyncio.to_thread(file.read, HEAD_BYTES)
     if bytes_per_s is None:
@@ -145,7 +156,7 @@ async def recognize_file(
         audio = paced(read_pieces(head, file, max(1, int(bytes_per_s / PIECES_PER_S))), bytes_per_s)
     else:
         audio = read_pieces(head, file, HEAD_BYTES)
-    async for message in recognize(url, audio, adaptation_state):
+    async for message in recognize(url, audio, adaptation_state, trust):
         yield message
 
 

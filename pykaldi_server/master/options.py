@@ -40,6 +40,11 @@ class MasterOptions(Settings):
         None, "TLS certificate (PEM); if set, HTTP and WebSocket connections must use TLS"
     )
     keyfile: Path | None = option(None, "private key (PEM) of the TLS certificate")
+    self_signed: bool = option(
+        False,
+        "serve with TLS and a certificate created for the names and addresses of this machine, kept "
+        "in the user data directory; browsers ask once whether to trust it",
+    )
     ping_interval_s: float = option(10.0, "seconds between pings to clients and workers")
     silence_timeout_s: float = option(
         30.0, "seconds without any reply after which a client or worker is disconnected"
@@ -62,6 +67,11 @@ class MasterOptions(Settings):
     )
     drain_s: float = option(10.0, "seconds that running requests are given to finish at shutdown")
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether HTTP and WebSockets are served with TLS."""
+        return self.self_signed or self.certfile is not None
+
     def validate(self) -> None:
         for name in ("port", "vosk_port", "wyoming_port", "audiosocket_port"):
             if getattr(self, name) is not None:
@@ -77,3 +87,5 @@ class MasterOptions(Settings):
             raise ConfigError(
                 f"certfile, keyfile: expected both or neither, found {self.certfile} and {self.keyfile}"
             )
+        if self.self_signed and self.certfile is not None:
+            raise ConfigError("self-signed, certfile: expected one of them, found both")

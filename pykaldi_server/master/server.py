@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_data_path
 from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.certificates import Certificate, own_names, self_signed_certificate
 from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
 from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
@@ -33,6 +35,7 @@ from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.tcp import TcpConnection, TcpServer
 from pykaldi_server.master.worker_socket import WorkerSocket
+from pykaldi_server.protocols.addresses import WORKER_PATH
 from pykaldi_server.protocols.messages import GOING_AWAY
 
 __all__ = ["Endpoint", "Master", "make_application", "run_master"]
@@ -43,6 +46,10 @@ Endpoint = tuple[str, type[RequestHandler]]
 """A pattern of paths and the handler that serves them, whose `initialize` takes the hub."""
 
 WEB = Path(__file__).resolve().parent.parent / "web"
+APP = "pykaldi-server"
+LOOPBACK = "127.0.0.1"
+REREAD_S = 10.0
+"""How often it is looked whether the certificate has changed."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 SHUTTING_DOWN = "the server is shutting down"
 LAST_WORDS_S = 5.0
@@ -70,7 +77,7 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/client/ws/status", StatusSocket, shared),
             (r"/client/ws/listen", ListenSocket, shared),
             (r"/twilio", TwilioSocket, shared),
-            (r"/worker/ws/speech", WorkerSocket, shared),
+            (WORKER_PATH, WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
             (r"/client/dynamic/reference", ReferenceHandler, {"path": hub.options.references}),
             (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
@@ -122,25 +129,29 @@ class Master:
         self.vosk_port: int | None = None
         self.wyoming_port: int | None = None
         self.audiosocket_port: int | None = None
+        self._own_workers_port = 0
+        self._rereading: PeriodicCallback | None = None
         self._servers: list[HTTPServer] = []
         self._tcp_servers: list[TcpServer] = []
 
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        return f"{'https' if self.hub.options.certfile else 'http'}://{self._shown_host()}:{self.port}"
+        return f"{'https' if self.hub.options.uses_tls else 'http'}://{self._shown_host()}:{self.port}"
 
     @property
     def vosk_url(self) -> str:
         """Where a Vosk client on this machine finds it: the port of its own, or else the main one."""
-        scheme = "wss" if self.hub.options.certfile else "ws"
+        scheme = "wss" if self.hub.options.uses_tls else "ws"
         return f"{scheme}://{self._shown_host()}:{self.vosk_port or self.port}"
 
     @property
     def worker_url(self) -> str:
         """Where a worker on this machine connects."""
-        scheme = "wss" if self.hub.options.certfile else "ws"
-        return f"{scheme}://{self._own_host()}:{self.port}/worker/ws/speech"
+        if self._own_workers_port:
+            return f"ws://{LOOPBACK}:{self._own_workers_port}{WORKER_PATH}"
+        scheme = "wss" if self.hub.options.uses_tls else "ws"
+        return f"{scheme}://{self._own_host()}:{self.port}{WORKER_PATH}"
 
     def _shown_host(self) -> str:
         return "localhost" if self.hub.options.host in ("", "0.0.0.0", "127.0.0.1") else self._own_host()
@@ -161,7 +172,7 @@ class Master:
                 the file.
         """
         options = self.hub.options
-        tls = _tls(options)
+        tls = self._tls_context()
         check_writable(options.references)
         self.port = self._listen(options.port, make_application(self.hub, self._endpoints), tls)
         logger.info("listening on %s", self.url)
@@ -175,15 +186,34 @@ class Master:
             self.audiosocket_port = self._listen_tcp(options.audiosocket_port, AudioSocketConnection)
             logger.info("listening for calls of Asterisk on port %d", self.audiosocket_port)
 
+    def listen_for_own_workers(self) -> None:
+        """Lets workers on this machine connect without TLS, on a port that no other machine reaches."""
+        workers = Application([(WORKER_PATH, WorkerSocket, {"hub": self.hub})], log_function=_log_http)
+        self._own_workers_port = self._listen(0, workers, None, LOOPBACK)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        options = self.hub.options
+        if not options.uses_tls:
+            return None
+        certfile, keyfile = options.certfile, options.keyfile
+        if certfile is None or keyfile is None:
+            certfile, keyfile = self_signed_certificate(user_data_path(APP) / "tls", own_names())
+        certificate = Certificate(certfile, keyfile)
+        self._rereading = PeriodicCallback(certificate.reload, 1000 * REREAD_S)
+        self._rereading.start()
+        return certificate.context
+
     def _listen_tcp(self, port: int, connection: type[TcpConnection]) -> int:
         """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""
         sockets = _bind(self.hub.options.host, port)
         self._tcp_servers.append(TcpServer(sockets, connection, self.hub))
         return int(sockets[0].getsockname()[1])
 
-    def _listen(self, port: int, application: Application, tls: ssl.SSLContext | None) -> int:
+    def _listen(
+        self, port: int, application: Application, tls: ssl.SSLContext | None, host: str | None = None
+    ) -> int:
         """Serves an application; returns the port, which the system picks for port 0."""
-        sockets = _bind(self.hub.options.host, port)
+        sockets = _bind(self.hub.options.host if host is None else host, port)
         server = HTTPServer(
             application,
             max_body_size=MAX_SMALL_BODY_BYTES,
@@ -215,6 +245,8 @@ class Master:
     async def stop(self) -> None:
         """Refuses new requests, ends running ones with what has been said, and closes everything."""
         self.hub.pool.accepting = False
+        if self._rereading is not None:
+            self._rereading.stop()
         for server in self._servers:
             server.stop()
         for tcp_server in self._tcp_servers:
@@ -258,20 +290,6 @@ def run_master(options: MasterOptions) -> None:
         await master.stop()
 
     asyncio.run(run())
-
-
-def _tls(options: MasterOptions) -> ssl.SSLContext | None:
-    if options.certfile is None or options.keyfile is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(options.certfile, options.keyfile)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"certfile {options.certfile}, keyfile {options.keyfile}: expected both in PEM form, "
-            f"found {error.strerror or error}"
-        ) from error
-    return context
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:

@@ -60,8 +60,3 @@ class ServeOptions(Settings):
         for name in ("workers", "sessions"):
             check_positive(self, name)
         parse_assignments(self.model_options)
-        if self.master.certfile is not None:
-            raise ConfigError(
-                f"certfile: expected none, as the workers of serve connect without TLS; found "
-                f"{self.master.certfile}"
-            )

@@ -43,6 +43,8 @@ class Server:
         """
         self._listen_to_signals()
         self._master.start()
+        if self._options.master.uses_tls:
+            self._master.listen_for_own_workers()
         supervisor = Supervisor(self._commands(), self._worker_ready)
         working = asyncio.create_task(supervisor.run())
         announcing = asyncio.create_task(self._announce_when_ready())

@@ -6,6 +6,7 @@ from pathlib import Path
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.options import MODEL_OPTIONS_HELP, Settings, check_positive, option, parse_assignments
 from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
+from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
 __all__ = ["PostProcessorOptions", "WorkerOptions"]
 
@@ -40,6 +41,8 @@ class WorkerOptions(PostProcessorOptions):
         "", "name by which clients request the model; the name of its directory or file if not set"
     )
     language: str = option("", "language of the model, such as en, which the master reports to clients")
+    cafile: Path | None = option(None, CAFILE_HELP, path=True)
+    insecure: bool = option(False, INSECURE_HELP)
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
     reconnect_max_s: float = option(
         5.0, "longest pause, in seconds, between attempts to reach a master that does not answer"
@@ -66,6 +69,7 @@ class WorkerOptions(PostProcessorOptions):
     def validate(self) -> None:
         PostProcessorOptions.validate(self)
         check_websocket_url(self.url, WORKER_PATH)
+        Trust(self.cafile, self.insecure)
         parse_assignments(self.model_options)
         for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
             check_positive(self, name)

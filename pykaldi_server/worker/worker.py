@@ -15,11 +15,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from tornado.httpclient import HTTPError
+from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION
+from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.text_processor import Result, TextProcessor
@@ -142,8 +143,11 @@ class Worker:
         options = self._options
         connecting = asyncio.ensure_future(
             websocket_connect(
-                self._url,
-                connect_timeout=options.connect_timeout_s,
+                HTTPRequest(
+                    self._url,
+                    connect_timeout=options.connect_timeout_s,
+                    **Trust(options.cafile, options.insecure).tls_arguments(),
+                ),
                 ping_interval=options.ping_interval_s,
                 ping_timeout=options.ping_interval_s,
             )

@@ -1,0 +1,170 @@
+"""The master's certificate: from files, which are read again when they change, or made on the spot.
+
+A certificate that the server makes for itself names all names and addresses of the machine, so that a browser
+on another one, such as a telephone, has to be told once that it may be trusted, and then gives pages the
+microphone. It is kept, and made anew when the machine's addresses change and before it expires.
+"""
+
+import datetime
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+from pathlib import Path
+
+import ifaddr
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pykaldi_server.errors import ConfigError
+
+__all__ = ["Certificate", "own_names", "self_signed_certificate"]
+
+logger = logging.getLogger(__name__)
+
+VALID_DAYS = 397
+"""Browsers refuse certificates that are valid for much longer."""
+RENEWED_DAYS_BEFORE = 30
+LONGEST_COMMON_NAME = 64
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Certificate:
+    """A certificate and its private key, in files; new connections get what the files have at the time.
+
+    Args:
+        certfile, keyfile: both in PEM form; the certificate is followed by those of its issuers, if any.
+
+    Attributes:
+        context: what a server needs.
+
+    Raises:
+        ConfigError: they cannot be used; the text names the files.
+    """
+
+    def __init__(self, certfile: Path, keyfile: Path) -> None:
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._state = self._files_state()
+        self._load(self.context)
+
+    def reload(self) -> None:
+        """Reads the files again if they have changed. If they cannot be used, the old certificate stays."""
+        state = self._files_state()
+        if state == self._state:
+            return
+        self._state = state
+        try:
+            self._load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))  # half a pair must not be taken
+            self._load(self.context)
+        except ConfigError as error:
+            logger.error("the certificate stays as it was: %s", error)
+        else:
+            logger.info("certfile %s, keyfile %s: read again", self._certfile, self._keyfile)
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        try:
+            context.load_cert_chain(self._certfile, self._keyfile)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"certfile {self._certfile}, keyfile {self._keyfile}: expected both in PEM form, "
+                f"found {error.strerror or error}"
+            ) from error
+
+    def _files_state(self) -> list[tuple[int, int, int] | None]:
+        """What changes when a file is written or replaced, also by a link to another one."""
+        states: list[tuple[int, int, int] | None] = []
+        for path in (self._certfile, self._keyfile):
+            try:
+                found = path.stat()
+            except OSError:
+                states.append(None)
+            else:
+                states.append((found.st_ino, found.st_mtime_ns, found.st_size))
+        return states
+
+
+def own_names() -> list[str | Address]:
+    """The names and addresses by which others may reach this machine."""
+    names: dict[str | Address, None] = dict.fromkeys(("localhost", socket.gethostname(), socket.getfqdn()))
+    for adapter in ifaddr.get_adapters():
+        for each in adapter.ips:
+            text = each.ip if isinstance(each.ip, str) else each.ip[0]
+            names[ipaddress.ip_address(text.partition("%")[0])] = None
+    return [name for name in names if name]
+
+
+def self_signed_certificate(directory: Path, names: list[str | Address]) -> tuple[Path, Path]:
+    """Makes a certificate, or finds the one made before, if it still has these names and some time left.
+
+    Args:
+        directory: where certificate and key are kept; nobody but the user may read the key.
+        names: what the certificate is for.
+
+    Returns:
+        The files of the certificate and of its private key, in PEM form.
+
+    Raises:
+        ConfigError: they cannot be written; the text names the file.
+    """
+    certfile, keyfile = directory / "certificate.pem", directory / "key.pem"
+    try:
+        if not (keyfile.is_file() and _is_usable(certfile, names)):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(certfile, keyfile, names)
+            logger.info("%s: made for %s", certfile, ", ".join(map(str, names)))
+    except OSError as error:
+        raise ConfigError(f"self-signed: {error.filename or directory}: {error.strerror}") from error
+    return certfile, keyfile
+
+
+def _is_usable(certfile: Path, names: list[str | Address]) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (FileNotFoundError, ValueError, x509.ExtensionNotFound):
+        return False
+    left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    return left.days >= RENEWED_DAYS_BEFORE and set(map(_general_name, names)) <= set(found)
+
+
+def _general_name(name: str | Address) -> x509.GeneralName:
+    return x509.DNSName(name) if isinstance(name, str) else x509.IPAddress(name)
+
+
+def _make(certfile: Path, keyfile: Path, names: list[str | Address]) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    host = socket.gethostname()[:LONGEST_COMMON_NAME] or "pykaldi-server"
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))  # clocks of others may be slow
+        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS - 1))
+        .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(keyfile, pem)
+    _write(certfile, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replaces a file by one that nobody else may read."""
+    new = path.with_suffix(".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    new.replace(path)
