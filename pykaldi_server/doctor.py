@@ -33,6 +33,9 @@ PACKAGES = (
     "python-multipart",
     "click",
     "rich",
+    "cryptography",
+    "ifaddr",
+    "platformdirs",
 )
 
 
