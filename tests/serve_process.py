@@ -25,6 +25,11 @@ class Serve:
                 return
         raise AssertionError("serve ended before it was ready")
 
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
     def children(self) -> list[int]:
         """The worker processes."""
         return children(self.process.pid)

@@ -1,6 +1,7 @@
 """`pykaldi-server client`."""
 
 import json
+import logging
 import sys
 from contextlib import aclosing
 from pathlib import Path
@@ -69,6 +70,7 @@ def client(
     """Send FILE (- for standard input) to a server and print the results as they arrive."""
     import asyncio
 
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)  # what fails is said once, by the error
     with plain_errors():
         check_websocket_url(url, CLIENT_PATH)
         trust = Trust(cafile, insecure)

@@ -55,7 +55,7 @@ def serve(verbose: bool, log_level: str, config: Path | None, **values: Any) -> 
             worker_arguments=tuple(arguments),
             master=assemble(MasterOptions, values),
         )
-        run_server(options, announce)
+        run_server(options, lambda url: announce(url, options.master.self_signed))
 
 
 def check_worker_section(config: Path) -> None:
@@ -68,7 +68,10 @@ def check_worker_section(config: Path) -> None:
         raise ConfigError(f"{config}: worker: {name} has no effect: serve sets it")
 
 
-def announce(url: str) -> None:
+def announce(url: str, is_self_signed: bool) -> None:
     """Prints the server's address and a command to try."""
+    from pykaldi_server.master.certificates import CERTIFICATE, own_directory
+
     sample = SAMPLE if SAMPLE.exists() else "FILE.wav"
-    click.echo(f"\nServing on {url}/\nTry:  curl -T {sample} {url}/client/dynamic/recognize\n")
+    trust = f"--cacert {own_directory() / CERTIFICATE} " if is_self_signed else ""
+    click.echo(f"\nServing on {url}/\nTry:  curl {trust}-T {sample} {url}/client/dynamic/recognize\n")

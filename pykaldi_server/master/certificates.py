@@ -18,13 +18,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from platformdirs import user_data_path
 
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["Certificate", "own_names", "self_signed_certificate"]
+__all__ = ["CERTIFICATE", "Certificate", "own_directory", "own_names", "self_signed_certificate"]
 
 logger = logging.getLogger(__name__)
 
+CERTIFICATE = "certificate.pem"
 VALID_DAYS = 397
 """Browsers refuse certificates that are valid for much longer."""
 RENEWED_DAYS_BEFORE = 30
@@ -89,6 +91,11 @@ class Certificate:
         return states
 
 
+def own_directory() -> Path:
+    """Where certificates are kept that the server makes for itself."""
+    return user_data_path("pykaldi-server") / "tls"
+
+
 def own_names() -> list[str | Address]:
     """The names and addresses by which others may reach this machine."""
     names: dict[str | Address, None] = dict.fromkeys(("localhost", socket.gethostname(), socket.getfqdn()))
@@ -112,7 +119,7 @@ def self_signed_certificate(directory: Path, names: list[str | Address]) -> tupl
     Raises:
         ConfigError: they cannot be written; the text names the file.
     """
-    certfile, keyfile = directory / "certificate.pem", directory / "key.pem"
+    certfile, keyfile = directory / CERTIFICATE, directory / "key.pem"
     try:
         if not (keyfile.is_file() and _is_usable(certfile, names)):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
-from pykaldi_server.master.certificates import Certificate, own_names, self_signed_certificate
+from pykaldi_server.master.certificates import (
+    Certificate,
+    own_directory,
+    own_names,
+    self_signed_certificate,
+)
 from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
 from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
@@ -46,7 +50,6 @@ Endpoint = tuple[str, type[RequestHandler]]
 """A pattern of paths and the handler that serves them, whose `initialize` takes the hub."""
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-APP = "pykaldi-server"
 LOOPBACK = "127.0.0.1"
 REREAD_S = 10.0
 """How often it is looked whether the certificate has changed."""
@@ -197,7 +200,7 @@ class Master:
             return None
         certfile, keyfile = options.certfile, options.keyfile
         if certfile is None or keyfile is None:
-            certfile, keyfile = self_signed_certificate(user_data_path(APP) / "tls", own_names())
+            certfile, keyfile = self_signed_certificate(own_directory(), own_names())
         certificate = Certificate(certfile, keyfile)
         self._rereading = PeriodicCallback(certificate.reload, 1000 * REREAD_S)
         self._rereading.start()

@@ -162,6 +162,7 @@ def test_serve_with_a_certificate_of_its_own(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with running_serve(tmp_path, ENGLISH, "--self-signed") as serve:
         assert serve.url.startswith("https://")
+        assert f"curl --cacert {tmp_path}/pykaldi-server/tls/certificate.pem -T" in serve.line()
         trust = Trust(tmp_path / "pykaldi-server" / "tls" / "certificate.pem")
 
         async def scenario() -> None:
