@@ -9,7 +9,8 @@ and no process is left behind:
 * An answer that came too late is still read, and discarded, before the next request is sent.
 * What else has been printed is discarded, too. After its first answers a program is listened to for a moment
   longer, so that one that prints two lines for one is noticed.
-* Everything that a command starts belongs to one process group, which is killed as a whole.
+* Everything that a command starts belongs to one process group, which is killed as a whole. A guard does so
+  if this process is killed and cannot.
 """
 
 import logging
@@ -85,6 +86,7 @@ class Program:
         self._is_closed = False
         self._start_error: str | None = None
         try:
+            self._guard = _Guard()
             self._process = self._start()
         except OSError as error:
             raise ConfigError(f"{name}: cannot run {command!r}: {error}") from error
@@ -155,6 +157,7 @@ class Program:
         if process is not None:
             process.end(patience_s)
         self._keeper.join()
+        self._guard.close()
 
     def _exchange(self, request: bytes, deadline_s: float) -> bytes | None:
         """One try; None if the program has ended or been ended. Raises TimeoutError."""
@@ -203,6 +206,7 @@ class Program:
 
     def _start(self) -> "_Process":
         process = _Process(self._command, self._environment, self._take_answer)
+        self._guard.watch(process.pid)
         logger.info("%s: process %d started: %s", self.name, process.pid, self._command)
         return process
 
@@ -257,6 +261,45 @@ def _python_environment() -> dict[str, str]:
 
 def _pause_s(failures: int) -> float:
     return min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LAST_PAUSE_S) if failures else 0.0
+
+
+class _Guard:
+    """A shell that kills the process group of a program when this process ends without having done so.
+
+    It reads the numbers of groups from a pipe that only this process writes to: the end of the pipe is the end
+    of this process, whatever ended it.
+    """
+
+    SCRIPT = 'while read -r group; do last=$group; done; [ -z "$last" ] || kill -s KILL -- "-$last"'
+
+    def __init__(self) -> None:
+        self._popen = subprocess.Popen(
+            ("/bin/sh", "-c", self.SCRIPT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,  # what kills this process and its group does not kill the guard
+        )
+        assert self._popen.stdin is not None
+        self._stdin = self._popen.stdin
+
+    def watch(self, group: int) -> None:
+        """Has the guard watch this process group in place of the one before."""
+        self._write(str(group))
+
+    def close(self) -> None:
+        """Ends the guard; it kills nothing any more. May be called again."""
+        if not self._stdin.closed:
+            self._write("")
+            self._stdin.close()
+            self._popen.wait()
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stdin.write(f"{line}\n".encode())
+        except BrokenPipeError:
+            logger.warning("the guard of process groups has been killed; a program may outlive this process")
 
 
 class _Process:

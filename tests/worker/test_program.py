@@ -2,13 +2,16 @@
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import children
+from processes import Watched, children
 from programs import UPPER, command, for_each_line, hung_after, is_running
 
 from pykaldi_server.errors import ConfigError
@@ -249,6 +252,26 @@ def test_all_that_a_command_starts_ends_with_it(run: Any, tmp_path: Any) -> None
     program.close()
     while is_running(pid):  # init waits for it
         pass
+
+
+def test_a_program_does_not_outlive_a_killed_worker(tmp_path: Path) -> None:
+    """It ignores the end of its input, and so does what it has started."""
+    pids = tmp_path / "pids"
+    note = f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(1000)"
+    code = (
+        "import time\n"
+        "from pykaldi_server.worker.program import Program\n"
+        f"Program({f'({command(note)}) & {command(note)}'!r}, name='n', timeout_s=9, take_answer=bytes)\n"
+        "time.sleep(1000)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as worker:
+        while not pids.exists() or len(pids.read_text().split()) < 2:
+            pass
+        watched = [Watched(int(pid)) for pid in pids.read_text().split()]
+        worker.kill()
+    for each in watched:
+        each.wait()
 
 
 def test_the_output_of_errors_is_not_an_answer(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
