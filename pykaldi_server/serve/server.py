@@ -45,7 +45,7 @@ class Server:
         self._master.start()
         if self._options.master.uses_tls:
             self._master.listen_for_own_workers()
-        supervisor = Supervisor(self._commands(), self._worker_ready)
+        supervisor = Supervisor(self._commands(), self._worker_ready, self._worker_named)
         working = asyncio.create_task(supervisor.run())
         announcing = asyncio.create_task(self._announce_when_ready())
         stopping = asyncio.create_task(self._stop_requested.wait())
@@ -68,8 +68,8 @@ class Server:
             for _ in range(options.workers)
         ]
 
-    def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
-        """Makes the first model the default one.
+    def _worker_named(self, command: WorkerCommand, model_name: str) -> None:
+        """Compares the name of a model, which may take minutes to load, with those of the others.
 
         Raises:
             ConfigError: another model has the same name, so clients could not tell them apart.
@@ -78,9 +78,13 @@ class Server:
         other = self._model_of_name.setdefault(model_name, model)
         if other != model:
             raise ConfigError(
-                f"models: expected names of their own, but {other[1]} and {command.model} are both called "
-                f"{model_name!r}; give one of them another name: NAME={command.model}"
+                f"models: expected different names, found {model_name!r} for both {other[1]} and "
+                f"{command.model}; give one of them another name: NAME={command.model}"
             )
+
+    def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
+        """Makes the first model the default one."""
+        model = command.name, command.model
         if model == split_name(self._options.models[0]) and not self._stop_requested.is_set():
             self._master.hub.pool.default_model = model_name
             self._master.hub.pool.accepting = True

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.protocols.supervision import EXIT_MODEL, READY
+from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY
 
 __all__ = ["Supervisor", "WorkerCommand"]
 
@@ -67,6 +67,7 @@ class Supervisor:
     Args:
         commands: what to run.
         on_ready: called with a command and the model's name whenever a process has loaded its model.
+        on_named: called in the same way before the model is loaded. A `ConfigError` that it raises ends all.
         silence_s: a process that has said nothing for this long hangs.
         patience_s: how long a process may take to end when it is asked to.
     """
@@ -75,11 +76,13 @@ class Supervisor:
         self,
         commands: Sequence[WorkerCommand],
         on_ready: Callable[[WorkerCommand, str], None],
+        on_named: Callable[[WorkerCommand, str], None] = lambda command, model: None,
         silence_s: float = SILENCE_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._commands = commands
         self._on_ready = on_ready
+        self._on_named = on_named
         self._silence_s = silence_s
         self._patience_s = patience_s
         self._ending: set[Process] = set()
@@ -157,6 +160,8 @@ class Supervisor:
             if not line:
                 return
             word, _, model = line.strip().partition(b" ")
+            if word == NAMED:
+                self._on_named(command, model.decode())
             if word == READY:
                 self._has_loaded.add(command)
                 self._on_ready(command, model.decode())

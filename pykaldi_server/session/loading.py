@@ -10,7 +10,7 @@ from pathlib import Path
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
 from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
-from pykaldi_server.session.formats.directories import read_directory
+from pykaldi_server.session.formats.directories import read_directory, read_name
 from pykaldi_server.session.formats.gstreamer_yaml import (
     YAML_SUFFIXES,
     YamlFile,
@@ -23,7 +23,7 @@ from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.rescoring import Rescorer
 from pykaldi_server.session.word_alignment import read_word_aligner
 
-__all__ = ["load_parts", "packaged_model", "read_source", "split_model_name"]
+__all__ = ["find_name", "load_parts", "packaged_model", "read_source", "split_model_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,19 @@ def read_source(path: str | Path | YamlFile, overrides: dict[str, str]) -> Model
     if not directory.is_dir():
         raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
     return read_directory(directory, graph, overrides)
+
+
+def find_name(path: str | Path | YamlFile) -> str:
+    """Finds out what a model will be called once it is loaded; see `Model.load`.
+
+    Raises:
+        ConfigError: a directory has several models, or there is no such graph.
+    """
+    file = path.path if isinstance(path, YamlFile) else Path(path)
+    if file.suffix in YAML_SUFFIXES:
+        return file.stem
+    directory, graph = split_model_name(file)
+    return read_name(directory, graph) if directory.is_dir() else str(directory)
 
 
 def packaged_model(name: str) -> Path | None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerError
 from pykaldi_server.options import parse_assignments
-from pykaldi_server.protocols.supervision import ALIVE, EXIT_MODEL, READY
+from pykaldi_server.protocols.supervision import ALIVE, EXIT_MODEL, NAMED, READY
 from pykaldi_server.session import Model
 from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 from pykaldi_server.session.graph import compile_in_background
+from pykaldi_server.session.loading import find_name
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.post_processor import PostProcessor
 from pykaldi_server.worker.recording import make_directory
@@ -44,8 +45,12 @@ class SupervisorLink:
         """Opens the end that the process was born with."""
         return cls(*await asyncio.open_connection(sock=socket.socket(fileno=fd)))
 
+    def named(self, model: str) -> None:
+        """Reports what the model that is about to be loaded is called."""
+        self._writer.write(NAMED + b" " + model.encode() + b"\n")
+
     def ready(self, model: str) -> None:
-        """Says that the model is loaded."""
+        """Reports that the model is loaded."""
         self._writer.write(READY + b" " + model.encode() + b"\n")
 
     async def beat(self) -> None:
@@ -101,6 +106,8 @@ async def _serve(
     background = [asyncio.create_task(work) for work in ((link.beat(), link.outlive()) if link else ())]
     try:
         overrides = parse_assignments(options.model_options)
+        if link is not None:
+            link.named(options.name or find_name(model_path))
         model = await asyncio.to_thread(Model.load, model_path, **overrides)
         if options.name:
             model = replace(model, name=options.name)

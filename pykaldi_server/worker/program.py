@@ -266,8 +266,8 @@ def _pause_s(failures: int) -> float:
 class _Guard:
     """A shell that kills the process group of a program when this process ends without having done so.
 
-    It reads the numbers of groups from a pipe that only this process writes to: the end of the pipe is the end
-    of this process, whatever ended it.
+    It reads the numbers of groups from a pipe that only this process writes to. When the pipe ends, this
+    process has ended too, whatever the reason.
     """
 
     SCRIPT = 'while read -r group; do last=$group; done; [ -z "$last" ] || kill -s KILL -- "-$last"'

@@ -10,6 +10,8 @@ from model_files import ivector_extractor, network
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.session import Model
+from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
+from pykaldi_server.session.loading import find_name
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def yaml_model(copy: Path) -> Path:
 
 def test_vosk_layout(models: Path) -> None:
     model = Model.load(models / "english:graph-digits")
-    assert model.name == "english-digits"
+    assert model.name == find_name(models / "english:graph-digits") == "english-digits"
     assert model.sample_rate_hz == 16000
     assert network(model).options.decoder.beam == 13.0
     assert ivector_extractor(model).opts.max_count == 100.0
@@ -132,14 +134,14 @@ def test_overrides_win(models: Path) -> None:
 
 
 def test_the_only_graph_is_the_default(copy: Path) -> None:
-    assert Model.load(copy).name == "mine-digits"
+    assert Model.load(copy).name == find_name(copy) == "mine-digits"
 
 
 def test_gstreamer_yaml(yaml_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         model = Model.load(yaml_model)
     options = network(model).options
-    assert model.name == "digits"
+    assert model.name == find_name(yaml_model) == find_name(YamlFile.read(yaml_model)) == "digits"
     assert (options.decoder.beam, options.decoder.max_active, options.decoder.min_active) == (11.0, 5000, 200)
     assert options.session.do_endpointing is True
     assert options.session.chunk_length_in_secs == 0.1
@@ -290,7 +292,7 @@ def test_model_in_an_installed_package(copy: Path, tmp_path: Path, monkeypatch: 
     (package / "__init__.py").touch()
     copy.rename(package / "model")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert Model.load("my-speech-model").name == "my-speech-model"
+    assert Model.load("my-speech-model").name == find_name("my-speech-model") == "my-speech-model"
 
 
 @pytest.mark.parametrize(("length_s", "warned"), [(0.05, False), (2.0, False), (2.5, True), (60.0, True)])

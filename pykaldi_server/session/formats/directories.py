@@ -11,11 +11,12 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
+from pykaldi_server.session.formats.graph_files import find_graph, model_name
 from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.formats.vosk import is_vosk_layout, read_vosk_layout
 
-__all__ = ["read_directory"]
+__all__ = ["read_directory", "read_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,27 @@ def read_directory(directory: Path, graph: str | None, overrides: Mapping[str, s
         source = read_vosk_layout(inner, graph, overrides)
     if inner == directory:
         return source
-    name = directory.resolve().name + source.name.removeprefix(inner.resolve().name)
-    return dataclasses.replace(source, name=name)
+    logger.info("%s: the model is in %s", directory, inner)
+    return dataclasses.replace(source, name=_outer_name(directory, inner, source.name))
+
+
+def read_name(directory: Path, graph: str | None) -> str:
+    """Returns the name of the model that `read_directory` reads, without reading its files.
+
+    Args:
+        directory: the model's directory, or one that contains it and no other model.
+        graph: name of the graph's folder; None for the default.
+
+    Raises:
+        ConfigError: there are several models, or there is no such graph.
+    """
+    inner = _directory_of_model(directory)
+    return _outer_name(directory, inner, model_name(inner, find_graph(inner, graph)))
+
+
+def _outer_name(directory: Path, inner: Path, name: str) -> str:
+    """The name of a model inside a directory, which has the directory's name in place of its own."""
+    return directory.resolve().name + name.removeprefix(inner.resolve().name)
 
 
 def _directory_of_model(directory: Path) -> Path:
@@ -61,7 +81,6 @@ def _directory_of_model(directory: Path) -> Path:
         raise ConfigError(
             f"{directory}: expected one model, found several, of which one must be named: {names}"
         )
-    logger.info("%s: the model is in %s", directory, inner[0])
     return inner[0]
 
 
