@@ -7,6 +7,7 @@ from typing import Protocol
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.pool import WorkerPool
+from pykaldi_server.protocols.client_secrets import ClientSecrets
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import WorkerInfo
 
@@ -65,6 +66,7 @@ class Hub:
         models: what the last worker of each named model has said about itself.
         listeners: programs that follow telephone calls.
         requests: every request that has begun and not ended.
+        client_secrets: keys that clients of OpenAI's realtime API have been given.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
@@ -73,4 +75,5 @@ class Hub:
     models: dict[str, WorkerInfo] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)
     requests: set[OpenRequest] = field(default_factory=set)
+    client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
     sockets: set[OpenSocket] = field(default_factory=set)

@@ -31,6 +31,8 @@ class LiveSocket(WebSocketHandler):
     Subclasses implement `opened`, `receive` and `ended`. The event `closed` is set when all is over.
     """
 
+    MAX_TEXT_BYTES = MAX_TEXT_BYTES
+
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
@@ -103,8 +105,9 @@ class LiveSocket(WebSocketHandler):
     async def on_message(self, message: str | bytes) -> None:
         assert self._liveness is not None
         self._liveness.heard()
-        if isinstance(message, str) and message_bytes(message) > MAX_TEXT_BYTES and not self._has_ended:
-            self.close(MESSAGE_TOO_BIG, f"expected at most {MAX_TEXT_BYTES} bytes in a text message")
+        limit = self.MAX_TEXT_BYTES
+        if isinstance(message, str) and message_bytes(message) > limit and not self._has_ended:
+            self.close(MESSAGE_TOO_BIG, f"expected at most {limit} bytes in a text message")
             self._end()
         if not self._has_ended:
             with self._liveness.not_reading():

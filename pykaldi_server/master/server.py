@@ -23,6 +23,12 @@ from pykaldi_server.master.certificates import (
 from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
 from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
+from pykaldi_server.master.endpoints.realtime import (
+    ClientSecretsHandler,
+    ConversationSessionsHandler,
+    RealtimeSocket,
+    TranscriptionSessionsHandler,
+)
 from pykaldi_server.master.endpoints.recognize import RecognizeHandler
 from pykaldi_server.master.endpoints.reference import ReferenceHandler, check_writable
 from pykaldi_server.master.endpoints.speech import SpeechSocket
@@ -85,6 +91,10 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/client/dynamic/reference", ReferenceHandler, {"path": hub.options.references}),
             (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
             (r"/v1/audio/translations", TranslationsHandler, shared),
+            (r"/v1/realtime", RealtimeSocket, shared),
+            (r"/v1/realtime/client_secrets", ClientSecretsHandler, shared),
+            (r"/v1/realtime/transcription_sessions", TranscriptionSessionsHandler, shared),
+            (r"/v1/realtime/sessions", ConversationSessionsHandler, shared),
             (r"/v1/models", ModelsHandler, shared),
             (r"/v1/models/(.+)", ModelsHandler, shared),
             (r"/client/static/(.*)", StaticFileHandler, {"path": WEB}),

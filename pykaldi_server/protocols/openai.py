@@ -8,20 +8,24 @@ have no effect.
 import json
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.answers import AnswerFormat
+from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.transcript import Segment, Transcript, srt, vtt
+from pykaldi_server.protocols.worker import WorkerInfo
 
 __all__ = [
     "RequestError",
     "Transcription",
     "TranscriptionRequest",
+    "choose_model",
     "error_object",
+    "is_transcriber",
     "model_object",
     "models_object",
     "own_model",
@@ -32,6 +36,7 @@ GRANULARITIES = ("word", "segment")
 OWNER = "pykaldi-server"
 # Programs that cannot name another model ask for one of OpenAI's.
 _THEIR_MODELS = ("whisper-", "gpt-")
+_THEIR_TRANSCRIBERS = ("whisper", "transcribe")
 _LEAST_CONFIDENCE = 1e-6
 
 
@@ -78,6 +83,43 @@ def models_object(names: Iterable[str], created_s: int) -> Message:
 def own_model(name: str) -> str | None:
     """The model of this server that a client means; None is the default, as OpenAI's own names are."""
     return None if not name or name.startswith(_THEIR_MODELS) else name
+
+
+def is_transcriber(name: str, models: Collection[str]) -> bool:
+    """Whether a model transcribes speech: one of OpenAI's for that, or one of this server's."""
+    is_theirs = own_model(name) is None and any(each in name for each in _THEIR_TRANSCRIBERS)
+    return is_theirs or name in models
+
+
+def choose_model(
+    name: str, language: str, models: Mapping[str, WorkerInfo], default: str | None
+) -> str | None:
+    """The model of this server for a client that names a model and a language.
+
+    Args:
+        name: what the client calls the model; "" and OpenAI's own names leave the choice to the language.
+        language: the language of the speech; "" leaves the choice to the server.
+        models: those that there are, by name.
+        default: name of the model that a client gets which names none.
+
+    Returns:
+        The name of the model; None is the default.
+
+    Raises:
+        RequestError: there is no such model, or none of this language.
+    """
+    model = own_model(name)
+    if model is not None and models and model not in models:
+        known = ", ".join(sorted(models))
+        text = f"there is no model {model!r}; those that there are: {known}"
+        raise RequestError(text, "model", "model_not_found")
+    if not language:
+        return model
+    candidates = models.values() if model is None else [models[model]] if model in models else []
+    try:
+        return model_for_language(language, candidates, default) or model
+    except ProtocolError as error:
+        raise RequestError(str(error), "language", "invalid_language") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ changed it, its words share the time of the segment.
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pykaldi_server.protocols.gstreamer import is_final, transcript_of
 from pykaldi_server.protocols.messages import Message
 
 __all__ = ["Cue", "Segment", "Transcript", "Word", "cues", "srt", "vtt"]
+
+T = TypeVar("T")
 
 LINE_CHARACTERS = 42
 LINES = 2
@@ -57,22 +59,14 @@ class Segment:
         if not text or not is_final(event):
             return None
         best, *others = event["result"]["hypotheses"]
-        start_s = float(event.get("segment-start", 0.0))
-        words = tuple(
-            Word(
-                each["word"],
-                start_s + each["start"],
-                start_s + each["start"] + each["length"],
-                each["confidence"],
-            )
-            for each in best.get("word-alignment", ())
-        )
+        start_s = _number(event.get("segment-start"), 0.0)
+        length_s = _number(event.get("segment-length"), 0.0)
         return cls(
             text=text,
             start_s=start_s,
-            end_s=float(event.get("total-length", start_s + event.get("segment-length", 0.0))),
-            confidence=best.get("confidence"),
-            words=words,
+            end_s=_number(event.get("total-length"), start_s + length_s),
+            confidence=_number(best.get("confidence"), None),
+            words=_words(best.get("word-alignment"), start_s),
             alternatives=tuple(str(each["transcript"]) for each in others),
         )
 
@@ -166,6 +160,27 @@ def vtt(segments: Iterable[Segment]) -> str:
         for cue in cues(segments)
     )
     return "\n".join(("WEBVTT\n", *blocks))
+
+
+def _words(alignment: object, start_s: float) -> tuple[Word, ...]:
+    """The words of a hypothesis; none where a post-processor has made something else of them."""
+    try:
+        return tuple(
+            Word(
+                str(each["word"]),
+                start_s + float(each["start"]),
+                start_s + float(each["start"]) + float(each["length"]),
+                float(each["confidence"]),
+            )
+            for each in (alignment if isinstance(alignment, list | tuple) else ())
+        )
+    except (LookupError, TypeError, ValueError):
+        return ()
+
+
+def _number(value: object, default: T) -> float | T:
+    """A number of a result; the default where a post-processor has made something else of it."""
+    return float(value) if isinstance(value, int | float) else default
 
 
 def _fits(held: list[Word], word: Word) -> bool:

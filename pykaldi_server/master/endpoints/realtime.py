@@ -1,0 +1,248 @@
+"""OpenAI's realtime API: sessions that transcribe, and the keys that open them. See `protocols.realtime`."""
+
+import asyncio
+import logging
+import uuid
+
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.endpoints.upload import CorsHandler
+from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.live_socket import LiveSocket
+from pykaldi_server.master.relay import End, Relay
+from pykaldi_server.protocols.answers import AnswerFormat
+from pykaldi_server.protocols.client_secrets import ClientSecret, api_key, is_client_secret, lifetime_s
+from pykaldi_server.protocols.gstreamer import parse_event, parse_query
+from pykaldi_server.protocols.messages import (
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    Message,
+    Status,
+    close_reason,
+    dumps,
+    parse_object,
+)
+from pykaldi_server.protocols.openai import RequestError, choose_model, error_object, is_transcriber
+from pykaldi_server.protocols.realtime import MAX_AUDIO_BYTES, Dialogue, error_event
+from pykaldi_server.protocols.realtime_settings import ChooseModel, Settings
+from pykaldi_server.protocols.worker import Position
+
+__all__ = [
+    "ClientSecretsHandler",
+    "ConversationSessionsHandler",
+    "RealtimeSocket",
+    "TranscriptionSessionsHandler",
+]
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "realtime"
+BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
+BETA_HEADER = "realtime=v1"
+NO_CONVERSATIONS = "this server transcribes and holds no conversations; expected intent=transcription"
+# Codes of errors with which a session ends.
+CODES = {Status.NOT_AVAILABLE: "service_unavailable", Status.NO_SPEECH: "no_speech"}
+
+
+def _chooser(hub: Hub) -> ChooseModel:
+    """Chooses among the models of a master."""
+
+    def choose(name: str, language: str) -> str | None:
+        return choose_model(name, language, hub.models, hub.pool.default_model)
+
+    return choose
+
+
+def _unknown_key(key: str) -> str:
+    """The body of the answer to a request with an ephemeral key that is unknown or has expired."""
+    text = f"the API key: expected a client secret that is valid, found {key[:6]}..., unknown or expired"
+    return dumps(error_object(text, "invalid_request_error", None, "invalid_api_key"))
+
+
+class RealtimeSocket(LiveSocket):
+    """Serves `/v1/realtime`.
+
+    A worker is looked for when the first audio comes: until then the client may choose a model.
+    """
+
+    # An event with as much audio as is allowed, in base64, and its other fields.
+    MAX_TEXT_BYTES = (MAX_AUDIO_BYTES + 2) // 3 * 4 + 64 * 1024
+
+    def initialize(self, hub: Hub) -> None:
+        super().initialize(hub)
+        self._secret: ClientSecret | None = None
+        self._dialogue: Dialogue | None = None
+        self._relay: Relay | None = None
+
+    def __str__(self) -> str:
+        return f"realtime client at {self.request.remote_ip}"
+
+    def prepare(self) -> None:
+        """Refuses ephemeral keys that are not known."""
+        super().prepare()
+        key = api_key(self.request.headers.get("Authorization", ""), self._offered_subprotocols())
+        if not is_client_secret(key):
+            return
+        self._secret = self.hub.client_secrets.find(key)
+        if self._secret is None:
+            logger.warning("%s: refused: its client secret is unknown or has expired", self)
+            self.set_status(401)
+            self.set_header("Content-Type", AnswerFormat.JSON.value)
+            self.finish(_unknown_key(key))
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """The one that is none of the key's."""
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
+
+    async def opened(self) -> None:
+        query = parse_query(self.request.query)
+        intent, model = query.get("intent", ""), query.get("model", "")
+        is_transcription = intent == "transcription" or self._secret is not None
+        if not is_transcription and (intent or not is_transcriber(model, self.hub.models)):
+            self._refuse(RequestError(NO_CONVERSATIONS, "intent", "unsupported_session"))
+            return
+        settings = Settings.default() if self._secret is None else self._secret.settings
+        try:
+            settings = settings.with_model(model, _chooser(self.hub))
+        except RequestError as error:
+            self._refuse(error)
+            return
+        dialogue = self._dialogue = Dialogue(settings, _chooser(self.hub), self._is_beta())
+        logger.info("%s: opened, session %s", self, dialogue.id)
+        dialogue.begin()
+        await self.write_all(*dialogue.replies())
+
+    async def receive(self, message: str | bytes) -> None:
+        dialogue = self._dialogue
+        if dialogue is None or (self._relay is not None and self._relay.is_over):
+            return
+        to_worker = dialogue.receive(message)
+        timeout_s = self.hub.options.write_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.write_all(*dialogue.replies())
+        except TimeoutError:
+            logger.warning("%s: closed: it has not read its events for %g s", self, timeout_s)
+            self._cancel()
+            self.close(INTERNAL_ERROR, f"the client has not read its events for {timeout_s:g} s")
+            return
+        for each in to_worker:
+            await self._started_relay(dialogue).send(each)
+
+    async def deliver(self, event: str) -> None:
+        if self._dialogue is not None:
+            self._dialogue.hear(parse_event(event))
+            await self.write_all(*self._dialogue.replies())
+
+    async def consumed(self, position: Position) -> None:
+        if self._dialogue is not None:
+            self._dialogue.consumed(position)
+            await self.write_all(*self._dialogue.replies())
+
+    async def end(self, end: End) -> None:
+        if self._dialogue is not None:
+            code = "model_not_found" if end.is_unknown_model else CODES.get(end.status)
+            self._dialogue.fail(end.status, end.message, code)
+            for reply in self._dialogue.replies():
+                self.write_soon(reply)
+        self.close(end.close_code, close_reason(end.message))
+
+    def ended(self) -> None:
+        logger.info("%s: left", self)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._relay is not None and not self._relay.is_over:
+            self._relay.cancel()
+
+    def _started_relay(self, dialogue: Dialogue) -> Relay:
+        if self._relay is None:
+            info = dialogue.settings.request_info(dialogue.id)
+            logger.info("%s: session %s is request %s, %s", self, dialogue.id, info.id, info.content_type)
+            self._relay = Relay(self.hub, info, self, position_bytes=1)
+            self._relay.start()
+        return self._relay
+
+    def _offered_subprotocols(self) -> list[str]:
+        offered = self.request.headers.get("Sec-WebSocket-Protocol", "")
+        return [each.strip() for each in offered.split(",")]
+
+    def _is_beta(self) -> bool:
+        said = self.request.headers.get("OpenAI-Beta", "").replace(" ", "").split(",")
+        return BETA_HEADER in said or BETA_SUBPROTOCOL in self._offered_subprotocols()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Closes the connection of a client that asks for what this server does not have."""
+        logger.warning("%s: closed: %s", self, error)
+        self.write_soon(dumps(error_event(str(error), param=error.param, code=error.code)))
+        self.close(POLICY_VIOLATION, close_reason(str(error)))
+
+
+class _SessionsHandler(CorsHandler):
+    """The base of addresses that make keys."""
+
+    HEADERS = "authorization, content-type, accept, openai-beta, openai-organization, openai-project"
+    SUPPORTED_METHODS = ("POST", "OPTIONS")
+
+    def initialize(self, hub: Hub) -> None:
+        """Tornado's constructor for handlers."""
+        self.hub = hub
+
+    def post(self) -> None:
+        """Makes a key with the settings in the body."""
+        self.set_header("Content-Type", AnswerFormat.JSON.value)
+        key = api_key(self.request.headers.get("Authorization", ""), ())
+        if is_client_secret(key) and self.hub.client_secrets.find(key) is None:
+            self.set_status(401)
+            self.finish(_unknown_key(key))
+            return
+        try:
+            body = parse_object(self.request.body, "the body") if self.request.body else {}
+            answer = self.create(body, f"sess_{uuid.uuid4().hex}")
+        except ProtocolError as error:
+            param, code = (error.param, error.code) if isinstance(error, RequestError) else (None, None)
+            logger.warning("a key for a session refused: %s", error)
+            self.set_status(429 if code == "rate_limit_exceeded" else 400)
+            self.finish(dumps(error_object(str(error), "invalid_request_error", param, code)))
+        else:
+            self.finish(dumps(answer))
+
+    def create(self, body: Message, session_id: str) -> Message:
+        """Makes a key, and returns the answer.
+
+        Raises:
+            ProtocolError: a field of the body is invalid.
+        """
+        raise NotImplementedError
+
+
+class ClientSecretsHandler(_SessionsHandler):
+    """Serves `POST /v1/realtime/client_secrets`."""
+
+    def create(self, body: Message, session_id: str) -> Message:
+        settings = Settings.default()
+        if body.get("session") is not None:
+            settings = settings.updated(body["session"], _chooser(self.hub))
+        for_s = lifetime_s(body.get("expires_after"), "expires_after")
+        secret = self.hub.client_secrets.create(settings, for_s)
+        session = {**settings.session_object(session_id), "expires_at": secret.expires_at_s}
+        return {"value": secret.value, "expires_at": secret.expires_at_s, "session": session}
+
+
+class TranscriptionSessionsHandler(_SessionsHandler):
+    """Serves `POST /v1/realtime/transcription_sessions`, of the beta."""
+
+    def create(self, body: Message, session_id: str) -> Message:
+        wanted = body.get("client_secret") or {}
+        expiry = wanted.get("expires_at", wanted.get("expires_after")) if isinstance(wanted, dict) else wanted
+        for_s = lifetime_s(expiry, "client_secret.expires_at")
+        settings = Settings.default().updated(body, _chooser(self.hub))
+        secret = self.hub.client_secrets.create(settings, for_s)
+        key = {"value": secret.value, "expires_at": secret.expires_at_s}
+        return settings.beta_session_object(session_id, key)
+
+
+class ConversationSessionsHandler(_SessionsHandler):
+    """Serves `POST /v1/realtime/sessions`: refuses, because these are conversations."""
+
+    def create(self, body: Message, session_id: str) -> Message:
+        raise RequestError("this server transcribes and holds no conversations", None, "unsupported_session")
