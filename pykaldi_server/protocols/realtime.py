@@ -4,10 +4,14 @@
     client <--input_audio_buffer.*, items, text----- Dialogue <--events, positions-------- recogniser
 
 The client's audio is cut into *items*, each of which has one transcript. With turn detection, items are the
-segments of the recogniser. Without it the client *commits* what it has sent so far, which may be several
-segments: their texts are joined. A commit ends the segment by a reset of the recogniser, and its item is
-complete when the recogniser has come as far as that: then all words of the item are known, also if there are
-none. What is cleared ends by a reset, too, and its words are dropped.
+segments of the recogniser, and a client may *commit* what comes after the last one. Without it all items are
+what the client commits, which may be several segments: their texts are joined. A commit ends the segment by
+a reset of the recogniser, and its item is complete when the recogniser has come as far as that: then all
+words of the item are known, also if there are none. What is cleared ends by a reset, too, and its words are
+dropped.
+
+The recogniser may be behind the client. With turn detection a commit is therefore answered when it has come
+to it: how fast the recogniser is does not decide which turns there are.
 
 Text is sent while a person speaks, in pieces (*deltas*) that join to the transcript: only what the final
 result is known to keep. There is none before the end of a segment if the model weighs words again there.
@@ -40,6 +44,8 @@ MAX_AUDIO_BYTES = 15 * 1024**2
 MAX_EVENT_ID_CHARACTERS = 512
 RECOGNITION_DELAY_S = 0.5
 """A word appears in a partial result 0.3 to 0.6 s after it began (measured with the English model)."""
+INCOMPLETE_FRAME_S = 0.1
+"""The end of the audio that makes no frame, of any model, is shorter."""
 
 _RESET = '{"reset": true}'
 _LEAST_CONFIDENCE = 1e-6
@@ -92,6 +98,7 @@ class _Item:
         start_s: where it starts, in seconds of the stream.
         end_s: where it ends; 0.0 while that is not known.
         has_speech: the client knows that speech has begun.
+        is_committed: the client knows that the item's audio is complete.
         segments: the final results that belong to it.
         told: the text that the client has.
     """
@@ -100,6 +107,7 @@ class _Item:
     start_s: float
     end_s: float = 0.0
     has_speech: bool = False
+    is_committed: bool = False
     segments: list[Segment] = field(default_factory=list)
     told: str = ""
 
@@ -110,15 +118,19 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Boundary:
-    """A reset that the recogniser has not come to yet.
+    """The end of an item that the recogniser has not come to yet.
 
     Attributes:
-        num_bytes: the position after it.
-        item: what the audio before it belongs to; None where it has been cleared.
+        num_bytes: the position after its reset.
+        is_clear: the audio before it has been cleared.
+        is_announced: the client knows of the item before it.
+        next_item: what the audio after it belongs to.
     """
 
     num_bytes: int
-    item: _Item | None
+    is_clear: bool
+    is_announced: bool
+    next_item: _Item
 
 
 class Dialogue:
@@ -145,8 +157,8 @@ class Dialogue:
         self._sent_bytes = 0  # to the recogniser, resets included
         self._audio_bytes = 0
         self._position_s = 0.0  # how far the recogniser has come
-        self._boundaries: deque[_Boundary] = deque()
-        self._item = _Item(_new_id("item"), 0.0)  # what the audio since the last one belongs to
+        self._item = _Item(_new_id("item"), 0.0)  # the one at which the recogniser is
+        self._boundaries: deque[_Boundary] = deque()  # between that and the one at which the client is
         self._last_item_id: str | None = None
 
     def begin(self) -> None:
@@ -175,40 +187,49 @@ class Dialogue:
 
     def hear(self, event: Message) -> None:
         """Takes an event of the recogniser."""
-        item = self._boundaries[0].item if self._boundaries else self._item
         text = transcript_of(event)
-        if item is None or not text:
+        if not text or (self._boundaries and self._boundaries[0].is_clear):
             return
+        item = self._item
+        finds_turns = self.settings.turn_detection is not None and not item.is_committed
         if not is_final(event):
-            self._hear_partial(item, event)
+            if finds_turns:
+                self._begin_speech(item, self._position_s - RECOGNITION_DELAY_S)
+            prefix = event["result"]["hypotheses"][0].get("final-prefix")
+            if isinstance(prefix, str) and prefix:
+                self._tell(item, " ".join(filter(None, (item.transcript, prefix))))
             return
         segment = Segment.from_event(event)
         assert segment is not None  # a final result with words
         item.segments.append(segment)
-        if item is self._item and self.settings.turn_detection is not None:
+        if finds_turns:
             self._begin_speech(item, segment.words[0].start_s if segment.words else segment.start_s)
-            self._tell(item, item.transcript)
+        self._tell(item, item.transcript)
+        if finds_turns and not self._is_committed_at(segment.end_s):
             self._end_turn(item, segment.end_s)
-        else:
-            self._tell(item, item.transcript)
+
+    def _is_committed_at(self, end_s: float) -> bool:
+        """Whether a segment that ends there has been ended by the commit that comes next."""
+        return bool(self._boundaries) and end_s > self._boundaries[0].next_item.start_s - INCOMPLETE_FRAME_S
 
     def consumed(self, position: Position) -> None:
         """Notes how far the recogniser has come. Events that belong to the position have been heard."""
         self._position_s = position.audio_s
         while self._boundaries and self._boundaries[0].num_bytes <= position.num_bytes:
-            item = self._boundaries.popleft().item
-            if item is not None:
+            boundary = self._boundaries.popleft()
+            item, self._item = self._item, boundary.next_item
+            if not boundary.is_clear:
+                item.end_s = self._item.start_s
+                self._commit_item(item)
                 self._complete(item)
 
     def fail(self, status: Status, message: str, code: str | None = None) -> None:
         """The recogniser has ended: fails what is not complete."""
         kind = "invalid_request_error" if status in _CLIENTS_FAULTS else "server_error"
-        items = [boundary.item for boundary in self._boundaries if boundary.item is not None]
-        if self._item.has_speech or self._item.told:
-            items.append(self._item)
-        for item in items:
-            error = {"type": kind, "code": code, "message": message, "param": None}
-            self._reply(f"{_TRANSCRIPTION}.failed", item_id=item.id, content_index=0, error=error)
+        for item in (self._item, *(boundary.next_item for boundary in self._boundaries)):
+            if item.is_committed or item.has_speech or item.told:
+                error = {"type": kind, "code": code, "message": message, "param": None}
+                self._reply(f"{_TRANSCRIPTION}.failed", item_id=item.id, content_index=0, error=error)
         self._boundaries.clear()
         self._replies.append(error_event(message, kind, code=code))
 
@@ -272,26 +293,34 @@ class Dialogue:
         return self._sending(*audio_messages(data))
 
     def _commit(self) -> list[str | bytes]:
-        if self._appended_s <= self._item.start_s:
+        item = self._client_item
+        if self._appended_s <= item.start_s:
             text = "the input audio buffer: expected audio to commit, found none"
             raise RequestError(text, None, "input_audio_buffer_commit_empty")
-        item = self._item
-        item.end_s = self._appended_s
-        self._announce(item)
-        return self._reset(item)
+        is_first = all(boundary.is_clear or boundary.is_announced for boundary in self._boundaries)
+        if self.settings.turn_detection is None and is_first:
+            self._commit_item(item)
+        return self._end_item(is_clear=False)
 
     def _clear(self) -> list[str | bytes]:
         self._reply("input_audio_buffer.cleared")
-        return self._reset(None) if self._appended_s > self._item.start_s else []
+        has_audio = self._appended_s > self._client_item.start_s
+        return self._end_item(is_clear=True) if has_audio else []
 
-    def _reset(self, item: _Item | None) -> list[str | bytes]:
+    def _end_item(self, is_clear: bool) -> list[str | bytes]:
         """Has the recogniser finish the audio so far, and begins another item."""
+        is_announced = self._client_item.is_committed
         half_sample = self._audio_bytes % self.settings.audio_format.value.sample_bytes
         self._audio_bytes += half_sample
         messages = self._sending(*([b"\0"] if half_sample else []), _RESET)
-        self._boundaries.append(_Boundary(self._sent_bytes, item))
-        self._item = _Item(_new_id("item"), self._appended_s)
+        next_item = _Item(_new_id("item"), self._appended_s)
+        self._boundaries.append(_Boundary(self._sent_bytes, is_clear, is_announced, next_item))
         return messages
+
+    @property
+    def _client_item(self) -> _Item:
+        """What the client's next audio belongs to, unless a turn ends before it."""
+        return self._boundaries[-1].next_item if self._boundaries else self._item
 
     def _sending(self, *messages: str | bytes) -> list[str | bytes]:
         self._sent_bytes += sum(map(message_bytes, messages))
@@ -317,13 +346,6 @@ class Dialogue:
         client_event_id = str(event_id) if is_usable else None
         self._replies.append(error_event(message, "invalid_request_error", param, code, client_event_id))
 
-    def _hear_partial(self, item: _Item, event: Message) -> None:
-        if item is self._item and self.settings.turn_detection is not None:
-            self._begin_speech(item, self._position_s - RECOGNITION_DELAY_S)
-        prefix = event["result"]["hypotheses"][0].get("final-prefix")
-        if isinstance(prefix, str) and prefix:
-            self._tell(item, " ".join(filter(None, (item.transcript, prefix))))
-
     def _begin_speech(self, item: _Item, start_s: float) -> None:
         if item.has_speech:
             return
@@ -347,12 +369,15 @@ class Dialogue:
         self._reply(
             "input_audio_buffer.speech_stopped", audio_end_ms=round(1000 * item.end_s), item_id=item.id
         )
-        self._announce(item)
+        self._commit_item(item)
         self._complete(item)
         self._item = _Item(_new_id("item"), item.end_s)
 
-    def _announce(self, item: _Item) -> None:
-        """The item's audio is complete, and the item is part of the conversation."""
+    def _commit_item(self, item: _Item) -> None:
+        """Says that the item's audio is complete, and that it is part of the conversation."""
+        if item.is_committed:
+            return
+        item.is_committed = True
         self._reply("input_audio_buffer.committed", item_id=item.id, previous_item_id=self._last_item_id)
         content = {"type": "input_audio", "transcript": None}
         fields = {

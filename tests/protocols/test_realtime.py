@@ -195,16 +195,39 @@ def test_commits_that_wait_complete_in_order() -> None:
     assert transcripts_of(session.events) == ["one", "three", ""]
 
 
-def test_a_commit_during_a_turn_takes_all_that_has_come() -> None:
+def test_a_commit_ends_the_turn_and_those_before_it_stay_turns() -> None:
     session = Session()
     session.say(append(SECOND))
-    (started,) = session.partial("one")
-    committed = session.say(append(SECOND), COMMIT)[0]
-    assert committed["item_id"] == started["item_id"]
-    session.final("one", 0.0, 0.8)  # whose end the recogniser had found before it knew of the commit
-    session.final("two", 0.8, 2.0)
-    assert transcripts_of(session.consumed()) == ["one two"]
-    assert "input_audio_buffer.speech_stopped" not in types_of(session.events)
+    session.partial("one")
+    assert session.say(append(SECOND), COMMIT) == []
+    session.final("one", 0.0, 0.8)  # whose end the recogniser had found before it came to the commit
+    (started, _) = session.partial("two", "two")
+    assert types_of(session.final("two four", 0.8, 1.98)) == ["delta"]
+    events = session.consumed()
+    assert types_of(events) == [
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+        "completed",
+    ]
+    assert events[0]["item_id"] == started["item_id"]
+    assert events[-1]["usage"]["seconds"] == 1.2
+    assert transcripts_of(session.events) == ["one", "two four"]
+    session.say(append(SECOND), COMMIT)
+    assert transcripts_of(session.consumed()) == [""]
+
+
+def test_commits_of_both_kinds_are_answered_in_order() -> None:
+    session = Session()
+    session.say(append(SECOND), COMMIT, update(turn_detection=None), append(SECOND))
+    assert session.say(COMMIT) == []  # the one before has not been answered
+    session.say(append(SECOND), update(turn_detection={"type": "server_vad"}), COMMIT)
+    session.consumed(2)
+    session.final("two", 1.0, 2.0)
+    session.consumed(4)
+    session.final("three", 2.0, 2.5)
+    session.consumed()
+    assert transcripts_of(session.events) == ["", "two", "three", ""]
 
 
 def test_there_must_be_audio_to_commit() -> None:
@@ -227,14 +250,15 @@ def test_words_of_audio_that_was_cleared_are_dropped(session: Any) -> None:
     session.say(append(SECOND))
     assert session.sent.count(RESET) == 2
     session.final("one", 0.0, 1.0)
-    assert transcripts_of(session.consumed(2)) == ["one"]
+    session.consumed(2)
+    assert transcripts_of(session.events) == ["one"]
     session.partial("two", "two")
     session.final("two", 1.0, 2.0)
     assert session.consumed(4) == []
     session.say(COMMIT)
     session.final("three", 2.0, 3.0)
     session.consumed()
-    assert transcripts_of(session.events) == ["one", "three"]
+    assert [text for text in transcripts_of(session.events) if text] == ["one", "three"]
 
 
 def test_half_a_sample_does_not_shift_what_comes_after_a_commit() -> None:
@@ -314,19 +338,17 @@ def test_probabilities_of_words() -> None:
 
 
 def test_a_recogniser_that_is_lost_fails_what_is_not_complete() -> None:
-    session = Session()
+    session = manual()
     session.say(append(SECOND), COMMIT, append(SECOND), CLEAR, append(SECOND))
     session.consumed()
-    session.say(append(SECOND), COMMIT, append(SECOND))
-    session.consumed()
-    session.partial("one")
-    session.say(append(SECOND), COMMIT, append(SECOND))
+    committed = session.say(COMMIT, append(SECOND), CLEAR, append(SECOND), COMMIT, append(SECOND))
     session.dialogue.fail(Status.ABORTED, "lost")
-    events = session.new()
-    assert types_of(events) == ["failed", "error"]
-    assert events[0]["item_id"] == session.events[-3]["item"]["id"]
-    assert events[0]["error"]["message"] == events[1]["error"]["message"] == "lost"
-    assert events[1]["error"]["type"] == "server_error"
+    *failed, error = session.new()
+    assert types_of(failed) == ["failed", "failed"]
+    ids = [event["item_id"] for event in committed if event["type"].endswith(".committed")]
+    assert [event["item_id"] for event in failed] == ids
+    assert {event["error"]["message"] for event in (*failed, error)} == {"lost"}
+    assert error["error"]["type"] == "server_error"
 
 
 def test_speech_that_is_not_committed_fails_too() -> None:
