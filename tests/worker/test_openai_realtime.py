@@ -135,7 +135,8 @@ class Session:
 
 def heard_s(events: list[Event]) -> float:
     """Length of the audio whose transcripts are complete."""
-    return sum(event["usage"]["seconds"] for event in events if event["type"].endswith(".completed"))
+    seconds = [event["usage"]["seconds"] for event in events if event["type"].endswith(".completed")]
+    return float(sum(seconds))
 
 
 async def session(harness: Any, master: Any, query: str = "intent=transcription") -> Session:
@@ -290,14 +291,18 @@ def test_the_client_of_the_beta(harness: Any, english: Model, short: Samples) ->
             )
             assert made.input_audio_format == "g711_alaw"
             # Without an address for WebSockets, the beta's client insists on TLS.
-            urls = {"base_url": f"{master.url}/v1", "websocket_base_url": f"ws{master.url[4:]}/v1"}
             async with (
-                openai.AsyncOpenAI(**urls, api_key=made.client_secret.value) as browser,
+                openai.AsyncOpenAI(
+                    base_url=f"{master.url}/v1",
+                    websocket_base_url=f"ws{master.url[4:]}/v1",
+                    api_key=made.client_secret.value,
+                ) as browser,
                 browser.beta.realtime.connect(model="gpt-4o-transcribe") as connection,
             ):
-                assert (await connection.recv()).type == "transcription_session.created"
-                turn_detection = {"type": "server_vad", "silence_duration_ms": 300}
-                await connection.transcription_session.update(session={"turn_detection": turn_detection})
+                assert str((await connection.recv()).type) == "transcription_session.created"
+                await connection.transcription_session.update(
+                    session={"turn_detection": {"type": "server_vad", "silence_duration_ms": 300}}
+                )
                 updated = await connection.recv()
                 assert updated.type == "transcription_session.updated"
                 assert updated.session.turn_detection is not None
