@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from phone import CALL, Asterisk, Twilio, listener, twilio
+from realtime_events import COMMIT, append, check_event
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.wyoming import Event, EventReader
@@ -125,6 +126,40 @@ class Vosk(_Socket):
     async def outcome(self) -> Outcome:
         replies = await self.socket.read_all()
         return Outcome([reply["text"] for reply in replies if reply.get("text")], self.close_error())
+
+
+class Realtime(_Socket):
+    """A client of OpenAI's realtime API: what it says last is a commit, and the connection stays."""
+
+    path = "/v1/realtime?intent=transcription"
+
+    async def start(self) -> None:
+        await super().start()
+        assert (await self.socket.read_json())["type"] == "session.created"
+
+    async def speak(self, audio: bytes) -> None:
+        await self.socket.send(append(audio))
+
+    async def stop(self) -> None:
+        await self.socket.send(COMMIT)
+
+    async def outcome(self) -> Outcome:
+        texts: dict[str, str] = {}
+        turns = set()  # items that the server has found by itself
+        error = None
+        while (message := await self.socket.read()) is not None:
+            event = json.loads(message)
+            check_event(event)
+            item_id = event.get("item_id", "")
+            if event["type"].endswith(".delta"):
+                texts[item_id] = texts.get(item_id, "") + event["delta"]
+            elif event["type"].endswith(".speech_stopped"):
+                turns.add(item_id)
+            elif event["type"].endswith(".completed") and item_id not in turns:
+                return Outcome([*texts.values()])
+            elif event["type"] == "error":
+                error = event["error"]["message"]
+        return Outcome([*texts.values()], error or self.close_error())
 
 
 class Upload(Client):
@@ -289,6 +324,7 @@ PROTOCOLS: list[type[Client]] = [
     Vosk,
     OpenAI,
     OpenAIStream,
+    Realtime,
     Wyoming,
     AsteriskCall,
     TwilioCall,

@@ -139,7 +139,7 @@ class RealtimeSocket(LiveSocket):
             await self.write_all(*self._dialogue.replies())
 
     async def end(self, end: End) -> None:
-        if self._dialogue is not None:
+        if self._dialogue is not None and end.status is not Status.SUCCESS:
             code = "model_not_found" if end.is_unknown_model else CODES.get(end.status)
             self._dialogue.fail(end.status, end.message, code)
             for reply in self._dialogue.replies():
