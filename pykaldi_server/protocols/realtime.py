@@ -42,8 +42,9 @@ MAX_AUDIO_BYTES = 15 * 1024**2
 """Of one message, decoded."""
 
 MAX_EVENT_ID_CHARACTERS = 512
-RECOGNITION_DELAY_S = 0.5
-"""A word appears in a partial result 0.3 to 0.6 s after it began (measured with the English model)."""
+RECOGNITION_DELAY_S = 0.3
+"""A word appears in a partial result 0.3 to 0.6 s after it began (measured with the English model), and the
+last position is up to 0.35 s (`protocols.worker.PIECE_BYTES`) before that."""
 INCOMPLETE_FRAME_S = 0.1
 """The end of the audio that makes no frame, of any model, is shorter."""
 
@@ -188,25 +189,27 @@ class Dialogue:
     def hear(self, event: Message) -> None:
         """Takes an event of the recogniser."""
         text = transcript_of(event)
-        if not text or (self._boundaries and self._boundaries[0].is_clear):
+        if text is None or (self._boundaries and self._boundaries[0].is_clear):
             return
         item = self._item
         finds_turns = self.settings.turn_detection is not None and not item.is_committed
         if not is_final(event):
-            if finds_turns:
+            if finds_turns and text:
                 self._begin_speech(item, self._position_s - RECOGNITION_DELAY_S)
             prefix = event["result"]["hypotheses"][0].get("final-prefix")
             if isinstance(prefix, str) and prefix:
                 self._tell(item, " ".join(filter(None, (item.transcript, prefix))))
             return
-        segment = Segment.from_event(event)
-        assert segment is not None  # a final result with words
-        item.segments.append(segment)
-        if finds_turns:
-            self._begin_speech(item, segment.words[0].start_s if segment.words else segment.start_s)
-        self._tell(item, item.transcript)
-        if finds_turns and not self._is_committed_at(segment.end_s):
-            self._end_turn(item, segment.end_s)
+        end_s = self._position_s
+        segment = Segment.from_event(event)  # None where a post-processor has taken all words away
+        if segment is not None:
+            end_s = segment.end_s
+            item.segments.append(segment)
+            if finds_turns:
+                self._begin_speech(item, segment.words[0].start_s if segment.words else segment.start_s)
+            self._tell(item, item.transcript)
+        if finds_turns and item.has_speech and not self._is_committed_at(end_s):
+            self._end_turn(item, end_s)
 
     def _is_committed_at(self, end_s: float) -> bool:
         """Whether a segment that ends there has been ended by the commit that comes next."""

@@ -33,7 +33,7 @@ SILENCE_DURATION_MS = 500
 """What clients say who leave the end of a turn to the server: then the model's own rules hold."""
 MIN_SILENCE_MS = 100
 MAX_DURATION_MS = 60_000
-MAX_TEXT_CHARACTERS = 16_384
+MAX_TEXT_CHARACTERS = 4_096
 LOGPROBS = "item.input_audio_transcription.logprobs"
 SERVER_VAD: Message = {
     "type": "server_vad",

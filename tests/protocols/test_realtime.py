@@ -113,7 +113,7 @@ def test_turns_that_the_recogniser_finds() -> None:
     assert session.say(append(SECOND * 3)) == []
     session.consumed(audio_s=1.5)
     started, delta = session.partial("one two", "one")
-    assert (started["type"], started["audio_start_ms"]) == ("input_audio_buffer.speech_started", 700)
+    assert (started["type"], started["audio_start_ms"]) == ("input_audio_buffer.speech_started", 900)
     assert delta["delta"] == "one"
     assert session.partial("one two three", "one") == []
     assert deltas_of(session.partial("one two three", "one two"), started["item_id"]) == [" two"]
@@ -215,6 +215,20 @@ def test_a_commit_ends_the_turn_and_those_before_it_stay_turns() -> None:
     assert transcripts_of(session.events) == ["one", "two four"]
     session.say(append(SECOND), COMMIT)
     assert transcripts_of(session.consumed()) == [""]
+
+
+def test_a_turn_whose_words_a_post_processor_takes_away_ends_too() -> None:
+    session = Session()
+    session.say(append(SECOND))
+    assert session.final("", 0.0, 0.5) == []  # of which the client knows nothing
+    session.partial("hm")
+    session.consumed(audio_s=0.8)
+    events = session.final("", 0.0, 0.9)
+    assert events[0]["type"] == "input_audio_buffer.speech_stopped"
+    assert events[0]["audio_end_ms"] == 800
+    assert transcripts_of(events) == [""]
+    session.final("one", 0.9, 1.0)
+    assert transcripts_of(session.events) == ["", "one"]
 
 
 def test_commits_of_both_kinds_are_answered_in_order() -> None:

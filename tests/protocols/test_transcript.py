@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 
 from pykaldi_server.protocols.transcript import Segment, Transcript, Word, cues, srt, vtt
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["word", "start"]), inner),
+)
+
 
 def final(text: str, start_s: float = 0.0, words: list[tuple[str, float, float]] | None = None) -> Any:
     """A final result of five seconds; words have a start and a length in it."""
@@ -46,6 +51,22 @@ def test_times_of_words_count_from_the_start_of_the_stream() -> None:
             {"word": "two", "start": 11.0, "end": 11.5, "confidence": 0.5},
         ],
     }
+
+
+@given(JSON, JSON, JSON, JSON)
+def test_what_a_post_processor_has_made_of_a_result_is_read_or_left_out(
+    alignment: Any, confidence: Any, start: Any, end: Any
+) -> None:
+    hypothesis = {"transcript": "one", "confidence": confidence, "word-alignment": alignment}
+    event = {
+        "segment-start": start,
+        "total-length": end,
+        "result": {"hypotheses": [hypothesis], "final": True},
+    }
+    segment = Segment.from_event(event)
+    assert segment is not None
+    assert segment.text == "one"
+    assert segment.message()["words"] == []
 
 
 def test_a_transcript_keeps_finals_and_the_partial_of_what_has_none() -> None:
