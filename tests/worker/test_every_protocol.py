@@ -3,6 +3,7 @@
 It is one that every protocol can carry without a loss: 8 kHz, and only values that mu-law has.
 """
 
+import base64
 import json
 import wave
 from collections.abc import Awaitable, Callable, Iterable
@@ -177,6 +178,28 @@ async def openai_stream(harness: Any, master: Any, recording: Recording) -> str:
     return "".join(deltas)
 
 
+async def realtime(harness: Any, master: Any, recording: Recording) -> str:
+    texts, seconds = [], 0.0
+    async with (
+        openai_client(master) as client,
+        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+    ):
+        await connection.session.update(
+            session={"type": "transcription", "audio": {"input": {"format": {"type": "audio/pcmu"}}}}
+        )
+        for at in range(0, len(recording.mu_law), PIECE_BYTES):
+            piece = recording.mu_law[at : at + PIECE_BYTES]
+            await connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
+        await connection.input_audio_buffer.commit()
+        while seconds < SECONDS - 0.01:
+            event = await connection.recv()
+            if event.type == "conversation.item.input_audio_transcription.completed":
+                texts.append(event.transcript)
+                assert event.usage.type == "duration"
+                seconds += event.usage.seconds
+    return " ".join(texts)
+
+
 async def wyoming(harness: Any, master: Any, recording: Recording) -> str:
     package = wyoming_package()
     audio = {"rate": RATE_HZ, "width": 2, "channels": 1}
@@ -206,7 +229,14 @@ def openai_client(master: Any) -> openai.AsyncOpenAI:
 Ask = Callable[[Any, Any, Recording], Awaitable[Any]]
 
 WITH_TIMES: list[Ask] = [websocket, own_client, upload, vosk, openai_upload, asterisk, twilio_stream]
-TEXT_ONLY: list[Ask] = [uploaded_text, uploaded_utterances, uploaded_subtitles, openai_stream, wyoming]
+TEXT_ONLY: list[Ask] = [
+    uploaded_text,
+    uploaded_utterances,
+    uploaded_subtitles,
+    openai_stream,
+    realtime,
+    wyoming,
+]
 
 
 def ask(harness: Any, english: Model, recording: Recording, protocol: Ask) -> Any:
