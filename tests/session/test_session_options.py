@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +142,17 @@ def test_words_that_are_weighed_again_promise_nothing(
     digits: Model, recording: Recording, options: Mapping[str, object]
 ) -> None:
     partials = partials_of(recognise(digits, recording(TWO_NINE), options))
+    assert any(partial.stable_prefix for partial in partials)
+    assert not any(partial.final_prefix for partial in partials)
+
+
+def test_words_that_a_larger_language_model_weighs_again_promise_nothing(
+    models: Path, recording: Recording
+) -> None:
+    english = Model.load(models / "english")
+    with english.session() as session:
+        assert session._parts.rescorer is not None
+    partials = partials_of(recognise(english, recording("ps-librivox-0870"), {}))
     assert any(partial.stable_prefix for partial in partials)
     assert not any(partial.final_prefix for partial in partials)
 
