@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import uuid
+from abc import ABC, abstractmethod
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.endpoints.upload import CorsHandler
@@ -122,6 +123,7 @@ class RealtimeSocket(LiveSocket):
                 await self.write_all(*dialogue.replies())
         except TimeoutError:
             logger.warning("%s: closed: it has not read its events for %g s", self, timeout_s)
+            self._dialogue = None
             self._cancel()
             self.close(INTERNAL_ERROR, f"the client has not read its events for {timeout_s:g} s")
             return
@@ -177,7 +179,7 @@ class RealtimeSocket(LiveSocket):
         self.close(POLICY_VIOLATION, close_reason(str(error)))
 
 
-class _SessionsHandler(CorsHandler):
+class _SessionsHandler(CorsHandler, ABC):
     """The base of addresses that make keys."""
 
     HEADERS = "authorization, content-type, accept, openai-beta, openai-organization, openai-project"
@@ -206,13 +208,13 @@ class _SessionsHandler(CorsHandler):
         else:
             self.finish(dumps(answer))
 
+    @abstractmethod
     def create(self, body: Message, session_id: str) -> Message:
         """Makes a key, and returns the answer.
 
         Raises:
             ProtocolError: a field of the body is invalid.
         """
-        raise NotImplementedError
 
 
 class ClientSecretsHandler(_SessionsHandler):

@@ -194,6 +194,38 @@ def test_errors_leave_the_connection_open(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_a_client_that_reads_nothing_is_held_back_and_then_left(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(write_timeout_s=0.2) as master:
+            worker = await harness.worker(master, WORKER)
+            client = await client_of(harness, master)
+            await client.send(append(SECOND))
+            await worker.read_json()
+            for _ in range(5000):  # whose answers are more than the buffers of both sides can hold
+                await client.send(update(transcription={"prompt": "x" * 4000}))
+            await master.until(lambda: master.hub.pool.status().busy == 0)
+            assert len(await client.read_all()) > 1
+            assert client.connection.close_code == 1011
+            assert client.connection.close_reason == "the client has not read its events for 0.2 s"
+
+    harness.run(scenario)
+
+
+def test_a_secret_of_the_beta_brings_its_settings(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            body = {"input_audio_format": "g711_ulaw", "client_secret": {"expires_at": {"seconds": 60}}}
+            code, made = await post(harness, master, "transcription_sessions", body)
+            assert code == 200
+            assert made["input_audio_format"] == "g711_ulaw"
+            connection = await open_with(master, Authorization=f"Bearer {made['client_secret']['value']}")
+            created = json.loads(await connection.read_message() or "")
+            assert created["session"]["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+            connection.close()
+
+    harness.run(scenario)
+
+
 async def open_with(master: Any, **headers: str) -> Any:
     """Connects with headers; returns the connection, or raises the error of its handshake."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
