@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 import click
 
-from pykaldi_server.cli.common import content_type_option, plain_errors
+from pykaldi_server.cli.common import channels_option, content_type_option, plain_errors
 from pykaldi_server.cli.settings import FILE, help_sentence
 from pykaldi_server.errors import AdaptationStateError
 from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
@@ -42,6 +42,7 @@ RAW_CAPS = (
     "real time, other files as fast as the server reads]",
 )
 @content_type_option
+@channels_option
 @click.option("-m", "--model", help="Name of the model to request; the server's default model if not set.")
 @click.option("--user-id", metavar="ID", help="Identifier of the speaker, which the server logs.")
 @click.option("--content-id", metavar="ID", help="Identifier of the recording, which the server logs.")
@@ -74,16 +75,16 @@ def client(
     with plain_errors():
         check_websocket_url(url, CLIENT_PATH)
         trust = Trust(cafile, insecure)
-        state = read_state(send_adaptation_state) if send_adaptation_state else None
+        states = read_states(send_adaptation_state) if send_adaptation_state else []
         if save_adaptation_state:
             save_adaptation_state.touch()  # better to fail now than after the recording
         if file.name.endswith(".raw") and not fields["content_type"]:
             fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
-        asyncio.run(_recognize(file, url, rate, state, save_adaptation_state, trust, as_json, fields))
+        asyncio.run(_recognize(file, url, rate, states, save_adaptation_state, trust, as_json, fields))
 
 
-def read_state(file: TextIO) -> dict[str, Any]:
-    """Reads an adaptation state that an earlier call saved.
+def read_states(file: TextIO) -> list[dict[str, Any]]:
+    """Reads what an earlier call saved: an adaptation state, or a list with one for each channel.
 
     Raises:
         AdaptationStateError: the file is something else.
@@ -94,16 +95,18 @@ def read_state(file: TextIO) -> dict[str, Any]:
         raise AdaptationStateError(
             f"{file.name}: expected an adaptation state as JSON, found other text: {error}"
         ) from None
-    if not isinstance(state, dict):
-        raise AdaptationStateError(f"{file.name}: expected a JSON object, found {type(state).__name__}")
-    return state
+    states = state if isinstance(state, list) else [state]
+    for each in states:
+        if not isinstance(each, dict):
+            raise AdaptationStateError(f"{file.name}: expected a JSON object, found {type(each).__name__}")
+    return states
 
 
 async def _recognize(
     file: BinaryIO,
     url: str,
     rate: float | None,
-    state: dict[str, Any] | None,
+    states: list[dict[str, Any]],
     save_adaptation_state: Path | None,
     trust: Trust,
     as_json: bool,
@@ -114,11 +117,13 @@ async def _recognize(
 
     printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
     address = request_url(url, **fields)
-    events = recognize_file(address, file, fields["content_type"], rate, state, trust)
+    found: list[dict[str, Any]] = []
+    events = recognize_file(address, file, fields["content_type"], rate, states, trust)
     async with aclosing(events) as messages:
         async for message in messages:
             printer.show(message)
             if message["status"] != 0:
                 raise click.ClickException(f"status {message['status']}: {message.get('message', '')}")
             if save_adaptation_state and "adaptation_state" in message:
-                save_adaptation_state.write_text(json.dumps(message["adaptation_state"]))
+                found.append(message["adaptation_state"])
+                save_adaptation_state.write_text(json.dumps(found if len(found) > 1 else found[0]))

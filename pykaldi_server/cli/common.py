@@ -12,6 +12,7 @@ from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.logs import LEVELS
 
 __all__ = [
+    "channels_option",
     "content_type_option",
     "demo_models",
     "has_demo_models",
@@ -43,6 +44,11 @@ content_type_option: Decorator = click.option(
     metavar="TYPE",
     help="Format of the audio, such as audio/x-raw,rate=8000; required for raw audio other than 16 kHz mono "
     "S16LE.",
+)
+channels_option: Decorator = click.option(
+    "--channels",
+    type=click.Choice(("mixed", "left", "right", "split")),
+    help="Channels to recognise; split recognises each by itself, as a speaker of its own.  [default: mixed]",
 )
 
 

@@ -3,8 +3,9 @@
 import shutil
 from typing import TextIO
 
-from pykaldi_server.protocols.gstreamer import is_final, transcript_of
+from pykaldi_server.protocols.gstreamer import channel_of, is_final, transcript_of
 from pykaldi_server.protocols.messages import Message, dumps
+from pykaldi_server.protocols.transcript import labelled
 
 __all__ = ["ResultPrinter"]
 
@@ -15,6 +16,7 @@ class ResultPrinter:
     """Prints results as they come: finals, a line each, to `out`; partials to `live`.
 
     On a terminal a partial overwrites the one before; elsewhere each has a line that starts with three dots.
+    Where each channel is recognised by itself, lines begin with the channel's name.
 
     Args:
         out: takes the final results.
@@ -38,7 +40,7 @@ class ResultPrinter:
         transcript = transcript_of(message)
         if transcript is None:
             return
-        line = transcript.replace("\n", "\\n")
+        line = labelled(transcript.replace("\n", "\\n"), channel_of(message))
         if is_final(message):
             if self._overwrites:
                 print(CLEAR_LINE, end="", file=self._live, flush=True)

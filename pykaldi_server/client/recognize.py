@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -42,7 +42,7 @@ def request_url(url: str, **fields: str | None) -> str:
 async def recognize(
     url: str,
     audio: AsyncIterator[bytes],
-    adaptation_state: Message | None = None,
+    adaptation_states: Sequence[Message] = (),
     trust: Trust = ANYONE_KNOWN,
 ) -> AsyncGenerator[Message, None]:
     """Sends audio as it comes and yields what the server says as it comes, until the server closes.
@@ -50,7 +50,8 @@ async def recognize(
     Args:
         url: the server's address with all fields, see `request_url`.
         audio: the audio in pieces, at the pace at which they shall be sent.
-        adaptation_state: the value of `adaptation_state` from an earlier request of the same speaker.
+        adaptation_states: the value of `adaptation_state` from an earlier request of the same speaker; of
+            several channels, that of each.
         trust: which servers are trusted, if the connection has TLS.
 
     Raises:
@@ -63,7 +64,7 @@ async def recognize(
     assert connection.protocol is not None
     server_has_closed = watch_close_frame(connection.protocol)
     all_sent = asyncio.Event()
-    sending = asyncio.create_task(_send(connection, audio, adaptation_state, all_sent))
+    sending = asyncio.create_task(_send(connection, audio, adaptation_states, all_sent))
     is_over = False
     try:
         while (message := await connection.read_message()) is not None:
@@ -109,12 +110,12 @@ def _shown(url: str) -> str:
 async def _send(
     connection: WebSocketClientConnection,
     audio: AsyncIterator[bytes],
-    adaptation_state: Message | None,
+    adaptation_states: Sequence[Message],
     all_sent: asyncio.Event,
 ) -> None:
     with suppress(WebSocketClosedError):  # the server has ended the request early; its last message says why
-        if adaptation_state is not None:
-            await connection.write_message(dumps({"adaptation_state": adaptation_state}))
+        for state in adaptation_states:
+            await connection.write_message(dumps({"adaptation_state": state}))
         async for piece in audio:
             await connection.write_message(piece, binary=True)
         all_sent.set()
@@ -136,7 +137,7 @@ async def recognize_file(
     file: BinaryIO,
     content_type: str | None = None,
     bytes_per_s: float | None = None,
-    adaptation_state: Message | None = None,
+    adaptation_states: Sequence[Message] = (),
     trust: Trust = ANYONE_KNOWN,
 ) -> AsyncGenerator[Message, None]:
     """Sends a file or a pipe and yields what the server says.
@@ -147,7 +148,7 @@ async def recognize_file(
         content_type: how it is encoded, if that is known.
         bytes_per_s: how fast to send. None sends raw audio and WAV as fast as they are spoken and all else as
             fast as the server takes it; 0 sends everything so.
-        adaptation_state, trust: see `recognize`.
+        adaptation_states, trust: see `recognize`.
     """
     head = await asyncio.to_thread(file.read, HEAD_BYTES)
     if bytes_per_s is None:
@@ -156,7 +157,7 @@ async def recognize_file(
         audio = paced(read_pieces(head, file, max(1, int(bytes_per_s / PIECES_PER_S))), bytes_per_s)
     else:
         audio = read_pieces(head, file, HEAD_BYTES)
-    async for message in recognize(url, audio, adaptation_state, trust):
+    async for message in recognize(url, audio, adaptation_states, trust):
         yield message
 
 

@@ -1,14 +1,17 @@
 """The one answer that HTTP gives to an upload: the original's object, or the form that was asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.protocols.gstreamer import parse_query
 from pykaldi_server.protocols.messages import Message, Status, dumps
-from pykaldi_server.protocols.transcript import Transcript, srt, vtt
+from pykaldi_server.protocols.transcript import Transcript, labelled, srt, vtt
 
-__all__ = ["Answer", "AnswerFormat", "AnswerRequest"]
+__all__ = ["ANSWER_NAMES", "Answer", "AnswerFormat", "AnswerRequest"]
+
+ANSWER_NAMES = ("format", "words", "nbest")
+"""Fields of an address, or of the header with options, that say how the answer looks."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -28,7 +31,8 @@ class AnswerRequest:
 
     Attributes:
         format: the form.
-        words: the JSON object has segments with words, beside what the original's has.
+        words: the JSON object has segments with words, beside what the original's has. It has them anyway
+            where each channel is recognised by itself.
         num_nbest: number of hypotheses of each segment; None leaves it as the model has it.
     """
 
@@ -37,13 +41,12 @@ class AnswerRequest:
     num_nbest: int | None = None
 
     @classmethod
-    def from_query(cls, query: str) -> "AnswerRequest":
-        """Reads ``format``, ``words`` and ``nbest`` of an address; other fields are not of the answer.
+    def from_fields(cls, fields: Mapping[str, str]) -> "AnswerRequest":
+        """Reads the fields `ANSWER_NAMES`.
 
         Raises:
             ProtocolError: a value is invalid; the text names the field.
         """
-        fields = parse_query(query)
         name = fields.get("format", "json").upper()
         if name not in AnswerFormat.__members__:
             known = ", ".join(each.name.lower() for each in AnswerFormat)
@@ -96,7 +99,7 @@ class Answer:
             case AnswerFormat.VTT:
                 return vtt(segments)
             case _:
-                return "".join(f"{segment.text}\n" for segment in segments)
+                return "".join(f"{labelled(segment.text, segment.channel)}\n" for segment in segments)
 
     def _object(self, status: Status, message: str) -> Message:
         transcript = self._transcript
@@ -107,6 +110,6 @@ class Answer:
             answer["hypotheses"] = [{"utterance": transcript.text}]
         if transcript.partial and status is not Status.SUCCESS:
             answer["partial"] = transcript.partial
-        if self._wanted.words or (self._wanted.num_nbest or 0) > 1:
+        if self._wanted.words or (self._wanted.num_nbest or 0) > 1 or transcript.has_channels:
             answer["segments"] = [segment.message() for segment in transcript.segments]
         return answer

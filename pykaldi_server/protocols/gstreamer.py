@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from pykaldi_server.errors import AdaptationStateError, ProtocolError
 from pykaldi_server.protocols.messages import Message, Status, clean_text, excerpt, parse_object
+from pykaldi_server.protocols.request_options import read_options
 
 __all__ = [
     "ADAPTATION_STATE_TYPE",
@@ -34,6 +35,7 @@ __all__ = [
     "SetOptions",
     "audio_messages",
     "caps_from_http",
+    "channel_of",
     "decode_adaptation_state",
     "encode_adaptation_state",
     "error_message",
@@ -84,11 +86,11 @@ class RequestInfo:
         return f"{self.content_type}, rate=(int){model_rate_hz}"
 
     @classmethod
-    def from_query(cls, query: str) -> "RequestInfo":
-        """Reads the query string of the client WebSocket's address.
+    def from_query(cls, query: str, headers: Mapping[str, str] | None = None) -> "RequestInfo":
+        """Reads the query string of the client WebSocket's address, and of its headers those of options.
 
         Raises:
-            ProtocolError: the options are not a JSON object.
+            ProtocolError: see `request_options.read_options`.
         """
         fields = parse_query(query)
         return cls(
@@ -96,15 +98,22 @@ class RequestInfo:
             user_id=fields.get("user-id") or NO_ID,
             content_id=fields.get("content-id") or NO_ID,
             model=fields.get("model") or None,
-            options=_parse_options(query),
+            options=read_options(query, headers or {})[0],
         )
 
     @classmethod
-    def from_http(cls, headers: Mapping[str, str], query: str) -> "RequestInfo":
+    def from_http(
+        cls, headers: Mapping[str, str], query: str, options: Mapping[str, Any] | None = None
+    ) -> "RequestInfo":
         """Reads the headers (a mapping that ignores case) and the query string of an upload.
 
+        Args:
+            headers: the headers.
+            query: the query string.
+            options: options of the session; None reads them.
+
         Raises:
-            ProtocolError: the options are not a JSON object.
+            ProtocolError: see `request_options.read_options`.
         """
 
         def header(name: str) -> str:
@@ -115,7 +124,7 @@ class RequestInfo:
             user_id=header("device-id") or header("User-Id") or NO_ID,
             content_id=header("Content-Id") or NO_ID,
             model=parse_query(query).get("model") or None,
-            options=_parse_options(query),
+            options=read_options(query, headers)[0] if options is None else options,
         )
 
 
@@ -125,11 +134,6 @@ def _decode_header(value: str) -> str:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
-
-
-def _parse_options(query: str) -> Message:
-    text = dict(parse_qsl(query)).get("options")
-    return parse_object(text, "options in the address") if text else {}
 
 
 def parse_query(query: str) -> dict[str, str]:
@@ -326,6 +330,12 @@ def transcript_of(event: Message) -> str | None:
         return str(event["result"]["hypotheses"][0]["transcript"])
     except (KeyError, IndexError, TypeError):
         return None
+
+
+def channel_of(event: Message) -> int | None:
+    """Number of the channel of a result, where each channel is recognised by itself; else None."""
+    channel = event.get("channel")
+    return channel if isinstance(channel, int) else None
 
 
 def is_final(event: Message) -> bool:

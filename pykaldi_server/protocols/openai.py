@@ -16,7 +16,7 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.answers import AnswerFormat
 from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import Message
-from pykaldi_server.protocols.transcript import Segment, Transcript, srt, vtt
+from pykaldi_server.protocols.transcript import Segment, Transcript, labelled, srt, vtt
 from pykaldi_server.protocols.worker import WorkerInfo
 
 __all__ = [
@@ -191,6 +191,9 @@ class Transcription:
         """The content type and the body of the answer."""
         segments = self._transcript.segments
         match request.response_format:
+            case "text" if self._transcript.has_channels:
+                lines = (f"{labelled(segment.text, segment.channel)}\n" for segment in segments)
+                return AnswerFormat.TEXT.value, "".join(lines)
             case "text":
                 return AnswerFormat.TEXT.value, f"{self._transcript.text}\n"
             case "srt":
@@ -203,7 +206,7 @@ class Transcription:
 
     def new_events(self) -> str:
         """Server-sent events of what has been added since the last call."""
-        segments = self._transcript.segments[self._num_told :]
+        segments = self._transcript.arrived[self._num_told :]
         texts = [f" {segment.text}" for segment in segments]
         if texts and self._num_told == 0:
             texts[0] = texts[0][1:]
@@ -246,6 +249,7 @@ def _segment(index: int, segment: Segment) -> Message:
     text = segment.text.encode()
     confidence = 1.0 if segment.confidence is None else segment.confidence
     return {
+        **({} if segment.channel is None else {"channel": segment.channel}),
         "id": index,
         "seek": round(100 * segment.start_s),
         "start": round(segment.start_s, 3),

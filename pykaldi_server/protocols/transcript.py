@@ -3,6 +3,9 @@
 Subtitles (SRT; WebVTT, W3C) are cut at pauses between words and at lengths that can be read: two lines of 42
 characters, seven seconds. Where the text is not the words that have times, because a post-processor has
 changed it, its words share the time of the segment.
+
+Where each channel is recognised by itself, segments are in the order in which their first words begin, and
+text names the channel: ``Channel 1: ...``; WebVTT has voice spans for this, ``<v Channel 1>``.
 """
 
 import textwrap
@@ -10,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pykaldi_server.protocols.gstreamer import is_final, transcript_of
+from pykaldi_server.protocols.gstreamer import channel_of, is_final, transcript_of
 from pykaldi_server.protocols.messages import Message
 
-__all__ = ["Cue", "Segment", "Transcript", "Word", "cues", "srt", "vtt"]
+__all__ = ["Cue", "Segment", "Transcript", "Word", "cues", "labelled", "srt", "vtt"]
 
 T = TypeVar("T")
 
@@ -43,6 +46,7 @@ class Segment:
         confidence: mean of the words' confidences; None where there are none.
         words: those of the best hypothesis; empty where the model has no times.
         alternatives: further transcripts, the best first.
+        channel: number of the channel, from 0, where each channel is recognised by itself; else None.
     """
 
     text: str
@@ -51,6 +55,7 @@ class Segment:
     confidence: float | None = None
     words: tuple[Word, ...] = ()
     alternatives: tuple[str, ...] = ()
+    channel: int | None = None
 
     @classmethod
     def from_event(cls, event: Message) -> "Segment | None":
@@ -68,7 +73,12 @@ class Segment:
             confidence=_number(best.get("confidence"), None),
             words=_words(best.get("word-alignment"), start_s),
             alternatives=tuple(str(each["transcript"]) for each in others),
+            channel=channel_of(event),
         )
+
+    def speech_start_s(self) -> float:
+        """Where the first word begins, as far as that is known: a segment may begin with silence."""
+        return self.words[0].start_s if self.words else self.start_s
 
     def timed_words(self) -> tuple[Word, ...]:
         """The words of `text` with their times, estimated where only the segment has any."""
@@ -85,7 +95,8 @@ class Segment:
 
     def message(self) -> Message:
         """The segment as an object of an answer: times in seconds, rounded to milliseconds."""
-        message: Message = {"start": _ms(self.start_s), "end": _ms(self.end_s), "text": self.text}
+        message: Message = {} if self.channel is None else {"channel": self.channel}
+        message |= {"start": _ms(self.start_s), "end": _ms(self.end_s), "text": self.text}
         if self.confidence is not None:
             message["confidence"] = self.confidence
         if self.alternatives:
@@ -99,12 +110,11 @@ class Transcript:
     """Collects the events of a request.
 
     Attributes:
-        segments: the final results so far that have words.
-        partial: the last partial result of a segment that has no final one.
+        arrived: the final results so far that have words, in the order in which they came.
     """
 
-    segments: list[Segment] = field(default_factory=list)
-    partial: str = ""
+    arrived: list[Segment] = field(default_factory=list)
+    _partials: dict[int | None, str] = field(default_factory=dict)  # by channel
 
     def add(self, event: Message) -> None:
         """Notes a partial or final result; nothing else is part of the transcript."""
@@ -113,13 +123,28 @@ class Transcript:
             return
         segment = Segment.from_event(event)
         if segment is not None:
-            self.segments.append(segment)
-        self.partial = "" if is_final(event) else text
+            self.arrived.append(segment)
+        self._partials[channel_of(event)] = "" if is_final(event) else text
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The final results so far that have words; those of several channels in the order of time."""
+        return sorted(self.arrived, key=Segment.speech_start_s) if self.has_channels else self.arrived
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether each channel is recognised by itself."""
+        return any(segment.channel is not None for segment in self.arrived)
 
     @property
     def text(self) -> str:
         """All final results, joined by spaces."""
         return " ".join(segment.text for segment in self.segments)
+
+    @property
+    def partial(self) -> str:
+        """The last partial result of a segment that has no final one, of each channel that has one."""
+        return " ".join(text for text in self._partials.values() if text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +154,36 @@ class Cue:
     start_s: float
     end_s: float
     text: str
+    channel: int | None = None
+
+
+def labelled(text: str, channel: int | None) -> str:
+    """The text with the name of its channel; people count from 1."""
+    return text if channel is None else f"{_channel_name(channel)}: {text}"
 
 
 def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
-    """Cuts segments into subtitles."""
-    for segment in segments:
-        held: list[Word] = []
-        for word in segment.timed_words():
-            if held and not _fits(held, word):
-                yield _cue(held)
-                held = []
-            held.append(word)
-        if held:
-            yield _cue(held)
+    """Cuts segments into subtitles, in the order of time."""
+    unordered = [cue for segment in segments for cue in _cues_of(segment)]
+    yield from sorted(unordered, key=lambda cue: cue.start_s)
+
+
+def _cues_of(segment: Segment) -> Iterator[Cue]:
+    held: list[Word] = []
+    for word in segment.timed_words():
+        if held and not _fits(held, word):
+            yield _cue(held, segment.channel)
+            held = []
+        held.append(word)
+    if held:
+        yield _cue(held, segment.channel)
 
 
 def srt(segments: Iterable[Segment]) -> str:
     """Subtitles in SubRip's form."""
     blocks = (
-        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{cue.text}\n"
+        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n"
+        f"{labelled(cue.text, cue.channel)}\n"
         for number, cue in enumerate(cues(segments), 1)
     )
     return "\n".join(blocks)
@@ -156,7 +192,8 @@ def srt(segments: Iterable[Segment]) -> str:
 def vtt(segments: Iterable[Segment]) -> str:
     """Subtitles in the form WebVTT."""
     blocks = (
-        f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{_escaped(cue.text)}\n"
+        f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n"
+        f"{_voice(cue.channel)}{_escaped(cue.text)}\n"
         for cue in cues(segments)
     )
     return "\n".join(("WEBVTT\n", *blocks))
@@ -194,8 +231,17 @@ def _lines(words: list[Word]) -> list[str]:
     return textwrap.wrap(text, LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
 
 
-def _cue(words: list[Word]) -> Cue:
-    return Cue(words[0].start_s, words[-1].end_s, "\n".join(_lines(words)))
+def _cue(words: list[Word], channel: int | None) -> Cue:
+    return Cue(words[0].start_s, words[-1].end_s, "\n".join(_lines(words)), channel)
+
+
+def _channel_name(channel: int) -> str:
+    return f"Channel {channel + 1}"
+
+
+def _voice(channel: int | None) -> str:
+    """The start of a voice span of WebVTT, which lasts to the end of its cue."""
+    return "" if channel is None else f"<v {_channel_name(channel)}>"
 
 
 def _clock(time_s: float, separator: str) -> str:

@@ -2,6 +2,9 @@
 
 All times are seconds of audio. Those of a `Hypothesis` count from the start of its segment, as in the
 protocol of kaldi-gstreamer-server; those of `Partial.words` and `Final.words` from the start of the stream.
+
+Where each channel of the audio is recognised by itself, events have the number of their channel. Segments are
+numbered per channel.
 """
 
 from collections.abc import Mapping
@@ -87,6 +90,7 @@ class Partial:
         final_prefix: the beginning of the transcript with which the final result will start, too. It is the
             stable prefix, or empty where the words are weighed again at the end of the segment: by
             adaptation of a GMM, a larger language model, minimum Bayes risk or other scales.
+        channel: number of the channel, from 0, if each channel is recognised by itself; else None.
     """
 
     segment: int
@@ -95,6 +99,7 @@ class Partial:
     start_s: float = 0.0
     stable_prefix: str = ""
     final_prefix: str = ""
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ class Final:
         hypotheses: at least one, the best one first.
         message: what a text processor wants to be sent to clients in place of the other fields, in the form
             of their protocol; None without one.
+        channel: number of the channel, from 0, if each channel is recognised by itself; else None.
     """
 
     segment: int
@@ -117,6 +123,7 @@ class Final:
     total_length_s: float
     hypotheses: tuple[Hypothesis, ...]
     message: Mapping[str, Any] | None = field(default=None, compare=False)
+    channel: int | None = None
 
     @property
     def transcript(self) -> str:
@@ -141,9 +148,15 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class AdaptationState:
-    """What the model has learned about the speaker, in Kaldi's text form, for a later session."""
+    """What the model has learned about the speaker, in Kaldi's text form, for a later session.
+
+    Attributes:
+        value: the text.
+        channel: number of the speaker's channel, from 0, if each channel is recognised by itself; else None.
+    """
 
     value: str
+    channel: int | None = None
 
 
 Event = Partial | Final | AdaptationState

@@ -93,12 +93,13 @@ class Model(ModelParts):
         self,
         chunks: AudioChunks,
         *,
-        adaptation_state: str | None = None,
+        adaptation_state: str | Mapping[int, str] | None = None,
         sample_rate_hz: float | None = None,
         options: Mapping[str, object] | RequestOptions | None = None,
         full_scale: float | None = None,
         text_processor: TextProcessor | None = None,
         executor: Executor | None = None,
+        channels: str = "mixed",
     ) -> AsyncGenerator[Event]:
         """Recognises chunks of audio in an event loop, without ever holding up the loop::
 
@@ -112,12 +113,16 @@ class Model(ModelParts):
         Args:
             chunks: pieces of audio, such as `Session.accept` takes, of any length: an asynchronous iterable,
                 or any other one, which may wait for its audio, as it is asked in a thread.
-            adaptation_state: see `session`, as for the next three.
+            adaptation_state: see `session`, as for the next three; with ``split`` that of several speakers,
+                by the numbers of their channels.
             sample_rate_hz: rate of the audio.
             options: what this session does differently from the model's configuration.
             full_scale: the value that full scale has in floating-point audio.
             text_processor: changes the text of results.
             executor: threads to work in; None for those of the loop.
+            channels: which channels of arrays of shape (n, channels) are recognised: ``left`` or ``right``
+                (of mono audio the only one), or ``split``, each by itself: events then have the number of
+                their channel. With ``mixed`` audio must be mono.
 
         Yields:
             Events, as they become known; the last is the adaptation state, if the model adapts to speakers.
@@ -125,7 +130,12 @@ class Model(ModelParts):
         Raises:
             AudioError, ConfigError: as for `session` and `Session.accept`.
         """
+        from pykaldi_server.session.channels import CHANNELS, parse_channels, start_session
         from pykaldi_server.session.streaming import stream_events
 
-        start = functools.partial(self.session, adaptation_state, sample_rate_hz, options, full_scale)
-        return stream_events(start, chunks, text_processor, executor)
+        selected, _ = parse_channels({CHANNELS: channels})
+        one_session = functools.partial(
+            self.session, sample_rate_hz=sample_rate_hz, options=options, full_scale=full_scale
+        )
+        start = functools.partial(start_session, one_session, selected, adaptation_state)
+        return stream_events(start, chunks, text_processor, executor, selected)

@@ -12,9 +12,10 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from pykaldi_server.audio.channels import Channels
+from pykaldi_server.session.channels import AudioSession, selected_channel
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.samples import AudioChunk
-from pykaldi_server.session.session import Session
 from pykaldi_server.session.text_processor import TextProcessor, processed
 
 __all__ = ["AudioChunks", "pieces", "stream_events"]
@@ -29,10 +30,11 @@ _R = TypeVar("_R")
 
 
 async def stream_events(
-    start: Callable[[], Session],
+    start: Callable[[], AudioSession],
     chunks: AudioChunks,
     text_processor: TextProcessor | None = None,
     executor: Executor | None = None,
+    channels: Channels = "mix",
 ) -> AsyncGenerator[Event]:
     """Recognises chunks of audio as they come; see `Model.stream`.
 
@@ -41,11 +43,13 @@ async def stream_events(
         chunks: the audio.
         text_processor: changes the text of results.
         executor: where the work is done; None for the loop's default threads.
+        channels: which channels of arrays the session takes.
     """
     session = await _run(executor, start)
 
     def accept(piece: AudioChunk) -> list[Event]:
-        return list(processed(session.accept(piece), text_processor, _NAME))
+        events = session.accept(selected_channel(piece, channels))
+        return list(processed(events, text_processor, _NAME))
 
     def finish() -> list[Event]:
         return list(processed(session.finish(), text_processor, _NAME))

@@ -1,6 +1,5 @@
 """Whole recordings to events."""
 
-import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,13 @@ from numpy.typing import NDArray
 
 from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.errors import AudioError
+from pykaldi_server.session.channels import (
+    CHANNELS,
+    AudioSession,
+    parse_channels,
+    selected_channel,
+    start_session,
+)
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.request_options import RequestOptions
@@ -38,9 +44,10 @@ def transcribe(
     content_type: str | None = None,
     sample_rate_hz: float | None = None,
     full_scale: float | None = None,
-    adaptation_state: str | None = None,
+    adaptation_state: str | Mapping[int, str] | None = None,
     options: Mapping[str, object] | RequestOptions | None = None,
     text_processor: TextProcessor | None = None,
+    channels: str = "mixed",
 ) -> Iterator[Event]:
     """Recognises a recording piece by piece.
 
@@ -51,9 +58,13 @@ def transcribe(
         content_type: how files and bytes are encoded; needed for raw audio that is not 16 kHz mono S16LE.
         sample_rate_hz: rate of samples in an array; None for the model's rate.
         full_scale: the value that full scale has in floating-point arrays, see `Model.session`.
-        adaptation_state: what is known of the speaker, see `Model.session`.
+        adaptation_state: what is known of the speaker, see `Model.session`; with ``split`` that of several
+            speakers, by the numbers of their channels.
         options: what is done differently from the model's configuration, see `RequestOptions`.
         text_processor: changes the text of results.
+        channels: which channels are recognised: ``mixed``; ``left`` or ``right`` (of mono audio the only
+            one); or ``split``, each by itself: events then have the number of their channel. An array must
+            be mono for ``mixed``, and otherwise has the shape (n, channels).
 
     Yields:
         Events, as they become known.
@@ -64,7 +75,14 @@ def transcribe(
         ConfigError: an option is invalid; the text names it.
     """
     loaded = model if isinstance(model, Model) else Model.load(os.fspath(model))
-    start = functools.partial(loaded.session, adaptation_state, options=options)
+    selected, _ = parse_channels({CHANNELS: channels})
+
+    def start(rate_hz: float | None = None, scale: float | None = None) -> AudioSession:
+        def begin(state: str | None) -> Session:
+            return loaded.session(state, rate_hz, options, scale)
+
+        return start_session(begin, selected, adaptation_state)
+
     if _is_file(source):
         if sample_rate_hz is not None or full_scale is not None:
             raise AudioError(
@@ -72,10 +90,10 @@ def transcribe(
                 "for which content_type describes raw audio"
             )
         name = _name_of(source)
-        events = _of_file(source, name, content_type, start)
+        events = _of_file(source, name, AudioDecoder(content_type, None, selected), start)
     else:
         name, samples = "samples", cast(AudioChunk, source)
-        events = _of_samples(samples, start(sample_rate_hz, full_scale=full_scale))
+        events = _of_samples(selected_channel(samples, selected), start(sample_rate_hz, full_scale))
     yield from processed(events, text_processor, name)
 
 
@@ -85,7 +103,7 @@ def _is_file(source: AudioSource) -> TypeGuard[FileSource]:
     return known or hasattr(source, "read")
 
 
-def _of_samples(samples: AudioChunk, session: Session) -> Iterator[Event]:
+def _of_samples(samples: AudioChunk, session: AudioSession) -> Iterator[Event]:
     with session:
         for piece in pieces(samples, session.sample_rate_hz):
             yield from session.accept(piece)
@@ -93,16 +111,16 @@ def _of_samples(samples: AudioChunk, session: Session) -> Iterator[Event]:
 
 
 def _of_file(
-    source: FileSource, name: str, content_type: str | None, start: Callable[..., Session]
+    source: FileSource, name: str, decoder: AudioDecoder, start: Callable[..., AudioSession]
 ) -> Iterator[Event]:
-    session: Session | None = None
+    session: AudioSession | None = None
     with ExitStack() as stack:
         file = _open(source, stack)
         try:
-            decoder = stack.enter_context(AudioDecoder(content_type, None))
+            stack.enter_context(decoder)
             for samples in _decoded(file, decoder):
                 if session is None:  # the rate is known now
-                    session = start(decoder.sample_rate_hz, full_scale=INT16_SCALE)
+                    session = start(decoder.sample_rate_hz, INT16_SCALE)
                     stack.enter_context(session)
                 yield from session.accept(samples)
         except AudioError as error:

@@ -41,13 +41,21 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
         case Final():
             return _final(event, request_id) if event.message is None else dict(event.message)
         case AdaptationState():
+            # The channel is inside, too, so that a client may send back what it gets as it is.
+            channel = _channel(event)
             state = {
                 "id": request_id,
                 "value": encode_adaptation_state(event.value),
                 "type": ADAPTATION_STATE_TYPE,
                 "time": (now or datetime.now()).strftime("%Y-%m-%dT%H:%M:%S"),
+                **channel,
             }
-            return {"status": int(Status.SUCCESS), "id": request_id, "adaptation_state": state}
+            return {
+                "status": int(Status.SUCCESS),
+                "id": request_id,
+                **channel,
+                "adaptation_state": state,
+            }
 
 
 def final_from_message(message: Message, original: Final, request_id: str) -> Final:
@@ -86,7 +94,12 @@ def final_from_message(message: Message, original: Final, request_id: str) -> Fi
 def _partial(partial: Partial, request_id: str) -> Message:
     """A partial result; only one with words says where its segment starts, from which their times count."""
     hypothesis: Message = {"transcript": partial.transcript}
-    message: Message = {"status": int(Status.SUCCESS), "segment": partial.segment, "id": request_id}
+    message: Message = {
+        "status": int(Status.SUCCESS),
+        "segment": partial.segment,
+        "id": request_id,
+        **_channel(partial),
+    }
     if partial.stable_prefix:
         hypothesis["stable-prefix"] = partial.stable_prefix
     if partial.final_prefix:
@@ -114,11 +127,17 @@ def _final(final: Final, request_id: str) -> Message:
         "status": int(Status.SUCCESS),
         "segment": final.segment,
         "id": request_id,
+        **_channel(final),
         "segment-start": _seconds(final.start_s),
         "segment-length": _seconds(final.length_s),
         "total-length": _seconds(final.total_length_s),
         "result": {"hypotheses": [_hypothesis(each) for each in final.hypotheses], "final": True},
     }
+
+
+def _channel(event: Event) -> Message:
+    """The number of an event's channel, where each channel is recognised by itself."""
+    return {} if event.channel is None else {"channel": event.channel}
 
 
 def _hypothesis(hypothesis: Hypothesis) -> Message:

@@ -90,7 +90,7 @@ class Outbox:
             self._is_empty.set()
 
     async def _processed(self, result: Result, process_text: ProcessText) -> Result:
-        if self.is_closed or (isinstance(result, Partial) and self._is_outdated()):
+        if self.is_closed or (isinstance(result, Partial) and self._is_outdated(result)):
             return result
         processing = asyncio.ensure_future(process_text(result, self._id))
         try:
@@ -108,9 +108,11 @@ class Outbox:
         finally:
             processing.cancel()
 
-    def _is_outdated(self) -> bool:
-        """Whether a newer result waits already: then a partial one is not worth processing."""
-        return any(isinstance(item, Partial | Final) for item in self._items)
+    def _is_outdated(self, partial: Partial) -> bool:
+        """Whether a newer result of its channel waits already: then it is not worth processing."""
+        return any(
+            isinstance(item, Partial | Final) and item.channel == partial.channel for item in self._items
+        )
 
     async def _write_positions(self) -> None:
         """Writes the positions that wait, other than the end."""

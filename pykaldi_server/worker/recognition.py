@@ -24,6 +24,7 @@ from pykaldi_server.protocols.gstreamer import (
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.worker import WorkerRequestInfo
 from pykaldi_server.session import Model, Session
+from pykaldi_server.session.channels import CHANNELS, AudioSession, parse_channels, start_session
 from pykaldi_server.session.events import Event
 from pykaldi_server.session.request_options import RequestOptions
 from pykaldi_server.worker.recording import Recording
@@ -56,10 +57,13 @@ class Recognition:
         self.position_s = 0.0
         self._model = model
         self._id = info.request.id
-        self._decoder = AudioDecoder(info.request.content_type, None)
-        self._adaptation_state: str | None = None
-        self._options = RequestOptions.parse(info.options)
-        self._session: Session | None = None
+        self._content_type = info.request.content_type
+        self._channels, options = parse_channels(info.options)
+        self._decoder = AudioDecoder(self._content_type, None, self._channels)
+        self._has_audio = False
+        self._adaptation_states: dict[int, str] = {}  # by channel
+        self._options = RequestOptions.parse(options)
+        self._session: AudioSession | None = None
         self._out_dir = out_dir
         self._recording: Recording | None = None
 
@@ -77,6 +81,7 @@ class Recognition:
             self._recording = Recording(self._out_dir, self._id, self._model.sample_rate_hz)
         match message:
             case Audio(data):
+                self._has_audio = self._has_audio or bool(data)
                 for samples in self._decoder.decode(data):
                     yield from self._accept(samples)
             case Finalize():
@@ -119,27 +124,38 @@ class Recognition:
             yield events
 
     def _set_adaptation_state(self, properties: dict[str, Any]) -> None:
+        """Notes the state of a channel's speaker; one that names no channel is of channel 0."""
         if self._session is not None:
             logger.warning("%s: adaptation state ignored: it must come before the audio", self._id)
             return
+        channel = properties.get("channel") if self._channels == "split" else 0
         try:
-            self._adaptation_state = decode_adaptation_state(properties)
+            state = decode_adaptation_state(properties)
         except AdaptationStateError as error:
             logger.warning("%s: starting without an adaptation state: %s", self._id, error)
+            return
+        self._adaptation_states[channel if isinstance(channel, int) else 0] = state
 
     def _set_options(self, options: Mapping[str, Any]) -> None:
-        if self._session is not None:
+        if self._has_audio or self._session is not None:
             logger.warning("%s: options ignored: they must come before the audio", self._id)
             return
-        changed = RequestOptions.parse(options).as_mapping()
+        channels, others = parse_channels(options)
+        changed = RequestOptions.parse(others).as_mapping()
         self._options = RequestOptions.parse({**self._options.as_mapping(), **changed})
+        if CHANNELS in options:
+            self._channels = channels
+            self._decoder.close()
+            self._decoder = AudioDecoder(self._content_type, None, channels)
 
-    def _started(self) -> Session:
+    def _started(self) -> AudioSession:
         """The session, which starts when the adaptation state and options have had their chance."""
         if self._session is None:
-            rate_hz = self._decoder.sample_rate_hz
-            self._session = self._model.session(self._adaptation_state, rate_hz, self._options)
+            self._session = start_session(self._start, self._channels, self._adaptation_states)
         return self._session
+
+    def _start(self, adaptation_state: str | None) -> Session:
+        return self._model.session(adaptation_state, self._decoder.sample_rate_hz, self._options)
 
 
 def status_of(error: Exception) -> tuple[Status, str]:

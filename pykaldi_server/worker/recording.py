@@ -1,7 +1,8 @@
 """Keeps the audio of requests in files, as the ``out-dir`` of kaldi-gstreamer-server does.
 
 The file ``DIRECTORY/ID.raw`` has what was recognised: 16-bit samples without a header, S16LE, mono, at the
-model's rate. Play one with ``ffplay -f s16le -ar 16000 ID.raw``.
+model's rate. Play one with ``ffplay -f s16le -ar 16000 ID.raw``. Where each channel is recognised by itself,
+the file has all of them, interleaved (``-ac 2`` for two).
 """
 
 import logging
@@ -46,7 +47,8 @@ class Recording:
     """
 
     def __init__(self, directory: Path, request_id: str, rate_hz: int) -> None:
-        self._converter = RateConverter(rate_hz)
+        self._rate_hz = rate_hz
+        self._converters: list[RateConverter] = []  # one per channel
         self._request_id = request_id
         self._path = directory / f"{request_id}.raw"
         self._file: BinaryIO | None = None
@@ -59,14 +61,21 @@ class Recording:
             self._give_up(error)
 
     def write(self, samples: NDArray[np.float32], rate_hz: int) -> None:
-        """Appends samples, float32 of shape (n,) in int16 range, of any rate."""
-        if self._file is not None:
-            self._append(self._file, self._converter.convert(samples, rate_hz))
+        """Appends samples, float32 of shape (n,) or (n, channels) in int16 range, of any rate."""
+        if self._file is None:
+            return
+        columns = samples.T if samples.ndim == 2 else samples[np.newaxis]
+        if not self._converters:
+            self._converters = [RateConverter(self._rate_hz) for _ in columns]
+        converted = [
+            each.convert(column, rate_hz) for each, column in zip(self._converters, columns, strict=True)
+        ]
+        self._append(self._file, np.stack(converted, axis=1))
 
     def close(self) -> None:
         """Completes the file."""
-        if self._file is not None:
-            self._append(self._file, self._converter.finish())
+        if self._file is not None and self._converters:
+            self._append(self._file, np.stack([each.finish() for each in self._converters], axis=1))
         if self._file is not None:
             try:
                 self._file.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from two_speakers import channels_of_call, wav_of
 
 from pykaldi_server.cli import main
 
@@ -65,3 +66,20 @@ def test_a_terminal_that_is_not_utf8_shows_escapes(
     assert [line.split(b": ")[1] for line in lines] == [b"two nine three four zero"] * 2
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1].endswith(b": No such file or directory")
+
+
+def test_each_channel_by_itself(golden: Path, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(wav_of(*channels_of_call(golden)))
+    model = ["--model", f"{golden.parents[2]}/models/english"]
+    ran = CliRunner().invoke(main, ["transcribe", *model, "--channels", "split", str(path)])
+    assert ran.stdout.splitlines() == [
+        "Channel 2: go forward ten meters",
+        "Channel 1: he was not an ill disposed young man",
+    ]
+    assert "... Channel 1: " in ran.stderr
+    ran = CliRunner().invoke(main, ["transcribe", *model, "--channels=split", "--json", str(path)])
+    messages = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert {message["channel"] for message in messages} == {0, 1}
+    ran = CliRunner().invoke(main, ["transcribe", *model, "--channels=right", str(path)])
+    assert ran.stdout == "go forward ten meters\n"

@@ -95,7 +95,7 @@ def test_a_file_is_sent_and_results_come_back(harness: Any) -> None:
             audio = wav(16000, bytes(range(256)) * 50)
             url = master.url.replace("http", "ws") + "/client/ws/speech"
             state = {"type": "string+gzip+base64", "value": "abc"}
-            messages = recognize_file(url, io.BytesIO(audio), None, 0, state)
+            messages = recognize_file(url, io.BytesIO(audio), None, 0, [state])
             first = asyncio.ensure_future(anext(messages))
             await worker.read_json()
             assert json.loads(await worker.read()) == {"adaptation_state": state}

@@ -7,6 +7,7 @@ import pytest
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.answers import Answer, AnswerFormat, AnswerRequest
+from pykaldi_server.protocols.gstreamer import parse_query
 from pykaldi_server.protocols.messages import Status
 
 WORD = {"word": "one", "start": 0.5, "length": 0.25, "confidence": 0.75}
@@ -22,7 +23,7 @@ def partial(text: str) -> dict[str, Any]:
 
 
 def answer(query: str = "", *events: dict[str, Any]) -> Answer:
-    collected = Answer("some-id", AnswerRequest.from_query(query))
+    collected = Answer("some-id", AnswerRequest.from_fields(parse_query(query)))
     for event in events:
         collected.add(event)
     return collected
@@ -103,8 +104,8 @@ def test_forms_of_text(name: str, content_type: str, body: str) -> None:
 )
 def test_invalid_wishes_are_refused_by_name(query: str, error: str) -> None:
     with pytest.raises(ProtocolError, match=error):
-        AnswerRequest.from_query(query)
+        AnswerRequest.from_fields(parse_query(query))
 
 
 def test_fields_of_others_are_not_read() -> None:
-    assert AnswerRequest.from_query("model=english&x=y") == AnswerRequest(AnswerFormat.JSON)
+    assert AnswerRequest.from_fields({}) == AnswerRequest(AnswerFormat.JSON)

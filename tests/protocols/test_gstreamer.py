@@ -102,8 +102,8 @@ def test_ids_in_headers_may_have_any_letters(encoding: str) -> None:
 
 def test_options_in_an_address() -> None:
     query = "options=" + quote_plus('{"num_nbest": 3}')
-    assert RequestInfo.from_query(query).options == {"num_nbest": 3}
-    assert RequestInfo.from_http(HTTPHeaders(), query).options == {"num_nbest": 3}
+    assert RequestInfo.from_query(query).options == {"num-nbest": 3}
+    assert RequestInfo.from_http(HTTPHeaders(), query).options == {"num-nbest": 3}
     with pytest.raises(ProtocolError, match="options in the address: expected a JSON object, found 3"):
         RequestInfo.from_query("options=3")
 

@@ -129,3 +129,41 @@ def test_subtitles_can_be_read_and_lose_no_word(words: list[tuple[str, float, fl
         assert cue.end_s - cue.start_s <= 7.0 or len(cue.text.split()) == 1
     assert all(first.end_s <= second.start_s + 1e-9 for first, second in itertools.pairwise(found))
     assert len(re.findall(r"^\d+:\d\d:\d\d,\d\d\d --> ", srt([segment]), re.MULTILINE)) == len(found)
+
+
+def test_segments_of_channels_are_in_the_order_of_speech() -> None:
+    transcript = Transcript()
+    for channel, text, start_s in ((0, "three", 6.0), (1, "two", 2.0), (0, "four", 9.0)):
+        transcript.add({**final(text, 0.0, [(text, start_s, 0.5)]), "channel": channel})
+    transcript.add({**partial("five"), "channel": 1})
+    transcript.add({**partial("six"), "channel": 0})
+    assert [segment.text for segment in transcript.arrived] == ["three", "two", "four"]
+    assert [(segment.channel, segment.text) for segment in transcript.segments] == [
+        (1, "two"),
+        (0, "three"),
+        (0, "four"),
+    ]
+    assert transcript.text == "two three four"
+    assert set(transcript.partial.split()) == {"five", "six"}
+    assert [segment.message()["channel"] for segment in transcript.segments] == [1, 0, 0]
+
+
+def test_subtitles_name_the_channel() -> None:
+    one = Segment("one <two>", 1.0, 2.0, words=(), channel=0)
+    other = Segment("three", 0.5, 1.5, channel=1)
+    assert srt([one, other]).splitlines() == [
+        "1",
+        "00:00:00,500 --> 00:00:01,500",
+        "Channel 2: three",
+        "",
+        "2",
+        "00:00:01,000 --> 00:00:02,000",
+        "Channel 1: one <two>",
+    ]
+    assert vtt([one, other]).splitlines()[2:] == [
+        "00:00:00.500 --> 00:00:01.500",
+        "<v Channel 2>three",
+        "",
+        "00:00:01.000 --> 00:00:02.000",
+        "<v Channel 1>one &lt;two&gt;",
+    ]

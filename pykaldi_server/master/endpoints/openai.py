@@ -22,13 +22,15 @@ from pykaldi_server.protocols.openai import (
     models_object,
     own_model,
 )
+from pykaldi_server.protocols.request_options import HEADER as OPTIONS_HEADER
+from pykaldi_server.protocols.request_options import read_options
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["ModelsHandler", "TranscriptionsHandler", "TranslationsHandler"]
 
 logger = logging.getLogger(__name__)
 
-HEADERS = "authorization, content-type, accept, openai-organization, openai-project"
+HEADERS = f"authorization, content-type, accept, openai-organization, openai-project, {OPTIONS_HEADER}"
 START_S = int(time.time())  # when the models were "created"
 # HTTP status of what has gone wrong with a request.
 CODES = {
@@ -60,7 +62,9 @@ class TranscriptionsHandler(UploadHandler):
             found = self.request.headers.get("Content-Type", "none")
             raise RequestError(f"Content-Type: expected multipart/form-data, found {found}", None)
         model = self.form.fields.get("model", [""])[-1]
-        return RequestInfo(content_type=caps_from_http(self.form.file_type), model=own_model(model))
+        options, _ = read_options(self.request.query, self.request.headers)
+        content_type = caps_from_http(self.form.file_type)
+        return RequestInfo(content_type=content_type, model=own_model(model), options=options)
 
     async def body_has_come(self) -> None:
         assert self.form is not None

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pykaldi_server.master.endpoints.upload import UploadHandler
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End
-from pykaldi_server.protocols.answers import Answer, AnswerRequest
+from pykaldi_server.protocols.answers import ANSWER_NAMES, Answer, AnswerRequest
 from pykaldi_server.protocols.gstreamer import RequestInfo, caps_from_http, parse_event
 from pykaldi_server.protocols.messages import Status
+from pykaldi_server.protocols.request_options import read_options
 
 __all__ = ["RecognizeHandler"]
 
@@ -26,12 +27,14 @@ class RecognizeHandler(UploadHandler):
         self._result = Answer(self.info.id, AnswerRequest())
 
     def read_request(self) -> RequestInfo:
-        wanted = AnswerRequest.from_query(self.request.query)
-        info = RequestInfo.from_http(self.request.headers, self.request.query)
+        headers, query = self.request.headers, self.request.query
+        options, answer = read_options(query, headers, ANSWER_NAMES)
+        wanted = AnswerRequest.from_fields(answer)
+        if wanted.num_nbest is not None:
+            options = {"num-nbest": wanted.num_nbest, **options}
+        info = RequestInfo.from_http(headers, query, options)
         if self.form is not None:
             info = replace(info, content_type=caps_from_http(self.form.file_type))
-        if wanted.num_nbest is not None:
-            info = replace(info, options={"num_nbest": wanted.num_nbest, **info.options})
         self._result = Answer(info.id, wanted)
         return info
 
@@ -41,6 +44,8 @@ class RecognizeHandler(UploadHandler):
     async def respond(self, end: End) -> None:
         if end.is_unknown_model:
             await self.answer_refusal(404, end.message)
+        elif end.status is Status.NOT_ALLOWED:
+            await self.answer_refusal(400, end.message)
         elif end.status is Status.NOT_AVAILABLE:
             await self.answer_refusal(503, NO_WORKERS)
         else:

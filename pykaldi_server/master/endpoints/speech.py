@@ -28,7 +28,7 @@ class SpeechSocket(LiveSocket):
 
     async def opened(self) -> None:
         try:
-            info = RequestInfo.from_query(self.request.query)
+            info = RequestInfo.from_query(self.request.query, self.request.headers)
         except ProtocolError as error:
             info = RequestInfo()
             await self._fail(info.id, End(Status.NOT_ALLOWED, str(error)))

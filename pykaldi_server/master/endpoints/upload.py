@@ -20,6 +20,7 @@ from pykaldi_server.protocols.gstreamer import EOS, RequestInfo
 from pykaldi_server.protocols.liveness import Liveness
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.multipart import FormReader, is_form
+from pykaldi_server.protocols.request_options import HEADER as OPTIONS_HEADER
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["CorsHandler", "UploadHandler"]
@@ -34,7 +35,7 @@ class CorsHandler(RequestHandler):
     """Lets pages from anywhere use the HTTP interface, with the headers that the original sends."""
 
     METHODS = "POST, OPTIONS"
-    HEADERS = "origin, x-csrftoken, content-type, accept, User-Id, Content-Id, device-id"
+    HEADERS = f"origin, x-csrftoken, content-type, accept, User-Id, Content-Id, device-id, {OPTIONS_HEADER}"
 
     def set_default_headers(self) -> None:
         self.set_header("Access-Control-Allow-Origin", "*")

@@ -211,7 +211,7 @@ def test_an_answer_may_be_subtitles(harness: Any) -> None:
             fetching = asyncio.ensure_future(
                 harness.fetch(master, f"{RECOGNIZE}?format=vtt&nbest=2", method="PUT", body=b"audio")
             )
-            assert (await worker.read_json())["options"] == {"num_nbest": 2}
+            assert (await worker.read_json())["options"] == {"num-nbest": 2}
             assert await read_until_eos(worker) == b"audio"
             await worker.send({**final("one"), "segment-start": 1.0, "total-length": 2.5})
             await worker.send(Position(8, 2.5, end=True).text())
