@@ -68,10 +68,10 @@ def test_a_terminal_that_is_not_utf8_shows_escapes(
     assert ran.stderr.splitlines()[-1].endswith(b": No such file or directory")
 
 
-def test_each_channel_by_itself(golden: Path, tmp_path: Path) -> None:
+def test_each_channel_by_itself(golden: Path, models: Path, tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     path.write_bytes(wav_of(*channels_of_call(golden)))
-    model = ["--model", f"{golden.parents[2]}/models/english"]
+    model = ["--model", str(models / "english")]
     ran = CliRunner().invoke(main, ["transcribe", *model, "--channels", "split", str(path)])
     assert ran.stdout.splitlines() == [
         "Channel 2: go forward ten meters",

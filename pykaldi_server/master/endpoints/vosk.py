@@ -107,7 +107,10 @@ class VoskSocket(LiveSocket):
             logger.info("%s: opened by a %s, %s", info.id, self, configuration)
             if configuration.phrases:
                 logger.warning(
-                    "%s: phrase_list: this version has no grammars; all words are allowed", info.id
+                    "%s: phrase_list: %d phrases without effect: this version has no grammars, so that every "
+                    "word of the model may be recognised",
+                    info.id,
+                    len(configuration.phrases),
                 )
             self._relay = Relay(self.hub, info, self, position_bytes=0)
             self._relay.start()
