@@ -14,6 +14,7 @@ from golden_data import read_wav
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.websocket import websocket_connect
+from two_speakers import channels_of_call, wav_of
 
 from pykaldi_server import Model, RequestOptions
 
@@ -55,7 +56,7 @@ def run(heading: str, variables: dict[str, Any]) -> None:
 
 def test_every_example_has_a_test() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(examples()) == 8
+    assert len(examples()) == 9
     assert [heading for heading in examples() if f'run("{heading}"' not in source] == []
 
 
@@ -65,6 +66,20 @@ def test_a_recording(workspace: dict[str, Any], capsys: pytest.CaptureFixture[st
     assert first.startswith("0.00 ")
     assert [line.split()[2] for line in words] == first.split()[1:]
     assert isinstance(workspace["model"], Model)
+
+
+def test_a_recording_of_two_speakers(
+    workspace: dict[str, Any], golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("call.wav").write_bytes(wav_of(*channels_of_call(golden)))
+    run("A recording", workspace)
+    capsys.readouterr()
+    run("A recording*", workspace)
+    printed = capsys.readouterr().out.splitlines()
+    assert sorted(line.split(maxsplit=1)[1] for line in printed) == [
+        "channel 0: he was not an ill disposed young man",
+        "channel 1: go forward ten meters",
+    ]
 
 
 def test_the_readme(workspace: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
