@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from pykaldi_server.master.tcp import TcpConnection
+from pykaldi_server.protocols.messages import Status
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -15,6 +16,15 @@ class Listener(TcpConnection):
 
     async def receive(self, data: bytes) -> None:
         pass
+
+    async def left(self, is_lost: bool) -> None:
+        pass
+
+    def ended(self, reason: str) -> None:
+        pass
+
+    def farewell(self, status: Status, text: str) -> bytes:
+        return b""
 
 
 def test_a_client_that_is_gone_when_the_server_ends_the_conversation(harness: Any) -> None:
