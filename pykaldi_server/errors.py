@@ -7,7 +7,8 @@
     ├── AdaptationStateError (ValueError)  an adaptation state does not fit the model
     ├── DecoderError (RuntimeError)     a decoder was used in a way that it does not allow
     ├── LatticeError (ValueError)       a lattice is not what an operation needs
-    └── ProtocolError (ValueError)      a peer sent something that the protocol does not know
+    ├── ProtocolError (ValueError)      a peer sent something that the protocol does not know
+    └── DatabaseError (RuntimeError)    a database cannot be used at the moment
 
 A file that does not exist is Python's own FileNotFoundError.
 """
@@ -18,6 +19,7 @@ __all__ = [
     "AdaptationStateError",
     "AudioError",
     "ConfigError",
+    "DatabaseError",
     "DecoderError",
     "LatticeError",
     "ModelFormatError",
@@ -67,3 +69,7 @@ class LatticeError(PykaldiServerError, ValueError):
 
 class ProtocolError(PykaldiServerError, ValueError):
     """A peer sent a message that the protocol does not know."""
+
+
+class DatabaseError(PykaldiServerError, RuntimeError):
+    """A database cannot be used at the moment: it is down, full, locked or damaged. The text names it."""

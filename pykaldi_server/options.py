@@ -1,7 +1,8 @@
 """Options as dataclass fields: one help text feeds the command line, YAML files and the documentation."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from pykaldi_server.errors import ConfigError
@@ -27,7 +28,14 @@ class Settings:
         """
 
 
-def option(default: Any, help: str, *, name: str | None = None, path: bool = False) -> Any:
+def option(
+    default: Any,
+    help: str,
+    *,
+    name: str | None = None,
+    path: bool = False,
+    resolve: Callable[[str, Path], str] | None = None,
+) -> Any:
     """Declares a field of an options dataclass.
 
     Args:
@@ -35,8 +43,10 @@ def option(default: Any, help: str, *, name: str | None = None, path: bool = Fal
         help: one sentence for users: what the option is and what a larger or smaller value does.
         name: the option's name in Kaldi's configuration files where it is not the field's name with hyphens.
         path: the value names a file; configuration files resolve it relative to themselves.
+        resolve: how configuration files do that, from the value and their folder, where it is not usual.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "name": name, "path": path})
+    metadata = {"help": help, "name": name, "path": path, "resolve": resolve}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:

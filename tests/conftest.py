@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from harness import FakeTimeLoop, Harness
 from hypothesis import settings
+from postgresql import PostgresqlServer
 
 # Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -152,6 +153,27 @@ def shared_golden() -> Path:
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
     return Harness(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A running PostgreSQL server; a test that stops it starts it again."""
+    server = PostgresqlServer()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_name(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind, named as for ``--states``."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "states.db")
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    yield server.url
+    server.clear()
 
 
 @pytest.fixture

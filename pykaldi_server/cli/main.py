@@ -11,6 +11,7 @@ from pykaldi_server.cli.doctor import doctor
 from pykaldi_server.cli.master import master
 from pykaldi_server.cli.model import model
 from pykaldi_server.cli.serve import serve
+from pykaldi_server.cli.states import states
 from pykaldi_server.cli.transcribe import transcribe
 from pykaldi_server.cli.worker import worker
 from pykaldi_server.version import __version__
@@ -37,5 +38,5 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (serve, master, worker, client, transcribe, doctor, model):
+for command in (serve, master, worker, client, transcribe, doctor, model, states):
     main.add_command(command)

@@ -266,7 +266,10 @@ def _read_value(options: type[Any], field: "Field[Any]", value: Any, folder: Pat
         values = [convert(each) for each in (value if several else [value])]
     except click.BadParameter as error:
         raise ConfigError(f"{place}: {error.message}") from None
-    if field.metadata["path"] or isinstance(values[0], Path):
+    resolve = field.metadata["resolve"]
+    if resolve is not None:
+        values = [resolve(each, folder) for each in values]
+    elif field.metadata["path"] or isinstance(values[0], Path):
         values = [_relative_to(folder, each) for each in values]
     return tuple(values) if several else values[0]
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols import calls
-from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, audio_messages, parse_event
+from pykaldi_server.protocols.gstreamer import EOS, NO_ID, RequestInfo, audio_messages, parse_event
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.worker import Position
 
@@ -60,6 +60,8 @@ class Call:
             return
         if track not in self._tracks:
             own_info = replace(info, id=str(uuid.uuid4()))
+            if track != calls.INBOUND:  # the user is who calls, not who is called
+                own_info = replace(own_info, user_id=NO_ID)
             logger.info("call %s: %s is request %s, %s", self._id, track, own_info.id, info.content_type)
             self._tracks[track] = _Track(self._hub, self, track, own_info)
         await self._tracks[track].send(samples)

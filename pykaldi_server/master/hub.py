@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.options import MasterOptions
@@ -10,6 +10,9 @@ from pykaldi_server.master.pool import WorkerPool
 from pykaldi_server.protocols.client_secrets import ClientSecrets
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import WorkerInfo
+
+if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
+    from pykaldi_server.master.states import StateKeeper
 
 __all__ = ["Hub", "OpenRequest", "OpenSocket", "WorkerConnection"]
 
@@ -67,6 +70,7 @@ class Hub:
         listeners: programs that follow telephone calls.
         requests: every request that has begun and not ended.
         client_secrets: keys that clients of OpenAI's realtime API have been given.
+        states: keeps the adaptation to users; None if it is not to be kept.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
@@ -76,4 +80,5 @@ class Hub:
     listeners: Listeners = field(default_factory=Listeners)
     requests: set[OpenRequest] = field(default_factory=set)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
+    states: "StateKeeper | None" = None
     sockets: set[OpenSocket] = field(default_factory=set)

@@ -1,12 +1,21 @@
 """Settings of a master."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from pykaldi_server.database.addresses import relative_to_folder
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.options import Settings, check_positive, check_range, option
 
-__all__ = ["MasterOptions"]
+__all__ = ["MasterOptions", "StatesFor"]
+
+
+class StatesFor(StrEnum):
+    """Whose adaptation is kept."""
+
+    ASKED = "asked"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,27 @@ class MasterOptions(Settings):
     )
     references: Path = option(
         Path("references.jsonl"), "file to which the corrections that users send are appended"
+    )
+    states: str | None = option(
+        None,
+        "database that keeps the adaptation to users for their next sessions: an SQLite file, "
+        "postgresql://USER@HOST/NAME, or default, a file in the user's data folder",
+        resolve=relative_to_folder,
+    )
+    states_for: str = option(
+        "asked",
+        "whose adaptation is kept: asked, requests with a user-id and adaptation=keep; all, every request "
+        "with a user-id, unless it says adaptation=none",
+    )
+    states_days: float = option(
+        90.0, "days after a user's last session after which its state is deleted; inf keeps it for ever"
+    )
+    states_timeout_s: float = option(
+        1.0, "seconds that a request waits for its state; it then starts as for an unknown speaker"
+    )
+    states_remote: bool = option(
+        False,
+        "let other machines list, fetch and delete states over HTTP; only this machine may do so otherwise",
     )
     certfile: Path | None = option(
         None, "TLS certificate (PEM); if set, HTTP and WebSocket connections must use TLS"
@@ -81,6 +111,9 @@ class MasterOptions(Settings):
             self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"
         )
         check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes")
+        if self.states_for not in list(StatesFor):
+            raise ConfigError(f"states_for: expected {' or '.join(StatesFor)}, found {self.states_for!r}")
+        check_positive(self, "states_days", "states_timeout_s")
         check_range(self, "wait_s", 0, 3600)
         check_range(self, "drain_s", 0, 86400)
         if (self.certfile is None) != (self.keyfile is None):

@@ -8,7 +8,7 @@ Whatever protocol a client speaks, its messages come as those of `protocols.gstr
 `Sink`, which turns them into the client's protocol. The client is read into a store even when the worker is
 slow: keepalive pings are answered, and leaving is noticed at once. The worker says how far it has come
 (`Position`), so that only a bounded number of bytes is on the way to it and it can always read its
-connection.
+connection. A worker gets the user's kept state, where one is wanted, before anything that the client sends.
 
 A request ends in exactly one way: as the worker announces, with an error, because the client is gone, or
 because the server stops, which is an error unless all has been recognised by then.
@@ -18,12 +18,22 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError
-from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, is_eos, is_final, parse_event, transcript_of
+from pykaldi_server.protocols.gstreamer import (
+    EOS,
+    RequestInfo,
+    adaptation_state_of,
+    channel_of,
+    is_eos,
+    is_final,
+    parse_event,
+    transcript_of,
+)
 from pykaldi_server.protocols.messages import (
     INTERNAL_ERROR,
     INVALID_DATA,
@@ -31,6 +41,7 @@ from pykaldi_server.protocols.messages import (
     POLICY_VIOLATION,
     TRY_AGAIN_LATER,
     Status,
+    dumps,
     message_bytes,
 )
 from pykaldi_server.protocols.store import MessageStore
@@ -53,6 +64,7 @@ _CLOSE_CODES = {
     Status.NOT_AVAILABLE: TRY_AGAIN_LATER,
 }
 _SUCCESS_PREFIX = '{"status": 0,'
+_STATE_FIELD = '"adaptation_state"'
 
 
 class End(NamedTuple):
@@ -112,6 +124,10 @@ class Relay:
         self._at_end = False  # the client has said EOS
         self._cut_off: End | None = None  # how the request ends, because the server stops
         self._worker: WorkerConnection | None = None
+        self._is_prepared = False  # the worker has all that comes before the client's messages
+        self._keeps_state = False
+        self._own_bytes = 0  # of what has been sent, those that do not come from the client
+        self._awaits_own_position = False  # that of the kept state, which does not concern the client
         self._sent_bytes = 0
         self._consumed_bytes = 0
         # What a worker got that has not said anything yet: another can take over. None once it has.
@@ -212,6 +228,7 @@ class Relay:
             async with asyncio.timeout(None if self._has_audio else idle_s) as self._idle:
                 while True:
                     worker = self._worker = await self._find_worker()
+                    await self._send_kept_state(worker)
                     end = await self._deliver_all(worker)
                     if end is not None:
                         return end
@@ -229,6 +246,19 @@ class Relay:
                 logger.info("%s: served by %s", self._info.id, worker)
                 return worker
             pool.remove(worker)
+
+    async def _send_kept_state(self, worker: WorkerConnection) -> None:
+        """Sends what earlier sessions of the user have taught. One that the client sends later wins."""
+        states = self._hub.states
+        self._keeps_state = states is not None and states.is_for(self._info, worker.info)
+        if states is not None and self._keeps_state:
+            state = await states.load(self._info, worker.info)
+            if state is not None:
+                message = dumps({"adaptation_state": state})
+                self._own_bytes = self._sent_bytes = message_bytes(message)
+                self._awaits_own_position = True
+                worker.send(message)
+        self._is_prepared = True
 
     async def _deliver_all(self, worker: WorkerConnection) -> End | None:
         """Delivers until the end; None when the worker left before it began: another should be found."""
@@ -256,6 +286,8 @@ class Relay:
     async def _deliver(self, message: str | bytes) -> End | None:
         """Passes an event on; returns how the request ends, if it does."""
         text = message if isinstance(message, str) else message.decode(errors="replace")
+        if self._keeps_state and _STATE_FIELD in text:
+            self._keep_state(text)
         if not text.startswith(_SUCCESS_PREFIX) or logger.isEnabledFor(logging.DEBUG):
             try:
                 event = parse_event(text)
@@ -268,14 +300,31 @@ class Relay:
                 logger.debug("%s: final: %s", self._info.id, transcript_of(event))
         return await self._until_written(self._sink.deliver(text))
 
+    def _keep_state(self, text: str) -> None:
+        """Keeps the adaptation state in an event, if it has one."""
+        try:
+            event = parse_event(text)
+        except ProtocolError:
+            return  # `_deliver` reports it
+        state = adaptation_state_of(event)
+        if channel_of(event):  # the user is who speaks on the first channel
+            return
+        if state is not None and self._hub.states is not None and self._worker is not None:
+            self._hub.states.save(self._info, self._worker.info, state)
+
     async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:
         """Makes room for what waits, and tells the sink; returns how the request ends, if it does."""
         self._consumed_bytes = position.num_bytes
+        if self._awaits_own_position:
+            self._awaits_own_position = False
+            if position.num_bytes == self._own_bytes and not position.end:
+                return None
         # What a worker that reports no positions has been sent may still wait, but not all of it is kept.
         if worker.info.reports_positions or position.num_bytes > WINDOW_BYTES:
             self._unconfirmed = None
         self._pump()
-        end = await self._until_written(self._sink.consumed(position))
+        of_client = replace(position, num_bytes=position.num_bytes - self._own_bytes)
+        end = await self._until_written(self._sink.consumed(of_client))
         return End(Status.SUCCESS) if end is None and position.end else end
 
     async def _until_written(self, writing: Coroutine[Any, Any, None]) -> End | None:
@@ -291,6 +340,8 @@ class Relay:
     def _pump(self) -> None:
         """Sends what the window has room for."""
         worker = self._worker
+        if not self._is_prepared:
+            return
         if self._cut_off is not None and not self._at_end:  # the worker has been told that this was all
             return
         while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
@@ -306,7 +357,8 @@ class Relay:
     def _take_back(self, unconfirmed: "deque[str | bytes]") -> None:
         """Makes what a worker got and did nothing with the next to be sent."""
         self._worker = None
-        self._sent_bytes = self._consumed_bytes = 0
+        self._is_prepared = self._awaits_own_position = False
+        self._own_bytes = self._sent_bytes = self._consumed_bytes = 0
         while unconfirmed:
             self._store.put_back(unconfirmed.pop())
 

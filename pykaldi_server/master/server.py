@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
@@ -32,6 +32,7 @@ from pykaldi_server.master.endpoints.realtime import (
 from pykaldi_server.master.endpoints.recognize import RecognizeHandler
 from pykaldi_server.master.endpoints.reference import ReferenceHandler, check_writable
 from pykaldi_server.master.endpoints.speech import SpeechSocket
+from pykaldi_server.master.endpoints.states import StateHandler, StatesHandler
 from pykaldi_server.master.endpoints.status import (
     HealthHandler,
     MetricsHandler,
@@ -47,6 +48,9 @@ from pykaldi_server.master.tcp import TcpConnection, TcpServer
 from pykaldi_server.master.worker_socket import WorkerSocket
 from pykaldi_server.protocols.addresses import WORKER_PATH
 from pykaldi_server.protocols.messages import GOING_AWAY
+
+if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
+    from pykaldi_server.database.thread import DatabaseThread
 
 __all__ = ["Endpoint", "Master", "make_application", "run_master"]
 
@@ -97,6 +101,8 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/v1/realtime/sessions", ConversationSessionsHandler, shared),
             (r"/v1/models", ModelsHandler, shared),
             (r"/v1/models/(.+)", ModelsHandler, shared),
+            (r"/states", StatesHandler, shared),
+            (r"/states/([^/]+)/([^/]+)", StateHandler, shared),
             (r"/client/static/(.*)", StaticFileHandler, {"path": WEB}),
             (r"/healthz", HealthHandler),
             (r"/readyz", ReadinessHandler, shared),
@@ -146,6 +152,7 @@ class Master:
         self._rereading: PeriodicCallback | None = None
         self._servers: list[HTTPServer] = []
         self._tcp_servers: list[TcpServer] = []
+        self._database: DatabaseThread | None = None
 
     @property
     def url(self) -> str:
@@ -187,6 +194,8 @@ class Master:
         options = self.hub.options
         tls = self._tls_context()
         check_writable(options.references)
+        if options.states is not None:
+            self._open_states(options.states)
         self.port = self._listen(options.port, make_application(self.hub, self._endpoints), tls)
         logger.info("listening on %s", self.url)
         if options.vosk_port is not None:
@@ -215,6 +224,22 @@ class Master:
         self._rereading = PeriodicCallback(certificate.reload, 1000 * REREAD_S)
         self._rereading.start()
         return certificate.context
+
+    def _open_states(self, name: str) -> None:
+        """Starts to keep states; a database that is down is no reason not to serve.
+
+        Raises:
+            ConfigError: the name is invalid, or the driver of the database is not installed.
+        """
+        from pykaldi_server.database.database import Database
+        from pykaldi_server.database.thread import DatabaseThread
+        from pykaldi_server.master.states import StateKeeper
+
+        options = self.hub.options
+        self._database = DatabaseThread(Database(name), options.states_timeout_s)
+        self.hub.states = StateKeeper(options, self._database)
+        self.hub.states.start()
+        logger.info("keeping the adaptation to users in %s", self._database)
 
     def _listen_tcp(self, port: int, connection: type[TcpConnection]) -> int:
         """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""
@@ -269,6 +294,8 @@ class Master:
         await self._close_sockets()
         for server in self._servers:
             await server.close_all_connections()
+        if self._database is not None:
+            await self._database.close()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a state of the pool."""

@@ -13,6 +13,7 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,7 @@ __all__ = [
     "ADAPTATION_STATE_TYPE",
     "EOS",
     "NO_ID",
+    "Adaptation",
     "Audio",
     "ClientMessage",
     "EndOfStream",
@@ -33,10 +35,12 @@ __all__ = [
     "Reset",
     "SetAdaptationState",
     "SetOptions",
+    "adaptation_state_of",
     "audio_messages",
     "caps_from_http",
     "channel_of",
     "decode_adaptation_state",
+    "decode_cmvn_state",
     "encode_adaptation_state",
     "error_message",
     "is_eos",
@@ -57,6 +61,27 @@ MAX_ADAPTATION_STATE_BYTES = 16 * 1024 * 1024
 # Requests: what the client says when it connects, and how the master passes it on
 
 
+class Adaptation(StrEnum):
+    """Whether what is learned of the user is kept for the user's next session."""
+
+    KEEP = "keep"
+    NONE = "none"
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Adaptation | None":
+        """Reads what a client says; None if it says nothing.
+
+        Raises:
+            ProtocolError: it says something else.
+        """
+        if not text:
+            return None
+        try:
+            return cls(text)
+        except ValueError:
+            raise ProtocolError(f"adaptation: expected keep or none, found {excerpt(text)}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     """One client's request for recognition.
@@ -68,6 +93,7 @@ class RequestInfo:
         model: name of the model that the client asks for; None is the server's default.
         options: options of the session that the client asks for; the worker checks them.
         at_model_rate: the content type is raw audio of no stated rate, which is that of the model.
+        adaptation: whether to keep what is learned of the user; None leaves that to the server.
         id: unique name of the request, given by the master.
     """
 
@@ -77,7 +103,13 @@ class RequestInfo:
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     at_model_rate: bool = False
+    adaptation: Adaptation | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def has_user(self) -> bool:
+        """Whether the client says who speaks."""
+        return self.user_id not in ("", NO_ID)
 
     def content_type_for(self, model_rate_hz: int) -> str | None:
         """The content type for a worker whose model has this sample rate."""
@@ -90,7 +122,7 @@ class RequestInfo:
         """Reads the query string of the client WebSocket's address, and of its headers those of options.
 
         Raises:
-            ProtocolError: see `request_options.read_options`.
+            ProtocolError: see `request_options.read_options` and `Adaptation.parse`.
         """
         fields = parse_query(query)
         return cls(
@@ -99,6 +131,7 @@ class RequestInfo:
             content_id=fields.get("content-id") or NO_ID,
             model=fields.get("model") or None,
             options=read_options(query, headers or {})[0],
+            adaptation=Adaptation.parse(fields.get("adaptation")),
         )
 
     @classmethod
@@ -113,18 +146,20 @@ class RequestInfo:
             options: options of the session; None reads them.
 
         Raises:
-            ProtocolError: see `request_options.read_options`.
+            ProtocolError: see `request_options.read_options` and `Adaptation.parse`.
         """
+        fields = parse_query(query)
 
         def header(name: str) -> str:
             return clean_text(_decode_header(headers.get(name, "")))
 
         return cls(
             content_type=caps_from_http(header("Content-Type")),
-            user_id=header("device-id") or header("User-Id") or NO_ID,
+            user_id=header("device-id") or header("User-Id") or fields.get("user-id") or NO_ID,
             content_id=header("Content-Id") or NO_ID,
-            model=parse_query(query).get("model") or None,
             options=read_options(query, headers)[0] if options is None else options,
+            model=fields.get("model") or None,
+            adaptation=Adaptation.parse(fields.get("adaptation")),
         )
 
 
@@ -272,18 +307,45 @@ def encode_adaptation_state(text: str) -> str:
 
 
 def decode_adaptation_state(properties: Mapping[str, Any]) -> str:
-    """Unpacks the adaptation state that a client sent.
+    """Unpacks the adaptation state that a client sent; the text is empty if only CMVN has a state.
 
     Raises:
         AdaptationStateError: the type is unknown, or the value is damaged or unreasonably large.
     """
-    kind, value = properties.get("type"), properties.get("value")
+    _check_type(properties)
+    return _unpack(properties, "value")
+
+
+def decode_cmvn_state(properties: Mapping[str, Any]) -> str | None:
+    """Unpacks the state of CMVN alongside an adaptation state; None if there is none.
+
+    Raises:
+        AdaptationStateError: the type is unknown, or the value is damaged or unreasonably large.
+    """
+    if properties.get("cmvn_state") is None:
+        return None
+    _check_type(properties)
+    return _unpack(properties, "cmvn_state")
+
+
+def adaptation_state_of(event: Message) -> Message | None:
+    """The adaptation state in an event, for `decode_adaptation_state`; None in every other event."""
+    state = event.get("adaptation_state")
+    return state if isinstance(state, dict) else None
+
+
+def _check_type(properties: Mapping[str, Any]) -> None:
+    kind = properties.get("type")
     if kind != ADAPTATION_STATE_TYPE:
         raise AdaptationStateError(
             f"adaptation state: expected type {ADAPTATION_STATE_TYPE}, found {excerpt(kind)}"
         )
+
+
+def _unpack(properties: Mapping[str, Any], name: str) -> str:
+    value = properties.get(name)
     if not isinstance(value, str):
-        raise AdaptationStateError(f"adaptation state: expected a text as value, found {excerpt(value)}")
+        raise AdaptationStateError(f"adaptation state: expected a text as {name}, found {excerpt(value)}")
     try:
         # Encoders for e-mail break lines; any other character outside the alphabet is damage.
         packed = base64.b64decode("".join(value.split()), validate=True)

@@ -14,12 +14,14 @@ from typing import Any
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.answers import AnswerFormat
+from pykaldi_server.protocols.gstreamer import NO_ID, Adaptation, RequestInfo, parse_query
 from pykaldi_server.protocols.languages import model_for_language
-from pykaldi_server.protocols.messages import Message
+from pykaldi_server.protocols.messages import Message, clean_text
 from pykaldi_server.protocols.transcript import Segment, Transcript, labelled, srt, vtt
 from pykaldi_server.protocols.worker import WorkerInfo
 
 __all__ = [
+    "USER_FIELDS",
     "RequestError",
     "Transcription",
     "TranscriptionRequest",
@@ -29,6 +31,7 @@ __all__ = [
     "model_object",
     "models_object",
     "own_model",
+    "user_of",
 ]
 
 RESPONSE_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
@@ -37,6 +40,8 @@ OWNER = "pykaldi-server"
 # Programs that cannot name another model ask for one of OpenAI's.
 _THEIR_MODELS = ("whisper-", "gpt-")
 _THEIR_TRANSCRIBERS = ("whisper", "transcribe")
+USER_FIELDS = ("user", "adaptation")
+"""Fields of a form that have to come before the file, as the request begins with the first of its audio."""
 _LEAST_CONFIDENCE = 1e-6
 
 
@@ -164,6 +169,30 @@ class TranscriptionRequest:
         if stream not in ("true", "false", "1", "0"):
             raise RequestError(f"stream: expected true or false, found {stream!r}", "stream", "invalid_type")
         return cls(response_format, granularities, stream in ("true", "1"), last("language", ""))
+
+
+def user_of(
+    fields: Mapping[str, Sequence[str]], headers: Mapping[str, str], query: str
+) -> tuple[str, Adaptation | None]:
+    """Who speaks, and whether to keep what is learned of them, which OpenAI's API does not know.
+
+    Args:
+        fields: fields of the form that have come: ``user`` and ``adaptation``.
+        headers: the headers, a mapping that ignores case: ``User-Id``.
+        query: the query string: ``user-id`` and ``adaptation``.
+
+    Raises:
+        RequestError: ``adaptation`` is invalid.
+    """
+    said = RequestInfo.from_http(headers, "")
+    in_query = parse_query(query)
+    in_form = {name: clean_text(fields[name][-1]) for name in USER_FIELDS if fields.get(name)}
+    user_id = in_form.get("user") or (said.user_id if said.has_user else "") or in_query.get("user-id")
+    try:
+        adaptation = Adaptation.parse(in_form.get("adaptation") or in_query.get("adaptation"))
+    except ProtocolError as error:
+        raise RequestError(str(error), "adaptation", "invalid_value") from None
+    return user_id or NO_ID, adaptation
 
 
 class Transcription:

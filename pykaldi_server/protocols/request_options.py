@@ -59,6 +59,8 @@ NAMES = frozenset(
 """The options that a request may have."""
 
 _ALIASES = {"nbest": "num-nbest", "words": "do-word-alignment"}
+# Fields of other protocols and purposes whose names look like options.
+_NO_OPTIONS = {"adaptation"}
 _SAME_NAME = 0.8
 _BOOLEANS = {"?1": "true", "?0": "false"}
 
@@ -121,7 +123,9 @@ def _given(query: str, header: str, known: Collection[str]) -> Iterator[tuple[st
         spelled = _spelled(name)
         if spelled in known:
             yield name, value
-        elif near := difflib.get_close_matches(spelled, known, n=1, cutoff=_SAME_NAME):
+        elif spelled not in _NO_OPTIONS and (
+            near := difflib.get_close_matches(spelled, known, n=1, cutoff=_SAME_NAME)
+        ):
             raise ProtocolError(
                 f"{excerpt(name)} in the address: unknown; the nearest known one is {near[0]}"
             )

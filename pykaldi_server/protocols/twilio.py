@@ -16,7 +16,7 @@ from typing import Any
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.calls import INBOUND, OUTBOUND
-from pykaldi_server.protocols.gstreamer import NO_ID, RequestInfo, raw_audio_caps
+from pykaldi_server.protocols.gstreamer import NO_ID, Adaptation, RequestInfo, raw_audio_caps
 from pykaldi_server.protocols.messages import Message, clean_text, excerpt, parse_object
 
 __all__ = ["ClientMessage", "Digit", "Media", "Start", "Stop", "parse_client_message"]
@@ -45,7 +45,7 @@ class Start:
         """The request to the recogniser; parameters are named as those of the native protocol.
 
         Raises:
-            ProtocolError: the parameter ``options`` is not a JSON object.
+            ProtocolError: the parameter ``options`` is not a JSON object, or ``adaptation`` is invalid.
         """
         options = self.parameters.get("options")
         return RequestInfo(
@@ -54,6 +54,7 @@ class Start:
             content_id=self.parameters.get("content-id") or self.call_id,
             model=self.parameters.get("model") or None,
             options=parse_object(options, "the parameter options") if options else {},
+            adaptation=Adaptation.parse(self.parameters.get("adaptation")),
         )
 
 

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import (
     EOS,
+    NO_ID,
+    Adaptation,
     RequestInfo,
     audio_messages,
     is_final,
@@ -74,6 +76,8 @@ class Configuration:
             buffers of clients; 0 for no limit. The original has no such limit.
         phrases: what may be said; empty for anything.
         model: name of the model; None is the server's default.
+        user_id: who speaks; the original does not know this one and the next.
+        adaptation: whether to keep what is learned of the user.
     """
 
     sample_rate_hz: int | None = None
@@ -83,6 +87,8 @@ class Configuration:
     max_segment_words: int = MOST_WORDS
     phrases: tuple[str, ...] = ()
     model: str | None = None
+    user_id: str = NO_ID
+    adaptation: Adaptation | None = None
 
     def updated(self, properties: Mapping[str, Any]) -> "Configuration":
         """Overlays what a client sends; keys that are unknown are ignored, as the original ignores them.
@@ -92,6 +98,7 @@ class Configuration:
         """
         changes: dict[str, Any] = {}
         for key, value in properties.items():
+            key = key.replace("-", "_")
             if key in _READERS and value is not None:
                 name, read = _READERS[key]
                 changes[name] = read(key, value)
@@ -116,6 +123,8 @@ class Configuration:
             model=self.model,
             options=options,
             at_model_rate=rate_hz is None,
+            user_id=self.user_id,
+            adaptation=self.adaptation,
         )
 
 
@@ -174,6 +183,18 @@ def _invalid(key: str, expected: str, value: object) -> ProtocolError:
     return ProtocolError(f"{key}: expected {expected}, found {excerpt(value)}")
 
 
+def _read_user_id(key: str, value: object) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise _invalid(key, "a text", value)
+    return clean_text(str(value)) or NO_ID
+
+
+def _read_adaptation(key: str, value: object) -> Adaptation | None:
+    if not isinstance(value, str):
+        raise _invalid(key, "keep or none", value)
+    return Adaptation.parse(value)
+
+
 _READERS = {
     "sample_rate": ("sample_rate_hz", _read_rate),
     "words": ("words", _read_switch),
@@ -182,6 +203,8 @@ _READERS = {
     "max_segment_words": ("max_segment_words", _read_count),
     "phrase_list": ("phrases", _read_phrases),
     "model": ("model", _read_model),
+    "user_id": ("user_id", _read_user_id),
+    "adaptation": ("adaptation", _read_adaptation),
 }
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.protocols.gstreamer import raw_audio_caps
+from pykaldi_server.protocols.gstreamer import NO_ID, Adaptation, raw_audio_caps
 from pykaldi_server.protocols.messages import Message, clean_text, excerpt, parse_object
 from pykaldi_server.protocols.worker import WorkerInfo
 from pykaldi_server.version import __version__
@@ -186,10 +186,14 @@ class Transcribe:
     Attributes:
         model: name of the model; None leaves the choice to `language`, and then to the server.
         language: language of the speech, as a BCP 47 tag such as ``en-GB``.
+        user_id: who speaks, from the event's ``context``, as the next.
+        adaptation: whether to keep what is learned of the user.
     """
 
     model: str | None = None
     language: str | None = None
+    user_id: str = NO_ID
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +236,7 @@ def parse_client_message(event: Event) -> ClientMessage | None:
         case "describe":
             return Describe()
         case "transcribe":
-            return Transcribe(_text(event, "name"), _text(event, "language"))
+            return _transcribe(event)
         case "audio-start":
             return AudioStart(_format(event))
         case "audio-chunk":
@@ -242,6 +246,17 @@ def parse_client_message(event: Event) -> ClientMessage | None:
         case "ping":
             return Ping(_text(event, "text"))
     return None
+
+
+def _transcribe(event: Event) -> Transcribe:
+    context = event.data.get("context")
+    said = Event(f"the context of {event.type}", context if isinstance(context, dict) else {})
+    return Transcribe(
+        _text(event, "name"),
+        _text(event, "language"),
+        _text(said, "user_id") or NO_ID,
+        Adaptation.parse(_text(said, "adaptation")),
+    )
 
 
 def _text(event: Event, name: str) -> str | None:

@@ -14,6 +14,7 @@ from pykaldi_server.protocols.gstreamer import RequestInfo, caps_from_http, pars
 from pykaldi_server.protocols.messages import Status, dumps
 from pykaldi_server.protocols.multipart import FormReader
 from pykaldi_server.protocols.openai import (
+    USER_FIELDS,
     RequestError,
     Transcription,
     TranscriptionRequest,
@@ -21,6 +22,7 @@ from pykaldi_server.protocols.openai import (
     model_object,
     models_object,
     own_model,
+    user_of,
 )
 from pykaldi_server.protocols.request_options import HEADER as OPTIONS_HEADER
 from pykaldi_server.protocols.request_options import read_options
@@ -52,6 +54,7 @@ class TranscriptionsHandler(UploadHandler):
         super().initialize(hub)
         self._transcription = Transcription()
         self._wanted = TranscriptionRequest()
+        self._user_fields: dict[str, list[str]] = {}
         self._is_streaming = False
 
     def may_read_request(self, form: FormReader) -> bool:
@@ -63,11 +66,21 @@ class TranscriptionsHandler(UploadHandler):
             raise RequestError(f"Content-Type: expected multipart/form-data, found {found}", None)
         model = self.form.fields.get("model", [""])[-1]
         options, _ = read_options(self.request.query, self.request.headers)
-        content_type = caps_from_http(self.form.file_type)
-        return RequestInfo(content_type=content_type, model=own_model(model), options=options)
+        self._user_fields = {name: list(self.form.fields.get(name, ())) for name in USER_FIELDS}
+        user_id, adaptation = user_of(self._user_fields, self.request.headers, self.request.query)
+        return RequestInfo(
+            content_type=caps_from_http(self.form.file_type),
+            user_id=user_id,
+            model=own_model(model),
+            options=options,
+            adaptation=adaptation,
+        )
 
     async def body_has_come(self) -> None:
         assert self.form is not None
+        for name, before in self._user_fields.items():
+            if list(self.form.fields.get(name, ())) != before:
+                raise RequestError(f"{name}: expected it before the file, found it after", name)
         self._wanted = TranscriptionRequest.from_fields(self.form.fields)
         if self._wanted.stream:
             self._is_streaming = True

@@ -123,6 +123,17 @@ class PoolCollector(Collector):
         yield CounterMetricFamily(
             "pykaldi_server_requests_refused", "requests without a free worker", value=status.refused
         )
+        if self._hub.states is not None:
+            yield GaugeMetricFamily(
+                "pykaldi_server_database_up",
+                "whether the last use of the database succeeded",
+                value=not self._hub.states.failure,
+            )
+            yield CounterMetricFamily(
+                "pykaldi_server_database_failures",
+                "uses of the database that failed",
+                value=self._hub.states.num_failures,
+            )
 
 
 class MetricsHandler(RequestHandler):

@@ -103,7 +103,13 @@ class WyomingConnection(TcpConnection):
             default = self.hub.pool.default_model
             model = model_for_language(language, models.values(), default)
         info = models.get(model or self.hub.pool.default_model or "")
-        return _Utterance(self, audio_format, model, info.language if info is not None else "")
+        request = RequestInfo(
+            content_type=audio_format.caps(),
+            model=model,
+            user_id=self._request.user_id,
+            adaptation=self._request.adaptation,
+        )
+        return _Utterance(self, audio_format, request, info.language if info is not None else "")
 
 
 class _Utterance:
@@ -115,7 +121,7 @@ class _Utterance:
     """
 
     def __init__(
-        self, client: WyomingConnection, audio_format: AudioFormat, model: str | None, language: str
+        self, client: WyomingConnection, audio_format: AudioFormat, info: RequestInfo, language: str
     ) -> None:
         self.is_complete = False
         self.over = asyncio.Event()
@@ -123,7 +129,7 @@ class _Utterance:
         self._format = audio_format
         self._language = language
         self._transcript = Transcript()
-        self._info = RequestInfo(content_type=audio_format.caps(), model=model)
+        self._info = info
         self._relay: Relay | None = None
 
     async def send(self, audio_format: AudioFormat, samples: bytes) -> None:

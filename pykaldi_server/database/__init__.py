@@ -1,0 +1,1 @@
+"""What a master keeps in a database: SQLite by default, PostgreSQL when asked."""
