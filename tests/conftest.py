@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from harness import FakeTimeLoop, Harness
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from postgresql import PostgresqlServer
 
 # Before NumPy loads its BLAS: threads that fight for few cores make small products many times slower.
@@ -30,8 +30,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Property tests try the same examples in every run, `make test-random` fresh ones; no test measures time.
 RANDOM_PROFILE = "random"
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile(RANDOM_PROFILE, derandomize=False, deadline=None, print_blob=True)
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", UNTIMED, derandomize=True)
+settings.register_profile(RANDOM_PROFILE, UNTIMED, derandomize=False, print_blob=True)
 settings.load_profile("repeatable")
 
 
