@@ -286,6 +286,10 @@ def _names_of_models() -> frozenset[str]:
 
 
 def _unknown(spelled: str, name: str) -> ConfigError:
+    if spelled == "channels":
+        return ConfigError(
+            "channels: a session takes one channel; transcribe and Model.stream take this option"
+        )
     if spelled in _names_of_models():
         return ConfigError(f"{spelled}: only the model's configuration can set this option, not a request")
     near = difflib.get_close_matches(spelled, _names(), n=1)

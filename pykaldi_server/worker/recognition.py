@@ -34,7 +34,7 @@ __all__ = ["Recognition", "status_of"]
 logger = logging.getLogger(__name__)
 
 STEP_S = 1.0
-"""Audio is recognised in steps of this length: between them a cancel is noticed."""
+"""Audio is recognised in steps of this length, all channels together: between them a cancel is noticed."""
 
 
 class Recognition:
@@ -114,7 +114,8 @@ class Recognition:
     def _accept(self, samples: NDArray[np.float32]) -> Iterator[list[Event]]:
         session = self._started()
         rate_hz = self._decoder.sample_rate_hz or self._model.sample_rate_hz
-        step = max(1, round(STEP_S * rate_hz))
+        num_channels = 1 if samples.ndim == 1 else max(1, samples.shape[1])
+        step = max(1, round(STEP_S * rate_hz / num_channels))
         for begin in range(0, len(samples), step):
             piece = samples[begin : begin + step]
             if self._recording is not None:

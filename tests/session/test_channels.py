@@ -186,6 +186,15 @@ def test_no_audio_at_all(english: Model) -> None:
     assert [(type(event), event.channel) for event in events] == [(AdaptationState, 0)]
 
 
+def test_a_session_has_one_channel(english: Model) -> None:
+    with pytest.raises(ConfigError, match="channels: a session takes one channel"):
+        english.session(options={"channels": "split"})
+    with pytest.raises(
+        ConfigError, match="channels: expected one of mixed, left, right, split, found 'both'"
+    ):
+        list(transcribe(english, b"", channels="both"))
+
+
 def test_the_option_of_requests() -> None:
     assert parse_channels({}) == ("mix", {})
     assert parse_channels({"channels": "mixed", "beam": 9}) == ("mix", {"beam": 9})

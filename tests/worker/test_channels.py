@@ -1,6 +1,10 @@
 """A call of two people over real sockets: each channel is recognised as if it were alone."""
 
+import asyncio
 import json
+import os
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,6 +27,8 @@ from pykaldi_server.protocols.transcript import Segment, srt, vtt
 from pykaldi_server.session import Final, Model, Partial
 from pykaldi_server.session.transcribe import transcribe
 from pykaldi_server.worker.event_messages import event_message
+from pykaldi_server.worker.options import PostProcessorOptions
+from pykaldi_server.worker.post_processor import PostProcessor
 
 RECOGNIZE = "/client/dynamic/recognize"
 
@@ -296,5 +302,69 @@ def test_a_text_processor_is_for_both_channels(harness: Any, english: Model, cal
             assert {final["channel"] for final in finals} == {0, 1}
             for final in finals:
                 assert final["result"]["hypotheses"][0]["transcript"].startswith("<")
+
+    harness.run(scenario)
+
+
+def test_the_command_line_client(harness: Any, english: Model, call: Any, alone: Any, tmp_path: Path) -> None:
+    path, states = tmp_path / "call.wav", tmp_path / "states.json"
+    path.write_bytes(wav_of(*call))
+
+    async def run(master: Master, *arguments: str) -> list[str]:
+        address = f"{master.url.replace('http', 'ws')}/client/ws/speech"
+        command = ["-m", "pykaldi_server", "client", "-r", "0", "-u", address, "--channels", "split"]
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            *arguments,
+            str(path),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        out, _ = await program.communicate()
+        assert program.returncode == 0
+        return out.decode().splitlines()
+
+    async def scenario() -> None:
+        async with serving(harness, english) as master:
+            printed = await run(master, "--save-adaptation-state", str(states))
+            assert sorted(printed) == sorted(
+                f"Channel {channel + 1}: {final['result']['hypotheses'][0]['transcript']}"
+                for channel, finals in enumerate(alone)
+                for final in finals
+            )
+            assert [state["channel"] for state in json.loads(states.read_text())] == [0, 1]
+            again = await run(master, "--json", "--send-adaptation-state", str(states))
+            messages = [json.loads(line) for line in again]
+            for channel in (0, 1):
+                assert finals_of(messages, channel)
+                assert finals_of(messages, channel) != alone[channel]
+
+    harness.run(scenario)
+
+
+def test_a_program_that_changes_whole_results_keeps_the_channel(
+    harness: Any, english: Model, call: Any
+) -> None:
+    program = (
+        "import sys, json\n"
+        "for line in sys.stdin:\n"
+        "    if line.strip():\n"
+        "        message = json.loads(line)\n"
+        "        best = message['result']['hypotheses'][0]\n"
+        "        best['transcript'] = str(message['channel'])\n"
+        "        print(json.dumps(message) + '\\n', flush=True)\n"
+    )
+    options = PostProcessorOptions(full_post_processor=f"{sys.executable} -c {shlex.quote(program)}")
+
+    async def scenario() -> None:
+        with PostProcessor(options) as processor:
+            async with harness.master() as master, running_worker(english, master, processor):
+                messages = await messages_of(master, wav_of(*call), channels="split")
+        finals = [message for message in messages if is_final(message)]
+        assert {final["channel"] for final in finals} == {0, 1}
+        for final in finals:
+            assert final["result"]["hypotheses"][0]["transcript"] == str(final["channel"])
 
     harness.run(scenario)

@@ -13,7 +13,7 @@ from pykaldi_server.session.events import (
     Hypothesis,
     Partial,
 )
-from pykaldi_server.worker.event_messages import event_message
+from pykaldi_server.worker.event_messages import event_message, final_from_message
 
 
 def test_partial_result() -> None:
@@ -32,6 +32,18 @@ def test_a_stable_prefix_is_a_field_of_its_own() -> None:
     partial = Partial(segment=0, transcript="one two", stable_prefix="one", final_prefix="one")
     hypotheses = event_message(partial, "some-id")["result"]["hypotheses"]
     assert hypotheses == [{"transcript": "one two", "stable-prefix": "one", "final-prefix": "one"}]
+
+
+def test_events_of_channels_say_so() -> None:
+    final = Final(0, 1.0, 1.2, 2.2, (Hypothesis("one", 1.0),), channel=1)
+    state = AdaptationState("state", channel=2)
+    messages = [event_message(event, "some-id") for event in (Partial(0, "one", channel=0), final, state)]
+    assert [message["channel"] for message in messages] == [0, 1, 2]
+    assert messages[2]["adaptation_state"]["channel"] == 2
+    answer = {"result": {"hypotheses": [{"transcript": "ONE"}]}}
+    changed = final_from_message(answer, final, "some-id")
+    assert changed.channel == 1
+    assert event_message(changed, "some-id")["channel"] == 1
 
 
 def test_words_of_a_partial_result_count_from_its_segment_as_those_of_a_final_one() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from live_worker import running_worker
+from tornado.httpclient import HTTPRequest
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.session import Model
@@ -54,6 +55,25 @@ def audio(golden: Path) -> Any:
 
 def pieces(data: bytes, step: int = STEP_BYTES) -> list[bytes]:
     return [data[begin : begin + step] for begin in range(0, len(data), step)]
+
+
+def test_other_options_of_a_request_are_in_a_header(harness: Any, english: Model, audio: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master):
+            address = f"{master.url.replace('http', 'ws')}/vosk"
+            headers = {"Recognition-Options": "do-word-alignment=?0"}
+            client = await harness.connect(HTTPRequest(address, headers=headers))
+            await client.send(audio(SHORT))
+            await client.read()
+            await client.send(EOF)
+            assert await client.read_json() == {"text": "two nine three four zero"}
+
+            refused = await harness.connect(HTTPRequest(address, headers={"Recognition-Options": "colour=1"}))
+            await refused.send(audio(SHORT))
+            assert await refused.read() is None
+            assert "colour: unknown option" in refused.connection.close_reason
+
+    harness.run(scenario)
 
 
 async def vosk_client(harness: Any, master: Any, configuration: Message = CONFIGURATION) -> Any:

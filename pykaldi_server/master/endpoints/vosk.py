@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches
@@ -11,7 +12,8 @@ from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import parse_event, parse_query
-from pykaldi_server.protocols.messages import INTERNAL_ERROR, INVALID_DATA, Status, close_reason
+from pykaldi_server.protocols.messages import INTERNAL_ERROR, INVALID_DATA, Message, Status, close_reason
+from pykaldi_server.protocols.request_options import HEADER, parse_header
 from pykaldi_server.protocols.vosk import Configuration, Configure, Dialogue, parse_client_message
 from pykaldi_server.protocols.worker import Position
 
@@ -44,6 +46,7 @@ class VoskSocket(LiveSocket):
         super().initialize(hub)
         self._default_rate_hz = default_rate_hz
         self._dialogue = Dialogue(Configuration())
+        self._options: Message = {}
         self._relay: Relay | None = None
 
     def __str__(self) -> str:
@@ -55,6 +58,7 @@ class VoskSocket(LiveSocket):
 
     async def opened(self) -> None:
         try:
+            self._options = parse_header(self.request.headers.get(HEADER, ""))
             self._dialogue.receive(Configure(parse_query(self.request.query)))
         except ProtocolError as error:
             self._refuse(str(error))
@@ -104,6 +108,7 @@ class VoskSocket(LiveSocket):
         if self._relay is None:
             configuration = self._dialogue.configuration
             info = configuration.request_info(self._default_rate_hz)
+            info = replace(info, options={**info.options, **self._options})
             logger.info("%s: opened by a %s, %s", info.id, self, configuration)
             if configuration.phrases:
                 logger.warning(
