@@ -301,7 +301,7 @@ class Relay:
         return await self._until_written(self._sink.deliver(text))
 
     def _keep_state(self, text: str) -> None:
-        """Keeps the adaptation state in an event, if it has one."""
+        """Keeps the adaptation state in an event, if it has one: of several channels, that of the first."""
         try:
             event = parse_event(text)
         except ProtocolError:
@@ -309,7 +309,9 @@ class Relay:
         state = adaptation_state_of(event)
         if channel_of(event):  # the user is who speaks on the first channel
             return
-        if state is not None and self._hub.states is not None and self._worker is not None:
+        if state is None or state.get("channel", 0) != 0:
+            return
+        if self._hub.states is not None and self._worker is not None:
             self._hub.states.save(self._info, self._worker.info, state)
 
     async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:

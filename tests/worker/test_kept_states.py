@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
-import numpy.typing as npt
 import openai
 import pytest
 from live_worker import running_worker
-from phone import Twilio
+from phone import Twilio, mu_law
 from postgresql import PostgresqlServer
+from two_speakers import channels_of_call, wav_of
 from wyoming_package import wyoming_package
 
 from pykaldi_server.protocols.messages import Message
@@ -48,13 +48,9 @@ def samples_of(path: Path) -> bytes:
         return data
 
 
-def mu_law(data: bytes) -> bytes:
-    """Every second sample in a crude form of G.711."""
-    samples: npt.NDArray[np.int32] = np.frombuffer(data, np.int16)[::2].astype(np.int32)
-    magnitude = np.minimum(np.abs(samples), 32635) + 132
-    exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
-    mantissa = (magnitude >> (exponent + 3)) & 0x0F
-    return bytes((~(np.where(samples < 0, 0x80, 0) | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
+def as_mu_law(audio: bytes) -> bytes:
+    """16 kHz S16LE as on the telephone."""
+    return mu_law(np.frombuffer(audio, np.int16)[::2])
 
 
 @asynccontextmanager
@@ -149,7 +145,7 @@ async def speak_wyoming(harness: Any, master: Any, path: Path, user: str) -> Non
 async def speak_twilio(harness: Any, master: Any, path: Path, user: str) -> None:
     caller = Twilio(await harness.connect(f"{master.url.replace('http', 'ws')}/twilio"))
     await caller.start(("inbound",), **{"user-id": user, "adaptation": "keep"})
-    await caller.speak(mu_law(samples_of(path)))
+    await caller.speak(as_mu_law(samples_of(path)))
     await caller.send("stop", streamSid="MZ1")
     assert await caller.socket.read() is None
 
@@ -163,7 +159,7 @@ def test_the_next_session_of_a_user_starts_with_what_the_last_has_learned(
 ) -> None:
     audio, caps = samples_of(recording), S16LE
     if speak is speak_twilio:
-        audio, caps = mu_law(audio), MULAW
+        audio, caps = as_mu_law(audio), MULAW
 
     async def scenario() -> None:
         async with server(harness, english, database_name) as master:
@@ -230,6 +226,27 @@ def test_a_state_that_the_client_sends_wins(
             found = await native_state(harness, master, audio, S16LE, own, query)
             assert found["value"] == (await native_state(harness, master, audio, S16LE, own))["value"]
             assert (await kept(master, "anna", english.name) or {})["value"] == found["value"]
+
+    harness.run(scenario)
+
+
+def test_of_several_channels_the_first_is_the_users(
+    harness: Any, english: Model, golden: Path, tmp_path: Path
+) -> None:
+    wav = wav_of(*channels_of_call(golden))
+
+    async def scenario() -> None:
+        async with server(harness, english, str(tmp_path / "states.db")) as master:
+            client = await harness.client(master, "user-id=anna&adaptation=keep&channels=split")
+            await client.send(wav)
+            await client.send("EOS")
+            states = [
+                each["adaptation_state"] for each in await client.read_all() if "adaptation_state" in each
+            ]
+            assert [each["channel"] for each in states] == [0, 1]
+            found = await kept(master, "anna", english.name)
+            assert found is not None
+            assert found["value"] == states[0]["value"] != states[1]["value"]
 
     harness.run(scenario)
 
