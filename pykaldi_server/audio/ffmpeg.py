@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 from av.audio.stream import AudioStream
@@ -20,7 +20,7 @@ from pykaldi_server.audio.pcm import (
 )
 from pykaldi_server.errors import AudioError
 
-__all__ = ["Progress", "Readable", "decode_container"]
+__all__ = ["Progress", "Readable", "decode_container", "lenient_metadata"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,14 @@ def decode_container(file: Readable, container: Container, progress: Progress) -
         )
 
 
+def lenient_metadata() -> dict[str, Any]:
+    """The arguments of `av.open` with which titles in another encoding than UTF-8 are no error.
+
+    PyAV 19 always reads them in this way, and has no such argument any more.
+    """
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 def _decode_first_stream(file: Readable, container: Container, progress: Progress) -> Iterator[Audio]:
     with av.open(
         file,
@@ -88,7 +96,7 @@ def _decode_first_stream(file: Readable, container: Container, progress: Progres
         format=container.demuxer,
         options=_open_options(container),
         buffer_size=_READ_BYTES,
-        metadata_errors="replace",
+        **lenient_metadata(),
     ) as opened:
         if not opened.streams.audio:
             found = ", ".join(stream.type for stream in opened.streams) or "no stream at all"

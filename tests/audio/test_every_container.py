@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pykaldi_server.audio import AudioDecoder
+from pykaldi_server.audio.ffmpeg import lenient_metadata
 from pykaldi_server.errors import AudioError
 
 Samples = NDArray[np.float32]
@@ -68,7 +69,7 @@ def reference(data: bytes) -> Samples | None:
     """What FFmpeg makes of the whole file, mixed down, at its own rate; None without audio."""
     pieces: list[Samples] = []
     try:
-        with av.open(BytesIO(data), "r", metadata_errors="replace") as container:
+        with av.open(BytesIO(data), "r", **lenient_metadata()) as container:
             for frame in container.decode(audio=0):
                 resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
                 pieces += [converted.to_ndarray().mean(axis=0) for converted in resampler.resample(frame)]
