@@ -307,9 +307,7 @@ class Relay:
         except ProtocolError:
             return  # `_deliver` reports it
         state = adaptation_state_of(event)
-        if channel_of(event):  # the user is who speaks on the first channel
-            return
-        if state is None or state.get("channel", 0) != 0:
+        if state is None or channel_of(event):  # the user is who speaks on the first channel
             return
         if self._hub.states is not None and self._worker is not None:
             self._hub.states.save(self._info, self._worker.info, state)
