@@ -1,8 +1,12 @@
-"""A worker with a model, on a master of a test."""
+"""A worker with a model on a master of a test, in the test's own process or in another."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import Process, create_subprocess_exec
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from pykaldi_server.master.server import Master
@@ -27,3 +31,26 @@ async def running_worker(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+@asynccontextmanager
+async def worker_process(master: Master, model: Path | str, *arguments: str) -> AsyncIterator[Process]:
+    """`pykaldi-server worker` as a user runs it. Read its log before you await its end: the pipe may fill."""
+    process = await create_subprocess_exec(
+        sys.executable,
+        *("-m", "pykaldi_server", "worker", "--uri", master.worker_url, "--conf", str(model), *arguments),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def read_log(process: Process) -> str:
+    """What a worker process logs from now on, up to its end."""
+    assert process.stderr is not None
+    return (await process.stderr.read()).decode()

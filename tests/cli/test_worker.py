@@ -5,14 +5,13 @@ import os
 import signal
 import sys
 import wave
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from live_worker import read_log, worker_process
 from processes import children
 
 from pykaldi_server.cli import main
@@ -29,28 +28,12 @@ def audio(golden: Path) -> bytes:
         return bytes(file.readframes(file.getnframes()))
 
 
-@asynccontextmanager
-async def forked_worker(master: Any, model: str, *arguments: str) -> AsyncIterator[Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "pykaldi_server", "worker", "--uri", master.worker_url, "--conf", model, *arguments),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
 def test_several_processes_serve_and_drain_as_one(harness: Any, models: Path, audio: bytes) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             arguments = ("-f", "2", "--sessions", "1", "--name", "digits")
             model = str(models / "english:graph-digits")
-            async with forked_worker(master, model, *arguments) as process:
+            async with worker_process(master, model, *arguments) as process:
                 await master.until(lambda: master.hub.pool.status().available == 2)
                 assert master.hub.pool.status().models == {"digits": (2, 0)}
                 first, second = children(process.pid)
@@ -70,7 +53,7 @@ def test_several_processes_serve_and_drain_as_one(harness: Any, models: Path, au
                     messages = await client.read_all()
                     finals = [each for each in messages if each.get("result", {}).get("final")]
                     assert finals[-1]["result"]["hypotheses"][0]["transcript"] == TRANSCRIPT
-                await process.stderr.read()
+                await read_log(process)
                 assert await process.wait() == 0
                 assert master.hub.pool.status().available == 0
 
@@ -81,7 +64,7 @@ def test_a_second_signal_cuts_running_requests_off(harness: Any, models: Path, a
     async def scenario() -> None:
         async with harness.master() as master:
             model = str(models / "english:graph-digits")
-            async with forked_worker(master, model, "--fork=2", "--drain-s=1000") as process:
+            async with worker_process(master, model, "--fork=2", "--drain-s=1000") as process:
                 await master.until(lambda: master.hub.pool.status().available == 8)
                 client = await harness.client(master)
                 await client.send(audio)
@@ -90,7 +73,7 @@ def test_a_second_signal_cuts_running_requests_off(harness: Any, models: Path, a
                 await master.until(lambda: master.hub.pool.status().available == 0)
                 process.send_signal(signal.SIGTERM)
                 assert (await client.read_all())[-1]["status"] == 2
-                await process.stderr.read()
+                await read_log(process)
                 assert await process.wait() == 0
 
     harness.run(scenario)

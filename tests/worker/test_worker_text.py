@@ -4,14 +4,14 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import wave
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from live_worker import read_log, running_worker, worker_process
 from processes import children
 from programs import UPPER, for_each_line, for_each_result, hung_after, is_running
 
@@ -20,9 +20,8 @@ from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.supervision import EXIT_MODEL
 from pykaldi_server.protocols.worker import Position
 from pykaldi_server.session import Model
-from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
+from pykaldi_server.worker.options import PostProcessorOptions
 from pykaldi_server.worker.post_processor import PostProcessor
-from pykaldi_server.worker.worker import Worker
 
 RECORDING = "ps-tidigits-2934z"
 TRANSCRIPT = "two nine three four zero"
@@ -41,18 +40,11 @@ def audio(golden: Path) -> bytes:
 
 
 @asynccontextmanager
-async def running_worker(model: Model, master: Any, **options: Any) -> AsyncIterator[PostProcessor]:
+async def processing_worker(model: Model, master: Any, **options: Any) -> AsyncIterator[PostProcessor]:
     before = set(children(os.getpid()))
     with PostProcessor(PostProcessorOptions(**options)) as post_processor:
-        worker = Worker(model, WorkerOptions(url=master.worker_url), post_processor)
-        running = asyncio.create_task(worker.run())
-        await master.until(lambda: master.hub.pool.status().available == 4)
-        try:
+        async with running_worker(model, master, post_processor):
             yield post_processor
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
     assert set(children(os.getpid())) <= before
 
 
@@ -73,7 +65,7 @@ def test_results_are_changed_in_order(harness: Any, digits: Model, audio: bytes)
     upper = for_each_line(UPPER)
 
     async def scenario() -> None:
-        async with harness.master() as master, running_worker(digits, master, post_processor=upper):
+        async with harness.master() as master, processing_worker(digits, master, post_processor=upper):
             messages = await recognize(harness, master, audio)
             [final] = results(messages, final=True)
             assert final["transcript"] == TRANSCRIPT.upper()
@@ -92,7 +84,7 @@ def test_many_clients_get_their_own_results(harness: Any, digits: Model, audio: 
 
     async def scenario() -> None:
         options = {"full_post_processor": name_request}
-        async with harness.master() as master, running_worker(digits, master, **options):
+        async with harness.master() as master, processing_worker(digits, master, **options):
             requests = [recognize(harness, master, audio) for _ in range(4)]
             for messages in await asyncio.gather(*requests):
                 [final] = results(messages, final=True)
@@ -112,7 +104,7 @@ def test_recognition_goes_on_while_a_final_result_waits(
     async def scenario() -> None:
         async with harness.master() as master:
             options = {"post_processor": program, "post_processor_timeout_s": 60.0}
-            async with running_worker(digits, master, **options):
+            async with processing_worker(digits, master, **options):
                 consumed_bytes = 0
                 sink = CollectingSink()
                 relay = Relay(master.hub, RequestInfo(), sink, position_bytes=0)
@@ -157,7 +149,7 @@ def test_a_program_that_hangs_loses_nothing(harness: Any, digits: Model, audio: 
     async def scenario() -> None:
         async with harness.master() as master:
             options = {"post_processor": hung_after(0), "post_processor_timeout_s": 0.3}
-            async with running_worker(digits, master, **options):
+            async with processing_worker(digits, master, **options):
                 for _ in range(2):
                     messages = await recognize(harness, master, audio)
                     [final] = results(messages, final=True)
@@ -172,7 +164,7 @@ def test_the_slot_of_a_client_that_leaves_is_free_at_once(harness: Any, digits: 
     async def scenario() -> None:
         async with harness.master() as master:
             options = {"post_processor": hung_after(0), "post_processor_timeout_s": 60.0}
-            async with running_worker(digits, master, **options) as post_processor:
+            async with processing_worker(digits, master, **options) as post_processor:
                 client = await harness.client(master)
                 await client.send(audio)
                 await client.send({"finalize": True})
@@ -183,22 +175,6 @@ def test_the_slot_of_a_client_that_leaves_is_free_at_once(harness: Any, digits: 
                 await master.until(lambda: master.hub.pool.status().available == 4)
 
     harness.run(scenario)
-
-
-@asynccontextmanager
-async def worker_process(master: Any, model: Path, *arguments: str) -> AsyncIterator[Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "pykaldi_server", "worker", "--uri", master.worker_url, "--conf", f"{model}", *arguments),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def test_sigterm_ends_the_programs_too(
@@ -221,7 +197,7 @@ def test_sigterm_ends_the_programs_too(
                 messages = await client.read_all()
                 assert results(messages, final=True)[-1]["transcript"].startswith("two nine")
                 assert messages[-1]["status"] == 2
-                await process.stderr.read()
+                await read_log(process)
                 assert await process.wait() == 0
                 for pid in pid_file.read_text().split():
                     assert not is_running(int(pid))
@@ -234,7 +210,7 @@ def test_a_worker_whose_program_cannot_be_run_does_not_serve(harness: Any, model
         async with harness.master() as master:
             arguments = ["--post-processor", "no-such-program-anywhere"]
             async with worker_process(master, models / "english:graph-digits", *arguments) as process:
-                log = (await process.stderr.read()).decode()
+                log = await read_log(process)
                 assert await process.wait() == EXIT_MODEL
                 assert "post-processor: cannot run 'no-such-program-anywhere'" in log
                 assert master.hub.pool.status().available == 0
@@ -266,6 +242,6 @@ def test_a_yaml_file_of_kaldi_gstreamer_server(
             )
             assert json.loads(response.body)["hypotheses"] == [{"utterance": f"{TRANSCRIPT}."}]
             process.terminate()
-            await process.stderr.read()
+            await read_log(process)
 
     harness.run(scenario)
