@@ -61,3 +61,28 @@ def ivector_extractor(model: Model) -> OnlineIvectorExtractionInfo:
     info = network(model).features.ivector_extractor_info
     assert info is not None
     return info
+
+
+def normalising_model(english: Path, folder: Path) -> Model:
+    """The digits with CMVN of the network's input, in Kaldi's layout.
+
+    The network was trained without, so only the last of the 40 dimensions, which matter least, are
+    normalised.
+    """
+    link_files(english, folder, {**DIGITS, "final.mdl": "am/final.mdl"})
+    ivector = folder / "ivector"
+    (folder / "am" / "final.mdl").unlink()
+    (folder / "frame_subsampling_factor").write_text("3\n")
+    (folder / "conf" / "cmvn.conf").write_text(f"--skip-dims={':'.join(map(str, range(35)))}\n")
+    (folder / "conf" / "ivector.conf").write_text(
+        f"--splice-config={ivector}/splice.conf\n--cmvn-config={ivector}/online_cmvn.conf\n"
+        f"--lda-matrix={ivector}/final.mat\n--global-cmvn-stats={ivector}/global_cmvn.stats\n"
+        f"--diag-ubm={ivector}/final.dubm\n--ivector-extractor={ivector}/final.ie\n"
+    )
+    (folder / "conf" / "online.conf").write_text(
+        (folder / "conf" / "model.conf").read_text() + f"--mfcc-config={folder}/conf/mfcc.conf\n"
+        f"--ivector-extraction-config={folder}/conf/ivector.conf\n"
+        f"--cmvn-config={folder}/conf/cmvn.conf\n--global-cmvn-stats={ivector}/global_cmvn.stats\n"
+    )
+    (folder / "conf" / "model.conf").unlink()
+    return Model.load(folder)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
 from pykaldi_server.protocols.messages import Message, Status, dumps, excerpt
+from pykaldi_server.session.adaptation import split_state
 from pykaldi_server.session.events import (
     AdaptationState,
     AlignedPhone,
@@ -43,13 +44,16 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
         case AdaptationState():
             # The channel is inside, too, so that a client may send back what it gets as it is.
             channel = _channel(event)
+            value, cmvn_state = split_state(event.value)
             state = {
                 "id": request_id,
-                "value": encode_adaptation_state(event.value),
+                "value": encode_adaptation_state(value),
                 "type": ADAPTATION_STATE_TYPE,
                 "time": (now or datetime.now()).strftime("%Y-%m-%dT%H:%M:%S"),
                 **channel,
             }
+            if cmvn_state is not None:
+                state["cmvn_state"] = encode_adaptation_state(cmvn_state)
             return {
                 "status": int(Status.SUCCESS),
                 "id": request_id,

@@ -20,6 +20,7 @@ from pykaldi_server.protocols.gstreamer import (
     SetAdaptationState,
     SetOptions,
     decode_adaptation_state,
+    decode_cmvn_state,
 )
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.worker import WorkerRequestInfo
@@ -131,7 +132,7 @@ class Recognition:
             return
         channel = properties.get("channel") if self._channels == "split" else 0
         try:
-            state = decode_adaptation_state(properties)
+            state = decode_adaptation_state(properties) + (decode_cmvn_state(properties) or "")
         except AdaptationStateError as error:
             logger.warning("%s: starting without an adaptation state: %s", self._id, error)
             return

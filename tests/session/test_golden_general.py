@@ -14,7 +14,7 @@ from golden_data import GOLDEN_FRAMES_PER_CHUNK, best_paths, lines, read_wav
 from pykaldi_server.kaldi._core import BestPath as DecodedPath
 from pykaldi_server.kaldi.fstext import CompiledGraph, LookaheadFst, StdConstFst, compile_graph
 from pykaldi_server.session import Final, Model
-from pykaldi_server.session.adaptation import state_from_text
+from pykaldi_server.session.adaptation import SpeakerState
 from pykaldi_server.session.graph import COMPILED_NAME
 
 # Costs are sums over hundreds of frames of log-likelihoods that agree to 1e-2.
@@ -142,7 +142,9 @@ def test_returning_speakers(model: Model, recordings: str, request: pytest.Fixtu
 
 
 def compare_states(found: str, path: Path, name: str) -> None:
-    ours, kaldis = state_from_text(found), state_from_text(path.read_text())
+    ours, kaldis = (SpeakerState.from_text(text).ivector for text in (found, path.read_text()))
+    assert ours is not None
+    assert kaldis is not None
     for left, right in (
         (ours.ivector_stats.linear_term, kaldis.ivector_stats.linear_term),
         (ours.ivector_stats.quadratic_term, kaldis.ivector_stats.quadratic_term),

@@ -91,6 +91,21 @@ def test_final_result() -> None:
     }
 
 
+def test_the_state_of_cmvn_is_a_field_of_its_own() -> None:
+    ivector = "<OnlineIvectorExtractorAdaptationState> <CmvnState> <OnlineCmvnState> </OnlineCmvnState> "
+    ivector += "</OnlineIvectorExtractorAdaptationState> "
+    cmvn = "<OnlineCmvnState> </OnlineCmvnState> "
+    for value, expected in (
+        (ivector, (ivector, None)),
+        (ivector + cmvn, (ivector, cmvn)),
+        (cmvn, ("", cmvn)),
+    ):
+        state = event_message(AdaptationState(value), "some-id")["adaptation_state"]
+        found = protocol.decode_adaptation_state(state), protocol.decode_cmvn_state(state)
+        assert found == expected
+        assert ("cmvn_state" in state) == (expected[1] is not None)
+
+
 def test_adaptation_state_event() -> None:
     now = datetime(2014, 11, 14, 11, 8, 49)
     message = event_message(AdaptationState("<OnlineIvectorAdaptationState>"), "some-id", now)

@@ -17,6 +17,7 @@ import numpy as np
 import openai
 import pytest
 from live_worker import running_worker
+from model_files import normalising_model
 from phone import Twilio, mu_law
 from postgresql import PostgresqlServer
 from two_speakers import channels_of_call, wav_of
@@ -177,6 +178,46 @@ def test_the_next_session_of_a_user_starts_with_what_the_last_has_learned(
             # Nobody else has learned anything.
             await speak(harness, master, recording, "берта")
             assert (await kept(master, "берта", english.name) or {})["value"] == first["value"]
+
+    harness.run(scenario)
+
+
+def test_the_state_of_cmvn_is_kept_beside(
+    harness: Any, models: Path, recording: Path, database_name: str, tmp_path: Path
+) -> None:
+    model = normalising_model(models / "english", tmp_path / "model")
+
+    async def scenario() -> None:
+        audio, query = samples_of(recording), "user-id=anna&adaptation=keep"
+        async with server(harness, model, database_name) as master:
+            first = await native_state(harness, master, audio, S16LE, query=query)
+            second = await native_state(harness, master, audio, S16LE, query=query)
+            found = await kept(master, "anna", model.name)
+            assert found is not None
+            names = ("type", "value", "cmvn_state")
+            assert [found[name] for name in names] == [second[name] for name in names]
+            expected = await native_state(harness, master, audio, S16LE, first)
+            assert [second[name] for name in names] == [expected[name] for name in names]
+            del first["cmvn_state"]
+            half = await native_state(harness, master, audio, S16LE, first)
+            assert half["cmvn_state"] != second["cmvn_state"]
+
+    harness.run(scenario)
+
+
+def test_the_user_is_who_speaks_on_the_first_channel(
+    harness: Any, english: Model, recording: Path, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        mono = np.frombuffer(samples_of(recording), np.int16)
+        stereo = np.stack([mono, mono[::-1]], axis=1).tobytes()
+        caps = S16LE.replace("channels=(int)1", "channels=(int)2")
+        async with server(harness, english, str(tmp_path / "states.db")) as master:
+            alone = await native_state(harness, master, mono.tobytes(), S16LE)
+            query = "user-id=anna&adaptation=keep&channels=split"
+            last = await native_state(harness, master, stereo, caps, query=query)
+            assert last["channel"] == 1
+            assert (await kept(master, "anna", english.name) or {})["value"] == alone["value"]
 
     harness.run(scenario)
 

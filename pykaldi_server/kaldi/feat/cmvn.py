@@ -221,16 +221,10 @@ class OnlineCmvn(OnlineDerivedFeature):
         dim = src.dim()
         self._opts = opts
         super().__init__(src)
-        self._state = state
         self._skip = parse_int_list(opts.skip_dims, "skip-dims")
-        for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
-            if stats.size and stats.shape != (2, dim + 1):
-                raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
-        if not state.global_cmvn_stats.size or state.global_cmvn_stats[0, dim] <= 0:
-            raise ConfigError("CMVN statistics: expected global statistics with a count above 0, found none")
         if any(not 0 <= skipped < dim for skipped in self._skip):
             raise ConfigError(f"skip-dims: expected dimensions below {dim}, found {opts.skip_dims}")
-        self._frozen = state.frozen_state
+        self.set_state(state)
         self._normalized = FrameBuffer(dim, history)
         # Sums over the window that ends with the newest normalised frame, and over the whole stream.
         self._window_sums = np.zeros((2, dim))
@@ -246,6 +240,21 @@ class OnlineCmvn(OnlineDerivedFeature):
             frames = self._src.get_frames(first, end)
             self._normalized.append(self._apply(frames, self._smoothed_stats(frames, first)))
         return self._normalized.get(begin, end)
+
+    def set_state(self, state: OnlineCmvnState) -> None:
+        """Starts from another state; call it before the first frame is read.
+
+        Raises:
+            ConfigError: the statistics have a different dimension from the frames, or none are global.
+        """
+        dim = self._src.dim()
+        for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
+            if stats.size and stats.shape != (2, dim + 1):
+                raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
+        if not state.global_cmvn_stats.size or state.global_cmvn_stats[0, dim] <= 0:
+            raise ConfigError("CMVN statistics: expected global statistics with a count above 0, found none")
+        self._state = state
+        self._frozen = state.frozen_state
 
     def get_state(self, cur_frame: int) -> OnlineCmvnState:
         """Returns the state after frame ``cur_frame`` (-1: before any), for the speaker's next utterance.

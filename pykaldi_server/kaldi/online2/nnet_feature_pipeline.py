@@ -4,7 +4,7 @@ samples -> MFCC, PLP or filter bank -> [CMVN] -> [+ pitch] -> network
                     \\-> i-vector (without pitch) ------------> network
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +133,11 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
         base = make_base_feature(info.feature_opts, dither_seed)
         sources = [base]
         self._input: OnlineFeatureInterface = base
+        self._cmvn: OnlineCmvn | None = None
         if info.cmvn_opts is not None and info.global_cmvn_stats is not None:
+            self._global_cmvn_stats = info.global_cmvn_stats
             state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
-            self._input = OnlineCmvn(info.cmvn_opts, state, base, history)
+            self._input = self._cmvn = OnlineCmvn(info.cmvn_opts, state, base, history)
         if info.pitch_opts is not None:
             pitch = OnlinePitchFeature(info.pitch_opts.extraction, history)
             processed = OnlineProcessPitch(info.pitch_opts.processing, pitch, dither_seed)
@@ -182,3 +184,22 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
         adaptation_state.cmvn_state = state.cmvn_state
         adaptation_state.ivector_stats = state.ivector_stats
         return adaptation_state
+
+    def set_cmvn_state(self, cmvn_state: OnlineCmvnState) -> None:
+        """Normalises the network's input from a state on; does nothing without CMVN of the input.
+
+        Call it before the first samples. The global statistics stay the model's where the state has none.
+
+        Raises:
+            AdaptationStateError: the state does not fit the model, or audio cannot have its statistics.
+        """
+        if self._cmvn is None:
+            return
+        cmvn_state.check(self._global_cmvn_stats)
+        if not cmvn_state.global_cmvn_stats.size:
+            cmvn_state = replace(cmvn_state, global_cmvn_stats=self._global_cmvn_stats)
+        self._cmvn.set_state(cmvn_state)
+
+    def get_cmvn_state(self) -> OnlineCmvnState | None:
+        """Returns the state of the CMVN of the network's input at the newest frame; None without it."""
+        return None if self._cmvn is None else self._cmvn.get_state(self._cmvn.num_frames_ready() - 1)

@@ -6,12 +6,11 @@ from numpy.typing import NDArray
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.online2 import (
-    OnlineIvectorExtractorAdaptationState,
     OnlineNnetFeaturePipeline,
     OnlineNnetFeaturePipelineInfo,
     OnlineSilenceWeighting,
 )
-from pykaldi_server.session.adaptation import state_to_text
+from pykaldi_server.session.adaptation import SpeakerState
 
 __all__ = ["NetworkFeatures"]
 
@@ -72,16 +71,13 @@ class NetworkFeatures:
             )
         )
 
-    def set_state(self, state: OnlineIvectorExtractorAdaptationState | None) -> None:
-        """Starts with what is known of the speaker, if anything; call it before the first samples."""
-        if state is not None:
-            self.pipeline.set_adaptation_state(state)
+    def set_state(self, state: SpeakerState) -> None:
+        """Starts with what is known of the speaker; call it before the first samples."""
+        if state.ivector is not None:
+            self.pipeline.set_adaptation_state(state.ivector)
+        if state.cmvn is not None:
+            self.pipeline.set_cmvn_state(state.cmvn)
 
-    def state(self) -> OnlineIvectorExtractorAdaptationState | None:
-        """What has been learned of the speaker so far; None for models without i-vectors."""
-        return self.pipeline.get_adaptation_state()
-
-    def state_text(self) -> str | None:
-        """The same in Kaldi's text form."""
-        state = self.state()
-        return None if state is None else state_to_text(state)
+    def state(self) -> SpeakerState:
+        """What has been learned of the speaker so far."""
+        return SpeakerState(self.pipeline.get_adaptation_state(), self.pipeline.get_cmvn_state())

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet2 import AmNnet, DecodableNnet2Online, DecodableNnet2OnlineOptions
 from pykaldi_server.kaldi.online2 import (
-    OnlineIvectorExtractorAdaptationState,
     OnlineNnetFeaturePipeline,
     OnlineNnetFeaturePipelineInfo,
 )
 from pykaldi_server.session.acoustics.network_features import NetworkFeatures
 from pykaldi_server.session.acoustics.stream import Acoustics, RestartingStream, StreamSetup
-from pykaldi_server.session.adaptation import state_from_text
+from pykaldi_server.session.adaptation import SpeakerState
 from pykaldi_server.session.options import NetworkOptions
 
 __all__ = ["Nnet2Acoustics", "Nnet2Stream"]
@@ -74,10 +73,10 @@ class Nnet2Stream(RestartingStream):
         self._acoustics = acoustics
         self._adapts = setup.adapts
         state = setup.adaptation_state
-        self._start_features(None if state is None else state_from_text(state))
+        self._start_features(SpeakerState() if state is None else SpeakerState.from_text(state))
 
     def adaptation_state(self) -> str | None:
-        return self._features.state_text()
+        return self._features.state().text()
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
         self._features.take(self._acoustics.sample_rate_hz, samples, last)
@@ -89,10 +88,10 @@ class Nnet2Stream(RestartingStream):
         return len(loglikes) > 0
 
     def _start_segment(self) -> None:
-        self._start_features(self._features.state() if self._adapts else None)
+        self._start_features(self._features.state() if self._adapts else SpeakerState())
         self.decoder.init_decoding()
 
-    def _start_features(self, state: OnlineIvectorExtractorAdaptationState | None) -> None:
+    def _start_features(self, state: SpeakerState) -> None:
         self._features = NetworkFeatures(self._acoustics.features, self._acoustics.transition_model)
         self._features.set_state(state)
         self._decodable = self._acoustics.decodable(self._features.pipeline)

@@ -15,7 +15,7 @@ from pykaldi_server.kaldi.online2 import (
 )
 from pykaldi_server.session.acoustics.network_features import NetworkFeatures
 from pykaldi_server.session.acoustics.stream import Acoustics, Stream, StreamSetup
-from pykaldi_server.session.adaptation import state_from_text
+from pykaldi_server.session.adaptation import SpeakerState
 from pykaldi_server.session.options import NetworkOptions
 
 __all__ = ["Nnet3Acoustics", "Nnet3Stream"]
@@ -71,11 +71,11 @@ class Nnet3Stream(Stream):
             acoustics.features, acoustics.transition_model, acoustics.subsampling_factor
         )
         if setup.adaptation_state is not None:
-            self._features.set_state(state_from_text(setup.adaptation_state))
+            self._features.set_state(SpeakerState.from_text(setup.adaptation_state))
         self._decodable = acoustics.decodable(self._features.pipeline)
 
     def adaptation_state(self) -> str | None:
-        return self._features.state_text()
+        return self._features.state().text()
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
         self._features.take(self._sample_rate_hz, samples, last)
