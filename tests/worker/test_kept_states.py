@@ -205,23 +205,6 @@ def test_the_state_of_cmvn_is_kept_beside(
     harness.run(scenario)
 
 
-def test_the_user_is_who_speaks_on_the_first_channel(
-    harness: Any, english: Model, recording: Path, tmp_path: Path
-) -> None:
-    async def scenario() -> None:
-        mono = np.frombuffer(samples_of(recording), np.int16)
-        stereo = np.stack([mono, mono[::-1]], axis=1).tobytes()
-        caps = S16LE.replace("channels=(int)1", "channels=(int)2")
-        async with server(harness, english, str(tmp_path / "states.db")) as master:
-            alone = await native_state(harness, master, mono.tobytes(), S16LE)
-            query = "user-id=anna&adaptation=keep&channels=split"
-            last = await native_state(harness, master, stereo, caps, query=query)
-            assert last["channel"] == 1
-            assert (await kept(master, "anna", english.name) or {})["value"] == alone["value"]
-
-    harness.run(scenario)
-
-
 def test_only_requests_that_ask_for_it(harness: Any, english: Model, recording: Path, tmp_path: Path) -> None:
     async def scenario() -> None:
         audio = samples_of(recording)
