@@ -22,8 +22,11 @@ def needs_recompile(object_path: str, source_path: str) -> bool:
         return True
 
 
-# Debugging information takes a third of the compiler's time; whoever wants it sets CFLAGS.
-DEBUGGING = [] if "CFLAGS" in os.environ else ["-g0"]
+# Newer setuptools reads CXXFLAGS for C++, older ones CFLAGS. What they say wins over the following.
+FLAGS = os.environ.get("CXXFLAGS", os.environ.get("CFLAGS", ""))
+OPTIMISATION = [] if "-O" in FLAGS else ["-O3"]
+# Debugging information takes a third of the compiler's time; whoever wants it asks for it.
+DEBUGGING = [] if "-g" in FLAGS else ["-g0"]
 
 ParallelCompile("PYKALDI_SERVER_BUILD_JOBS", needs_recompile=needs_recompile).install()
 
@@ -35,7 +38,7 @@ setup(
             depends=HEADERS,
             include_dirs=[ROOT],
             cxx_std=17,
-            extra_compile_args=["-O3", "-Wall", "-Wextra", "-fno-math-errno", "-MMD", *DEBUGGING],
+            extra_compile_args=[*OPTIMISATION, "-Wall", "-Wextra", "-fno-math-errno", "-MMD", *DEBUGGING],
         )
     ],
     cmdclass={"build_ext": build_ext},
