@@ -140,6 +140,11 @@ class Relay:
         """Whether a worker is or was looked for."""
         return self._task is not None
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether what the request teaches of its user is kept, if it gets to its end."""
+        return self._keeps_state
+
     def start(self, info: RequestInfo | None = None) -> None:
         """Begins to look for a worker. Messages may be sent before one is found.
 

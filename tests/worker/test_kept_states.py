@@ -20,6 +20,7 @@ from live_worker import running_worker
 from model_files import normalising_model
 from phone import Twilio, mu_law
 from postgresql import PostgresqlServer
+from realtime_events import append
 from two_speakers import channels_of_call, wav_of
 from wyoming_package import wyoming_package
 
@@ -201,6 +202,39 @@ def test_the_state_of_cmvn_is_kept_beside(
             del first["cmvn_state"]
             half = await native_state(harness, master, audio, S16LE, first)
             assert half["cmvn_state"] != second["cmvn_state"]
+
+    harness.run(scenario)
+
+
+def test_realtime_sessions(harness: Any, english: Model, recording: Path, database_name: str) -> None:
+    """They end when the client closes the connection; what is left of the audio is recognised then."""
+
+    async def scenario() -> None:
+        samples = np.frombuffer(samples_of(recording), np.int16)
+        times = np.arange(len(samples) * 3 // 2) / 1.5
+        audio = np.interp(times, np.arange(len(samples)), samples).astype(np.int16).tobytes()
+        caps = S16LE.replace("16000", "24000")
+        async with server(harness, english, database_name) as master:
+
+            async def speak() -> None:
+                query = "intent=transcription&user-id=anna&adaptation=keep"
+                client = await harness.connect(f"{master.url.replace('http', 'ws')}/v1/realtime?{query}")
+                for begin in range(0, len(audio), 9600):
+                    await client.send(append(audio[begin : begin + 9600]))
+                await client.until(lambda event: "speech_started" in event["type"])
+                client.close()
+
+            async def kept_instead_of(value: str) -> Message:
+                while (found := await kept(master, "anna", english.name)) is None or found["value"] == value:
+                    await asyncio.sleep(0.01)
+                return found
+
+            await speak()
+            first = await kept_instead_of("")
+            assert first["value"] == (await native_state(harness, master, audio, caps))["value"]
+            await speak()
+            second = await kept_instead_of(first["value"])
+            assert second["value"] == (await native_state(harness, master, audio, caps, first))["value"]
 
     harness.run(scenario)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.endpoints.upload import CorsHandler
@@ -12,7 +13,7 @@ from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.answers import AnswerFormat
 from pykaldi_server.protocols.client_secrets import ClientSecret, api_key, is_client_secret, lifetime_s
-from pykaldi_server.protocols.gstreamer import parse_event, parse_query
+from pykaldi_server.protocols.gstreamer import EOS, NO_ID, Adaptation, parse_event, parse_query
 from pykaldi_server.protocols.messages import (
     INTERNAL_ERROR,
     POLICY_VIOLATION,
@@ -22,7 +23,7 @@ from pykaldi_server.protocols.messages import (
     dumps,
     parse_object,
 )
-from pykaldi_server.protocols.openai import RequestError, choose_model, error_object, is_transcriber
+from pykaldi_server.protocols.openai import RequestError, choose_model, error_object, is_transcriber, user_of
 from pykaldi_server.protocols.realtime import MAX_AUDIO_BYTES, Dialogue, error_event
 from pykaldi_server.protocols.realtime_settings import ChooseModel, Settings
 from pykaldi_server.protocols.worker import Position
@@ -73,6 +74,9 @@ class RealtimeSocket(LiveSocket):
         self._secret: ClientSecret | None = None
         self._dialogue: Dialogue | None = None
         self._relay: Relay | None = None
+        self._user = NO_ID
+        self._adaptation: Adaptation | None = None
+        self._completing: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
         return f"realtime client at {self.request.remote_ip}"
@@ -104,6 +108,7 @@ class RealtimeSocket(LiveSocket):
         settings = Settings.default() if self._secret is None else self._secret.settings
         try:
             settings = settings.with_model(model, _chooser(self.hub))
+            self._user, self._adaptation = user_of({}, self.request.headers, self.request.query)
         except RequestError as error:
             self._refuse(error)
             return
@@ -149,8 +154,13 @@ class RealtimeSocket(LiveSocket):
         self.close(end.close_code, close_reason(end.message))
 
     def ended(self) -> None:
+        """The usual end of a session; if what it teaches of its user is kept, the rest is recognised."""
         logger.info("%s: left", self)
-        self._cancel()
+        self._dialogue = None
+        if self._relay is not None and self._relay.keeps_state and self.peer_has_closed:
+            self._completing = asyncio.create_task(self._relay.send(EOS))
+        else:
+            self._cancel()
 
     def _cancel(self) -> None:
         if self._relay is not None and not self._relay.is_over:
@@ -158,7 +168,9 @@ class RealtimeSocket(LiveSocket):
 
     def _started_relay(self, dialogue: Dialogue) -> Relay:
         if self._relay is None:
-            info = dialogue.settings.request_info(dialogue.id)
+            info = replace(
+                dialogue.settings.request_info(dialogue.id), user_id=self._user, adaptation=self._adaptation
+            )
             logger.info("%s: session %s is request %s, %s", self, dialogue.id, info.id, info.content_type)
             self._relay = Relay(self.hub, info, self, position_bytes=1)
             self._relay.start()
