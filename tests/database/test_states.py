@@ -1,6 +1,8 @@
 """The table of states, in SQLite and in PostgreSQL."""
 
+import math
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,3 +261,14 @@ def test_a_password_is_never_shown() -> None:
     with pytest.raises(ConfigError) as raised:
         Database("postgresql://a:secret@b:port/c")
     assert "secret" not in str(raised.value)
+
+
+def test_a_state_that_never_expires(database: Database) -> None:
+    save(database, state(ended_s=0.0))
+    assert load(database, since_s=-math.inf) == state(ended_s=0.0)
+
+
+def test_without_the_driver_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"pip install 'pykaldi-server\[postgresql\]'"):
+        Database("postgresql://a@b/c")

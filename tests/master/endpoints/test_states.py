@@ -137,6 +137,35 @@ def test_the_position_of_the_state_is_none_of_the_client(harness: Any, tmp_path:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize("last", [0, 1])
+def test_of_two_sessions_at_once_the_later_end_wins(harness: Any, database_name: str, last: int) -> None:
+    """On two masters with one database, whichever began first."""
+
+    async def begin(master: Any) -> Any:
+        worker = await harness.worker(master, "protocol=2&model=english")
+        client = await harness.client(master, "user-id=anna&adaptation=keep")
+        assert (await worker.read_json())["user_id"] == "anna"
+        return master, worker, client
+
+    async def end(master: Any, worker: Any, client: Any, text: str) -> None:
+        await worker.send(state_event(text))
+        await worker.send(Position(0, 0.0, end=True).text())
+        await client.read_all()
+        await master.hub.states.entries(None, None)  # comes after what is to be saved
+
+    async def scenario() -> None:
+        options = {"states": database_name, "states_timeout_s": 30.0}
+        async with harness.master(**options) as first, harness.master(**options) as second:
+            sessions = [await begin(first), await begin(second)]
+            await end(*sessions[1 - last], "earlier")
+            await end(*sessions[last], "later")
+            for master in (first, second):
+                found = await master.hub.states.state("english", "anna")
+                assert found.value == encode_adaptation_state("later")
+
+    harness.run(scenario)
+
+
 def test_a_model_without_a_name_keeps_nothing(harness: Any, tmp_path: Path) -> None:
     """Of workers of kaldi-gstreamer-server it is not known whether they have the same model."""
 
