@@ -141,13 +141,14 @@ def test_the_position_of_the_state_is_none_of_the_client(harness: Any, tmp_path:
 def test_of_two_sessions_at_once_the_later_end_wins(harness: Any, database_name: str, last: int) -> None:
     """On two masters with one database, whichever began first."""
 
-    async def begin(master: Any) -> Any:
+    async def begin(master: Any) -> tuple[Any, Any, Any]:
         worker = await harness.worker(master, "protocol=2&model=english")
         client = await harness.client(master, "user-id=anna&adaptation=keep")
         assert (await worker.read_json())["user_id"] == "anna"
         return master, worker, client
 
-    async def end(master: Any, worker: Any, client: Any, text: str) -> None:
+    async def end(session: tuple[Any, Any, Any], text: str) -> None:
+        master, worker, client = session
         await worker.send(state_event(text))
         await worker.send(Position(0, 0.0, end=True).text())
         await client.read_all()
@@ -157,8 +158,8 @@ def test_of_two_sessions_at_once_the_later_end_wins(harness: Any, database_name:
         options = {"states": database_name, "states_timeout_s": 30.0}
         async with harness.master(**options) as first, harness.master(**options) as second:
             sessions = [await begin(first), await begin(second)]
-            await end(*sessions[1 - last], "earlier")
-            await end(*sessions[last], "later")
+            await end(sessions[1 - last], "earlier")
+            await end(sessions[last], "later")
             for master in (first, second):
                 found = await master.hub.states.state("english", "anna")
                 assert found.value == encode_adaptation_state("later")
