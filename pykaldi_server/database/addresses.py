@@ -1,8 +1,9 @@
 """Names of databases, as the command line takes them."""
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import platformdirs
 
 from pykaldi_server.errors import ConfigError
 
@@ -23,8 +24,7 @@ _DRIVERS = {
 
 def default_file() -> Path:
     """The SQLite file in the user's data folder (``XDG_DATA_HOME``, or ``~/.local/share``)."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "pykaldi-server" / "states.db"
+    return platformdirs.user_data_path("pykaldi-server") / "states.db"
 
 
 def database_url(name: str) -> str:
