@@ -385,9 +385,12 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         """Adds the frames before ``end`` to the statistics, with their weights."""
         frames, weights = self._take_weights(end)
         self._num_frames_stats = end
-        if not len(frames):
-            return
         opts = self._info.opts
+        if not len(frames):  # as in silence that weighs nothing; what they come from is not kept for ever
+            self._lda_normalized.get_frames(end, end)
+            if not opts.online_cmvn_iextractor:
+                self._lda.get_frames(end, end)
+            return
         normalized = self._lda_normalized.take_frames(frames)
         posteriors = pruned_posteriors(
             self._info.diag_ubm.log_likelihoods(normalized),
