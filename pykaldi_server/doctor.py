@@ -31,6 +31,7 @@ PACKAGES = (
     "av",
     "prometheus-client",
     "python-multipart",
+    "sqlalchemy",
     "click",
     "rich",
     "cryptography",
