@@ -29,7 +29,7 @@ from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
 from pykaldi_server.kaldi.util.finite import require_finite_options
-from pykaldi_server.kaldi.util.options import Options, normalize_name, option
+from pykaldi_server.kaldi.util.options import Options, option, require_range
 
 __all__ = ["DecodableNnetSimpleLoopedInfo", "LoopedStream", "NnetSimpleLoopedComputationOptions"]
 
@@ -55,14 +55,9 @@ class NnetSimpleLoopedComputationOptions(Options):
     debug_computation: bool = option(False, "Accepted and ignored.")
 
     def validate(self) -> None:
-        for name, least, most in (
-            ("extra_left_context_initial", 0, _MAX_CHUNK),
-            ("frame_subsampling_factor", 1, 100),
-            ("frames_per_chunk", 1, _MAX_CHUNK),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"{normalize_name(name)}: expected {least} to {most}, found {value}")
+        require_range(self, "extra_left_context_initial", 0, _MAX_CHUNK)
+        require_range(self, "frame_subsampling_factor", 1, 100)
+        require_range(self, "frames_per_chunk", 1, _MAX_CHUNK)
         require_finite_options(self)
         if self.acoustic_scale <= 0:
             raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")

@@ -19,7 +19,7 @@ from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
 from pykaldi_server.kaldi.util.finite import require_finite_options
-from pykaldi_server.kaldi.util.options import Options, normalize_name, option
+from pykaldi_server.kaldi.util.options import Options, option, require_range
 
 __all__ = ["NnetComputer", "NnetSimpleComputationOptions"]
 
@@ -43,17 +43,12 @@ class NnetSimpleComputationOptions(Options):
     acoustic_scale: float = option(0.1, "Scale of the log-likelihoods.")
 
     def validate(self) -> None:
-        for name, least, most in (
-            ("extra_left_context", 0, _MAX_CHUNK),
-            ("extra_right_context", 0, _MAX_CHUNK),
-            ("extra_left_context_initial", -1, _MAX_CHUNK),
-            ("extra_right_context_final", -1, _MAX_CHUNK),
-            ("frame_subsampling_factor", 1, 100),
-            ("frames_per_chunk", 1, _MAX_CHUNK),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"{normalize_name(name)}: expected {least} to {most}, found {value}")
+        require_range(self, "extra_left_context", 0, _MAX_CHUNK)
+        require_range(self, "extra_right_context", 0, _MAX_CHUNK)
+        require_range(self, "extra_left_context_initial", -1, _MAX_CHUNK)
+        require_range(self, "extra_right_context_final", -1, _MAX_CHUNK)
+        require_range(self, "frame_subsampling_factor", 1, 100)
+        require_range(self, "frames_per_chunk", 1, _MAX_CHUNK)
         require_finite_options(self)
         if self.acoustic_scale <= 0:
             raise ConfigError(f"acoustic-scale: expected a positive number, found {self.acoustic_scale}")

@@ -46,6 +46,7 @@ __all__ = [
     "read_config_lines",
     "read_options",
     "registered_options",
+    "require_range",
     "resolve_path",
 ]
 
@@ -133,6 +134,17 @@ def registered_options(options: Any, prefix: str = "") -> Iterator[RegisteredOpt
 def normalize_name(name: str) -> str:
     """Kaldi takes underscores for hyphens in option names, and capitals for small letters."""
     return name.replace("_", "-").lower()
+
+
+def require_range(options: Options, name: str, low: float, high: float) -> None:
+    """Checks that the value of a field is from ``low`` to ``high``.
+
+    Raises:
+        ConfigError: it is not; the text names the option as Kaldi does.
+    """
+    value = getattr(options, name)
+    if not low <= value <= high:
+        raise ConfigError(f"{normalize_name(name)}: expected {low} to {high}, found {value}")
 
 
 class ParseOptions:
