@@ -115,10 +115,10 @@ def find_shared_golden() -> Path | None:
 @pytest.fixture(autouse=True)
 def own_log_level() -> Iterator[None]:
     """A command that sets up logging must not decide what later tests find in the log."""
-    root = logging.getLogger()
-    level = root.level
+    levels = {logger: logger.level for logger in (logging.getLogger(), logging.getLogger("tornado"))}
     yield
-    root.setLevel(level)
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)
