@@ -145,7 +145,20 @@ def run_tests(name: str, sanitizer: Sanitizer, folder: Path, arguments: list[str
         return 1
     left_out = [f"--deselect={each}" for each in sanitizer.left_out]
     tests = sorted(path for pattern in sanitizer.tests for path in glob.glob(pattern, root_dir=ROOT))
-    command = [*python, "-P", "-m", "pytest", "-q", "--timeout", str(LIMIT_S), *left_out, *arguments, *tests]
+    # A sanitizer ends the process after its report, which must not be lost in what pytest captures of stderr.
+    command = [
+        *python,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "--capture=sys",
+        "--timeout",
+        str(LIMIT_S),
+        *left_out,
+        *arguments,
+        *tests,
+    ]
     try:
         return subprocess.run(command, cwd=ROOT, env=environment, timeout=LIMIT_S).returncode
     except subprocess.TimeoutExpired:
