@@ -142,7 +142,7 @@ class CompiledGraph::Checker {
            "labels " + std::to_string(arc.ilabel) + " and " + std::to_string(arc.olabel) + ", cost " +
                std::to_string(arc.weight));
     }
-    max_ilabel_ = std::max<int32_t>(max_ilabel_, arc.ilabel);
+    if (arc.ilabel > max_ilabel_) max_ilabel_ = arc.ilabel;
   }
 
   static void Mark(uint32_t address, std::vector<uint64_t> *bits) {

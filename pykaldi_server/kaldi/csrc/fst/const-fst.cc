@@ -113,8 +113,8 @@ void ConstFst::Check(int64_t start, const ByteReader *reader, size_t states_offs
       }
       input_epsilons += arc.ilabel == 0;
       output_epsilons += arc.olabel == 0;
-      max_ilabel_ = std::max<int32_t>(max_ilabel_, arc.ilabel);
-      max_olabel_ = std::max<int32_t>(max_olabel_, arc.olabel);
+      if (arc.ilabel > max_ilabel_) max_ilabel_ = arc.ilabel;
+      if (arc.olabel > max_olabel_) max_olabel_ = arc.olabel;
     }
     if (input_epsilons != state.num_input_epsilons || output_epsilons != state.num_output_epsilons) {
       Fail(reader, states_offset + sizeof(ConstState) * i,

@@ -3,7 +3,8 @@
 // This is the layout of OpenFst's `const` files (const-fst.h there): 20 bytes per state, 16 bytes per arc,
 // the arcs of a state together. A const file is therefore used where it lies: its pages are mapped, and all
 // sessions and processes that decode with the same graph share them. The arrays may begin at any byte of the
-// file, so the structures are packed; x86-64 and ARMv8 read them at full speed wherever they are.
+// file, so the structures are packed; x86-64 and ARMv8 read them at full speed wherever they are. Nothing may
+// take a reference to a field of theirs, as std::max would: to the compiler that is aligned.
 //
 // Weights are costs: negative logarithms, +infinity for what is impossible. Label 0 is epsilon.
 //

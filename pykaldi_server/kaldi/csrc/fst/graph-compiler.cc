@@ -90,8 +90,9 @@ void GraphCompiler::ChooseCoding() {
   int32_t max_ilabel = 0;
   int32_t max_olabel = 0;
   for (int64_t i = 0; i < graph_.NumArcs(); ++i) {
-    max_ilabel = std::max<int32_t>(max_ilabel, graph_.Arc(i).ilabel);
-    max_olabel = std::max<int32_t>(max_olabel, graph_.Arc(i).olabel);
+    const StdArc arc = graph_.Arc(i);
+    if (arc.ilabel > max_ilabel) max_ilabel = arc.ilabel;
+    if (arc.olabel > max_olabel) max_olabel = arc.olabel;
   }
   ArcCodingParameters parameters;
   parameters.ilabel_bytes = CompiledArcCoding::BytesFor(max_ilabel);
