@@ -128,6 +128,23 @@ def test_forward_backward_is_the_sum_over_paths(lattice: LatticeVectorFst) -> No
     assert acoustic == pytest.approx(expected_acoustic, abs=1e-6)
 
 
+def test_forward_backward_with_costs_that_overflow_on_a_dead_end() -> None:
+    """Its scores are no numbers, and it is longer than the lattice: nothing of it counts."""
+    lattice = LatticeVectorFst()
+    for _ in range(200):
+        lattice.add_state()
+    lattice.set_start(0)
+    free = LatticeWeight(0.0, 0.0)
+    lattice.add_arc(0, LatticeArc(1, 0, free, 1))
+    lattice.set_final(1, free)
+    lattice.add_arc(0, LatticeArc(2, 0, LatticeWeight(-1e30, 0.0), 2))
+    for state in range(2, 199):
+        lattice.add_arc(state, LatticeArc(2, 0, free, state + 1))
+    scale_lattice(lattice, 1e30, 1.0)
+    _, frames, _ = lattice_forward_backward(lattice)
+    assert [[label for label, _ in frame] for frame in frames] in ([], [[1]], [[]])
+
+
 @settings(max_examples=50, deadline=None)
 @given(raw_lattices())
 def test_viterbi_scores_and_shortest_path(lattice: LatticeVectorFst) -> None:

@@ -149,7 +149,9 @@ LatticePosteriors LatticeForwardBackward(const Lattice &unsorted) {
       for (const LatticeArc &arc : lattice.Arcs(s)) {
         const double posterior =
             std::exp(scores.alpha[s] - Cost(arc.weight) + scores.beta[arc.nextstate] - scores.total);
-        if (posterior == 0) continue;
+        // Also what is no number, where costs are infinite: that is on no complete path, and its time may be
+        // past the last frame.
+        if (!(posterior > 0)) continue;
         result.acoustic_like_sum -= posterior * arc.weight.acoustic_cost;
         if (arc.ilabel != 0) sums[times[s]][arc.ilabel] += posterior;
       }
