@@ -61,7 +61,7 @@ NAMES = frozenset(
 _ALIASES = {"nbest": "num-nbest", "words": "do-word-alignment"}
 # Fields of other protocols and purposes whose names look like options.
 _NO_OPTIONS = {"adaptation"}
-_SAME_NAME = 0.8
+_SAME_NAME = 0.85  # "num-nbset" is "num-nbest"; "decoder" is not "decode-mbr"
 _BOOLEANS = {"?1": "true", "?0": "false"}
 
 
