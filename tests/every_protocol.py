@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -25,7 +26,7 @@ class Outcome:
     error: str | None = None
 
 
-class Client:
+class Client(ABC):
     """A client of one protocol.
 
     Args:
@@ -49,25 +50,25 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         self.vanish()
 
+    @abstractmethod
     async def start(self) -> None:
         """Connects, up to where audio may come."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def speak(self, audio: bytes) -> None:
         """Sends mono S16LE audio of 8 kHz, or mu-law where the protocol takes nothing else."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def stop(self) -> None:
         """Says that this was all."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def outcome(self) -> Outcome:
         """Reads until the server has ended the request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def vanish(self) -> None:
         """Breaks the connection."""
-        raise NotImplementedError
 
 
 def final_texts(messages: list[Message]) -> list[str]:

@@ -154,6 +154,7 @@ class Relay:
         self._info = info or self._info
         self._hub.requests.add(self)
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
+        self._task.add_done_callback(self._forget)  # also if it is cancelled before it has begun
 
     async def send(self, message: str | bytes) -> None:
         """Takes the client's next message. Returns at once unless the store is full."""
@@ -191,16 +192,21 @@ class Relay:
             patience_s: how long the worker may take.
         """
         task = self._task
-        if task is None or self.is_over:
+        if task is None:
             return
-        self._cut_off = End(Status.ABORTED, reason)
-        if self._worker is not None:
-            if not self._at_end:
-                self._worker.send(EOS)
-            await asyncio.wait([task], timeout=patience_s)
         if not self.is_over:
-            task.cancel()
+            self._cut_off = End(Status.ABORTED, reason)
+            if self._worker is not None:
+                if not self._at_end:
+                    self._worker.send(EOS)
+                await asyncio.wait([task], timeout=patience_s)
+            if not self.is_over:
+                task.cancel()
         await asyncio.wait([task], timeout=self._hub.options.write_timeout_s)
+
+    def _forget(self, _: "asyncio.Task[None]") -> None:
+        self._hub.requests.discard(self)
+        self._store.close()
 
     async def _run(self) -> None:
         end = End(Status.ABORTED, WORKER_LOST)
@@ -214,7 +220,6 @@ class Relay:
             end = End(Status.ABORTED, "Internal error of the server")
         finally:
             self.is_over, self._idle = True, None
-            self._hub.requests.discard(self)
             if self._worker is not None:
                 self._worker.release()
             self._store.close()
