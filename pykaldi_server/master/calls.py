@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols import calls
@@ -31,15 +32,18 @@ class Call:
         hub: what the master's handlers share.
         call_id: what the telephone system calls it.
         parameters: for those who follow the call.
+        caller: who brings the call in.
 
     Attributes:
         over: set when all has been recognised, or when recognition has failed.
         failure: the first error of a track; None while there is none.
+        caller: who brings the call in.
     """
 
-    def __init__(self, hub: Hub, call_id: str, parameters: Mapping[str, str]) -> None:
+    def __init__(self, hub: Hub, call_id: str, parameters: Mapping[str, str], caller: Caller) -> None:
         self.over = asyncio.Event()
         self.failure: End | None = None
+        self.caller = caller
         self._hub = hub
         self._id = call_id
         self._tracks: dict[str, _Track] = {}
@@ -125,7 +129,7 @@ class _Track:
         self._call = call
         self._name = name
         self._info = info
-        self._relay = Relay(hub, info, self)
+        self._relay = Relay(hub, info, self, call.caller)
         self._relay.start()
 
     async def send(self, samples: bytes) -> None:

@@ -12,6 +12,7 @@ from tornado.websocket import (
     WebSocketProtocol13,
 )
 
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.socket_protocol import SocketProtocol
 from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
@@ -29,6 +30,9 @@ class LiveSocket(WebSocketHandler):
     """A WebSocket whose peer is pinged, and that ends exactly once.
 
     Subclasses implement `opened`, `receive` and `ended`. The event `closed` is set when all is over.
+
+    Attributes:
+        caller: the peer.
     """
 
     MAX_TEXT_BYTES = MAX_TEXT_BYTES
@@ -36,6 +40,7 @@ class LiveSocket(WebSocketHandler):
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
+        self.caller = Caller(self.request.remote_ip or "")
         self._liveness: Liveness | None = None
         self._has_ended = False
         self._peer_has_closed: Callable[[], bool] = lambda: False

@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError
 from pykaldi_server.protocols.gstreamer import (
@@ -106,13 +107,23 @@ class Relay:
         hub: what the master's handlers share.
         info: the request.
         sink: the client's side.
+        caller: who makes the request.
         position_bytes: the sink wants to know of `consumed` after this many bytes; 0 for every message.
 
     Attributes:
+        caller: who makes the request.
         is_over: the request has ended; messages are dropped.
     """
 
-    def __init__(self, hub: Hub, info: RequestInfo, sink: Sink, position_bytes: int = POSITION_BYTES) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        info: RequestInfo,
+        sink: Sink,
+        caller: Caller,
+        position_bytes: int = POSITION_BYTES,
+    ) -> None:
+        self.caller = caller
         self.is_over = False
         self._hub = hub
         self._info = info

@@ -18,6 +18,7 @@ from contextlib import suppress
 from tornado.netutil import add_accept_handler
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.protocols.messages import Status
 
@@ -41,14 +42,14 @@ class TcpConnection(ABC):
         reader, writer: the connection.
 
     Attributes:
-        peer: the client's address.
+        caller: the client; the protocols have no field for a token.
         is_finished: the server has ended the conversation; nothing more is sent.
     """
 
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.hub = hub
         self.closed = asyncio.Event()
-        self.peer = str(writer.get_extra_info("peername", ("an unknown address",))[0])
+        self.caller = Caller(str(writer.get_extra_info("peername", ("an unknown address",))[0]))
         self._reader = reader
         self._writer = writer
         self.is_finished = False

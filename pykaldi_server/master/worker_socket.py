@@ -40,7 +40,7 @@ class WorkerSocket(LiveSocket):
         self._has_room = asyncio.Event()
 
     def __str__(self) -> str:
-        return f"worker {self.info.model or '(unnamed)'} at {self.request.remote_ip}"
+        return f"worker {self.info.model or '(unnamed)'} at {self.caller}"
 
     async def opened(self) -> None:
         logger.debug("%s: ready", self)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import Position
@@ -24,7 +25,7 @@ class Silence:
 def test_a_request_that_is_cancelled_before_it_has_begun_is_forgotten(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
-            relay = Relay(master.hub, RequestInfo(), Silence())
+            relay = Relay(master.hub, RequestInfo(), Silence(), Caller("127.0.0.1"))
             relay.start()
             assert master.hub.requests == {relay}
             relay.cancel()

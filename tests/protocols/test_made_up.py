@@ -35,7 +35,7 @@ class HexSocket(LiveSocket):
     """Serves the protocol."""
 
     async def opened(self) -> None:
-        self.relay = Relay(self.hub, RequestInfo(content_type="audio/x-raw, rate=8000"), self)
+        self.relay = Relay(self.hub, RequestInfo(content_type="audio/x-raw, rate=8000"), self, self.caller)
         self.relay.start()
 
     async def receive(self, message: str | bytes) -> None:

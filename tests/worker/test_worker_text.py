@@ -15,6 +15,7 @@ from live_worker import read_log, running_worker, worker_process
 from processes import children
 from programs import UPPER, for_each_line, for_each_result, hung_after, is_running
 
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.relay import WINDOW_BYTES, End, Relay
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.supervision import EXIT_MODEL
@@ -107,7 +108,7 @@ def test_recognition_goes_on_while_a_final_result_waits(
             async with processing_worker(digits, master, **options):
                 consumed_bytes = 0
                 sink = CollectingSink()
-                relay = Relay(master.hub, RequestInfo(), sink, position_bytes=0)
+                relay = Relay(master.hub, RequestInfo(), sink, Caller("127.0.0.1"), position_bytes=0)
                 relay.start()
                 await relay.send(audio)
                 await relay.send('{"finalize": true}')

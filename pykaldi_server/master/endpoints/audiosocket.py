@@ -30,7 +30,7 @@ class AudioSocketConnection(TcpConnection):
         self._watch: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
-        return f"call {self._id} of Asterisk at {self.peer}"
+        return f"call {self._id} of Asterisk at {self.caller}"
 
     async def receive(self, data: bytes) -> None:
         for message in self._messages.feed(data):
@@ -69,7 +69,7 @@ class AudioSocketConnection(TcpConnection):
             raise ProtocolError(f"the id of a call: expected it once, found {call_id} after {self._id}")
         self._id = call_id
         logger.info("%s: connected", self)
-        self._call = Call(self.hub, call_id, {})
+        self._call = Call(self.hub, call_id, {}, self.caller)
         self._watch = asyncio.create_task(self._hang_up_after(self._call))
 
     async def _send(self, rate_hz: int, samples: bytes) -> None:

@@ -31,7 +31,7 @@ class ListenSocket(LiveSocket):
         self._leave: Callable[[], None] = lambda: None
 
     def __str__(self) -> str:
-        return f"listener of call {self._call} at {self.request.remote_ip}"
+        return f"listener of call {self._call} at {self.caller}"
 
     async def opened(self) -> None:
         self._call = parse_query(self.request.query).get("id", "")

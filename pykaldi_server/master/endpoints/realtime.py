@@ -79,7 +79,7 @@ class RealtimeSocket(LiveSocket):
         self._completing: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
-        return f"realtime client at {self.request.remote_ip}"
+        return f"realtime client at {self.caller}"
 
     def prepare(self) -> None:
         """Refuses ephemeral keys that are not known."""
@@ -172,7 +172,7 @@ class RealtimeSocket(LiveSocket):
                 dialogue.settings.request_info(dialogue.id), user_id=self._user, adaptation=self._adaptation
             )
             logger.info("%s: session %s is request %s, %s", self, dialogue.id, info.id, info.content_type)
-            self._relay = Relay(self.hub, info, self, position_bytes=1)
+            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=1)
             self._relay.start()
         return self._relay
 

@@ -37,12 +37,12 @@ class SpeechSocket(LiveSocket):
         logger.info(
             "%s: opened by %s, user %s, content %s, type %s",
             info.id,
-            self.request.remote_ip,
+            self.caller,
             info.user_id,
             info.content_id,
             info.content_type,
         )
-        self._relay = Relay(self.hub, info, self)
+        self._relay = Relay(self.hub, info, self, self.caller)
         self._relay.start()
 
     async def receive(self, message: str | bytes) -> None:

@@ -26,7 +26,7 @@ class TwilioSocket(LiveSocket):
         self._tasks: list[asyncio.Task[None]] = []
 
     def __str__(self) -> str:
-        return f"stream of Twilio at {self.request.remote_ip}"
+        return f"stream of Twilio at {self.caller}"
 
     async def receive(self, message: str | bytes) -> None:
         try:
@@ -54,7 +54,7 @@ class TwilioSocket(LiveSocket):
             raise ProtocolError("start: expected it once per connection, found another")
         self._info = start.request_info()
         logger.info("%s: opened, stream %s of call %s", self, start.stream_id, start.call_id)
-        self._call = Call(self.hub, start.call_id, start.parameters)
+        self._call = Call(self.hub, start.call_id, start.parameters, self.caller)
         self._tasks.append(asyncio.create_task(self._close_after(self._call)))
 
     def _begun(self, event: str) -> Call:

@@ -14,6 +14,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import EOS, RequestInfo
@@ -57,6 +58,7 @@ class UploadHandler(CorsHandler, ABC):
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
+        self.caller = Caller(self.request.remote_ip or "")
         self.info = RequestInfo()
         self.form: FormReader | None = None
         self._relay: Relay | None = None
@@ -230,20 +232,20 @@ class UploadHandler(CorsHandler, ABC):
         logger.info(
             "%s: upload by %s, user %s, content %s, type %s",
             self.info.id,
-            self.request.remote_ip,
+            self.caller,
             self.info.user_id,
             self.info.content_id,
             self.info.content_type,
         )
         if self._relay is None:
-            self._relay = Relay(self.hub, self.info, self)
+            self._relay = Relay(self.hub, self.info, self, self.caller)
         self._relay.start(self.info)
 
     async def _pass_on(self, audio: bytes) -> None:
         if not audio:
             return
         if self._relay is None:  # what is known of the request is not enough yet: the relay keeps the audio
-            self._relay = Relay(self.hub, self.info, self)
+            self._relay = Relay(self.hub, self.info, self, self.caller)
         await self._relay.send(audio)
 
     def _stands_still(self) -> None:

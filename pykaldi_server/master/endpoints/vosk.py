@@ -50,7 +50,7 @@ class VoskSocket(LiveSocket):
         self._relay: Relay | None = None
 
     def __str__(self) -> str:
-        return f"Vosk client at {self.request.remote_ip}"
+        return f"Vosk client at {self.caller}"
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Accepts what Asterisk asks for."""
@@ -117,7 +117,7 @@ class VoskSocket(LiveSocket):
                     info.id,
                     len(configuration.phrases),
                 )
-            self._relay = Relay(self.hub, info, self, position_bytes=0)
+            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=0)
             self._relay.start()
         return self._relay
 

@@ -42,7 +42,7 @@ class WyomingConnection(TcpConnection):
         self._utterance: _Utterance | None = None
 
     def __str__(self) -> str:
-        return f"Wyoming client at {self.peer}"
+        return f"Wyoming client at {self.caller}"
 
     async def receive(self, data: bytes) -> None:
         for event in self._events.feed(data):
@@ -189,6 +189,6 @@ class _Utterance:
     def _started_relay(self) -> Relay:
         if self._relay is None:
             logger.info("%s: opened by a %s, %s", self._info.id, self._client, self._format)
-            self._relay = Relay(self._client.hub, self._info, self)
+            self._relay = Relay(self._client.hub, self._info, self, self._client.caller)
             self._relay.start()
         return self._relay

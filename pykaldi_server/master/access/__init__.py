@@ -1,0 +1,1 @@
+"""Who may use a master, and for what: callers, their tokens and limits."""
