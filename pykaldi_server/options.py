@@ -3,11 +3,24 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["MODEL_OPTIONS_HELP", "Settings", "check_positive", "check_range", "option", "parse_assignments"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "MODEL_OPTIONS_HELP",
+    "Settings",
+    "check_positive",
+    "check_range",
+    "option",
+    "parse_assignments",
+    "take_over",
+]
+
+SettingsT = TypeVar("SettingsT", bound="DataclassInstance")
 
 MODEL_OPTIONS_HELP = (
     "model option, such as beam=11, which overrides the model's own configuration; may be given several "
@@ -35,6 +48,7 @@ def option(
     name: str | None = None,
     path: bool = False,
     resolve: Callable[[str, Path], str] | None = None,
+    fixed: bool = False,
 ) -> Any:
     """Declares a field of an options dataclass.
 
@@ -44,9 +58,22 @@ def option(
         name: the option's name in Kaldi's configuration files where it is not the field's name with hyphens.
         path: the value names a file; configuration files resolve it relative to themselves.
         resolve: how configuration files do that, from the value and their folder, where it is not usual.
+        fixed: a process that runs cannot change it when it reads its settings again.
     """
-    metadata = {"help": help, "name": name, "path": path, "resolve": resolve}
+    metadata = {"help": help, "name": name, "path": path, "resolve": resolve, "fixed": fixed}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def take_over(old: SettingsT, new: SettingsT) -> tuple[SettingsT, list[str]]:
+    """Changes the options of a running process, as far as that is possible.
+
+    Returns:
+        The new options with the old values of those that are fixed, and the names of these that should have
+        changed.
+    """
+    fixed = [each.name for each in dataclasses.fields(old) if each.metadata.get("fixed")]
+    changed = [name for name in fixed if getattr(old, name) != getattr(new, name)]
+    return dataclasses.replace(new, **{name: getattr(old, name) for name in changed}), changed
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:

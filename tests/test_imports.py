@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
-BASE = {"errors", "lazy", "options", "logs", "version"}
+BASE = {"errors", "lazy", "options", "logs", "service", "version"}
 MAY_IMPORT = {
     "errors": set(),
     "lazy": set(),
     "version": set(),
     "logs": {"errors"},
+    "service": {"errors"},
     "options": {"errors"},
     "kaldi": BASE,
     "audio": BASE,

@@ -6,22 +6,26 @@ from typing import Any
 import click
 
 from pykaldi_server.cli.common import logging_option, plain_errors, verbose_option
-from pykaldi_server.cli.settings import assemble, config_option, settings
+from pykaldi_server.cli.settings import ServerCommand, assemble, config_option, reread, settings
 from pykaldi_server.master.options import MasterOptions
 
 __all__ = ["master"]
 
 
-@click.command()
+@click.command(cls=ServerCommand)
 @settings(MasterOptions, defaults={"host": "0.0.0.0"})
 @config_option("master")
 @verbose_option
 @logging_option
-def master(verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
+@click.pass_context
+def master(ctx: click.Context, /, verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
     """Run a master alone; workers on this and other machines connect to it."""
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.master.server import run_master
 
     configure_logging("master", verbose, log_level)
     with plain_errors():
-        run_master(assemble(MasterOptions, values))
+        run_master(
+            assemble(MasterOptions, values),
+            lambda: reread(ctx, lambda parameters: assemble(MasterOptions, parameters)),
+        )

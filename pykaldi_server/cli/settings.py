@@ -26,18 +26,63 @@ import click
 from pykaldi_server.cli.common import plain_errors
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.options import Settings
 from pykaldi_server.serve.options import ServeOptions
 from pykaldi_server.worker.options import WorkerOptions
 
-__all__ = ["FILE", "assemble", "config_option", "help_sentence", "option_name", "read_config", "settings"]
+__all__ = [
+    "FILE",
+    "ServerCommand",
+    "assemble",
+    "config_option",
+    "help_sentence",
+    "option_name",
+    "read_config",
+    "reread",
+    "settings",
+]
 
 Command = Callable[..., Any]
 OptionsT = TypeVar("OptionsT")
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 SECTIONS: dict[str, type[Any]] = {"serve": ServeOptions, "master": MasterOptions, "worker": WorkerOptions}
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|\+?inf", re.IGNORECASE)
+
+
+class ServerCommand(click.Command):
+    """A command that runs on and can read its settings again."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+def reread(ctx: click.Context, make: Callable[[dict[str, Any]], SettingsT]) -> SettingsT:
+    """Reads the configuration file again, below the command line that a command was started with.
+
+    Args:
+        ctx: of a `ServerCommand`.
+        make: makes options from the parameters of the command.
+
+    Returns:
+        Those options, which are valid.
+
+    Raises:
+        ConfigError: one is invalid; the text names it, and the file if there is one.
+    """
+    try:
+        parameters = ctx.command.make_context(ctx.info_name, list(ctx.obj), parent=ctx.parent).params
+    except click.ClickException as error:
+        raise ConfigError(error.format_message()) from error
+    options = make(parameters)
+    try:
+        options.validate()
+    except ConfigError as error:
+        raise ConfigError(f"{parameters['config'] or 'command line'}: {error}") from error
+    return options
 
 
 def whole_number(value: Any) -> int:

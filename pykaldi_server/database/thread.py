@@ -40,13 +40,14 @@ class DatabaseThread:
         timeout_s: how long `call` waits.
 
     Attributes:
+        timeout_s: as above; it may change.
         num_failures: transactions that have failed or have not been attempted.
     """
 
     def __init__(self, database: Database, timeout_s: float) -> None:
         self.num_failures = 0
         self._database = database
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._busy_since_s: float | None = None  # of the thread's current transaction
         self._lock = threading.Lock()  # guards the failures
@@ -65,7 +66,7 @@ class DatabaseThread:
     def is_stuck(self) -> bool:
         """Whether the current transaction has been taking longer than anyone waits."""
         since_s = self._busy_since_s
-        return since_s is not None and time.monotonic() - since_s > self._timeout_s
+        return since_s is not None and time.monotonic() - since_s > self.timeout_s
 
     def submit(self, work: Callable[[Connection], _T]) -> "Future[_T]":
         """Queues a transaction; see `Database.run`."""
@@ -82,12 +83,12 @@ class DatabaseThread:
         Raises:
             DatabaseError: the database cannot be used, or has not answered in time.
         """
-        text = f"{self._database}: no answer within {self._timeout_s:g} s"
+        text = f"{self._database}: no answer within {self.timeout_s:g} s"
         if self.is_stuck:
             raise self._note_failure(text)
         waiting = asyncio.wrap_future(self.submit(work))
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await waiting
         except TimeoutError:
             raise self._note_failure(text) from None
@@ -95,7 +96,7 @@ class DatabaseThread:
     async def close(self) -> None:
         """Finishes what has been submitted, but does not wait for long."""
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join, self._timeout_s)
+        await asyncio.to_thread(self._thread.join, self.timeout_s)
         if self._thread.is_alive():
             logger.warning("%s: no answer at the end: %d transactions are lost", self, self._jobs.qsize())
 

@@ -32,6 +32,7 @@ VALID_DAYS = 397
 RENEWED_DAYS_BEFORE = 30
 LONGEST_COMMON_NAME = 64
 
+FilesState = list[tuple[int, int, int] | None]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -49,46 +50,57 @@ class Certificate:
     """
 
     def __init__(self, certfile: Path, keyfile: Path) -> None:
-        self._certfile = certfile
-        self._keyfile = keyfile
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._state = self._files_state()
-        self._load(self.context)
+        self._state: FilesState = []
+        self.use(certfile, keyfile)
 
     def reload(self) -> None:
         """Reads the files again if they have changed. If they cannot be used, the old certificate stays."""
-        state = self._files_state()
+        state = _files_state(self._certfile, self._keyfile)
         if state == self._state:
             return
         self._state = state
         try:
-            self._load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))  # half a pair must not be taken
-            self._load(self.context)
+            self.use(self._certfile, self._keyfile)
         except ConfigError as error:
             logger.error("the certificate stays as it was: %s", error)
         else:
             logger.info("certfile %s, keyfile %s: read again", self._certfile, self._keyfile)
 
-    def _load(self, context: ssl.SSLContext) -> None:
-        try:
-            context.load_cert_chain(self._certfile, self._keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"certfile {self._certfile}, keyfile {self._keyfile}: expected both in PEM form, "
-                f"found {error.strerror or error}"
-            ) from error
+    def use(self, certfile: Path, keyfile: Path) -> None:
+        """Reads the certificate and key, from the same files or from others.
 
-    def _files_state(self) -> list[tuple[int, int, int] | None]:
-        """What changes when a file is written or replaced, also by a link to another one."""
-        states: list[tuple[int, int, int] | None] = []
-        for path in (self._certfile, self._keyfile):
-            try:
-                found = path.stat()
-            except OSError:
-                states.append(None)
-            else:
-                states.append((found.st_ino, found.st_mtime_ns, found.st_size))
-        return states
+        Raises:
+            ConfigError: they cannot be used; the certificate stays as it was.
+        """
+        state = _files_state(certfile, keyfile)
+        # Half a pair must not be taken.
+        _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certfile, keyfile)
+        _load(self.context, certfile, keyfile)
+        self._certfile, self._keyfile, self._state = certfile, keyfile, state
+
+
+def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"certfile {certfile}, keyfile {keyfile}: expected both in PEM form, "
+            f"found {error.strerror or error}"
+        ) from error
+
+
+def _files_state(*paths: Path) -> FilesState:
+    """What changes when a file is written or replaced, also by a link to another one."""
+    states: FilesState = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            states.append(None)
+        else:
+            states.append((found.st_ino, found.st_mtime_ns, found.st_size))
+    return states
 
 
 def own_directory() -> Path:

@@ -22,10 +22,12 @@ class StatesFor(StrEnum):
 class MasterOptions(Settings):
     """Settings of a master."""
 
-    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 accepts clients from other machines")
-    port: int = option(8888, "port to listen on; 0 picks a free port")
+    host: str = option(
+        "127.0.0.1", "address to listen on; 0.0.0.0 accepts clients from other machines", fixed=True
+    )
+    port: int = option(8888, "port to listen on; 0 picks a free port", fixed=True)
     vosk_port: int | None = option(
-        None, "additional port for clients of vosk-server, which expect 2700; 0 picks a free port"
+        None, "additional port for clients of vosk-server, which expect 2700; 0 picks a free port", fixed=True
     )
     vosk_sample_rate_hz: int = option(
         8000, "sample rate of the audio of Vosk clients that do not state one, on any port"
@@ -34,10 +36,12 @@ class MasterOptions(Settings):
         None,
         "additional port for clients of the Wyoming protocol, such as Home Assistant, which expect 10300; "
         "0 picks a free port; the protocol has no TLS",
+        fixed=True,
     )
     audiosocket_port: int | None = option(
         None,
         "additional port for calls from Asterisk (AudioSocket); 0 picks a free port; the protocol has no TLS",
+        fixed=True,
     )
     audiosocket_model: str | None = option(
         None, "model for calls from Asterisk; the default model if not set"
@@ -50,6 +54,7 @@ class MasterOptions(Settings):
         "database that keeps the adaptation to users for their next sessions: an SQLite file, "
         "postgresql://USER@HOST/NAME, or default, a file in the user's data folder",
         resolve=relative_to_folder,
+        fixed=True,
     )
     states_for: str = option(
         "asked",

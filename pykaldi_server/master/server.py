@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,15 @@ from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.tcp import TcpConnection, TcpServer
 from pykaldi_server.master.worker_socket import WorkerSocket
+from pykaldi_server.options import take_over
 from pykaldi_server.protocols.addresses import WORKER_PATH
 from pykaldi_server.protocols.messages import GOING_AWAY
+from pykaldi_server.service import Service
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
     from pykaldi_server.database.thread import DatabaseThread
 
-__all__ = ["Endpoint", "Master", "make_application", "run_master"]
+__all__ = ["Endpoint", "Master", "make_application", "run_master", "shut_down"]
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/twilio", TwilioSocket, shared),
             (WORKER_PATH, WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
-            (r"/client/dynamic/reference", ReferenceHandler, {"path": hub.options.references}),
+            (r"/client/dynamic/reference", ReferenceHandler, shared),
             (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
             (r"/v1/audio/translations", TranslationsHandler, shared),
             (r"/v1/realtime", RealtimeSocket, shared),
@@ -119,7 +121,7 @@ def make_vosk_application(hub: Hub) -> Application:
 
 
 def _as_vosk_server(hub: Hub) -> dict[str, Any]:
-    return {"hub": hub, "default_rate_hz": hub.options.vosk_sample_rate_hz}
+    return {"hub": hub, "as_vosk_server": True}
 
 
 def _log_http(handler: RequestHandler) -> None:
@@ -149,6 +151,7 @@ class Master:
         self.wyoming_port: int | None = None
         self.audiosocket_port: int | None = None
         self._own_workers_port = 0
+        self._certificate: Certificate | None = None
         self._rereading: PeriodicCallback | None = None
         self._servers: list[HTTPServer] = []
         self._tcp_servers: list[TcpServer] = []
@@ -214,16 +217,12 @@ class Master:
         self._own_workers_port = self._listen(0, workers, None, LOOPBACK)
 
     def _tls_context(self) -> ssl.SSLContext | None:
-        options = self.hub.options
-        if not options.uses_tls:
+        if not self.hub.options.uses_tls:
             return None
-        certfile, keyfile = options.certfile, options.keyfile
-        if certfile is None or keyfile is None:
-            certfile, keyfile = self_signed_certificate(own_directory(), own_names())
-        certificate = Certificate(certfile, keyfile)
-        self._rereading = PeriodicCallback(certificate.reload, 1000 * REREAD_S)
+        self._certificate = Certificate(*_certificate_files(self.hub.options))
+        self._rereading = PeriodicCallback(self._certificate.reload, 1000 * REREAD_S)
         self._rereading.start()
-        return certificate.context
+        return self._certificate.context
 
     def _open_states(self, name: str) -> None:
         """Starts to keep states; a database that is down is no reason not to serve.
@@ -262,6 +261,33 @@ class Master:
         server.add_sockets(sockets)
         self._servers.append(server)
         return int(sockets[0].getsockname()[1])
+
+    def reload(self, options: MasterOptions) -> None:
+        """Changes the options, for what comes from now on, and reads the certificate again.
+
+        What cannot change while the master runs stays as it is, and is named in the log.
+
+        Raises:
+            ConfigError: an option is invalid, or the certificate cannot be used; nothing has changed.
+        """
+        options.validate()
+        old = self.hub.options
+        options, fixed = take_over(old, options)
+        if options.uses_tls != old.uses_tls:
+            fixed.append("certfile, self_signed")
+            options = replace(
+                options, certfile=old.certfile, keyfile=old.keyfile, self_signed=old.self_signed
+            )
+        check_writable(options.references)
+        if self._certificate is not None:
+            self._certificate.use(*_certificate_files(options))
+        self.hub.options = options
+        if self.hub.states is not None:
+            self.hub.states.options = options
+        if self._database is not None:
+            self._database.timeout_s = options.states_timeout_s
+        if fixed:
+            logger.warning("a restart is needed for the new value of %s", ", ".join(fixed))
 
     async def wait_until_ready(self) -> None:
         """Returns when a request could be served."""
@@ -316,20 +342,44 @@ class Master:
         await asyncio.gather(*(each.closed.wait() for each in sockets))
 
 
-def run_master(options: MasterOptions) -> None:
-    """Runs a master until SIGINT or SIGTERM, in an event loop of its own."""
+def run_master(options: MasterOptions, reread: Callable[[], MasterOptions]) -> None:
+    """Runs a master until SIGINT or SIGTERM, in an event loop of its own.
+
+    Args:
+        options: settings.
+        reread: reads them again, upon SIGHUP; raises `ConfigError` if they are invalid.
+    """
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         master = Master(options)
-        master.start()
-        await stop.wait()
-        await master.drain(options.drain_s)
-        await master.stop()
+
+        async def reload() -> None:
+            master.reload(reread())
+
+        async with Service(reload) as service:
+            master.start()
+            service.ready()
+            await service.stopping.wait()
+            await shut_down(master, service)
 
     asyncio.run(run())
+
+
+async def shut_down(master: Master, service: Service) -> None:
+    """Lets running requests end, unless a second signal comes, and stops."""
+    draining = asyncio.create_task(master.drain(master.hub.options.drain_s))
+    hurrying = asyncio.create_task(service.hurrying.wait())
+    await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, hurrying):
+        task.cancel()
+    await master.stop()
+
+
+def _certificate_files(options: MasterOptions) -> tuple[Path, Path]:
+    """The files of the certificate and its key; one that the server makes for itself is made, if need be."""
+    if options.certfile is None or options.keyfile is None:
+        return self_signed_certificate(own_directory(), own_names())
+    return options.certfile, options.keyfile
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:

@@ -45,12 +45,15 @@ class StateKeeper:
         options: whose states are kept, and for how long.
         thread: the database, which other parts of the master may use as well.
         now: the current time in seconds since 1970.
+
+    Attributes:
+        options: as above; they may change.
     """
 
     def __init__(
         self, options: MasterOptions, thread: DatabaseThread, now: Callable[[], float] = time.time
     ) -> None:
-        self._options = options
+        self.options = options
         self._thread = thread
         self._now = now
         self._expire_s = -math.inf  # when old states were last deleted
@@ -69,7 +72,7 @@ class StateKeeper:
         """Whether the state of a request is kept: the user and the model must be known by name."""
         if not request.has_user or not worker.model or request.adaptation is Adaptation.NONE:
             return False
-        return request.adaptation is Adaptation.KEEP or self._options.states_for == StatesFor.ALL
+        return request.adaptation is Adaptation.KEEP or self.options.states_for == StatesFor.ALL
 
     async def load(self, request: RequestInfo, worker: WorkerInfo) -> Message | None:
         """Returns the state with which a request is to start, in the wire format; None if there is none."""
@@ -173,12 +176,12 @@ class StateKeeper:
 
     def _oldest_s(self) -> float:
         """The end of the oldest session whose state is still used."""
-        return self._now() - DAY_S * self._options.states_days
+        return self._now() - DAY_S * self.options.states_days
 
     def _time_to_expire(self) -> float | None:
         """Returns, once per period, the time before which states are to be deleted."""
         now_s = self._now()
-        if math.isinf(self._options.states_days) or now_s - self._expire_s < EXPIRE_PERIOD_S:
+        if math.isinf(self.options.states_days) or now_s - self._expire_s < EXPIRE_PERIOD_S:
             return None
         self._expire_s = now_s
         return self._oldest_s()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.endpoints.upload import CorsHandler
+from pykaldi_server.master.hub import Hub
 from pykaldi_server.protocols.gstreamer import RequestInfo
 
 __all__ = ["Reference", "ReferenceHandler", "append_reference", "check_writable"]
@@ -62,9 +63,9 @@ def check_writable(path: Path) -> None:
 class ReferenceHandler(CorsHandler):
     """Serves `POST /client/dynamic/reference`."""
 
-    def initialize(self, path: Path) -> None:
+    def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
-        self._path = path
+        self._path = hub.options.references
 
     async def post(self) -> None:
         """Stores the body as the reference text of the content that the headers name."""

@@ -36,15 +36,15 @@ class VoskSocket(LiveSocket):
     A worker is looked for when the first audio comes: until then the configuration may name a model.
     """
 
-    def initialize(self, hub: Hub, default_rate_hz: int | None = None) -> None:
+    def initialize(self, hub: Hub, as_vosk_server: bool = False) -> None:
         """Tornado's constructor for handlers.
 
         Args:
             hub: what the master's handlers share.
-            default_rate_hz: rate of audio whose client states none; None is that of the model.
+            as_vosk_server: audio whose client states no rate has that of the options, not that of the model.
         """
         super().initialize(hub)
-        self._default_rate_hz = default_rate_hz
+        self._default_rate_hz = hub.options.vosk_sample_rate_hz if as_vosk_server else None
         self._dialogue = Dialogue(Configuration())
         self._options: Message = {}
         self._relay: Relay | None = None
