@@ -9,7 +9,7 @@ STAMP := $(VENV)/.setup-done
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench clean
+.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
@@ -72,6 +72,9 @@ bench: setup-bench ## Measure speed, part by part and beside Vosk
 	$(BIN)/python scripts/bench/whole_path.py
 	$(BIN)/python scripts/bench/acoustic.py
 	$(BIN)/python scripts/bench/vosk.py
+
+load: setup-bench ## Measure live streams per core beside Vosk; takes a quarter of an hour
+	$(BIN)/python scripts/bench/load.py
 
 docs: setup ## Check the links of the documentation
 	$(BIN)/python scripts/check_docs.py

@@ -3,11 +3,8 @@
 Both decode the same recordings with the same model and Vosk's recipe, each in a process of its own, in turn,
 round by round. A graph in two parts is measured twice: composed while it is searched, and compiled. We keep
 what was composed, so the second pass over the recordings shows what a worker does that has run for long.
+The table says which matrix kernels they took, see `vosk_terms.py`.
 Usage: vosk.py [--model MODEL] [--rounds N] [--sessions N] [WAV ...]
-
-OpenBLAS falls back to its slowest kernels on a CPU that it does not know, and the copy inside Vosk is an
-old one. So both are told to use the same kernels, unless OPENBLAS_CORETYPE is set; the table says which
-they took.
 """
 
 import argparse
@@ -24,13 +21,9 @@ from pathlib import Path
 # Python puts this folder first, where `vosk` would be this very file.
 sys.path.append(sys.path.pop(0))
 
+from vosk_terms import OURS, STEP_S, VOSK, VOSK_RECIPE, environment, prepare
+
 ROOT = Path(__file__).resolve().parents[2]
-STEP_S = 0.2
-OURS, COMPILED, VOSK = "ours", "compiled", "Vosk"
-# Vosk's recipe, where it is not the model's own configuration.
-VOSK_RECIPE = {"lmwt_scale": 0.9, "decode_mbr": True, "chunk_length_in_secs": STEP_S}
-# Kernels that OpenBLAS has had for many years, for all processors with these instructions.
-KERNELS, INSTRUCTIONS = "Haswell", "avx2"
 
 Recording = tuple[bytes, int]
 Decode = Callable[[bytes, int], str]
@@ -150,43 +143,14 @@ def measure(side: str, model: Path, args: argparse.Namespace) -> dict:
     """Runs one side in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--model", str(model)]
     command += ["--sessions", str(args.sessions), *map(str, args.wav)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(model / "cache"),  # an empty one: only graphs of the model's directory count
-        "OPENBLAS_NUM_THREADS": "1",
-        "OPENBLAS_VERBOSE": "2",  # tells on stderr which kernels it chose
-    }
-    if INSTRUCTIONS in Path("/proc/cpuinfo").read_text():
-        environment.setdefault("OPENBLAS_CORETYPE", KERNELS)
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    variables = environment(model / "cache")  # an empty one: only graphs of the model's directory count
+    ran = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     if ran.returncode != 0:
         sys.exit(f"{side} failed:\n{ran.stderr}")
     figures = json.loads(ran.stdout.splitlines()[-1])
     cores = [line for line in (ran.stdout + ran.stderr).splitlines() if line.startswith("Core: ")]
     figures["blas"] = cores[-1].removeprefix("Core: ") if cores else "unknown"
     return figures
-
-
-def prepare(model: Path, folder: Path) -> dict[str, Path]:
-    """The directory of the model for each side: links to the model, with and without a compiled graph."""
-    from pykaldi_server.kaldi.fstext import compile_graph
-    from pykaldi_server.session.graph import COMPILED_NAME
-
-    def linked(name: str) -> Path:
-        for path in model.rglob("*"):
-            link = folder / name / path.relative_to(model)
-            if path.is_file() and path.name != COMPILED_NAME:
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path.resolve())
-        return folder / name
-
-    plain = linked("plain")
-    if (model / "graph" / "HCLG.fst").exists():
-        return {OURS: plain, VOSK: plain}
-    compiled = linked("compiled")
-    compile_graph(compiled / "graph", compiled / "graph" / COMPILED_NAME)
-    return {OURS: plain, COMPILED: compiled, VOSK: plain}
 
 
 def agreement(left: Sequence[str], right: Sequence[str]) -> float:

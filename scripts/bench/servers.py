@@ -1,0 +1,155 @@
+"""Servers in processes of their own, on cores of their own, and what each process uses."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import psutil
+from live_clients import Address
+
+__all__ = ["MIB", "ROOT", "ServerProcess", "Usage", "our_server", "split_cores", "vosk_server"]
+
+ROOT = Path(__file__).resolve().parents[2]
+MIB = 2**20
+PATIENCE_S = 30.0
+SERVING = "Serving on "
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used: CPU seconds since it began, and memory of its own, in MiB.
+
+    Of memory that processes share (a mapped graph), each has its part: PSS.
+    """
+
+    role: str
+    pid: int
+    cpu_s: float
+    memory_mib: float
+
+
+class ServerProcess:
+    """A server that runs.
+
+    Attributes:
+        log: what it writes to its standard error.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]", log: IO[str], role: str) -> None:
+        self.process = process
+        self.log = log
+        self._role = role
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(SERVING):
+                self.url = line.split()[2].rstrip("/")
+                return
+        raise SystemExit(f"the server ended before it was ready:\n{self.read_log()}")
+
+    @property
+    def address(self) -> Address:
+        """Where it is reached by clients of the protocols that share its port."""
+        port = urlsplit(self.url).port
+        assert port is not None
+        return Address("127.0.0.1", port)
+
+    def read_log(self) -> str:
+        """All that it has logged so far."""
+        return Path(self.log.name).read_text()
+
+    def workers(self) -> list[psutil.Process]:
+        """Its child processes, the oldest first."""
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children()
+        return children
+
+    def usage(self) -> list[Usage]:
+        """What each of its processes uses."""
+        found = [usage_of(psutil.Process(self.process.pid), self._role)]
+        for number, worker in enumerate(self.workers(), 1):
+            try:
+                found.append(usage_of(worker, f"worker {number}"))
+            except psutil.NoSuchProcess:
+                continue  # ended since it was listed
+        return found
+
+
+def usage_of(process: psutil.Process, role: str) -> Usage:
+    times = process.cpu_times()
+    return Usage(role, process.pid, times.user + times.system, process.memory_full_info().pss / MIB)
+
+
+def split_cores() -> tuple[set[int], set[int]]:
+    """Returns the core of the server, and those of its clients, which are the same if there is only one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return {first}, set(others) or {first}
+
+
+@contextmanager
+def running(
+    command: Sequence[str], role: str, cores: set[int], variables: Mapping[str, str]
+) -> Iterator[ServerProcess]:
+    """Starts a server whose processes and threads all stay on some cores, and ends it."""
+    own_cores = os.sched_getaffinity(0)
+    with tempfile.NamedTemporaryFile("w", prefix="server-", suffix=".log") as log:
+        os.sched_setaffinity(0, cores)  # what it starts from the first moment on inherits them
+        try:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env=dict(variables)
+            )
+        finally:
+            os.sched_setaffinity(0, own_cores)
+        try:
+            yield ServerProcess(process, log, role)
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@contextmanager
+def our_server(
+    model: Path | str,
+    cores: set[int],
+    variables: Mapping[str, str],
+    folder: Path,
+    *arguments: str,
+) -> Iterator[tuple[ServerProcess, Address]]:
+    """`pykaldi-server serve` with one model and the ports of all protocols."""
+    ports = dict(zip(("vosk", "wyoming", "audiosocket"), free_ports(3), strict=True))
+    command = [sys.executable, "-m", "pykaldi_server", "serve", str(model), "--port", "0"]
+    command += ["--references", str(folder / "references.jsonl")]
+    for name, port in ports.items():
+        command += [f"--{name}-port", str(port)]
+    with running([*command, *arguments], "master", cores, variables) as server:
+        main = server.address
+        yield server, Address(main.host, main.port, ports["vosk"], ports["wyoming"], ports["audiosocket"])
+
+
+@contextmanager
+def vosk_server(
+    model: Path, cores: set[int], variables: Mapping[str, str]
+) -> Iterator[tuple[ServerProcess, Address]]:
+    """Vosk behind `vosk_loop.py`."""
+    command = [sys.executable, str(Path(__file__).with_name("vosk_loop.py")), str(model)]
+    with running(command, "Vosk", cores, variables) as server:
+        yield server, server.address
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [each.getsockname()[1] for each in sockets]
