@@ -84,7 +84,12 @@ class MasterOptions(Settings):
     silence_timeout_s: float = option(
         30.0, "seconds without any reply after which a client or worker is disconnected"
     )
-    wait_s: float = option(2.0, "seconds a request waits for a free worker before it is refused")
+    queue_s: float = option(
+        10.0, "seconds a request waits in line for a free worker before it is refused; 0 refuses at once"
+    )
+    queue_length: int = option(
+        100, "requests that may wait for the same model; further ones are refused at once"
+    )
     idle_s: float = option(60.0, "seconds a request may occupy a worker without sending any audio")
     store_bytes: int = option(
         256 * 1024**2,
@@ -119,7 +124,8 @@ class MasterOptions(Settings):
         if self.states_for not in list(StatesFor):
             raise ConfigError(f"states_for: expected {' or '.join(StatesFor)}, found {self.states_for!r}")
         check_positive(self, "states_days", "states_timeout_s")
-        check_range(self, "wait_s", 0, 3600)
+        check_range(self, "queue_s", 0, 3600)
+        check_range(self, "queue_length", 0, 1_000_000)
         check_range(self, "drain_s", 0, 86400)
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError(

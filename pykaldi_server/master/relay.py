@@ -134,6 +134,7 @@ class Relay:
         self._has_audio = False
         self._at_end = False  # the client has said EOS
         self._cut_off: End | None = None  # how the request ends, because the server stops
+        self._ticket: int | None = None  # who has been in line keeps its place
         self._worker: WorkerConnection | None = None
         self._is_prepared = False  # the worker has all that comes before the client's messages
         self._keeps_state = False
@@ -260,9 +261,13 @@ class Relay:
             return End(Status.NO_SPEECH, f"no audio came within {idle_s:g} s")
 
     async def _find_worker(self) -> WorkerConnection:
-        pool = self._hub.pool
+        pool, options = self._hub.pool, self._hub.options
+        if self._ticket is None:
+            self._ticket = pool.ticket()
         while True:
-            worker = await pool.acquire(self._info.model, self._hub.options.wait_s)
+            worker = await pool.acquire(
+                self._info.model, options.queue_s, length=options.queue_length, ticket=self._ticket
+            )
             if worker.begin(self._info, self._position_bytes):
                 logger.info("%s: served by %s", self._info.id, worker)
                 return worker

@@ -151,7 +151,7 @@ def test_a_client_that_vanishes(harness: Any, protocol: type[Client]) -> None:
 
 def test_no_free_worker(harness: Any, protocol: type[Client]) -> None:
     async def scenario() -> None:
-        async with harness.master(**PORTS, wait_s=0.05) as master, protocol(harness, master) as client:
+        async with harness.master(**PORTS, queue_s=0.05) as master, protocol(harness, master) as client:
             await client.speak(AUDIO)
             found = await client.outcome()
             assert "".join(found.texts) == ""
@@ -164,7 +164,7 @@ def test_a_worker_that_becomes_free_in_time(harness: Any, protocol: type[Client]
     """What was said before there was one is not lost."""
 
     async def scenario() -> None:
-        async with harness.master(**PORTS, wait_s=30) as master, protocol(harness, master) as client:
+        async with harness.master(**PORTS, queue_s=30) as master, protocol(harness, master) as client:
             await client.speak(AUDIO)
             await client.stop()
             worker = await harness.worker(master, WORKER)
@@ -240,7 +240,7 @@ def test_a_server_that_stops_when_all_has_been_said(harness: Any, protocol: type
 
 def test_a_server_that_stops_while_a_client_waits(harness: Any, protocol: type[Client]) -> None:
     async def scenario() -> None:
-        async with harness.master(**PORTS, wait_s=30) as master, protocol(harness, master) as client:
+        async with harness.master(**PORTS, queue_s=30) as master, protocol(harness, master) as client:
             await client.speak(AUDIO)
             await master.until(lambda: master.hub.pool.status().waiting == 1)
             async with stopping(master):

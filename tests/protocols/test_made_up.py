@@ -61,7 +61,7 @@ def result(text: str, final: bool) -> dict[str, Any]:
 
 def test_a_request_in_a_protocol_that_the_server_does_not_know(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(endpoints=[(r"/hex", HexSocket)], wait_s=0.05) as master:
+        async with harness.master(endpoints=[(r"/hex", HexSocket)], queue_s=0.05) as master:
             worker = await harness.worker(master, "protocol=2")
             client = await harness.connect(master.url.replace("http", "ws") + "/hex")
             assert (await worker.read_json())["content_type"] == "audio/x-raw, rate=8000"

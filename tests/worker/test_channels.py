@@ -58,7 +58,7 @@ def alone(english: Model, call: list[NDArray[np.int16]]) -> list[list[dict[str, 
 
 @asynccontextmanager
 async def serving(harness: Any, english: Model, **options: Any) -> AsyncIterator[Master]:
-    async with harness.master(wait_s=0.1) as master, running_worker(english, master, **options):
+    async with harness.master(queue_s=0.1) as master, running_worker(english, master, **options):
         yield master
 
 

@@ -245,7 +245,7 @@ def ask(harness: Any, english: Model, recording: Recording, protocol: Ask) -> An
 
     async def scenario() -> None:
         async with (
-            harness.master(vosk_port=0, wyoming_port=0, audiosocket_port=0, wait_s=30) as master,
+            harness.master(vosk_port=0, wyoming_port=0, audiosocket_port=0, queue_s=30) as master,
             running_worker(english, master, sessions=2),
         ):
             answers.append(await protocol(harness, master, recording))

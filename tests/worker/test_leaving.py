@@ -72,7 +72,7 @@ def test_leaving_at_any_moment_frees_the_slot_and_fails_silently_nowhere(
     async def scenario() -> None:
         failures: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-        async with harness.master(wait_s=0.5) as master, running_worker(model, master, sessions=SESSIONS):
+        async with harness.master(queue_s=0.5) as master, running_worker(model, master, sessions=SESSIONS):
             talks = conversations(audio)
             for _ in range(CLIENTS // 6):
                 await asyncio.gather(*(leave_early(master.port, talk, choice) for talk in talks))

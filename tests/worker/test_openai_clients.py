@@ -27,7 +27,7 @@ def english(models: Path) -> Model:
 @asynccontextmanager
 async def client_of(harness: Any, english: Model) -> AsyncIterator[openai.AsyncOpenAI]:
     async with (
-        harness.master(wait_s=0.1) as master,
+        harness.master(queue_s=0.1) as master,
         running_worker(english, master),
         openai.AsyncOpenAI(base_url=f"{master.url}/v1", api_key="none", max_retries=0) as client,
     ):
@@ -145,7 +145,7 @@ def test_errors_have_openais_form(harness: Any, english: Model, golden: Path) ->
 
 def test_without_a_worker_the_client_may_try_again(harness: Any, golden: Path) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0.01) as master:
+        async with harness.master(queue_s=0.01) as master:
             client = openai.AsyncOpenAI(base_url=f"{master.url}/v1", api_key="none", max_retries=0)
             file = golden / "wav" / f"{SHORT}.wav"
             with pytest.raises(openai.InternalServerError, match="try again later"):

@@ -387,7 +387,7 @@ def test_a_worker_at_a_wrong_address_backs_off_and_says_why(
     harness: Any, english: Model, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        async with harness.master(idle_s=0.05, wait_s=0) as master:
+        async with harness.master(idle_s=0.05, queue_s=0) as master:
             url = master.worker_url.replace("/worker/ws/speech", path)
             running = asyncio.create_task(Worker(english, WorkerOptions(url=url, sessions=1)).run())
             while not caplog.records:

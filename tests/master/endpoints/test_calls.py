@@ -165,7 +165,7 @@ def test_errors_of_recognition_reach_all_sides(harness: Any) -> None:
     """No worker is free; the model is unknown; the worker is lost."""
 
     async def scenario() -> None:
-        async with harness.master(wait_s=0.05, audiosocket_port=0) as master:
+        async with harness.master(queue_s=0.05, audiosocket_port=0) as master:
             follower = await listener(harness, master, CALL)
             async with Asterisk(master) as asterisk:
                 await asterisk.send(0x10, b"12")

@@ -107,7 +107,7 @@ def test_a_worker_that_is_lost_fails_the_open_items(harness: Any) -> None:
 
 def test_without_a_worker_the_first_audio_is_refused(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0.01) as master:
+        async with harness.master(queue_s=0.01) as master:
             client = await client_of(harness, master)
             await client.send(append(SECOND))
             (error,) = await client.read_all()

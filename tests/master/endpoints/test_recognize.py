@@ -105,7 +105,7 @@ def test_form_type_of_curl_counts_as_none(harness: Any) -> None:
 
 def test_without_a_free_worker_the_answer_is_503(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0.05) as master:
+        async with harness.master(queue_s=0.05) as master:
             response = await harness.fetch(master, RECOGNIZE, method="PUT", body=b"audio")
             assert (response.code, response.body) == (503, b"No workers available")
 
@@ -177,7 +177,7 @@ def test_the_first_file_of_a_form_is_the_audio(harness: Any, file_type: str) -> 
     body = field + f"--xyz\r\n{headers}\r\n\r\n".encode() + audio + b"\r\n" + field + b"--xyz--\r\n"
 
     async def scenario() -> None:
-        async with harness.master(wait_s=0) as master:
+        async with harness.master(queue_s=0) as master:
             worker = await harness.worker(master)
             form = {"Content-Type": "multipart/form-data; boundary=xyz"}
             fetching = asyncio.ensure_future(
@@ -236,7 +236,7 @@ def test_a_refused_upload_says_whether_the_connection_can_be_used_again(
     request = b"PUT /client/dynamic/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 
     async def scenario() -> None:
-        async with harness.master(wait_s=0.01) as master:
+        async with harness.master(queue_s=0.01) as master:
             reader, writer = await connect(master)
             writer.write(request + (b"audio" if body_complete else b"au"))
             answer = await reader.readuntil(b"No workers available")
@@ -408,7 +408,7 @@ def test_references_without_an_id_or_text_are_refused(
 
 def test_health_readiness_and_metrics(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0) as master:
+        async with harness.master(queue_s=0) as master:
             for method in ("GET", "HEAD"):
                 assert (await harness.fetch(master, "/healthz", method=method)).code == 200
             assert (await harness.fetch(master, "/readyz")).code == 503

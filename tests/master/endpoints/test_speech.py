@@ -87,7 +87,7 @@ def test_large_messages_reach_the_worker_in_pieces(harness: Any) -> None:
 
 def test_without_a_free_worker_the_status_is_9(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0.05) as master:
+        async with harness.master(queue_s=0.05) as master:
             client = await harness.client(master)
             (event,) = await client.read_all()
             assert event["status"] == 9
@@ -297,7 +297,7 @@ def test_a_fast_client_is_held_back_only_when_the_store_is_full(harness: Any) ->
 
 def test_our_worker_gets_no_more_than_its_positions_allow(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0) as master:
+        async with harness.master(queue_s=0) as master:
             worker = await harness.worker(master, "model=english&protocol=2")
             client = await harness.client(master)
             init = await worker.read_json()

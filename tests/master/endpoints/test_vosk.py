@@ -168,7 +168,7 @@ def test_without_audio_no_worker_is_needed(harness: Any) -> None:
 
 def test_without_a_free_worker_the_connection_is_closed_with_1013(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0.05) as master:
+        async with harness.master(queue_s=0.05) as master:
             client = await harness.connect(vosk_url(master))
             await client.send(b"12")
             assert await client.read() is None

@@ -118,7 +118,7 @@ def test_models_and_pings_while_an_utterance_is_recognised(harness: Any) -> None
 
 def test_an_utterance_waits_for_the_one_before(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wyoming_port=0, wait_s=60) as master, connected(master) as client:
+        async with harness.master(wyoming_port=0, queue_s=60) as master, connected(master) as client:
             first = await harness.worker(master, WORKER)
             for _ in range(2):
                 await client.send("audio-start", **FORMAT)
@@ -180,7 +180,7 @@ async def fails(client: Client) -> Message:
 
 def test_no_free_worker_and_models_that_there_are_not(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wyoming_port=0, wait_s=0.05) as master:
+        async with harness.master(wyoming_port=0, queue_s=0.05) as master:
             async with connected(master) as client:
                 await client.chunk(b"12")
                 assert await fails(client) == {

@@ -1,0 +1,274 @@
+"""Clients that wait for a worker: in which order they get one, who may wait, and what they are told."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from pykaldi_server.master.pool import UnavailableError, UnknownModelError, Wait, WorkerPool
+
+RunInFakeTime = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+
+
+def test_who_came_first_is_served_first_whatever_it_asked_for(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool(default_model="english")
+        served: list[str] = []
+
+        async def client(name: str, model: str | None) -> None:
+            served.append(f"{name} {await pool.acquire(model, 10.0)}")
+
+        wanted = [("a", None), ("b", "english"), ("c", "digits"), ("d", None), ("e", "english")]
+        async with asyncio.TaskGroup() as clients:
+            for name, model in wanted:
+                clients.create_task(client(name, model))
+                await asyncio.sleep(0)
+            for number in range(4):
+                pool.add(f"english{number}", "english")
+                await asyncio.sleep(0.1)
+            assert served == ["a english0", "b english1", "d english2", "e english3"]
+            pool.add("digits0", "digits")
+        assert served[-1] == "c digits0"
+        assert pool.status().waiting == 0
+
+    run_in_fake_time(scenario)
+
+
+def test_without_a_default_a_worker_of_any_model_goes_to_who_came_first(
+    run_in_fake_time: RunInFakeTime,
+) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool()
+        any_model = asyncio.create_task(pool.acquire(None, 10.0))
+        await asyncio.sleep(1)
+        english = asyncio.create_task(pool.acquire("english", 10.0))
+        await asyncio.sleep(1)
+        pool.add("a", "english")
+        pool.add("b", "english")
+        assert (await any_model, await english) == ("a", "b")
+
+    run_in_fake_time(scenario)
+
+
+def test_a_new_default_model_serves_those_who_name_none(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool(default_model="english")
+        pool.add("a", "digits")
+        waiting = asyncio.create_task(pool.acquire(wait_s=10.0))
+        await asyncio.sleep(1)
+        pool.default_model = "digits"
+        assert await waiting == "a"
+
+    run_in_fake_time(scenario)
+
+
+def test_a_line_is_bounded_and_each_model_has_its_own(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool(default_model="english")
+        for model in ("english", "digits"):
+            pool.add(model, model)
+            await pool.acquire(model)
+        others: list[asyncio.Task[str]] = []
+        for number in range(3):  # those who name the default and those who name none wait for the same
+            others.append(
+                asyncio.create_task(pool.acquire("english" if number % 2 else None, 10.0, length=3))
+            )
+        await asyncio.sleep(1)
+        for asked in ("english", None):
+            with pytest.raises(UnavailableError, match="try again later: 3 requests are waiting already"):
+                await pool.acquire(asked, 10.0, length=3)
+        assert asyncio.get_running_loop().time() == 1.0
+        other = asyncio.create_task(pool.acquire("digits", 10.0, length=3))
+        await asyncio.sleep(1)
+        pool.add("new", "digits")
+        assert await other == "new"
+        assert (pool.status().waiting, pool.status().refused) == (3, 2)
+
+    run_in_fake_time(scenario)
+
+
+def test_invented_models_share_one_bound_while_none_is_known(run_in_fake_time: RunInFakeTime) -> None:
+    """Nobody can fill the memory with lines at start, when no worker has said which models there are."""
+
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool()
+        others: list[asyncio.Task[str]] = []
+        for number in range(3):
+            others.append(asyncio.create_task(pool.acquire(f"model{number}", 10.0, length=3)))
+        await asyncio.sleep(1)
+        with pytest.raises(UnavailableError, match="3 requests are waiting"):
+            await pool.acquire("model3", 10.0, length=3)
+
+    run_in_fake_time(scenario)
+
+
+def test_nobody_waits_where_waiting_is_switched_off() -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool()
+        with pytest.raises(UnavailableError, match=r"^No decoder available, try again later$"):
+            await pool.acquire(wait_s=0.0, length=0)
+        with pytest.raises(UnavailableError, match="0 requests are waiting"):
+            await pool.acquire(wait_s=10.0, length=0)
+        pool.add("a", "")
+        assert await pool.acquire(wait_s=0.0, length=0) == "a"
+
+    asyncio.run(scenario())
+
+
+def test_who_lost_its_worker_keeps_its_place(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool()
+        pool.add("gone", "")
+        early = pool.ticket()
+        assert await pool.acquire(ticket=early) == "gone"
+        late = asyncio.create_task(pool.acquire(wait_s=10.0))
+        await asyncio.sleep(1)
+        pool.remove("gone")
+        again = asyncio.create_task(pool.acquire(wait_s=10.0, ticket=early))
+        await asyncio.sleep(1)
+        pool.add("a", "")
+        pool.add("b", "")
+        assert (await again, await late) == ("a", "b")
+
+    run_in_fake_time(scenario)
+
+
+def test_places_are_told_when_they_change_and_not_too_often(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool(default_model="english")
+        now_s = asyncio.get_running_loop().time
+        told: dict[str, list[tuple[float, int]]] = {}
+
+        def client(name: str, model: str | None) -> "asyncio.Task[str]":
+            told[name] = []
+            return asyncio.create_task(
+                pool.acquire(model, 60.0, place=lambda place: told[name].append((now_s(), place)))
+            )
+
+        async def nothing_changes_for_the_others() -> None:
+            await asyncio.sleep(20)
+
+        for model in ("english", "digits"):
+            pool.add(model, model)
+            await pool.acquire(model)
+        first = client("first", None)
+        client("second", "english")
+        client("other", "digits")
+        silent = asyncio.create_task(pool.acquire("english", 60.0))  # it does not ask, but it stands in line
+        third = client("third", None)
+        await nothing_changes_for_the_others()
+        assert told == {
+            "first": [(0.0, 1)],
+            "second": [(0.0, 2)],
+            "other": [(0.0, 1)],
+            "third": [(0.0, 4)],
+        }
+        pool.add("a", "english")
+        assert await first == "a"
+        await asyncio.sleep(0.4)
+        silent.cancel()
+        await asyncio.sleep(20)
+        assert told["first"] == [(0.0, 1)]
+        assert told["second"][1:] == [(20.0, 1)]
+        assert told["third"][1:] == [(20.0, 3), (21.0, 2)]  # of two changes within a second, the second later
+        third.cancel()
+
+    run_in_fake_time(scenario)
+
+
+def test_a_thousand_who_wait_cost_no_more_than_a_look_at_each_per_second(
+    run_in_fake_time: RunInFakeTime,
+) -> None:
+    """However often places change."""
+
+    async def scenario() -> None:
+        pool: WorkerPool[int] = WorkerPool()
+        num_told = 0
+
+        def tell(_: int) -> None:
+            nonlocal num_told
+            num_told += 1
+
+        clients = [asyncio.create_task(pool.acquire(wait_s=60.0, place=tell)) for _ in range(1000)]
+        await asyncio.sleep(0.5)
+        for worker in range(500):  # within half a second
+            pool.add(worker, "")
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.25)
+        assert num_told <= 2 * 1000
+        assert sum(client.done() for client in clients) == 500
+        for client in clients:
+            client.cancel()
+        await asyncio.wait(clients)
+        assert pool.status().waiting == 0
+
+    run_in_fake_time(scenario)
+
+
+def test_when_to_try_again(run_in_fake_time: RunInFakeTime) -> None:
+    """From how long requests last, how many wait, and how many slots there are."""
+
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool("english", asyncio.get_running_loop().time)
+        for worker in ("a", "b"):
+            pool.add(worker, "english")
+        await pool.acquire()
+        await asyncio.sleep(40)
+        pool.remove("a")
+        assert pool.mean_duration_s(None) == 40
+        pool.add("c", "english")
+        await pool.acquire()
+        await pool.acquire()
+        assert pool.retry_after_s(None) == 20  # 40 s for each of two slots
+        others = [asyncio.create_task(pool.acquire(wait_s=3600.0))]
+        with pytest.raises(UnavailableError) as refused:
+            await pool.acquire(wait_s=0.5)
+        assert refused.value.retry_after_s == 40
+        for _ in range(50):
+            others.append(asyncio.create_task(pool.acquire(wait_s=3600.0)))
+        await asyncio.sleep(0)
+        assert pool.retry_after_s("english") == 120  # nobody is told to come back next year
+        with pytest.raises(UnknownModelError) as never:
+            await pool.acquire("englich")
+        assert never.value.retry_after_s == 0
+
+    run_in_fake_time(scenario)
+
+
+def test_the_shortest_wait_is_a_second() -> None:
+    pool: WorkerPool[str] = WorkerPool(clock=lambda: 0.0)
+    pool.add("a", "")
+    assert asyncio.run(pool.acquire()) == "a"
+    pool.remove("a")
+    assert pool.retry_after_s(None) == 1
+
+
+def test_waits_can_be_measured(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool("english", asyncio.get_running_loop().time)
+        waits: list[Wait] = []
+        unlisten = pool.listen_to_waits(waits.append)
+        pool.add("a", "english")
+        await pool.acquire()
+        second = asyncio.create_task(pool.acquire(wait_s=10.0))
+        leaving = asyncio.create_task(pool.acquire("digits", wait_s=10.0))
+        await asyncio.sleep(3)
+        pool.add("b", "english")
+        await second
+        leaving.cancel()
+        with pytest.raises(UnavailableError):
+            await pool.acquire(wait_s=2.0)
+        with pytest.raises(UnavailableError):
+            await pool.acquire()
+        assert waits == [
+            Wait("english", 0.0, True),
+            Wait("english", 3.0, True),
+            Wait("english", 2.0, False),
+            Wait("english", 0.0, False),
+        ]
+        unlisten()
+        await pool.acquire("english", wait_s=0) if pool.status().available else None
+        assert len(waits) == 4
+
+    run_in_fake_time(scenario)
