@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from pykaldi_server.errors import PykaldiServerError
-from pykaldi_server.logs import LEVELS
+from pykaldi_server.logs import FORMATS, LEVELS
 
 __all__ = [
     "channels_option",
     "content_type_option",
     "demo_models",
     "has_demo_models",
+    "log_format_option",
     "logging_arguments",
     "logging_option",
     "plain_errors",
@@ -39,6 +40,13 @@ logging_option: Decorator = click.option(
     show_default=True,
     help="Least severe level of messages to log.",
 )
+log_format_option: Decorator = click.option(
+    "--log-format",
+    type=click.Choice(FORMATS, case_sensitive=False),
+    default="text",
+    show_default=True,
+    help="Layout of the log: lines of text, or one JSON object per line.",
+)
 content_type_option: Decorator = click.option(
     "--content-type",
     metavar="TYPE",
@@ -52,9 +60,9 @@ channels_option: Decorator = click.option(
 )
 
 
-def logging_arguments(verbose: bool, log_level: str) -> list[str]:
+def logging_arguments(verbose: bool, log_level: str, log_format: str) -> list[str]:
     """The arguments by which another process logs as this one does."""
-    return ["--verbose"] if verbose else [f"--logging={log_level}"]
+    return ["--verbose" if verbose else f"--logging={log_level}", f"--log-format={log_format}"]
 
 
 @contextmanager

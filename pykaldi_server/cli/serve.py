@@ -7,6 +7,7 @@ import click
 
 from pykaldi_server.cli.common import (
     demo_models,
+    log_format_option,
     logging_arguments,
     logging_option,
     plain_errors,
@@ -30,7 +31,8 @@ SET_HERE = {"url", "sessions", "name"}
 @config_option("serve", "master")
 @verbose_option
 @logging_option
-def serve(verbose: bool, log_level: str, config: Path | None, **values: Any) -> None:
+@log_format_option
+def serve(verbose: bool, log_level: str, log_format: str, config: Path | None, **values: Any) -> None:
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
@@ -41,9 +43,9 @@ def serve(verbose: bool, log_level: str, config: Path | None, **values: Any) -> 
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server
 
-    configure_logging("master", verbose, log_level)
+    configure_logging("master", verbose, log_level, log_format)
     arguments = list(values.pop("worker_arguments"))
-    arguments += logging_arguments(verbose, log_level)
+    arguments += logging_arguments(verbose, log_level, log_format)
     values["models"] = values["models"] or demo_models()
     with plain_errors():
         if config is not None:

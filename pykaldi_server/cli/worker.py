@@ -9,6 +9,7 @@ import click
 
 from pykaldi_server.cli.common import (
     demo_models,
+    log_format_option,
     logging_arguments,
     logging_option,
     plain_errors,
@@ -54,19 +55,21 @@ END_S = 10.0
 @click.option("--supervisor-fd", type=int, hidden=True)
 @verbose_option
 @logging_option
+@log_format_option
 def worker(
     conf: str | None,
     fork: int,
     supervisor_fd: int | None,
     verbose: bool,
     log_level: str,
+    log_format: str,
     config: Path | None,
     **values: Any,
 ) -> None:
     """Run a worker: load a model, connect to a master, and recognise its clients' speech."""
     from pykaldi_server.logs import configure_logging
 
-    configure_logging(f"worker {os.getpid()}", verbose, log_level)
+    configure_logging(f"worker {os.getpid()}", verbose, log_level, log_format)
     with plain_errors():
         options = assemble(WorkerOptions, values)
         options.validate()
@@ -74,15 +77,19 @@ def worker(
         if fork > 1:
             from pykaldi_server.serve.fork import run_forked
 
-            run_forked(worker_command(model, options, verbose, log_level), fork, options.drain_s + END_S)
+            run_forked(
+                worker_command(model, options, verbose, log_level, log_format), fork, options.drain_s + END_S
+            )
             return
         from pykaldi_server.worker.process import run_worker_process
 
         sys.exit(run_worker_process(model, options, supervisor_fd))
 
 
-def worker_command(model: str, options: WorkerOptions, verbose: bool, log_level: str) -> WorkerCommand:
+def worker_command(
+    model: str, options: WorkerOptions, verbose: bool, log_level: str, log_format: str
+) -> WorkerCommand:
     """The command of one of several processes."""
     others = command_arguments(options, leave_out=("url", "sessions", "name"))
-    extra = (*others, *logging_arguments(verbose, log_level))
+    extra = (*others, *logging_arguments(verbose, log_level, log_format))
     return WorkerCommand(model, options.url, options.sessions, options.name, extra)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from tornado.websocket import WebSocketClientConnection
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.logs import current_request_id
+from pykaldi_server.logs import LogContext
 from pykaldi_server.protocols.gstreamer import (
     Audio,
     ClientMessage,
@@ -99,7 +99,8 @@ class WorkerRequest:
 
     async def run(self) -> None:
         """Recognises to the end. Whatever goes wrong is told to the client, and only logged here."""
-        current_request_id.set(self._id)
+        context = LogContext(self._id, self._model.name)
+        context.enter()
         request = self._info.request
         logger.info("%s: started, user %s, type %s", self._id, request.user_id, request.content_type)
         recognition: Recognition | None = None

@@ -191,7 +191,8 @@ class Worker:
     async def _process_text(self, result: Result, request_id: str) -> Result:
         assert self._text_processor is not None
         process = partial(self._text_processor.process, result, request_id)
-        return await asyncio.get_running_loop().run_in_executor(self._text_threads, process)
+        context = contextvars.copy_context()  # log lines have the request's id
+        return await asyncio.get_running_loop().run_in_executor(self._text_threads, context.run, process)
 
     async def _in_thread(self, work: Callable[[Callable[[], None]], T]) -> T:
         """Runs a piece of work in the pool.

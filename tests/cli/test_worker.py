@@ -96,7 +96,7 @@ def test_processes_get_the_options_of_the_command() -> None:
         model_options=("beam=11", "num-nbest=3"),
         post_processor="tr a b",
     )
-    arguments = worker_command("model", options, False, "warning").arguments(supervisor_fd=5)
+    arguments = worker_command("model", options, False, "warning", "json").arguments(supervisor_fd=5)
     read: list[WorkerOptions] = []
 
     @click.command()
@@ -104,11 +104,16 @@ def test_processes_get_the_options_of_the_command() -> None:
     def command(**values: Any) -> None:
         read.append(assemble(WorkerOptions, values))
 
-    others = [each for each in arguments if each.partition("=")[0] not in ("--logging", "--supervisor-fd")]
+    others = [
+        each
+        for each in arguments
+        if each.partition("=")[0] not in ("--logging", "--log-format", "--supervisor-fd")
+    ]
     position = others.index("--conf")
     del others[position : position + 2]
     assert arguments[-2:] == ["--supervisor-fd", "5"]
     assert "--logging=warning" in arguments
+    assert "--log-format=json" in arguments
     command.main(others[4:-1], standalone_mode=False)
     assert read == [options]
 
