@@ -33,17 +33,22 @@ class Call:
         call_id: what the telephone system calls it.
         parameters: for those who follow the call.
         caller: who brings the call in.
+        protocol: short name of the telephone system's protocol, for metrics.
 
     Attributes:
         over: set when all has been recognised, or when recognition has failed.
         failure: the first error of a track; None while there is none.
         caller: who brings the call in.
+        protocol: short name of the telephone system's protocol.
     """
 
-    def __init__(self, hub: Hub, call_id: str, parameters: Mapping[str, str], caller: Caller) -> None:
+    def __init__(
+        self, hub: Hub, call_id: str, parameters: Mapping[str, str], caller: Caller, protocol: str
+    ) -> None:
         self.over = asyncio.Event()
         self.failure: End | None = None
         self.caller = caller
+        self.protocol = protocol
         self._hub = hub
         self._id = call_id
         self._tracks: dict[str, _Track] = {}
@@ -66,7 +71,7 @@ class Call:
             own_info = replace(info, id=str(uuid.uuid4()))
             if track != calls.INBOUND:  # the user is who calls, not who is called
                 own_info = replace(own_info, user_id=NO_ID)
-            logger.info("call %s: %s is request %s, %s", self._id, track, own_info.id, info.content_type)
+            logger.info("%s: %s of call %s, %s", own_info.id, track, self._id, info.content_type)
             self._tracks[track] = _Track(self._hub, self, track, own_info)
         await self._tracks[track].send(samples)
 
@@ -129,7 +134,7 @@ class _Track:
         self._call = call
         self._name = name
         self._info = info
-        self._relay = Relay(hub, info, self, call.caller)
+        self._relay = Relay(hub, info, self, call.caller, protocol=call.protocol)
         self._relay.start()
 
     async def send(self, samples: bytes) -> None:

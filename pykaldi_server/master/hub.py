@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pykaldi_server.master.listeners import Listeners
+from pykaldi_server.master.metrics import MasterMetrics
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.pool import WorkerPool
 from pykaldi_server.protocols.client_secrets import ClientSecrets
@@ -18,8 +19,14 @@ __all__ = ["Hub", "OpenRequest", "OpenSocket", "WorkerConnection"]
 
 
 class OpenSocket(Protocol):
-    """A connection as the master's shutdown sees it."""
+    """A connection as the master's shutdown and metrics see it.
 
+    Attributes:
+        kind: what it is for, in a word.
+        closed: see `close`.
+    """
+
+    kind: str
     closed: asyncio.Event
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
@@ -27,7 +34,11 @@ class OpenSocket(Protocol):
 
 
 class OpenRequest(Protocol):
-    """A request as the master's shutdown sees it."""
+    """A request as the master's shutdown and metrics see it."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the client's messages that wait for the worker."""
 
     async def cut_off(self, reason: str, patience_s: float) -> None:
         """Ends it with the words that its worker finds in the audio that it has; the client is told why."""
@@ -71,6 +82,7 @@ class Hub:
         requests: every request that has begun and not ended.
         client_secrets: keys that clients of OpenAI's realtime API have been given.
         states: keeps the adaptation to users; None if it is not to be kept.
+        metrics: counts what happens.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
     """
 
@@ -81,4 +93,5 @@ class Hub:
     requests: set[OpenRequest] = field(default_factory=set)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
     states: "StateKeeper | None" = None
+    metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)

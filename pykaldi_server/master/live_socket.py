@@ -36,6 +36,7 @@ class LiveSocket(WebSocketHandler):
     """
 
     MAX_TEXT_BYTES = MAX_TEXT_BYTES
+    kind = "client"
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
@@ -147,6 +148,7 @@ class LiveSocket(WebSocketHandler):
             logger.debug("%s: no ping: the connection is closing", self)
 
     def _peer_lost(self) -> None:
+        self.hub.metrics.errors["silent_peer"] += 1
         logger.warning("%s: no sign of life for %g s", self, self.hub.options.silence_timeout_s)
         self._end()
         self.close(GOING_AWAY, "no sign of life")

@@ -25,6 +25,7 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError
+from pykaldi_server.master.records import RequestRecord
 from pykaldi_server.protocols.gstreamer import (
     EOS,
     RequestInfo,
@@ -75,11 +76,20 @@ class End(NamedTuple):
         status: SUCCESS, or what went wrong.
         message: describes what went wrong.
         is_unknown_model: no worker serves the model that the client asked for.
+        error: the kind of error, where the status does not say enough.
     """
 
     status: Status
     message: str = ""
     is_unknown_model: bool = False
+    error: str = ""
+
+    @property
+    def error_kind(self) -> str:
+        """What metrics call the error; "" if there is none."""
+        if self.status is Status.SUCCESS:
+            return ""
+        return self.error or ("unknown_model" if self.is_unknown_model else self.status.name.lower())
 
     @property
     def close_code(self) -> int:
@@ -109,9 +119,11 @@ class Relay:
         sink: the client's side.
         caller: who makes the request.
         position_bytes: the sink wants to know of `consumed` after this many bytes; 0 for every message.
+        protocol: short name of the client's protocol, for metrics.
 
     Attributes:
         caller: who makes the request.
+        record: what is known of the request.
         is_over: the request has ended; messages are dropped.
     """
 
@@ -122,8 +134,10 @@ class Relay:
         sink: Sink,
         caller: Caller,
         position_bytes: int = POSITION_BYTES,
+        protocol: str = "other",
     ) -> None:
         self.caller = caller
+        self.record = RequestRecord.of(info, caller, protocol)
         self.is_over = False
         self._hub = hub
         self._info = info
@@ -153,6 +167,11 @@ class Relay:
         return self._task is not None
 
     @property
+    def stored_bytes(self) -> int:
+        """Bytes of the client's messages that wait for the worker."""
+        return len(self._store)
+
+    @property
     def keeps_state(self) -> bool:
         """Whether what the request teaches of its user is kept, if it gets to its end."""
         return self._keeps_state
@@ -165,6 +184,8 @@ class Relay:
         """
         self._info = info or self._info
         self._hub.requests.add(self)
+        self.record.begin(self._info)
+        self._hub.metrics.request_begins(self.record)
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
         self._task.add_done_callback(self._forget)  # also if it is cancelled before it has begun
 
@@ -173,6 +194,7 @@ class Relay:
         if self.is_over or self._at_end or self._cut_off is not None:
             return
         self._at_end = is_eos(message)
+        self.record.received_bytes += message_bytes(message)
         if not self._has_audio and (self._at_end or (isinstance(message, bytes) and message)):
             self._has_audio = True
             if self._idle is not None:
@@ -207,7 +229,7 @@ class Relay:
         if task is None:
             return
         if not self.is_over:
-            self._cut_off = End(Status.ABORTED, reason)
+            self._cut_off = End(Status.ABORTED, reason, error="shutdown")
             if self._worker is not None:
                 if not self._at_end:
                     self._worker.send(EOS)
@@ -219,9 +241,12 @@ class Relay:
     def _forget(self, _: "asyncio.Task[None]") -> None:
         self._hub.requests.discard(self)
         self._store.close()
+        self.record.end()
+        self._hub.metrics.request_ends(self.record)
 
     async def _run(self) -> None:
-        end = End(Status.ABORTED, WORKER_LOST)
+        self.record.log_context.enter()
+        end = End(Status.ABORTED, WORKER_LOST, error="worker_lost")
         try:
             end = await self._serve()
         except asyncio.CancelledError:
@@ -229,7 +254,7 @@ class Relay:
                 raise
         except Exception:  # whatever it is, the client waits for an end
             logger.exception("%s: failed", self._info.id)
-            end = End(Status.ABORTED, "Internal error of the server")
+            end = End(Status.ABORTED, "Internal error of the server", error="internal")
         finally:
             self.is_over, self._idle = True, None
             if self._worker is not None:
@@ -238,6 +263,8 @@ class Relay:
             self._room.set()
         if self._cut_off is not None and not (self._at_end and end.status is Status.SUCCESS):
             end = self._cut_off
+        self.record.outcome, self.record.message = end.status.name.lower(), end.message
+        self.record.error = end.error_kind
         if end.status is Status.SUCCESS:
             logger.info("%s: done", self._info.id)
         else:
@@ -258,7 +285,7 @@ class Relay:
         except UnavailableError as error:
             return End(Status.NOT_AVAILABLE, str(error), isinstance(error, UnknownModelError))
         except TimeoutError:
-            return End(Status.NO_SPEECH, f"no audio came within {idle_s:g} s")
+            return End(Status.NO_SPEECH, f"no audio came within {idle_s:g} s", error="idle")
 
     async def _find_worker(self) -> WorkerConnection:
         pool, options = self._hub.pool, self._hub.options
@@ -269,6 +296,10 @@ class Relay:
                 self._info.model, options.queue_s, length=options.queue_length, ticket=self._ticket
             )
             if worker.begin(self._info, self._position_bytes):
+                is_first = self.record.queue_wait_s is None
+                self.record.assign(worker.info.model, str(worker))
+                if is_first:
+                    self._hub.metrics.request_served(self.record)
                 logger.info("%s: served by %s", self._info.id, worker)
                 return worker
             pool.remove(worker)
@@ -307,11 +338,12 @@ class Relay:
             and not worker.info.reports_positions
         ):
             return End(Status.SUCCESS)
-        return End(Status.ABORTED, WORKER_LOST)
+        return End(Status.ABORTED, WORKER_LOST, error="worker_lost")
 
     async def _deliver(self, message: str | bytes) -> End | None:
         """Passes an event on; returns how the request ends, if it does."""
         text = message if isinstance(message, str) else message.decode(errors="replace")
+        self.record.sent_bytes += len(text)
         if self._keeps_state and _STATE_FIELD in text:
             self._keep_state(text)
         if not text.startswith(_SUCCESS_PREFIX) or logger.isEnabledFor(logging.DEBUG):
@@ -341,6 +373,8 @@ class Relay:
     async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:
         """Makes room for what waits, and tells the sink; returns how the request ends, if it does."""
         self._consumed_bytes = position.num_bytes
+        self.record.note(position)
+        self._hub.metrics.results_sent(self.record, position)
         if self._awaits_own_position:
             self._awaits_own_position = False
             if position.num_bytes == self._own_bytes and not position.end:
@@ -360,7 +394,11 @@ class Relay:
             async with asyncio.timeout(timeout_s):
                 await writing
         except TimeoutError:
-            return End(Status.ABORTED, f"the client has not read its results for {timeout_s:g} s")
+            return End(
+                Status.ABORTED,
+                f"the client has not read its results for {timeout_s:g} s",
+                error="slow_client",
+            )
         return None
 
     def _pump(self) -> None:

@@ -46,6 +46,8 @@ class TcpConnection(ABC):
         is_finished: the server has ended the conversation; nothing more is sent.
     """
 
+    kind = "client"
+
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.hub = hub
         self.closed = asyncio.Event()
@@ -140,6 +142,7 @@ class TcpConnection(ABC):
         try:
             await self.receive(data)
         except ProtocolError as error:
+            self.hub.metrics.errors["invalid_request"] += 1
             logger.warning("%s: closed: %s", self, error)
             self.ended(str(error))
             self.finish(self.farewell(Status.NOT_ALLOWED, str(error)))
@@ -197,4 +200,5 @@ class TcpServer:
             reader, writer = await asyncio.open_connection(sock=accepted, limit=READ_BYTES)
             await self._connection(self._hub, reader, writer).run()
         except Exception:  # of this client only
+            self._hub.metrics.errors["internal"] += 1
             logger.exception("a connection failed")

@@ -30,6 +30,8 @@ class WorkerSocket(LiveSocket):
     A worker that reports no positions counts as having processed what has been written to it.
     """
 
+    kind = "worker"
+
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
         self.info = WorkerInfo.from_query(self.request.query)
@@ -46,6 +48,7 @@ class WorkerSocket(LiveSocket):
         logger.debug("%s: ready", self)
         if self.info.model:
             self.hub.models[self.info.model] = self.info
+        self.hub.metrics.worker_connects(self.info.model)
         self.hub.pool.add(self, self.info.model)
 
     def begin(self, request: RequestInfo, position_bytes: int) -> bool:
@@ -93,6 +96,8 @@ class WorkerSocket(LiveSocket):
             await self._has_room.wait()
 
     def ended(self) -> None:
+        if not self.peer_has_closed and not self._is_released:
+            self.hub.metrics.worker_lost(self.info.model)
         self.hub.pool.remove(self)
         self._messages.put_nowait(None)
 

@@ -173,15 +173,29 @@ class Position:
         num_bytes: bytes of the client's messages, text and binary, that have been processed.
         audio_s: seconds of audio that have been processed.
         end: everything has been processed and all events have been sent.
+        cpu_s: CPU seconds that this has taken so far; 0 if the worker says nothing of it.
+        partial_delays_s: for each partial result since the last position, how long after the worker had
+            received the latest audio in it the result was sent.
+        final_delays_s: for each final result since the last position, how long after the worker had received
+            the audio up to the end of the segment the result was sent.
     """
 
     num_bytes: int
     audio_s: float
     end: bool = False
+    cpu_s: float = 0.0
+    partial_delays_s: tuple[float, ...] = ()
+    final_delays_s: tuple[float, ...] = ()
 
     def text(self) -> str:
         """The message, which `is_position` recognises without parsing."""
-        return json.dumps({"position": {"bytes": self.num_bytes, "seconds": self.audio_s, "end": self.end}})
+        position: Message = {"bytes": self.num_bytes, "seconds": self.audio_s, "end": self.end}
+        if self.cpu_s:
+            position["cpu"] = round(self.cpu_s, 6)
+        for name, delays_s in (("partials", self.partial_delays_s), ("finals", self.final_delays_s)):
+            if delays_s:
+                position[name] = [round(each, 4) for each in delays_s]
+        return json.dumps({"position": position})
 
     @classmethod
     def from_text(cls, text: str) -> "Position":
@@ -194,7 +208,14 @@ class Position:
         try:
             if not isinstance(position, dict):
                 raise TypeError
-            return cls(int(position["bytes"]), float(position["seconds"]), bool(position["end"]))
+            return cls(
+                int(position["bytes"]),
+                float(position["seconds"]),
+                bool(position["end"]),
+                float(position.get("cpu", 0.0)),
+                tuple(map(float, position.get("partials", ()))),
+                tuple(map(float, position.get("finals", ()))),
+            )
         except (TypeError, KeyError, ValueError):
             raise ProtocolError(
                 f"expected bytes, seconds and end of a position, found {excerpt(text)}"

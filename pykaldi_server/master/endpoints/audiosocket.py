@@ -69,7 +69,7 @@ class AudioSocketConnection(TcpConnection):
             raise ProtocolError(f"the id of a call: expected it once, found {call_id} after {self._id}")
         self._id = call_id
         logger.info("%s: connected", self)
-        self._call = Call(self.hub, call_id, {}, self.caller)
+        self._call = Call(self.hub, call_id, {}, self.caller, "audiosocket")
         self._watch = asyncio.create_task(self._hang_up_after(self._call))
 
     async def _send(self, rate_hz: int, samples: bytes) -> None:

@@ -46,6 +46,8 @@ CODES = {
 class TranscriptionsHandler(UploadHandler):
     """Serves `POST /v1/audio/transcriptions`."""
 
+    PROTOCOL = "openai"
+
     HEADERS = HEADERS
     SUPPORTED_METHODS = ("POST", "OPTIONS")
 

@@ -171,8 +171,8 @@ class RealtimeSocket(LiveSocket):
             info = replace(
                 dialogue.settings.request_info(dialogue.id), user_id=self._user, adaptation=self._adaptation
             )
-            logger.info("%s: session %s is request %s, %s", self, dialogue.id, info.id, info.content_type)
-            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=1)
+            logger.info("%s: session %s of a %s, %s", info.id, dialogue.id, self, info.content_type)
+            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=1, protocol="realtime")
             self._relay.start()
         return self._relay
 
@@ -186,6 +186,7 @@ class RealtimeSocket(LiveSocket):
 
     def _refuse(self, error: RequestError) -> None:
         """Closes the connection of a client that asks for what this server does not have."""
+        self.hub.metrics.errors["invalid_request"] += 1
         logger.warning("%s: closed: %s", self, error)
         self.write_soon(dumps(error_event(str(error), param=error.param, code=error.code)))
         self.close(POLICY_VIOLATION, close_reason(str(error)))

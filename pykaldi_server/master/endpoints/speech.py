@@ -31,6 +31,7 @@ class SpeechSocket(LiveSocket):
             info = RequestInfo.from_query(self.request.query, self.request.headers)
         except ProtocolError as error:
             info = RequestInfo()
+            self.hub.metrics.errors["invalid_request"] += 1
             await self._fail(info.id, End(Status.NOT_ALLOWED, str(error)))
             return
         self._id = info.id
@@ -42,7 +43,7 @@ class SpeechSocket(LiveSocket):
             info.content_id,
             info.content_type,
         )
-        self._relay = Relay(self.hub, info, self, self.caller)
+        self._relay = Relay(self.hub, info, self, self.caller, protocol="kaldi")
         self._relay.start()
 
     async def receive(self, message: str | bytes) -> None:

@@ -1,11 +1,12 @@
 """How the server is doing: for people (status socket), orchestrators (health) and Prometheus (metrics)."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from tornado.web import RequestHandler
@@ -13,14 +14,15 @@ from tornado.websocket import WebSocketClosedError
 
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
+from pykaldi_server.master.metrics import counter, gauge
 from pykaldi_server.master.pool import PoolStatus
 from pykaldi_server.protocols.messages import Message, dumps
 from pykaldi_server.version import __version__
 
 __all__ = [
     "HealthHandler",
+    "HubCollector",
     "MetricsHandler",
-    "PoolCollector",
     "ReadinessHandler",
     "StatusSocket",
     "status_message",
@@ -43,6 +45,8 @@ class StatusSocket(LiveSocket):
 
     A slow listener is sent the newest status when it has taken the last one, not every one between.
     """
+
+    kind = "status"
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
@@ -102,37 +106,42 @@ class ReadinessHandler(RequestHandler):
     head = get
 
 
-class PoolCollector(Collector):
-    """The pool's numbers as Prometheus metrics."""
+class HubCollector(Collector):
+    """The present state of a master as Prometheus metrics."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
+    def describe(self) -> Iterable[Metric]:
+        """Leaves it to the scrape which metrics there are."""
+        return ()
+
     def collect(self) -> Iterator[Metric]:
-        status = self._hub.pool.status()
-        free = GaugeMetricFamily("pykaldi_server_workers_available", "free workers", labels=["model"])
-        busy = GaugeMetricFamily("pykaldi_server_requests_active", "requests being served", labels=["model"])
-        for model, (free_count, busy_count) in status.models.items():
-            free.add_metric([model], free_count)
-            busy.add_metric([model], busy_count)
-        yield free
-        yield busy
-        yield CounterMetricFamily(
-            "pykaldi_server_requests_processed", "requests ended", value=status.processed
+        hub = self._hub
+        status = hub.pool.status()
+        slots: Counter[tuple[str, ...]] = Counter()
+        for model, (free, busy) in status.models.items():
+            label = hub.metrics.model_label(model)
+            slots[label, "free"] += free
+            slots[label, "busy"] += busy
+        yield gauge(
+            "slots",
+            "requests that the connected workers can serve at once",
+            ("model", "state"),
+            slots.items(),
         )
-        yield CounterMetricFamily(
-            "pykaldi_server_requests_refused", "requests without a free worker", value=status.refused
+        yield gauge("requests_waiting", "requests that wait for a worker", (), [((), status.waiting)])
+        connections = Counter((each.kind,) for each in hub.sockets)
+        yield gauge("connections", "open WebSocket and TCP connections", ("kind",), connections.items())
+        stored_bytes = sum(each.stored_bytes for each in hub.requests)
+        yield gauge(
+            "stored_bytes", "bytes of clients' messages that wait for their workers", (), [((), stored_bytes)]
         )
-        if self._hub.states is not None:
-            yield GaugeMetricFamily(
-                "pykaldi_server_database_up",
-                "whether the last use of the database succeeded",
-                value=not self._hub.states.failure,
-            )
-            yield CounterMetricFamily(
-                "pykaldi_server_database_failures",
-                "uses of the database that failed",
-                value=self._hub.states.num_failures,
+        if hub.states is not None:
+            is_up = not hub.states.failure
+            yield gauge("database_up", "whether the last use of the database succeeded", (), [((), is_up)])
+            yield counter(
+                "database_failures", "uses of the database that failed", (), [((), hub.states.num_failures)]
             )
 
 
@@ -141,12 +150,13 @@ class MetricsHandler(RequestHandler):
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
-        self._registry = CollectorRegistry()
-        self._registry.register(PoolCollector(hub))
+        self._hub = hub
 
     def get(self) -> None:
         """The metrics in Prometheus' text format."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.write(generate_latest(self._registry))
+        present = CollectorRegistry()
+        present.register(HubCollector(self._hub))
+        self.write(generate_latest(present) + generate_latest(self._hub.metrics.registry))
 
     head = get

@@ -40,6 +40,7 @@ class TwilioSocket(LiveSocket):
                 case Stop():
                     self._complete()
         except ProtocolError as error:
+            self.hub.metrics.errors["invalid_request"] += 1
             logger.warning("%s: closed: %s", self, error)
             if self._call is not None:
                 self._call.cancel(str(error))
@@ -54,7 +55,7 @@ class TwilioSocket(LiveSocket):
             raise ProtocolError("start: expected it once per connection, found another")
         self._info = start.request_info()
         logger.info("%s: opened, stream %s of call %s", self, start.stream_id, start.call_id)
-        self._call = Call(self.hub, start.call_id, start.parameters, self.caller)
+        self._call = Call(self.hub, start.call_id, start.parameters, self.caller, "twilio")
         self._tasks.append(asyncio.create_task(self._close_after(self._call)))
 
     def _begun(self, event: str) -> Call:

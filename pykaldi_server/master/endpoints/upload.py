@@ -55,6 +55,9 @@ class UploadHandler(CorsHandler, ABC):
     Subclasses implement `read_request`, `deliver` and `respond`, and may change how refusals look.
     """
 
+    PROTOCOL = "upload"
+    """What metrics call the protocol."""
+
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
@@ -199,6 +202,7 @@ class UploadHandler(CorsHandler, ABC):
     async def answer_refusal(self, code: int, text: str, error: ProtocolError | None = None) -> None:
         """Answers with an error once the body has come, and drops the rest of it."""
         self._is_refused = True
+        self.hub.metrics.errors["invalid_request"] += 1
         logger.warning("%s: refused: %s", self.info.id, text)
         content_type, body = self.refusal(code, text, error)
         await self.answer(code, body, content_type)
@@ -238,14 +242,14 @@ class UploadHandler(CorsHandler, ABC):
             self.info.content_type,
         )
         if self._relay is None:
-            self._relay = Relay(self.hub, self.info, self, self.caller)
+            self._relay = Relay(self.hub, self.info, self, self.caller, protocol=self.PROTOCOL)
         self._relay.start(self.info)
 
     async def _pass_on(self, audio: bytes) -> None:
         if not audio:
             return
         if self._relay is None:  # what is known of the request is not enough yet: the relay keeps the audio
-            self._relay = Relay(self.hub, self.info, self, self.caller)
+            self._relay = Relay(self.hub, self.info, self, self.caller, protocol=self.PROTOCOL)
         await self._relay.send(audio)
 
     def _stands_still(self) -> None:

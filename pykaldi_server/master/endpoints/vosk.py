@@ -117,7 +117,7 @@ class VoskSocket(LiveSocket):
                     info.id,
                     len(configuration.phrases),
                 )
-            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=0)
+            self._relay = Relay(self.hub, info, self, self.caller, position_bytes=0, protocol="vosk")
             self._relay.start()
         return self._relay
 

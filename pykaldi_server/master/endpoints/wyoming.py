@@ -189,6 +189,6 @@ class _Utterance:
     def _started_relay(self) -> Relay:
         if self._relay is None:
             logger.info("%s: opened by a %s, %s", self._info.id, self._client, self._format)
-            self._relay = Relay(self._client.hub, self._info, self, self._client.caller)
+            self._relay = Relay(self._client.hub, self._info, self, self._client.caller, protocol="wyoming")
             self._relay.start()
         return self._relay

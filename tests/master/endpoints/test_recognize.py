@@ -420,10 +420,8 @@ def test_health_readiness_and_metrics(harness: Any) -> None:
             ready = json.loads((await harness.fetch(master, "/readyz")).body)  # busy is ready, too
             assert ready["models"] == {"english": {"available": 0, "busy": 1}}
             metrics = (await harness.fetch(master, "/metrics")).body.decode()
-            assert 'pykaldi_server_workers_available{model="english"} 0.0' in metrics
-            assert 'pykaldi_server_requests_active{model="english"} 1.0' in metrics
-            assert "pykaldi_server_requests_processed_total 0.0" in metrics
-            assert "pykaldi_server_requests_refused_total 1.0" in metrics
+            assert 'pykaldi_server_slots{model="english",state="free"} 0.0' in metrics
+            assert 'pykaldi_server_slots{model="english",state="busy"} 1.0' in metrics
 
             master.hub.pool.accepting = False
             assert (await harness.fetch(master, "/readyz")).code == 503

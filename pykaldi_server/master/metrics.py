@@ -1,0 +1,202 @@
+"""What a master counts, for Prometheus.
+
+Counting costs next to nothing per message: requests count for themselves (`RequestRecord`), and their sums
+are made when the metrics are asked for. Labels have few values: protocols and outcomes are the program's own
+names, and models are those that workers serve, never what a client asks for.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from platform import python_version
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pykaldi_server.master.records import RequestRecord
+from pykaldi_server.protocols.worker import Position
+from pykaldi_server.version import __version__
+
+__all__ = ["MasterMetrics", "counter", "gauge"]
+
+PREFIX = "pykaldi_server"
+WAITS_S = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
+DELAYS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+DURATIONS_S = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800)
+SIZES_BYTES = (1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 1e10)
+FACTORS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5)
+
+MOST_MODELS = 100
+"""Further models are counted together: a worker chooses the name of its model."""
+OTHER_MODELS = "other"
+
+_Values = Iterable[tuple[tuple[str, ...], float]]
+"""Values by those of the labels."""
+
+_SUMS: tuple[tuple[str, str, Callable[[RequestRecord], float]], ...] = (
+    ("received_bytes", "bytes of clients' messages", lambda record: record.received_bytes),
+    ("sent_bytes", "bytes of results for clients", lambda record: record.sent_bytes),
+    ("audio_seconds", "seconds of audio recognised", lambda record: record.audio_s),
+    ("recognition_cpu_seconds", "CPU seconds of workers that this took", lambda record: record.cpu_s),
+)
+
+
+def counter(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
+    """A counter with the value for each combination of labels; its name ends in ``_total``."""
+    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def gauge(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
+    """A gauge with the value for each combination of labels."""
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+_Sums = dict[tuple[str, str], list[float]]
+"""The numbers of `_SUMS`, by protocol and model."""
+
+
+class MasterMetrics(Collector):
+    """Counts requests, audio, errors and workers. It belongs to the master's event loop.
+
+    Attributes:
+        registry: what `/metrics` shows of it.
+        errors: number of errors by kind.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.errors: Counter[str] = Counter()
+        self._running: set[RequestRecord] = set()
+        self._models: set[str] = {""}
+        self._ended: Counter[tuple[str, str, str]] = Counter()  # by protocol, model, outcome
+        self._sums: _Sums = {}  # of ended requests
+        self._workers_connected: Counter[str] = Counter()
+        self._workers_lost: Counter[str] = Counter()
+        self._queue_wait = self._histogram(
+            "queue_wait_seconds", "time until a request had a worker", WAITS_S, "model"
+        )
+        self._duration = self._histogram(
+            "request_duration_seconds", "time from begin to end of a request", DURATIONS_S, "protocol"
+        )
+        self._size = self._histogram(
+            "request_received_bytes", "bytes that a request received from its client", SIZES_BYTES, "protocol"
+        )
+        self._factor = self._histogram(
+            "real_time_factor", "CPU seconds of the worker per second of audio of a request", FACTORS, "model"
+        )
+        self._partial_delay = self._histogram(
+            "partial_delay_seconds",
+            "time from when a worker received the latest audio in a partial result to when it sent that",
+            DELAYS_S,
+            "protocol",
+        )
+        self._final_delay = self._histogram(
+            "final_delay_seconds",
+            "time from when a worker received the end of a segment to when it sent the final result",
+            DELAYS_S,
+            "protocol",
+        )
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def request_begins(self, record: RequestRecord) -> None:
+        """A request begins to look for a worker."""
+        self._running.add(record)
+
+    def request_served(self, record: RequestRecord) -> None:
+        """A request has got its first worker."""
+        if record.queue_wait_s is not None:
+            self._queue_wait.labels(self.model_label(record.model)).observe(record.queue_wait_s)
+
+    def results_sent(self, record: RequestRecord, position: Position) -> None:
+        """A worker says how long its latest results took."""
+        for delay_s in position.partial_delays_s:
+            self._partial_delay.labels(record.protocol).observe(delay_s)
+        for delay_s in position.final_delays_s:
+            self._final_delay.labels(record.protocol).observe(delay_s)
+
+    def request_ends(self, record: RequestRecord) -> None:
+        """A request has ended."""
+        self._running.discard(record)
+        model = self.model_label(record.model)
+        self._ended[record.protocol, model, record.outcome] += 1
+        _add(self._sums, record, model)
+        if record.error:
+            self.errors[record.error] += 1
+        self._duration.labels(record.protocol).observe(record.duration_s)
+        self._size.labels(record.protocol).observe(record.received_bytes)
+        if (factor := record.real_time_factor) is not None:
+            self._factor.labels(model).observe(factor)
+
+    def worker_connects(self, model: str) -> None:
+        """A worker has connected."""
+        self._workers_connected[self.model_label(model)] += 1
+
+    def worker_lost(self, model: str) -> None:
+        """The connection to a worker has broken, with or without a request."""
+        self._workers_lost[self.model_label(model)] += 1
+
+    def describe(self) -> Iterable[Metric]:
+        """Leaves it to the first scrape which metrics there are."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        version = {"version": __version__, "python": python_version()}
+        yield InfoMetricFamily(f"{PREFIX}_build", "version of the server", value=version)
+        yield from self._collect_requests()
+        yield counter(
+            "errors", "errors by kind", ("kind",), (((kind,), count) for kind, count in self.errors.items())
+        )
+        yield counter(
+            "worker_connections",
+            "connections of workers; each serves one request",
+            ("model",),
+            (((model,), count) for model, count in self._workers_connected.items()),
+        )
+        yield counter(
+            "worker_losses",
+            "connections of workers that broke, or were silent for too long",
+            ("model",),
+            (((model,), count) for model, count in self._workers_lost.items()),
+        )
+
+    def _collect_requests(self) -> Iterator[Metric]:
+        running: Counter[tuple[str]] = Counter()
+        sums = {key: list(values) for key, values in self._sums.items()}
+        for record in self._running:
+            running[record.protocol,] += 1
+            _add(sums, record, self.model_label(record.model))
+        yield gauge(
+            "requests_running", "requests that have begun and not ended", ("protocol",), running.items()
+        )
+        yield counter(
+            "requests", "requests that have ended", ("protocol", "model", "outcome"), self._ended.items()
+        )
+        for number, (name, text, _) in enumerate(_SUMS):
+            values = ((key, each[number]) for key, each in sums.items())
+            yield counter(name, text, ("protocol", "model"), values)
+
+    def model_label(self, model: str) -> str:
+        """The value of the label for a model that a worker serves."""
+        if model in self._models:
+            return model
+        if len(self._models) > MOST_MODELS:
+            return OTHER_MODELS
+        self._models.add(model)
+        return model
+
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], label: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, (label,), buckets=bounds, registry=self.registry)
+
+
+def _add(sums: _Sums, record: RequestRecord, model: str) -> None:
+    """Adds the numbers of a request."""
+    values = sums.setdefault((record.protocol, model), [0.0] * len(_SUMS))
+    for number, (_, _, value) in enumerate(_SUMS):
+        values[number] += value(record)

@@ -1,0 +1,45 @@
+"""Reads metrics as Prometheus does."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """The samples of one scrape.
+
+    Args:
+        text: what the server has answered.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._families = list(text_string_to_metric_families(text))
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self._families
+            for sample in family.samples
+        }
+        count = sum(len(family.samples) for family in self._families)
+        assert len(self._samples) == count, "a sample appears twice"
+
+    @property
+    def families(self) -> dict[str, str]:
+        """The help of each metric by its name, counters with their ``_total``."""
+        return {
+            f"{family.name}_total" if family.type == "counter" else family.name: family.documentation
+            for family in self._families
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of a sample; 0 if there is none, which for counters is the same."""
+        return self._samples.get((f"pykaldi_server_{name}", frozenset(labels.items())), 0.0)
+
+    def labels(self, name: str) -> set[str]:
+        """All values of labels of a metric's samples."""
+        return {
+            value
+            for family in self._families
+            for sample in family.samples
+            if sample.name == f"pykaldi_server_{name}"
+            for value in sample.labels.values()
+        }
