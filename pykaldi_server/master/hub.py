@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.metrics import MasterMetrics
 from pykaldi_server.master.options import MasterOptions
-from pykaldi_server.master.pool import WorkerPool
+from pykaldi_server.master.pool import Wait, WorkerPool
 from pykaldi_server.protocols.client_secrets import ClientSecrets
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import WorkerInfo
@@ -95,3 +95,11 @@ class Hub:
     states: "StateKeeper | None" = None
     metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.pool.listen_to_waits(self._note_wait)
+
+    def _note_wait(self, wait: Wait) -> None:
+        """Counts a wait, under the name of the model if a worker has ever served that."""
+        model = wait.model if wait.model in self.models else ""
+        self.metrics.request_waited(model, wait.seconds, wait.is_served)

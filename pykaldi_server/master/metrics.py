@@ -79,7 +79,7 @@ class MasterMetrics(Collector):
         self._workers_connected: Counter[str] = Counter()
         self._workers_lost: Counter[str] = Counter()
         self._queue_wait = self._histogram(
-            "queue_wait_seconds", "time until a request had a worker", WAITS_S, "model"
+            "queue_wait_seconds", "time that a request waited for a worker", WAITS_S, "model", "outcome"
         )
         self._duration = self._histogram(
             "request_duration_seconds", "time from begin to end of a request", DURATIONS_S, "protocol"
@@ -109,10 +109,10 @@ class MasterMetrics(Collector):
         """A request begins to look for a worker."""
         self._running.add(record)
 
-    def request_served(self, record: RequestRecord) -> None:
-        """A request has got its first worker."""
-        if record.queue_wait_s is not None:
-            self._queue_wait.labels(self.model_label(record.model)).observe(record.queue_wait_s)
+    def request_waited(self, model: str, seconds: float, is_served: bool) -> None:
+        """A request waits no more, because it has got a worker of the model or because it never will."""
+        outcome = "served" if is_served else "not_served"
+        self._queue_wait.labels(self.model_label(model), outcome).observe(seconds)
 
     def results_sent(self, record: RequestRecord, position: Position) -> None:
         """A worker says how long its latest results took."""
@@ -191,8 +191,8 @@ class MasterMetrics(Collector):
         self._models.add(model)
         return model
 
-    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], label: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, (label,), buckets=bounds, registry=self.registry)
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, labels, buckets=bounds, registry=self.registry)
 
 
 def _add(sums: _Sums, record: RequestRecord, model: str) -> None:

@@ -296,10 +296,7 @@ class Relay:
                 self._info.model, options.queue_s, length=options.queue_length, ticket=self._ticket
             )
             if worker.begin(self._info, self._position_bytes):
-                is_first = self.record.queue_wait_s is None
                 self.record.assign(worker.info.model, str(worker))
-                if is_first:
-                    self._hub.metrics.request_served(self.record)
                 logger.info("%s: served by %s", self._info.id, worker)
                 return worker
             pool.remove(worker)

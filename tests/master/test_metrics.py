@@ -69,7 +69,7 @@ def test_a_request_is_counted_while_it_runs_and_when_it_has_ended(harness: Any) 
             assert metrics.value("partial_delay_seconds_count", protocol="kaldi") == 2
             assert metrics.value("partial_delay_seconds_bucket", protocol="kaldi", le="0.05") == 1
             assert metrics.value("final_delay_seconds_sum", protocol="kaldi") == 0.4
-            assert metrics.value("queue_wait_seconds_count", model="english") == 1
+            assert metrics.value("queue_wait_seconds_count", model="english", outcome="served") == 1
             assert metrics.value("requests_total", outcome="success", **of_request) == 0
 
             await client.send("EOS")
@@ -92,7 +92,7 @@ def test_a_request_is_counted_while_it_runs_and_when_it_has_ended(harness: Any) 
 
 def test_what_waits_is_counted(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=30) as master:
+        async with harness.master(queue_s=30) as master:
             client = await harness.client(master)
             await client.send(b"\1" * 1000)
             metrics = await when(harness, master, "stored_bytes", 1000)
@@ -103,8 +103,8 @@ def test_what_waits_is_counted(harness: Any) -> None:
 
 def test_errors_are_counted_by_kind(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master(wait_s=0) as master:
-            refused = await harness.client(master)  # no worker
+        async with harness.master(queue_s=0) as master:
+            refused = await harness.client(master, "model=nobody-has-this")  # no worker
             await refused.read_all()
             worker = await harness.worker(master, "model=english&protocol=2")
             unknown = await harness.client(master, "model=nobody-has-this")
@@ -128,7 +128,8 @@ def test_errors_are_counted_by_kind(harness: Any) -> None:
             assert metrics.value("requests_total", outcome="not_available", protocol="kaldi", model="") == 2
             assert metrics.value("requests_total", outcome="aborted", **of_request) == 1
             assert metrics.value("worker_losses_total", model="english") == 1
-            assert "nobody-has-this" not in str(metrics.labels("requests_total"))
+            assert metrics.value("queue_wait_seconds_count", model="", outcome="not_served") == 1
+            assert "nobody-has-this" not in metrics.labels("requests_total")
 
     harness.run(scenario)
 
