@@ -80,6 +80,7 @@ class Service:
         self._had_terminal = _has_terminal()
         self._is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._hung_up = asyncio.Event()
+        self._is_ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -100,7 +101,10 @@ class Service:
                 await task
 
     def ready(self) -> None:
-        """The process does what it is there for; from now on it can reload."""
+        """The process does what it is there for; from now on it can reload. May be called again."""
+        if self._is_ready:
+            return
+        self._is_ready = True
         self._manager.tell("READY=1")
         self._tasks.append(asyncio.create_task(self._reload_when_told()))
 

@@ -1,5 +1,6 @@
 """`pykaldi-server serve`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from pykaldi_server.cli.common import (
     plain_errors,
     verbose_option,
 )
-from pykaldi_server.cli.settings import assemble, config_option, read_config, settings
+from pykaldi_server.cli.settings import (
+    ServerCommand,
+    assemble,
+    config_option,
+    read_config,
+    reread,
+    settings,
+)
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.serve.options import ServeOptions
@@ -24,7 +32,7 @@ SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
 SET_HERE = {"url", "sessions", "name"}
 
 
-@click.command()
+@click.command(cls=ServerCommand)
 @click.argument("models", metavar="[[NAME=]MODEL]...", nargs=-1)
 @settings(ServeOptions, leave_out=("models",))
 @settings(MasterOptions)
@@ -32,7 +40,16 @@ SET_HERE = {"url", "sessions", "name"}
 @verbose_option
 @logging_option
 @log_format_option
-def serve(verbose: bool, log_level: str, log_format: str, config: Path | None, **values: Any) -> None:
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    /,
+    verbose: bool,
+    log_level: str,
+    log_format: str,
+    config: Path | None,
+    **values: Any,
+) -> None:
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
@@ -44,20 +61,30 @@ def serve(verbose: bool, log_level: str, log_format: str, config: Path | None, *
     from pykaldi_server.serve.server import run_server
 
     configure_logging("master", verbose, log_level, log_format)
-    arguments = list(values.pop("worker_arguments"))
-    arguments += logging_arguments(verbose, log_level, log_format)
-    values["models"] = values["models"] or demo_models()
     with plain_errors():
-        if config is not None:
-            check_worker_section(config)
-            arguments += ["--config", str(config.resolve())]
-        options = assemble(
-            ServeOptions,
-            values,
-            worker_arguments=tuple(arguments),
-            master=assemble(MasterOptions, values),
+        logging_values = {"verbose": verbose, "log_level": log_level, "log_format": log_format}
+        options = serve_options({**logging_values, "config": config, **values})
+        run_server(
+            options,
+            lambda url: announce(url, options.master.self_signed),
+            lambda: reread(ctx, serve_options),
         )
-        run_server(options, lambda url: announce(url, options.master.self_signed))
+
+
+def serve_options(parameters: Mapping[str, Any]) -> ServeOptions:
+    """Makes the options of a server from the parameters of the command."""
+    config = parameters["config"]
+    arguments = list(parameters["worker_arguments"])
+    arguments += logging_arguments(*(parameters[each] for each in ("verbose", "log_level", "log_format")))
+    if config is not None:
+        check_worker_section(config)
+        arguments += ["--config", str(config.resolve())]
+    values = {
+        **parameters,
+        "models": parameters["models"] or demo_models(),
+        "worker_arguments": tuple(arguments),
+    }
+    return assemble(ServeOptions, values, master=assemble(MasterOptions, values))
 
 
 def check_worker_section(config: Path) -> None:

@@ -15,7 +15,14 @@ from pykaldi_server.cli.common import (
     plain_errors,
     verbose_option,
 )
-from pykaldi_server.cli.settings import assemble, command_arguments, config_option, settings
+from pykaldi_server.cli.settings import (
+    ServerCommand,
+    assemble,
+    command_arguments,
+    config_option,
+    reread,
+    settings,
+)
 from pykaldi_server.serve.supervisor import WorkerCommand
 from pykaldi_server.worker.options import WorkerOptions
 
@@ -25,7 +32,7 @@ END_S = 10.0
 """How much longer than for its requests a process may take to end."""
 
 
-@click.command()
+@click.command(cls=ServerCommand)
 @click.option(
     "-c",
     "--conf",
@@ -56,7 +63,10 @@ END_S = 10.0
 @verbose_option
 @logging_option
 @log_format_option
+@click.pass_context
 def worker(
+    ctx: click.Context,
+    /,
     conf: str | None,
     fork: int,
     supervisor_fd: int | None,
@@ -74,16 +84,21 @@ def worker(
         options = assemble(WorkerOptions, values)
         options.validate()
         model = conf or demo_models()[0]
+
+        def reread_options() -> WorkerOptions:
+            return reread(ctx, lambda parameters: assemble(WorkerOptions, parameters))
+
         if fork > 1:
             from pykaldi_server.serve.fork import run_forked
 
-            run_forked(
-                worker_command(model, options, verbose, log_level, log_format), fork, options.drain_s + END_S
-            )
+            def commands(options: WorkerOptions) -> list[WorkerCommand]:
+                return fork * [worker_command(model, options, verbose, log_level, log_format)]
+
+            run_forked(commands(options), lambda: commands(reread_options()), options.drain_s + END_S)
             return
         from pykaldi_server.worker.process import run_worker_process
 
-        sys.exit(run_worker_process(model, options, supervisor_fd))
+        sys.exit(run_worker_process(model, options, reread_options, supervisor_fd))
 
 
 def worker_command(

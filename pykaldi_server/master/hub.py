@@ -103,3 +103,8 @@ class Hub:
         """Counts a wait, under the name of the model if a worker has ever served that."""
         model = wait.model if wait.model in self.models else ""
         self.metrics.request_waited(model, wait.seconds, wait.is_served)
+
+    def forget_model(self, name: str) -> None:
+        """A model is served no more: clients that ask for it are told that there is none of its name."""
+        self.models.pop(name, None)
+        self.pool.forget_model(name)

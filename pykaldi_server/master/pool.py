@@ -232,6 +232,10 @@ class WorkerPool(Generic[W]):
         known_s = [self._mean_s[each] for each in self._serving(model) if each in self._mean_s]
         return sum(known_s) / len(known_s) if known_s else UNKNOWN_DURATION_S
 
+    def forget_model(self, model: str) -> None:
+        """A model is served no more: clients that ask for it are told so at once."""
+        self._known_models.discard(model)
+
     def status(self) -> PoolStatus:
         """A picture of the current state."""
         names = sorted({*self._free_of, *(name for name, number in self._busy_of.items() if number)})

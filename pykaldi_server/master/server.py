@@ -54,7 +54,7 @@ from pykaldi_server.service import Service
 if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
     from pykaldi_server.database.thread import DatabaseThread
 
-__all__ = ["Endpoint", "Master", "make_application", "run_master", "shut_down"]
+__all__ = ["Endpoint", "Master", "make_application", "run_master", "wind_down"]
 
 logger = logging.getLogger(__name__)
 
@@ -360,19 +360,19 @@ def run_master(options: MasterOptions, reread: Callable[[], MasterOptions]) -> N
             master.start()
             service.ready()
             await service.stopping.wait()
-            await shut_down(master, service)
+            await wind_down(master, service)
+            await master.stop()
 
     asyncio.run(run())
 
 
-async def shut_down(master: Master, service: Service) -> None:
-    """Lets running requests end, unless a second signal comes, and stops."""
+async def wind_down(master: Master, service: Service) -> None:
+    """Refuses new requests and lets running ones end, unless a second signal comes."""
     draining = asyncio.create_task(master.drain(master.hub.options.drain_s))
     hurrying = asyncio.create_task(service.hurrying.wait())
     await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
     for task in (draining, hurrying):
         task.cancel()
-    await master.stop()
 
 
 def _certificate_files(options: MasterOptions) -> tuple[Path, Path]:

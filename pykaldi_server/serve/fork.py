@@ -3,21 +3,24 @@ stopped as one."""
 
 import asyncio
 import logging
-import signal
+from collections.abc import Callable, Sequence
 
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
+from pykaldi_server.service import Service
 
 __all__ = ["run_forked"]
 
 logger = logging.getLogger(__name__)
 
 
-def run_forked(command: WorkerCommand, num_processes: int, patience_s: float) -> None:
-    """Runs copies of a worker process until SIGTERM or SIGINT, upon which all finish their requests.
+def run_forked(
+    commands: Sequence[WorkerCommand], reread: Callable[[], Sequence[WorkerCommand]], patience_s: float
+) -> None:
+    """Runs worker processes until SIGTERM or SIGINT, upon which all finish their requests.
 
     Args:
-        command: the worker.
-        num_processes: how many copies.
+        commands: one for each process.
+        reread: makes them again from the settings, upon SIGHUP; raises `ConfigError` if those are invalid.
         patience_s: how long they may take to end; a second signal is passed on to them.
 
     Raises:
@@ -25,28 +28,25 @@ def run_forked(command: WorkerCommand, num_processes: int, patience_s: float) ->
     """
 
     async def run() -> None:
-        supervisor = Supervisor([command] * num_processes, _note_ready, patience_s=patience_s)
-        running = asyncio.create_task(supervisor.run())
-        loop = asyncio.get_running_loop()
-        is_stopping = False
+        supervisor = Supervisor(commands, lambda *_: service.ready(), patience_s=patience_s)
 
-        def stop() -> None:
-            nonlocal is_stopping
-            if is_stopping:
-                supervisor.hurry()
-            else:
-                is_stopping = True
-                logger.info("stopping %d worker processes", num_processes)
-                running.cancel()
+        async def reload() -> None:
+            await supervisor.reload(reread())
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
-        await asyncio.wait((running,))
-        if not running.cancelled():
-            running.result()
+        async with Service(reload) as service:
+            running = asyncio.create_task(supervisor.run())
+            stopping = asyncio.create_task(service.stopping.wait())
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if service.stopping.is_set():
+                logger.info("stopping %d worker processes", len(commands))
+            running.cancel()
+            hurrying = asyncio.create_task(service.hurrying.wait())
+            await asyncio.wait((running, hurrying), return_when=asyncio.FIRST_COMPLETED)
+            supervisor.hurry()
+            await asyncio.wait((running,))
+            for task in (stopping, hurrying):
+                task.cancel()
+            if not running.cancelled():
+                running.result()
 
     asyncio.run(run())
-
-
-def _note_ready(command: WorkerCommand, model: str) -> None:
-    logger.info("a worker process serves %s", model)

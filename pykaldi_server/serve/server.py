@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.master.server import Master
+from pykaldi_server.master.server import Master, wind_down
 from pykaldi_server.serve.options import ServeOptions, split_name
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
+from pykaldi_server.service import Service
 
 __all__ = ["Server", "run_server"]
 
@@ -22,16 +22,24 @@ class Server:
     Args:
         options: settings.
         announce: called once, with the server's URL, when the first request can be served.
+        reread: reads the settings again, upon SIGHUP; raises `ConfigError` if they are invalid.
     """
 
-    def __init__(self, options: ServeOptions, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        announce: Callable[[str], None],
+        reread: Callable[[], ServeOptions] | None = None,
+    ) -> None:
         options.validate()
         self._options = options
         self._announce = announce
+        self._reread = reread or (lambda: options)
         self._master = Master(options.master)
         # Without its default model, the server would give clients that name none another one.
         self._master.hub.pool.accepting = False
-        self._stop_requested = asyncio.Event()
+        self._service = Service(self._reload)
+        self._supervisor: Supervisor | None = None
         self._model_of_name: dict[str, tuple[str, str]] = {}
 
     async def run(self) -> None:
@@ -41,23 +49,24 @@ class Server:
             OSError: the address cannot be had.
             ConfigError: a model cannot be loaded, or two have the same name.
         """
-        self._listen_to_signals()
-        self._master.start()
-        if self._options.master.uses_tls:
-            self._master.listen_for_own_workers()
-        supervisor = Supervisor(self._commands(), self._worker_ready, self._worker_named)
-        working = asyncio.create_task(supervisor.run())
-        announcing = asyncio.create_task(self._announce_when_ready())
-        stopping = asyncio.create_task(self._stop_requested.wait())
-        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-        announcing.cancel()
-        stopping.cancel()
-        await self._shut_down(working)
-
-    def _listen_to_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop_requested.set)
+        async with self._service as service:
+            self._master.start()
+            if self._options.master.uses_tls:
+                self._master.listen_for_own_workers()
+            self._supervisor = Supervisor(self._commands(), self._worker_ready, self._worker_named)
+            working = asyncio.create_task(self._supervisor.run())
+            announcing = asyncio.create_task(self._announce_when_ready())
+            stopping = asyncio.create_task(service.stopping.wait())
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            announcing.cancel()
+            stopping.cancel()
+            # First no new requests, then the end of the running ones, then that of workers and master.
+            await wind_down(self._master, service)
+            working.cancel()
+            await self._master.stop()
+            with suppress(asyncio.CancelledError):
+                await working
+            logger.info("stopped")
 
     def _commands(self) -> list[WorkerCommand]:
         options = self._options
@@ -85,32 +94,39 @@ class Server:
     def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
         """Makes the first model the default one."""
         model = command.name, command.model
-        if model == split_name(self._options.models[0]) and not self._stop_requested.is_set():
+        if model == split_name(self._options.models[0]) and not self._service.stopping.is_set():
             self._master.hub.pool.default_model = model_name
             self._master.hub.pool.accepting = True
 
     async def _announce_when_ready(self) -> None:
         await self._master.wait_until_ready()
         self._announce(self._master.url)
+        self._service.ready()
 
-    async def _shut_down(self, working: "asyncio.Task[None]") -> None:
-        """First no new requests, then the end of the running ones, then that of workers and master."""
-        loop = asyncio.get_running_loop()
-        draining = asyncio.create_task(self._master.drain(self._options.master.drain_s))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, draining.cancel)
-        await asyncio.wait([draining])
-        working.cancel()
-        await self._master.stop()
-        with suppress(asyncio.CancelledError):
-            await working
-        logger.info("stopped")
+    async def _reload(self) -> None:
+        """Reads the settings again, for the master and for new worker processes in place of the old ones.
+
+        Raises:
+            ConfigError: a setting is invalid; nothing has changed.
+        """
+        options = self._reread()
+        self._master.reload(options.master)
+        self._options = options
+        old_names = set(self._model_of_name)
+        self._model_of_name = {}
+        assert self._supervisor is not None
+        if await self._supervisor.reload(self._commands()):
+            for name in old_names - set(self._model_of_name):
+                self._master.hub.forget_model(name)
+            logger.info("all models have been loaded again")
 
 
-def run_server(options: ServeOptions, announce: Callable[[str], None]) -> None:
+def run_server(
+    options: ServeOptions, announce: Callable[[str], None], reread: Callable[[], ServeOptions]
+) -> None:
     """Runs a `Server` to its end, in an event loop of its own."""
 
     async def run() -> None:
-        await Server(options, announce).run()
+        await Server(options, announce, reread).run()
 
     asyncio.run(run())

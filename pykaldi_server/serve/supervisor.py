@@ -3,6 +3,11 @@
 Each worker process has a socket to its supervisor, on which it says `alive` every second. Silence means that
 it hangs. The other way round nothing is ever sent: the end of the line tells a worker that its supervisor is
 dead.
+
+A process is replaced without a gap, when settings have changed or when it has done enough: its successor
+starts, and only when that is connected to the master is the old one told to end after its requests. A
+successor that cannot load its model changes nothing. Successors start one after the other, so that no more
+than one model is in memory twice.
 """
 
 import asyncio
@@ -14,10 +19,10 @@ import sys
 from asyncio.subprocess import Process, create_subprocess_exec
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY
+from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY, RECYCLE, SERVING
 
 __all__ = ["Supervisor", "WorkerCommand"]
 
@@ -30,6 +35,8 @@ FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 30.0
 STABLE_S = 60.0
 PATIENCE_S = 5.0
+HANDOVER_S = 10.0
+"""How long a successor that has loaded its model may take to reach the master, which may be away."""
 # One thread a product: sessions are what runs in parallel.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -61,13 +68,46 @@ class WorkerCommand:
         return [*command, "--supervisor-fd", str(supervisor_fd)]
 
 
+@dataclass(slots=True, eq=False)
+class _Place:
+    """One process that is to run, and the next one when it has ended.
+
+    Attributes:
+        command: how it is started.
+        process: the last one that was started.
+        is_successor: another process serves until this one does.
+        serves: whether the first process came to serve, once that is known.
+        retired: set when the process has been told to end, and no other shall follow.
+    """
+
+    command: WorkerCommand
+    is_successor: bool
+    process: Process | None = None
+    serves: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    retired: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def decide(self, serves: bool) -> None:
+        """Notes whether the first process came to serve; only the first time counts."""
+        if not self.serves.done():
+            self.serves.set_result(serves)
+            self.is_successor = self.is_successor and not serves
+
+    def retire(self) -> None:
+        """Lets the process end after its requests."""
+        self.retired.set()
+        if self.process is not None:
+            logger.info("worker process %d ends after its requests", self.process.pid)
+            _signal(self.process, signal.SIGTERM)
+
+
 class Supervisor:
     """Runs one process for each command, in the running asyncio loop.
 
     Args:
         commands: what to run.
         on_ready: called with a command and the model's name whenever a process has loaded its model.
-        on_named: called in the same way before the model is loaded. A `ConfigError` that it raises ends all.
+        on_named: called in the same way before the model is loaded. A `ConfigError` that it raises ends all
+            while they start, and later on only that process.
         silence_s: a process that has said nothing for this long hangs.
         patience_s: how long a process may take to end when it is asked to.
     """
@@ -85,6 +125,9 @@ class Supervisor:
         self._on_named = on_named
         self._silence_s = silence_s
         self._patience_s = patience_s
+        self._keepers = asyncio.TaskGroup()
+        self._places: list[_Place] = []
+        self._changing = asyncio.Lock()  # held while processes are being replaced
         self._ending: set[Process] = set()
         self._has_loaded: set[WorkerCommand] = set()
 
@@ -95,24 +138,73 @@ class Supervisor:
             ConfigError: a model cannot be loaded the first time; all processes have been ended.
         """
         try:
-            async with asyncio.TaskGroup() as keepers:
+            async with self._keepers:
                 for command in self._commands:
-                    keepers.create_task(self._keep_running(command))
+                    self._add(_Place(command, is_successor=False))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    async def reload(self, commands: Sequence[WorkerCommand]) -> bool:
+        """Replaces all processes by new ones, of these commands; to be called while `run` runs.
+
+        Returns:
+            Whether all new processes serve. Where one does not, the log says so, its predecessor stays, and
+            so do processes that none of the commands replaces.
+        """
+        async with self._changing:
+            left = list(self._places)
+            pairs = [(command, _take_predecessor(left, command)) for command in commands]
+            results = [await self._replace(old, command) for command, old in pairs]
+            if all(results):
+                for place in left:
+                    self._remove(place)
+            return all(results)
 
     def hurry(self) -> None:
         """Asks processes that are ending a second time: they cut off the requests that are still running."""
         for process in self._ending:
             _signal(process, signal.SIGTERM)
 
-    async def _keep_running(self, command: WorkerCommand) -> None:
+    def _add(self, place: _Place) -> None:
+        self._places.append(place)
+        self._keepers.create_task(self._keep_running(place))
+
+    def _remove(self, place: _Place) -> None:
+        if place in self._places:
+            self._places.remove(place)
+        place.retire()
+
+    async def _replace(self, old: _Place | None, command: WorkerCommand) -> bool:
+        """Starts a process, and ends the old one when the new one serves; returns whether it does."""
+        new = _Place(command, is_successor=True)
+        self._add(new)
+        if await new.serves:
+            if old is not None:
+                self._remove(old)
+            return True
+        self._remove(new)
+        logger.error("%s: the new worker process does not serve; its log says why", command.model)
+        return False
+
+    async def _recycle(self, place: _Place) -> None:
+        """Replaces a process that has done enough; if that fails, it goes on, and another attempt follows."""
+        while not place.retired.is_set():
+            async with self._changing:
+                if place.retired.is_set() or await self._replace(place, place.command):
+                    return
+            await asyncio.sleep(LAST_PAUSE_S)
+
+    async def _keep_running(self, place: _Place) -> None:
         loop = asyncio.get_running_loop()
+        command = place.command
         pause_s = FIRST_PAUSE_S
         failed_starts = 0
         while True:
             start_s = loop.time()
-            code = await self._run_once(command)
+            code = await self._run_once(place)
+            place.decide(False)
+            if place.retired.is_set() or place.is_successor:
+                return
             failed_starts += 1
             if command not in self._has_loaded and (
                 code == EXIT_MODEL or failed_starts == MOST_FAILED_STARTS
@@ -121,11 +213,14 @@ class Supervisor:
             if loop.time() - start_s > STABLE_S:
                 pause_s = FIRST_PAUSE_S
             logger.error("worker for %s ended with code %s; next start in %g s", command.model, code, pause_s)
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(place.retired.wait(), pause_s)
+                return
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
-    async def _run_once(self, command: WorkerCommand) -> int | None:
+    async def _run_once(self, place: _Place) -> int | None:
         """Starts a process and watches it to its end; returns its exit code."""
+        command = place.command
         ours, theirs = socket.socketpair()
         with theirs:
             process = await create_subprocess_exec(
@@ -136,21 +231,24 @@ class Supervisor:
                 start_new_session=True,
                 env={**os.environ, **SINGLE_THREADED},
             )
+        place.process = process
+        if place.retired.is_set():
+            _signal(process, signal.SIGTERM)
         logger.info("worker process %d started for %s", process.pid, command.model)
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            await self._listen(reader, command)
+            await self._listen(reader, place)
             async with asyncio.timeout(PATIENCE_S):
                 await process.wait()  # it is about to end by itself, with an exit code that means something
         except TimeoutError:
             logger.error("worker process %d hangs: killed", process.pid)
             _signal(process, signal.SIGKILL)
         finally:
-            await self._end(process)
+            await self._end(process, is_told=place.retired.is_set())
             writer.close()
         return process.returncode
 
-    async def _listen(self, reader: asyncio.StreamReader, command: WorkerCommand) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, place: _Place) -> None:
         """Returns when the process has closed its end; raises TimeoutError when it says nothing any more."""
         patience_s = STARTUP_S
         while True:
@@ -161,16 +259,33 @@ class Supervisor:
                 return
             word, _, model = line.strip().partition(b" ")
             if word == NAMED:
-                self._on_named(command, model.decode())
+                self._take_name(place, model.decode())
             if word == READY:
-                self._has_loaded.add(command)
-                self._on_ready(command, model.decode())
+                self._has_loaded.add(place.command)
+                self._on_ready(place.command, model.decode())
+                asyncio.get_running_loop().call_later(HANDOVER_S, place.decide, True)
+            if word == SERVING:
+                place.decide(True)
+            if word == RECYCLE:
+                self._keepers.create_task(self._recycle(place))
 
-    async def _end(self, process: Process) -> None:
-        """Asks a process to end, and kills it if it takes too long."""
+    def _take_name(self, place: _Place, model: str) -> None:
+        """Reports a model's name; a process that may not have it ends."""
+        try:
+            self._on_named(place.command, model)
+        except ConfigError as error:
+            if not place.is_successor and place.command not in self._has_loaded:
+                raise
+            logger.error("%s", error)
+            if place.process is not None:
+                _signal(place.process, signal.SIGTERM)
+
+    async def _end(self, process: Process, is_told: bool) -> None:
+        """Asks a process to end, unless it has been told to, and kills it if it takes too long."""
         self._ending.add(process)
         try:
-            _signal(process, signal.SIGTERM)
+            if not is_told:
+                _signal(process, signal.SIGTERM)
             async with asyncio.timeout(self._patience_s):
                 await process.wait()
         except TimeoutError:
@@ -178,6 +293,19 @@ class Supervisor:
             await process.wait()
         finally:
             self._ending.discard(process)
+
+
+def _take_predecessor(places: list[_Place], command: WorkerCommand) -> _Place | None:
+    """Removes from the places the one whose model the command serves, and returns it, if there is one."""
+    for is_same in (
+        lambda each: (each.name, each.model) == (command.name, command.model),
+        lambda each: each.name == command.name != "",
+    ):
+        for place in places:
+            if is_same(place.command):
+                places.remove(place)
+                return place
+    return None
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

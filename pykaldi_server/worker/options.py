@@ -59,6 +59,14 @@ class WorkerOptions(PostProcessorOptions):
         path=True,
     )
     drain_s: float = option(30.0, "seconds that running requests are given to finish after SIGTERM")
+    recycle_requests: int | None = option(
+        None,
+        "requests after which a fresh process takes the place of this one, without a gap where a supervisor "
+        "runs it; alone, it ends with exit code 75, to be started again; never if not set",
+    )
+    recycle_memory_mib: float | None = option(
+        None, "MiB of memory, mapped files aside, at which the same happens; never if not set"
+    )
     compile_graphs: bool = option(
         True,
         "compile graphs that come in two parts, in the background and into the user's cache; recognition is "
@@ -73,7 +81,8 @@ class WorkerOptions(PostProcessorOptions):
         parse_assignments(self.model_options)
         for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
             check_positive(self, name)
-        if self.silence_timeout_s is not None:
-            check_positive(self, "silence_timeout_s")
+        for name in ("silence_timeout_s", "recycle_requests", "recycle_memory_mib"):
+            if getattr(self, name) is not None:
+                check_positive(self, name)
         if self.drain_s < 0:
             raise ConfigError(f"drain_s: expected 0 or more, found {self.drain_s}")

@@ -1,26 +1,27 @@
-"""A worker process from start to end: load the model, serve, drain on SIGTERM, report to a supervisor."""
+"""A worker process from start to end: serve, reload on SIGHUP, drain on SIGTERM, report to a supervisor."""
 
 import asyncio
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from pykaldi_server.errors import ConfigError, ModelFormatError, PykaldiServerError
-from pykaldi_server.options import parse_assignments
-from pykaldi_server.protocols.supervision import ALIVE, EXIT_MODEL, NAMED, READY
-from pykaldi_server.session import Model
-from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
-from pykaldi_server.session.graph import compile_in_background
-from pykaldi_server.session.loading import find_name
+from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.protocols.supervision import (
+    ALIVE,
+    EXIT_MODEL,
+    EXIT_RECYCLE,
+    NAMED,
+    READY,
+    RECYCLE,
+    SERVING,
+)
+from pykaldi_server.service import Service
+from pykaldi_server.worker.generation import Generation
 from pykaldi_server.worker.options import WorkerOptions
-from pykaldi_server.worker.post_processor import PostProcessor
-from pykaldi_server.worker.recording import make_directory
-from pykaldi_server.worker.settings import WorkerSettings
-from pykaldi_server.worker.worker import Worker
+from pykaldi_server.worker.recycling import Recycling
 
 __all__ = ["SupervisorLink", "run_worker_process"]
 
@@ -28,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 HANG_S = 60.0
-CUT_OFF_S = 2.0
-"""How long requests that are cut off may take to say what has been recognised of them."""
+HANDOVER_S = 10.0
+"""How long a worker that has loaded its model may take to reach the master, which may be away."""
+MEMORY_PERIOD_S = 5.0
+"""How often it is looked how much memory the process has."""
 
 
 class SupervisorLink:
@@ -38,26 +41,21 @@ class SupervisorLink:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.is_well: Callable[[], bool] = lambda: True
 
     @classmethod
     async def open(cls, fd: int) -> "SupervisorLink":
         """Opens the end that the process was born with."""
         return cls(*await asyncio.open_connection(sock=socket.socket(fileno=fd)))
 
-    def named(self, model: str) -> None:
-        """Reports what the model that is about to be loaded is called."""
-        self._writer.write(NAMED + b" " + model.encode() + b"\n")
+    def report(self, word: bytes, model: str = "") -> None:
+        """Says one of the words of `protocols.supervision`."""
+        self._writer.write(b" ".join(filter(None, (word, model.encode()))) + b"\n")
 
-    def ready(self, model: str) -> None:
-        """Reports that the model is loaded."""
-        self._writer.write(READY + b" " + model.encode() + b"\n")
-
-    async def beat(self) -> None:
-        """Says `alive` every second as long as `is_well`; the silence otherwise tells enough."""
+    async def beat(self, is_well: Callable[[], bool]) -> None:
+        """Says `alive` every second as long as the process is well; the silence otherwise tells enough."""
         while True:
-            if self.is_well():
-                self._writer.write(ALIVE + b"\n")
+            if is_well():
+                self.report(ALIVE)
             await asyncio.sleep(BEAT_S)
 
     async def outlive(self) -> None:
@@ -68,106 +66,199 @@ class SupervisorLink:
         os._exit(os.EX_UNAVAILABLE)
 
 
-def run_worker_process(model: str, options: WorkerOptions, supervisor_fd: int | None = None) -> int:
+class WorkerProcess:
+    """What a worker process does, from `load` until `retire`, in the running asyncio loop.
+
+    Args:
+        model: a model directory or a configuration file.
+        options: settings.
+        reread: reads them again; raises `ConfigError` if they are invalid.
+        link: to the supervisor; None if there is none.
+
+    Attributes:
+        is_over: set when the process is to end by itself: it has done enough, and there is no supervisor to
+            start another one first, or its worker has failed.
+        is_loading: a model is being loaded.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        options: WorkerOptions,
+        reread: Callable[[], WorkerOptions],
+        link: SupervisorLink | None,
+    ) -> None:
+        self.is_over = asyncio.Event()
+        self.is_loading = False
+        self._model = model
+        self._reread = reread
+        self._link = link
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._generations: list[Generation] = []  # the last one takes requests
+        self._recycling = Recycling(options)
+        self._has_asked = False  # to be replaced
+        self._is_retiring = False
+
+    def is_well(self) -> bool:
+        """Whether no piece of work hangs."""
+        return all(each.worker.longest_call_s() < HANG_S for each in self._generations)
+
+    async def reload(self) -> None:
+        """Reads the settings and the model again, for new requests.
+
+        Raises:
+            ConfigError, ModelFormatError, FileNotFoundError: they cannot be used; all stays as it was.
+        """
+        if not self._is_retiring:
+            await self.load(self._reread())
+
+    async def load(self, options: WorkerOptions) -> None:
+        """Starts to serve; what has served so far ends after its requests.
+
+        Raises:
+            ConfigError, ModelFormatError, FileNotFoundError: a setting is invalid, or the model cannot be
+                loaded.
+        """
+        self.is_loading = True
+        try:
+            new = await Generation.start(
+                self._model, options, self._loader, lambda name: self._say(NAMED, name)
+            )
+            self.is_loading = False
+        except Exception:
+            self.is_loading = False
+            raise
+        old = tuple(self._generations)
+        if not old:
+            try:
+                self._recycling.check_start()
+            except ConfigError:
+                new.serving.cancel()
+                await asyncio.wait((new.serving,))
+                raise
+        self._recycling.take_over(options)
+        new.worker.after_request = self._request_ended
+        self._generations.append(new)
+        new.serving.add_done_callback(lambda _: self._ended(new))
+        self._say(READY, new.worker.model.name)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_S):
+                await new.worker.connected.wait()
+        self._say(SERVING)
+        for each in old:
+            each.retire()
+
+    def retire(self) -> None:
+        """Accepts no more requests."""
+        self._is_retiring = True
+        for each in self._generations:
+            each.retire()
+
+    def cancel(self) -> None:
+        """Breaks off the requests that still run."""
+        for each in self._generations:
+            each.serving.cancel()
+
+    async def wait(self) -> None:
+        """Returns when all requests have ended after `retire`; raises what a worker fails with."""
+        results = await asyncio.gather(*(each.serving for each in self._generations), return_exceptions=True)
+        for result in results:
+            if isinstance(result, asyncio.CancelledError):
+                logger.warning("stopped with requests running")
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def watch_memory(self) -> None:
+        """Looks from time to time how much memory the process has."""
+        while True:
+            await asyncio.sleep(MEMORY_PERIOD_S)
+            self._consider_recycling()
+
+    def _ended(self, generation: Generation) -> None:
+        serving = generation.serving
+        if not serving.cancelled() and serving.exception() is not None:
+            self.is_over.set()  # and `wait` reports why
+        elif not self._is_retiring:
+            self._generations.remove(generation)
+
+    def _request_ended(self, is_out_of_memory: bool) -> None:
+        self._recycling.num_requests += 1
+        self._recycling.is_out_of_memory |= is_out_of_memory
+        self._consider_recycling()
+
+    def _consider_recycling(self) -> None:
+        if self._has_asked or self._is_retiring or not (reason := self._recycling.reason()):
+            return
+        self._has_asked = True
+        logger.info("this process is to be replaced by a fresh one: %s", reason)
+        if self._link is None:
+            self.is_over.set()
+        else:
+            self._link.report(RECYCLE)
+
+    def _say(self, word: bytes, model: str = "") -> None:
+        if self._link is not None:
+            self._link.report(word, model)
+
+
+def run_worker_process(
+    model: str, options: WorkerOptions, reread: Callable[[], WorkerOptions], supervisor_fd: int | None = None
+) -> int:
     """Serves until SIGTERM or SIGINT; a second signal cuts running requests off.
 
     Args:
         model: a model directory or a configuration file.
         options: where the master is, how many slots, ...
+        reread: reads them again, upon SIGHUP; raises `ConfigError` if they are invalid.
         supervisor_fd: file descriptor of a socket to the supervisor, if there is one.
 
     Returns:
-        The exit code; `EXIT_MODEL` means that starting again would not help.
+        The exit code; `EXIT_MODEL` means that starting again would not help, `EXIT_RECYCLE` that it is due.
     """
     try:
-        settings = WorkerSettings.read(model)
-        settings.configure_logging()
-        options = settings.complete(options)
-        if options.out_dir is not None:
-            make_directory(options.out_dir)
-        # The programs are started while this process is small.
-        with PostProcessor.start(options, settings.directory) or nullcontext() as post_processor:
-            asyncio.run(_serve(settings.model, options, supervisor_fd, post_processor))
+        return asyncio.run(_serve(model, options, reread, supervisor_fd))
     except (ConfigError, ModelFormatError, FileNotFoundError) as error:
         logger.error("%s", error)
         return EXIT_MODEL
-    except asyncio.CancelledError:
-        logger.warning("stopped with requests running")
-    return 0
 
 
 async def _serve(
-    model_path: str | YamlFile,
-    options: WorkerOptions,
-    supervisor_fd: int | None,
-    post_processor: PostProcessor | None,
-) -> None:
-    link = await SupervisorLink.open(supervisor_fd) if supervisor_fd is not None else None
-    background = [asyncio.create_task(work) for work in ((link.beat(), link.outlive()) if link else ())]
+    model: str, options: WorkerOptions, reread: Callable[[], WorkerOptions], supervisor_fd: int | None
+) -> int:
+    link = None if supervisor_fd is None else await SupervisorLink.open(supervisor_fd)
+    process = WorkerProcess(model, options, reread, link)
+    background = [process.watch_memory()]
+    if link is not None:
+        background += [link.beat(process.is_well), link.outlive()]
+    tasks = [asyncio.create_task(each) for each in background]
     try:
-        overrides = parse_assignments(options.model_options)
-        if link is not None:
-            link.named(options.name or find_name(model_path))
-        model = await asyncio.to_thread(Model.load, model_path, **overrides)
-        if options.name:
-            model = replace(model, name=options.name)
-        if post_processor is not None:
-            post_processor.check()
-        worker = Worker(model, options, post_processor)
-        serving = asyncio.create_task(worker.run())
-        if options.compile_graphs:
-            background.append(asyncio.create_task(_compile_graph(worker)))
-        _stop_on_signals(worker, serving, options.drain_s, post_processor)
-        if link is not None:
-            link.is_well = lambda: worker.longest_call_s() < HANG_S
-            link.ready(model.name)
-        await serving
+        async with Service(process.reload, process.is_well) as service:
+            code = await _serve_until_told(process, options, service)
     finally:
-        for task in background:
+        for task in tasks:
             task.cancel()
+    if process.is_loading:  # nobody waits for a model that nobody will use
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
-async def _compile_graph(worker: Worker) -> None:
-    """Compiles a graph that is composed in the search, and uses it for the requests that come then."""
-    name = worker.model.name
-    try:
-        process = await asyncio.to_thread(compile_in_background, worker.model.graph_path)
-        if process is None:
-            return
-        with process:
-            try:
-                exit_code = await asyncio.to_thread(process.wait)
-            except asyncio.CancelledError:
-                process.terminate()
-                raise
-        if exit_code == 0:
-            worker.model = await asyncio.to_thread(worker.model.with_graph_of_now)
-        else:
-            logger.warning("%s: the graph was not compiled; it is composed in the search", name)
-    except (PykaldiServerError, OSError) as error:
-        logger.warning("%s: the graph is composed in the search: %s", name, error)
-
-
-def _stop_on_signals(
-    worker: Worker,
-    serving: "asyncio.Task[None]",
-    drain_s: float,
-    post_processor: PostProcessor | None,
-) -> None:
-    loop = asyncio.get_running_loop()
-
-    def cut_off() -> None:
-        if post_processor is not None:
-            post_processor.close(patience_s=0)  # the last results do not wait for it
-        worker.cut_off()
-
-    def stop() -> None:
-        logger.info("stopping when the running requests have ended, in %g s at the latest", drain_s)
-        worker.drain()
-        loop.call_later(drain_s, cut_off)
-        loop.call_later(drain_s + CUT_OFF_S, serving.cancel)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, serving.cancel)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+async def _serve_until_told(process: WorkerProcess, options: WorkerOptions, service: Service) -> int:
+    starting = asyncio.create_task(process.load(options))
+    stopping, is_over, hurrying = (
+        asyncio.create_task(each.wait()) for each in (service.stopping, process.is_over, service.hurrying)
+    )
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        service.ready()
+        await asyncio.wait((stopping, is_over), return_when=asyncio.FIRST_COMPLETED)
+    else:
+        starting.cancel()
+        await asyncio.wait((starting,))
+    process.retire()
+    ending = asyncio.create_task(process.wait())
+    await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    process.cancel()
+    await ending
+    return 0 if service.stopping.is_set() else EXIT_RECYCLE

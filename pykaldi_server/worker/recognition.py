@@ -168,4 +168,6 @@ def status_of(error: Exception) -> tuple[Status, str]:
         return Status.NOT_ALLOWED, str(error)
     if isinstance(error, PykaldiServerError):
         return Status.ABORTED, str(error)
+    if isinstance(error, MemoryError):
+        return Status.ABORTED, "The recogniser has run out of memory"
     return Status.ABORTED, "Internal error of the recogniser"

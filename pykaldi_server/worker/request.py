@@ -70,6 +70,9 @@ class WorkerRequest:
         silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
         process_text: changes the text of results; None leaves it alone.
         out_dir: directory in which the audio is kept; None keeps none.
+
+    Attributes:
+        is_out_of_memory: the request has failed for want of memory.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class WorkerRequest:
         process_text: ProcessText | None = None,
         out_dir: Path | None = None,
     ) -> None:
+        self.is_out_of_memory = False
         self._info = info
         self._out_dir = out_dir
         self._id = info.request.id
@@ -201,6 +205,7 @@ class WorkerRequest:
 
     async def _fail(self, recognition: Recognition | None, error: Exception) -> None:
         """Sends what has been recognised of the segment, then the error."""
+        self.is_out_of_memory = isinstance(error, MemoryError)
         if isinstance(error, RequestEndedError):
             status, text = error.status, str(error)
         else:

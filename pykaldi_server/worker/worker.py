@@ -47,6 +47,8 @@ class Worker:
 
     Attributes:
         model: what the next request is recognised with.
+        connected: set when all slots have reached the master for the first time.
+        after_request: called after each request, with whether it has run out of memory.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Worker:
     ) -> None:
         options.validate()
         self.model = model
+        self.connected = asyncio.Event()
+        self.after_request: Callable[[bool], None] = lambda is_out_of_memory: None
         self._options = options
         self._text_processor = text_processor
         info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
@@ -135,6 +139,7 @@ class Worker:
                 await asyncio.create_task(request.run(), name=f"request {info.request.id}")
             finally:
                 self._requests.discard(request)
+            self.after_request(request.is_out_of_memory)
             return True
         finally:
             await _close(connection)
@@ -162,6 +167,8 @@ class Worker:
 
     async def _wait_for_request(self, connection: WebSocketClientConnection) -> WorkerRequestInfo | None:
         self._waiting.add(connection)
+        if len(self._waiting) + len(self._requests) == self._options.sessions:
+            self.connected.set()
         if self._draining.is_set():
             connection.close(GOING_AWAY)
         try:
