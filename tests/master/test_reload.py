@@ -18,7 +18,7 @@ def test_what_can_change_does_and_what_cannot_is_named(
     harness: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        async with harness.master(states=str(harness.directory / "states.db"), wait_s=0.0) as master:
+        async with harness.master(states=str(harness.directory / "states.db"), queue_s=0.0) as master:
             options = master.hub.options
             corrections = harness.directory / "corrections.jsonl"
             master.reload(
@@ -45,7 +45,7 @@ def test_what_can_change_does_and_what_cannot_is_named(
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"wait_s": -1.0}, "wait_s: expected 0 to 3600"),
+        ({"queue_s": -1.0}, "queue_s: expected 0 to 3600"),
         ({"references": Path("/no/such/file")}, "references: /no/"),
     ],
 )

@@ -75,7 +75,7 @@ def test_models_and_settings_of_serve_are_read_again_while_streams_go_on(
 
     def write(names: str, options: str = "") -> None:
         config.write_text(
-            f"serve: {{models: [{names}], sessions: 2}}\nmaster: {{wait-s: 5}}\nworker: {{{options}}}\n"
+            f"serve: {{models: [{names}], sessions: 2}}\nmaster: {{queue-s: 5}}\nworker: {{{options}}}\n"
         )
 
     write("first, second")
@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
 def test_a_worker_process_that_has_done_enough_is_replaced_without_a_gap(
     tmp_path: Path, harness: Any, models: Path, audio: bytes
 ) -> None:
-    arguments = ("--sessions=1", "--worker-argument=--recycle-requests=2", "--wait-s=0")
+    arguments = ("--sessions=1", "--worker-argument=--recycle-requests=2", "--queue-s=0")
     with running_serve(tmp_path, str(models / "english:graph-digits"), *arguments) as serve:
         ws = serve.url.replace("http", "ws")
 
