@@ -1,6 +1,7 @@
 # Everything runs in .venv; the first target that needs it sets it up. `make` alone lists the targets.
 PYTHON ?= python3
 PORT ?= 8888
+MINUTES ?= 60
 PYTEST_ARGS ?=
 RUN ?=
 VENV := .venv
@@ -9,7 +10,7 @@ STAMP := $(VENV)/.setup-done
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load clean
+.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
@@ -75,6 +76,9 @@ bench: setup-bench ## Measure speed, part by part and beside Vosk
 
 load: setup-bench ## Measure live streams per core beside Vosk; takes a quarter of an hour
 	$(BIN)/python scripts/bench/load.py
+
+soak: setup-bench ## Let mixed clients and faults wear the server for MINUTES
+	$(BIN)/python scripts/bench/soak.py --minutes $(MINUTES)
 
 docs: setup ## Check the links of the documentation
 	$(BIN)/python scripts/check_docs.py

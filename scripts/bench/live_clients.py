@@ -1,38 +1,44 @@
-"""Clients of every protocol behind one face: they speak a recording in real time and note what is shown when.
+"""Clients of WebSockets, uploads and Wyoming behind one face: audio in, what is shown out.
 
-`speak` runs one stream. Whatever the protocol, its outcome is what the client has been shown, and whether it
-was refused (`Refused`: 9, 503 or 429), told of an error (`Told`), or left without a word (`Lost`).
+Whatever the protocol, a client learns that it is refused (`Refused`: 9, 503 or 429), is told of an error
+(`Told`), or is left without a word (`Lost`).
 """
 
 import asyncio
 import base64
 import json
-import struct
-import uuid
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from recordings import Form, Recording
+from recordings import Form
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
 from pykaldi_server.protocols.wyoming import Event, EventReader
 
 __all__ = [
-    "PROTOCOLS",
     "Address",
     "Client",
     "Failure",
+    "Json",
+    "KaldiClient",
     "Lost",
-    "Outcome",
+    "OpenAIClient",
+    "RealtimeClient",
     "Refused",
-    "Shown",
+    "SocketClient",
+    "StreamClient",
     "Told",
-    "speak",
+    "UploadClient",
+    "VoskClient",
+    "WyomingClient",
+    "connect",
+    "native_result",
 ]
 
 Json = dict[str, Any]
@@ -42,6 +48,7 @@ TRY_AGAIN_LATER = 1013  # the close code that says what status 9 says
 NORMAL_CLOSURE = 1000
 NOT_AVAILABLE = 9
 MAX_EVENT_BYTES = 10**6
+WINDOW_BYTES = 1024
 
 
 class Failure(Exception):
@@ -69,43 +76,6 @@ class Address:
     vosk_port: int | None = None
     wyoming_port: int | None = None
     audiosocket_port: int | None = None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """All that a client shows from a moment on: final results so far and the partial one."""
-
-    at_s: float
-    text: str
-
-
-@dataclass
-class Outcome:
-    """One stream. Times are those of the event loop.
-
-    Attributes:
-        begin_s: when the sound began.
-        sent_s: seconds of audio that were sent.
-        late_s: by how much the client itself sent a packet too late, at most.
-        sound_end_s: when the sound ended; None if the stream was left before.
-        end_s: when the server ended the stream; None if it was left before.
-        shown: what was shown when.
-        failure: why it failed; None for a stream that ended well or was left by the client.
-        request_id: what the server calls the request, where the protocol says so.
-    """
-
-    begin_s: float = 0.0
-    sent_s: float = 0.0
-    late_s: float = 0.0
-    sound_end_s: float | None = None
-    end_s: float | None = None
-    shown: list[Shown] = field(default_factory=list)
-    failure: Failure | None = None
-    request_id: str = ""
-
-    @property
-    def text(self) -> str:
-        return self.shown[-1].text if self.shown else ""
 
 
 class Display:
@@ -231,6 +201,13 @@ class SocketClient(Client):
             stream = self.socket.protocol.stream
             if stream is not None:
                 stream.close()
+
+    def read_nothing(self) -> None:
+        """Takes next to nothing from the network from now on, if nobody awaits `results`."""
+        assert self.socket is not None
+        assert self.socket.protocol is not None
+        assert self.socket.protocol.stream is not None
+        self.socket.protocol.stream.socket.setsockopt(socket.SOL_TCP, socket.TCP_WINDOW_CLAMP, WINDOW_BYTES)
 
 
 class KaldiClient(SocketClient):
@@ -434,159 +411,3 @@ class WyomingClient(StreamClient):
                         is_full = event.data.get("code") == "not-available"
                         raise Refused("9") if is_full else Told(str(event.data["text"]))
         raise Lost("closed before the transcript")
-
-
-class CallClient(Client):
-    """A call, whose words go to a program that follows it. The end of the connection is an ordinary end."""
-
-    follower: WebSocketClientConnection | None = None
-
-    async def follow(self, call: str) -> None:
-        self.follower = await connect(
-            f"ws://{self.address.host}:{self.address.port}/client/ws/listen?id={call}"
-        )
-
-    async def results(self) -> AsyncIterator[str]:
-        assert self.follower is not None
-        while (message := await self.follower.read_message()) is not None:
-            event = json.loads(message)
-            if event.get("event") == "end":
-                self.close_follower()
-                return
-            if (text := native_result(self, event)) is not None:
-                yield text
-        raise Lost(f"the call's listener was closed with {self.follower.close_code}")
-
-    def close_follower(self) -> None:
-        if self.follower is not None:
-            self.follower.close()
-
-
-class AsteriskClient(CallClient, StreamClient):
-    """A call of Asterisk, by AudioSocket."""
-
-    form = Form(8000)
-
-    async def open(self) -> None:
-        call = uuid.uuid4()
-        await self.follow(str(call))
-        await self.connect(self.address.audiosocket_port)
-        await self.send_message(0x01, call.bytes)
-
-    async def send_message(self, kind: int, payload: bytes = b"") -> None:
-        await self.write(struct.pack(">BH", kind, len(payload)) + payload)
-
-    async def send(self, piece: bytes) -> None:
-        await self.send_message(0x10, piece)
-
-    async def finish(self) -> None:
-        await self.send_message(0x00)
-
-    def vanish(self) -> None:
-        self.close_follower()
-        super().vanish()
-
-
-class TwilioClient(CallClient, SocketClient):
-    """A call of Twilio's Media Streams."""
-
-    path = "/twilio"
-    form = Form(8000, is_mu_law=True)
-
-    async def open(self) -> None:
-        call = f"CA{uuid.uuid4().hex}"
-        self.stream_sid = f"MZ{uuid.uuid4().hex}"
-        await self.follow(call)
-        await super().open()
-        audio = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
-        start: Json = {
-            "streamSid": self.stream_sid,
-            "callSid": call,
-            "accountSid": "AC0",
-            "tracks": ["inbound"],
-        }
-        start |= {"mediaFormat": audio, "customParameters": {}}
-        await self.write({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        await self.write({"event": "start", "start": start, "streamSid": self.stream_sid})
-
-    async def send(self, piece: bytes) -> None:
-        media = {"track": "inbound", "payload": base64.b64encode(piece).decode()}
-        await self.write({"event": "media", "media": media, "streamSid": self.stream_sid})
-
-    async def finish(self) -> None:
-        await self.write({"event": "stop", "streamSid": self.stream_sid})
-
-    def vanish(self) -> None:
-        self.close_follower()
-        super().vanish()
-
-
-PROTOCOLS: dict[str, type[Client]] = {
-    "kaldi": KaldiClient,
-    "vosk": VoskClient,
-    "realtime": RealtimeClient,
-    "wyoming": WyomingClient,
-    "asterisk": AsteriskClient,
-    "twilio": TwilioClient,
-    "upload": UploadClient,
-    "openai": OpenAIClient,
-}
-
-
-async def speak(
-    kind: type[Client], address: Address, recording: Recording, packet_s: float, until_s: float = float("inf")
-) -> Outcome:
-    """Runs one stream in real time: each packet is sent when its last sample has been spoken.
-
-    Args:
-        kind: the client.
-        address: of the server.
-        recording: what is spoken.
-        packet_s: length of a packet in seconds of audio.
-        until_s: when the client leaves without waiting for its results, in the event loop's time.
-    """
-    loop = asyncio.get_running_loop()
-    data, rate_hz, sample_bytes = kind.form.encode(recording)
-    client = kind(address, rate_hz)
-    outcome = Outcome(begin_s=loop.time())
-
-    async def read() -> None:
-        async for text in client.results():
-            if text != outcome.text:
-                outcome.shown.append(Shown(loop.time(), text))
-        outcome.end_s = loop.time()
-
-    reading: asyncio.Task[None] | None = None
-    try:
-        async with asyncio.timeout_at(None if until_s == float("inf") else until_s):
-            await client.open()
-            outcome.begin_s = loop.time()
-            reading = asyncio.create_task(read())
-            step = int(packet_s * rate_hz) * sample_bytes
-            for begin in range(0, len(data), step):
-                piece = data[begin : begin + step]
-                due_s = outcome.begin_s + (begin + len(piece)) / (rate_hz * sample_bytes)
-                await asyncio.wait((reading,), timeout=max(0.0, due_s - loop.time()))
-                if reading.done():
-                    break
-                outcome.late_s = max(outcome.late_s, loop.time() - due_s)
-                await client.send(piece)
-                outcome.sent_s += len(piece) / (rate_hz * sample_bytes)
-            else:
-                outcome.sound_end_s = loop.time()
-                await client.finish()
-            await reading
-            if outcome.sound_end_s is None:
-                raise Lost("the server ended the stream before its audio ended")
-    except TimeoutError:
-        pass  # it leaves
-    except Failure as failure:
-        outcome.failure = failure
-    finally:
-        if reading is not None:
-            reading.cancel()
-            with suppress(asyncio.CancelledError, Failure):
-                await reading
-        client.vanish()
-        outcome.request_id = client.request_id
-    return outcome
