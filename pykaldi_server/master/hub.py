@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pykaldi_server.master.limits import Sessions
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.metrics import MasterMetrics
 from pykaldi_server.master.options import MasterOptions
@@ -84,6 +85,7 @@ class Hub:
         states: keeps the adaptation to users; None if it is not to be kept.
         metrics: counts what happens.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
+        sessions: how many requests each caller has.
     """
 
     options: MasterOptions
@@ -95,6 +97,7 @@ class Hub:
     states: "StateKeeper | None" = None
     metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)
+    sessions: Sessions = field(default_factory=Sessions)
 
     def __post_init__(self) -> None:
         self.pool.listen_to_waits(self._note_wait)

@@ -90,7 +90,30 @@ class MasterOptions(Settings):
     queue_length: int = option(
         100, "requests that may wait for the same model; further ones are refused at once"
     )
+    sessions_per_token: int | None = option(
+        None, "requests at the same time with the same token; no limit if not set"
+    )
+    sessions_per_address: int | None = option(
+        None,
+        "requests at the same time from the same address, of IPv6 from the same /64 network; no limit if not "
+        "set; calls from Asterisk and tokens with a limit of their own do not count",
+    )
+    session_s: float | None = option(
+        None,
+        "seconds for which a request is served at most; it then ends with what has been recognised; no limit "
+        "if not set",
+    )
     idle_s: float = option(60.0, "seconds a request may occupy a worker without sending any audio")
+    pause_s: float = option(
+        300.0,
+        "seconds without any message after which a request that has sent audio gives up its worker to one "
+        "that is waiting",
+    )
+    worker_timeout_s: float = option(
+        300.0,
+        "seconds a worker that has audio to recognise may send nothing before it is given up as hung; for "
+        "machines with very many sessions, more",
+    )
     store_bytes: int = option(
         256 * 1024**2,
         "bytes of audio stored per request while its worker catches up; a client further ahead has to wait",
@@ -121,6 +144,10 @@ class MasterOptions(Settings):
             self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"
         )
         check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes")
+        check_positive(self, "pause_s", "worker_timeout_s")
+        for name in ("sessions_per_token", "sessions_per_address", "session_s"):
+            if getattr(self, name) is not None:
+                check_positive(self, name)
         if self.states_for not in list(StatesFor):
             raise ConfigError(f"states_for: expected {' or '.join(StatesFor)}, found {self.states_for!r}")
         check_positive(self, "states_days", "states_timeout_s")

@@ -217,6 +217,10 @@ class WorkerPool(Generic[W]):
             return
         self._changed()
 
+    def is_wanted(self, model: str) -> bool:
+        """Whether somebody is waiting for a worker of this model."""
+        return self._lines.first(self._served_by(model)) is not None
+
     def retry_after_s(self, model: str | None) -> int:
         """Estimates how long somebody who comes now would have to wait for a worker of a model.
 
@@ -298,12 +302,16 @@ class WorkerPool(Generic[W]):
         wanted = self._wanted(model)
         return {*self._free_of, *self._busy_of} if wanted is None else {wanted}
 
+    def _served_by(self, model: str) -> tuple[str | None, ...]:
+        """What clients ask for that a worker of this model can serve."""
+        return (model, None) if self._default_model in (None, model) else (model,)
+
     def _num_waiting_for(self, model: str | None) -> int:
         """How many wait for the same workers; while no model is known, how many wait at all."""
         wanted = self._wanted(model)
         if wanted is not None and wanted not in self._known_models:
             return len(self._lines)
-        return self._lines.num_waiting((wanted, None) if self._default_model in (None, wanted) else (wanted,))
+        return self._lines.num_waiting({wanted, *(() if wanted is None else self._served_by(wanted))})
 
     def _serve_lines(self) -> None:
         """Gives free workers to those who are waiting for them."""
@@ -313,7 +321,7 @@ class WorkerPool(Generic[W]):
 
     def _hand_over(self, worker: W, model: str) -> None:
         """Gives a free worker to who came first, if anybody is waiting for it."""
-        waiting = self._lines.first((model, None) if self._default_model in (None, model) else (model,))
+        waiting = self._lines.first(self._served_by(model))
         if waiting is not None:
             self._begin(worker)
             waiting.worker.set_result(worker)

@@ -19,12 +19,16 @@ import logging
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.caller import Caller
+from pykaldi_server.master.deadlines import Deadlines, Late
+from pykaldi_server.master.end import End
 from pykaldi_server.master.hub import Hub, WorkerConnection
-from pykaldi_server.master.pool import UnavailableError, UnknownModelError
+from pykaldi_server.master.limits import LimitError, session_limit_s
+from pykaldi_server.master.places import PlaceTeller
+from pykaldi_server.master.pool import UnavailableError, UnknownModelError, retry_s
 from pykaldi_server.master.records import RequestRecord
 from pykaldi_server.protocols.gstreamer import (
     EOS,
@@ -34,14 +38,10 @@ from pykaldi_server.protocols.gstreamer import (
     is_eos,
     is_final,
     parse_event,
+    queue_message,
     transcript_of,
 )
 from pykaldi_server.protocols.messages import (
-    INTERNAL_ERROR,
-    INVALID_DATA,
-    NORMAL_CLOSURE,
-    POLICY_VIOLATION,
-    TRY_AGAIN_LATER,
     Status,
     dumps,
     message_bytes,
@@ -57,44 +57,11 @@ WINDOW_BYTES = 128 * 1024
 POSITION_BYTES = WINDOW_BYTES // 4
 PIECES_AT_ONCE = 16
 """After storing this many pieces of a message, other requests have their turn."""
+MESSAGES_AT_ONCE = 256
+"""After sending this many messages to a worker, other requests have their turn."""
 WORKER_LOST = "The recogniser was lost before the recognition was complete"
-_CLOSE_CODES = {
-    Status.SUCCESS: NORMAL_CLOSURE,
-    Status.NO_SPEECH: POLICY_VIOLATION,
-    Status.AUDIO_CAPTURE: INVALID_DATA,
-    Status.NOT_ALLOWED: POLICY_VIOLATION,
-    Status.NOT_AVAILABLE: TRY_AGAIN_LATER,
-}
 _SUCCESS_PREFIX = '{"status": 0,'
 _STATE_FIELD = '"adaptation_state"'
-
-
-class End(NamedTuple):
-    """How a request has ended.
-
-    Attributes:
-        status: SUCCESS, or what went wrong.
-        message: describes what went wrong.
-        is_unknown_model: no worker serves the model that the client asked for.
-        error: the kind of error, where the status does not say enough.
-    """
-
-    status: Status
-    message: str = ""
-    is_unknown_model: bool = False
-    error: str = ""
-
-    @property
-    def error_kind(self) -> str:
-        """What metrics call the error; "" if there is none."""
-        if self.status is Status.SUCCESS:
-            return ""
-        return self.error or ("unknown_model" if self.is_unknown_model else self.status.name.lower())
-
-    @property
-    def close_code(self) -> int:
-        """The code with which a WebSocket is closed whose protocol has no errors of its own."""
-        return POLICY_VIOLATION if self.is_unknown_model else _CLOSE_CODES.get(self.status, INTERNAL_ERROR)
 
 
 class Sink(Protocol):
@@ -145,10 +112,12 @@ class Relay:
         self._position_bytes = position_bytes
         self._store = MessageStore(hub.options.store_bytes)
         self._room = asyncio.Event()
-        self._has_audio = False
+        self._has_audio = False  # or it has been said that there is none
         self._at_end = False  # the client has said EOS
-        self._cut_off: End | None = None  # how the request ends, because the server stops
+        self._cut_off: End | None = None  # how the request ends, because the server ends it
+        self._has_dropped = False  # what the client has sent and will send is not passed on
         self._ticket: int | None = None  # who has been in line keeps its place
+        self._places: PlaceTeller | None = None
         self._worker: WorkerConnection | None = None
         self._is_prepared = False  # the worker has all that comes before the client's messages
         self._keeps_state = False
@@ -158,8 +127,10 @@ class Relay:
         self._consumed_bytes = 0
         # What a worker got that has not said anything yet: another can take over. None once it has.
         self._unconfirmed: deque[str | bytes] | None = deque()
-        self._idle: asyncio.Timeout | None = None
+        self._next_pump: asyncio.Handle | None = None
         self._task: asyncio.Task[None] | None = None
+        options = hub.options
+        self._deadlines = Deadlines(options, session_limit_s(caller, options), self._is_late)
 
     @property
     def is_started(self) -> bool:
@@ -186,6 +157,7 @@ class Relay:
         self._hub.requests.add(self)
         self.record.begin(self._info)
         self._hub.metrics.request_begins(self.record)
+        self._deadlines.start()
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay {self._info.id}")
         self._task.add_done_callback(self._forget)  # also if it is cancelled before it has begun
 
@@ -195,16 +167,14 @@ class Relay:
             return
         self._at_end = is_eos(message)
         self.record.received_bytes += message_bytes(message)
-        if not self._has_audio and (self._at_end or (isinstance(message, bytes) and message)):
-            self._has_audio = True
-            if self._idle is not None:
-                self._idle.reschedule(None)
+        self._has_audio = self._has_audio or self._at_end or (isinstance(message, bytes) and bool(message))
+        self._deadlines.client_spoke(has_audio=self._has_audio, is_complete=self._at_end)
         for number, piece in enumerate(split_message(message), start=1):
             self._store.put(piece)
             if number % PIECES_AT_ONCE == 0:  # a whole recording takes a while to be written to disk
                 self._pump()
                 await asyncio.sleep(0)
-                if self.is_over:
+                if self.is_over or self._has_dropped:
                     return
         self._pump()
         while self._store.is_full and not self.is_over:
@@ -232,13 +202,14 @@ class Relay:
             self._cut_off = End(Status.ABORTED, reason, error="shutdown")
             if self._worker is not None:
                 if not self._at_end:
-                    self._worker.send(EOS)
+                    self._drop_rest(self._worker, self._cut_off)
                 await asyncio.wait([task], timeout=patience_s)
             if not self.is_over:
                 task.cancel()
         await asyncio.wait([task], timeout=self._hub.options.write_timeout_s)
 
     def _forget(self, _: "asyncio.Task[None]") -> None:
+        self._deadlines.stop()
         self._hub.requests.discard(self)
         self._store.close()
         self.record.end()
@@ -248,7 +219,14 @@ class Relay:
         self.record.log_context.enter()
         end = End(Status.ABORTED, WORKER_LOST, error="worker_lost")
         try:
-            end = await self._serve()
+            with self._hub.sessions.entered(self.caller, self._hub.options):
+                end = await self._serve()
+        except LimitError as error:
+            mean_s = self._hub.pool.mean_duration_s(self._info.model)
+            after_s = retry_s(mean_s / error.num_sessions)
+            end = End(
+                Status.NOT_AVAILABLE, str(error), error="limit", is_own_limit=True, retry_after_s=after_s
+            )
         except asyncio.CancelledError:
             if self._cut_off is None:
                 raise
@@ -256,12 +234,15 @@ class Relay:
             logger.exception("%s: failed", self._info.id)
             end = End(Status.ABORTED, "Internal error of the server", error="internal")
         finally:
-            self.is_over, self._idle = True, None
+            self.is_over = True
+            self._deadlines.stop()
+            if self._places is not None:
+                self._places.stop()
             if self._worker is not None:
                 self._worker.release()
             self._store.close()
             self._room.set()
-        if self._cut_off is not None and not (self._at_end and end.status is Status.SUCCESS):
+        if self._cut_off is not None and (self._has_dropped or end.status is not Status.SUCCESS):
             end = self._cut_off
         self.record.outcome, self.record.message = end.status.name.lower(), end.message
         self.record.error = end.error_kind
@@ -272,34 +253,90 @@ class Relay:
         await self._sink.end(end)
 
     async def _serve(self) -> End:
-        idle_s = self._hub.options.idle_s
         try:
-            async with asyncio.timeout(None if self._has_audio else idle_s) as self._idle:
-                while True:
-                    worker = self._worker = await self._find_worker()
-                    await self._send_kept_state(worker)
-                    end = await self._deliver_all(worker)
-                    if end is not None:
-                        return end
-                    worker.release()
+            while True:
+                worker = self._worker = await self._find_worker()
+                await self._send_kept_state(worker)
+                end = await self._deliver_all(worker)
+                if end is not None:
+                    return end
+                worker.release()
         except UnavailableError as error:
-            return End(Status.NOT_AVAILABLE, str(error), isinstance(error, UnknownModelError))
-        except TimeoutError:
-            return End(Status.NO_SPEECH, f"no audio came within {idle_s:g} s", error="idle")
+            return End(
+                Status.NOT_AVAILABLE,
+                str(error),
+                isinstance(error, UnknownModelError),
+                retry_after_s=error.retry_after_s,
+            )
+
+    def _is_late(self, what: Late) -> None:
+        """Ends a request that has lasted too long, with what has been recognised where that can be."""
+        options, worker = self._hub.options, self._worker
+        match what:
+            case Late.NO_AUDIO:
+                self._end_now(
+                    End(Status.NO_SPEECH, f"no audio came within {options.idle_s:g} s", error="idle")
+                )
+            case Late.PAUSE if worker is not None and self._hub.pool.is_wanted(worker.info.model):
+                text = f"nothing came for {options.pause_s:g} s, and others are waiting"
+                self._drop_rest(worker, End(Status.NO_SPEECH, text, error="idle"))
+            case Late.PAUSE:
+                self._deadlines.allow_pause()
+            case Late.TIME_IS_UP if worker is not None and self._at_end and not self._store:
+                self._deadlines.ending()
+            case Late.TIME_IS_UP if worker is not None:
+                self._drop_rest(worker, self._time_is_up())
+            case Late.TIME_IS_UP:
+                self._end_now(self._time_is_up())
+            case Late.WORKER_HANGS:
+                timeout_s = options.worker_timeout_s
+                logger.error("%s: %s has said nothing for %g s", self._info.id, worker, timeout_s)
+                text = f"The recogniser has not answered for {timeout_s:g} s"
+                self._end_now(End(Status.ABORTED, text, error="worker_hangs"))
+
+    def _time_is_up(self) -> End:
+        limit_s = session_limit_s(self.caller, self._hub.options)
+        text = f"the request was served for {limit_s:g} s, as long as this server allows"
+        return End(Status.ABORTED, text, error="session_limit")
+
+    def _end_now(self, end: End) -> None:
+        """Ends the request without another word of its worker."""
+        self._cut_off = self._cut_off or end
+        if self._task is not None:
+            self._task.cancel()
+
+    def _drop_rest(self, worker: WorkerConnection, end: End) -> None:
+        """Ends the request with what the worker finds in the audio that it has got."""
+        self._cut_off = end
+        if not self._has_dropped:
+            self._has_dropped = True
+            worker.send(EOS)
+            self._store.close()
+            self._room.set()
+            self._deadlines.ending()
 
     async def _find_worker(self) -> WorkerConnection:
         pool, options = self._hub.pool, self._hub.options
         if self._ticket is None:
             self._ticket = pool.ticket()
+            self._places = PlaceTeller(self._tell_place) if self._info.wants_place else None
         while True:
             worker = await pool.acquire(
-                self._info.model, options.queue_s, length=options.queue_length, ticket=self._ticket
+                self._info.model,
+                options.queue_s,
+                length=options.queue_length,
+                ticket=self._ticket,
+                place=self._places,
             )
             if worker.begin(self._info, self._position_bytes):
                 self.record.assign(worker.info.model, str(worker))
                 logger.info("%s: served by %s", self._info.id, worker)
+                self._deadlines.served()
                 return worker
             pool.remove(worker)
+
+    async def _tell_place(self, place: int) -> None:
+        await self._until_written(self._sink.deliver(dumps(queue_message(place, self._info.id))))
 
     async def _send_kept_state(self, worker: WorkerConnection) -> None:
         """Sends what earlier sessions of the user have taught. One that the client sends later wins."""
@@ -317,7 +354,10 @@ class Relay:
     async def _deliver_all(self, worker: WorkerConnection) -> End | None:
         """Delivers until the end; None when the worker left before it began: another should be found."""
         self._pump()
+        if self._places is not None:
+            await self._places.served()
         while (message := await worker.read()) is not None:
+            self._deadlines.worker_spoke()
             if is_position(message):
                 end = await self._note_position(worker, Position.from_text(str(message)))
             else:
@@ -403,8 +443,9 @@ class Relay:
         worker = self._worker
         if not self._is_prepared:
             return
-        if self._cut_off is not None and not self._at_end:  # the worker has been told that this was all
+        if self._has_dropped:
             return
+        num_sent = 0
         while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
             message = self._store.get()
             num_bytes = message_bytes(message)
@@ -412,12 +453,38 @@ class Relay:
             if self._unconfirmed is not None:
                 self._unconfirmed.append(message)
             worker.send(message)
+            num_sent += 1
+            if num_sent == MESSAGES_AT_ONCE and self._store:
+                self._pump_later()
+                break
         if not self._store.is_full:
             self._room.set()
+        if worker is not None:
+            self._note_debt(worker)
+
+    def _pump_later(self) -> None:
+        """Sends more when others have had their turn: a backlog may be a hundred thousand tiny messages."""
+        if self._next_pump is None:
+            self._next_pump = asyncio.get_running_loop().call_soon(self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._next_pump = None
+        self._pump()
+
+    def _note_debt(self, worker: WorkerConnection) -> None:
+        """Tells the deadlines whether the worker has to report how far it has come.
+
+        Of one that reports no positions nothing can be said: it may be in the middle of a long silence.
+        """
+        if worker.info.reports_positions and not self._has_dropped:
+            unreported = self._sent_bytes - self._consumed_bytes
+            is_all = self._at_end and not self._store
+            self._deadlines.worker_owes(unreported > self._position_bytes or (is_all and unreported > 0))
 
     def _take_back(self, unconfirmed: "deque[str | bytes]") -> None:
         """Makes what a worker got and did nothing with the next to be sent."""
         self._worker = None
+        self._deadlines.unserved()
         self._is_prepared = self._awaits_own_position = False
         self._own_bytes = self._sent_bytes = self._consumed_bytes = 0
         while unconfirmed:

@@ -48,6 +48,7 @@ __all__ = [
     "parse_client_message",
     "parse_event",
     "parse_query",
+    "queue_message",
     "raw_audio_caps",
     "transcript_of",
 ]
@@ -94,6 +95,7 @@ class RequestInfo:
         options: options of the session that the client asks for; the worker checks them.
         at_model_rate: the content type is raw audio of no stated rate, which is that of the model.
         adaptation: whether to keep what is learned of the user; None leaves that to the server.
+        wants_place: the client wants to be told its place in line while it waits for a worker.
         id: unique name of the request, given by the master.
     """
 
@@ -104,6 +106,7 @@ class RequestInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     at_model_rate: bool = False
     adaptation: Adaptation | None = None
+    wants_place: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -122,7 +125,7 @@ class RequestInfo:
         """Reads the query string of the client WebSocket's address, and of its headers those of options.
 
         Raises:
-            ProtocolError: see `request_options.read_options` and `Adaptation.parse`.
+            ProtocolError: see `request_options.read_options` and `Adaptation.parse`, or ``queue`` is invalid.
         """
         fields = parse_query(query)
         return cls(
@@ -132,6 +135,7 @@ class RequestInfo:
             model=fields.get("model") or None,
             options=read_options(query, headers or {})[0],
             adaptation=Adaptation.parse(fields.get("adaptation")),
+            wants_place=_parse_switch("queue", fields.get("queue", "")),
         )
 
     @classmethod
@@ -161,6 +165,17 @@ class RequestInfo:
             model=fields.get("model") or None,
             adaptation=Adaptation.parse(fields.get("adaptation")),
         )
+
+
+def _parse_switch(name: str, value: str) -> bool:
+    """Reads a field that is on or off.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    if value.lower() not in ("", "0", "1", "false", "true"):
+        raise ProtocolError(f"{name}: expected true or false, found {excerpt(value)}")
+    return value.lower() in ("1", "true")
 
 
 def _decode_header(value: str) -> str:
@@ -369,9 +384,22 @@ def _unpack(properties: Mapping[str, Any], name: str) -> str:
 # To the client: results (made from events in `results`) and errors
 
 
-def error_message(status: Status, text: str, request_id: str) -> Message:
-    """The message before the server closes a request that went wrong."""
-    return {"status": int(status), "message": text, "id": request_id}
+def error_message(status: Status, text: str, request_id: str, retry_after_s: int = 0) -> Message:
+    """The message before the server closes a request that went wrong.
+
+    Args:
+        status: what went wrong.
+        text: describes it.
+        request_id: id of the request.
+        retry_after_s: after how many seconds it is worth trying again; 0 says nothing of that.
+    """
+    message = {"status": int(status), "message": text, "id": request_id}
+    return {**message, "retry-after": retry_after_s} if retry_after_s else message
+
+
+def queue_message(place: int, request_id: str) -> Message:
+    """The message that tells a client that has asked for it its place in line; 0 when it is being served."""
+    return {"status": int(Status.SUCCESS), "queue": place, "id": request_id}
 
 
 def parse_event(text: str | bytes) -> Message:

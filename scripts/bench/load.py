@@ -306,7 +306,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     )
 
     def ours_with(slots: int) -> AbstractContextManager[tuple[ServerProcess, Address]]:
-        options = [*recipe, "--sessions", str(slots), "--wait-s", "0"]
+        options = [*recipe, "--sessions", str(slots), "--queue-s", "0"]
         return our_server(ours, server_cores, variables, folder, *options)
 
     def find(title: str, start: Server, script: Script) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.calls import Call
@@ -69,7 +70,8 @@ class AudioSocketConnection(TcpConnection):
             raise ProtocolError(f"the id of a call: expected it once, found {call_id} after {self._id}")
         self._id = call_id
         logger.info("%s: connected", self)
-        self._call = Call(self.hub, call_id, {}, self.caller, "audiosocket")
+        # The address is that of the telephone system, and says nothing of who is calling.
+        self._call = Call(self.hub, call_id, {}, replace(self.caller, address=""), "audiosocket")
         self._watch = asyncio.create_task(self._hang_up_after(self._call))
 
     async def _send(self, rate_hz: int, samples: bytes) -> None:

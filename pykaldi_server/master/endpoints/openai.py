@@ -28,7 +28,7 @@ from pykaldi_server.protocols.request_options import HEADER as OPTIONS_HEADER
 from pykaldi_server.protocols.request_options import read_options
 from pykaldi_server.protocols.worker import Position
 
-__all__ = ["ModelsHandler", "TranscriptionsHandler", "TranslationsHandler"]
+__all__ = ["ModelsHandler", "TranscriptionsHandler", "TranslationsHandler", "refusal_code"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,18 @@ CODES = {
     Status.NO_SPEECH: 400,
     Status.AUDIO_CAPTURE: 400,
     Status.NOT_ALLOWED: 400,
-    Status.NOT_AVAILABLE: 503,
 }
+
+
+# Types of errors, by the HTTP status, that are not those of all the others.
+KINDS = {429: "requests", 503: "service_unavailable_error"}
+
+
+def refusal_code(end: End) -> str:
+    """The code of an error for a request that was not served at all."""
+    if end.is_unknown_model:
+        return "model_not_found"
+    return "rate_limit_exceeded" if end.is_own_limit else "server_is_overloaded"
 
 
 class TranscriptionsHandler(UploadHandler):
@@ -58,6 +68,8 @@ class TranscriptionsHandler(UploadHandler):
         self._wanted = TranscriptionRequest()
         self._user_fields: dict[str, list[str]] = {}
         self._is_streaming = False
+        self._is_served = False
+        self._has_begun = False  # the answer, as a stream
 
     def may_read_request(self, form: FormReader) -> bool:
         return "model" in form.fields
@@ -86,24 +98,27 @@ class TranscriptionsHandler(UploadHandler):
         self._wanted = TranscriptionRequest.from_fields(self.form.fields)
         if self._wanted.stream:
             self._is_streaming = True
-            self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
-            self.set_header("Cache-Control", "no-cache")
-            await self._send(self._transcription.new_events())
+            if self._is_served:
+                await self._send(self._transcription.new_events())
 
     async def deliver(self, event: str) -> None:
         self._transcription.add(parse_event(event))
+        await self._note_served()
         if self._is_streaming:
             await self._send(self._transcription.new_events())
 
     async def consumed(self, position: Position) -> None:
         self._transcription.duration_s = position.audio_s
+        await self._note_served()
 
     async def respond(self, end: End) -> None:
-        if self._is_streaming:
+        if self._is_streaming and (self._has_begun or end.status is Status.SUCCESS):
             await self._end_stream(end)
-        elif end.is_unknown_model:
-            error = RequestError(end.message, "model", "model_not_found")
-            await self.answer_refusal(404, end.message, error)
+        elif end.status is Status.NOT_AVAILABLE:
+            self.set_retry_after(end)
+            param = "model" if end.is_unknown_model else None
+            error = RequestError(end.message, param, refusal_code(end))
+            await self.answer_refusal(end.refusal_code, end.message, error)
         elif end.status is not Status.SUCCESS:
             await self.answer_refusal(CODES.get(end.status, 500), end.message)
         else:
@@ -111,19 +126,34 @@ class TranscriptionsHandler(UploadHandler):
             await self.answer(200, body, content_type)
 
     def refusal(self, code: int, text: str, error: ProtocolError | None = None) -> tuple[str, str]:
-        kind = "server_error" if code >= 500 else "invalid_request_error"
+        kind = KINDS.get(code, "server_error" if code >= 500 else "invalid_request_error")
         param, error_code = (error.param, error.code) if isinstance(error, RequestError) else (None, None)
         found = error_object(text, kind, param, error_code, self._transcription.text)
         return AnswerFormat.JSON.value, dumps(found)
 
+    async def _note_served(self) -> None:
+        """A worker has begun: from here on nothing is refused, and a stream may begin."""
+        if not self._is_served:
+            self._is_served = True
+            if self._is_streaming:
+                await self._send("")
+
     async def _send(self, events: str) -> None:
+        self._begin_stream()
         try:
             self.write(events)
             await self.flush()
         except StreamClosedError:
             logger.info("%s: left in the middle of its answer", self.info.id)
 
+    def _begin_stream(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
+            self.set_header("Cache-Control", "no-cache")
+
     async def _end_stream(self, end: End) -> None:
+        self._begin_stream()
         if end.status is Status.SUCCESS:
             await self.finish_with(self._transcription.last_events())
         else:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.endpoints.openai import refusal_code
 from pykaldi_server.master.endpoints.upload import CorsHandler
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
@@ -42,7 +43,7 @@ BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
 NO_CONVERSATIONS = "this server transcribes and holds no conversations; expected intent=transcription"
 # Codes of errors with which a session ends.
-CODES = {Status.NOT_AVAILABLE: "service_unavailable", Status.NO_SPEECH: "no_speech"}
+CODES = {Status.NO_SPEECH: "no_speech"}
 
 
 def _chooser(hub: Hub) -> ChooseModel:
@@ -147,7 +148,8 @@ class RealtimeSocket(LiveSocket):
 
     async def end(self, end: End) -> None:
         if self._dialogue is not None and end.status is not Status.SUCCESS:
-            code = "model_not_found" if end.is_unknown_model else CODES.get(end.status)
+            is_refused = end.status is Status.NOT_AVAILABLE
+            code = refusal_code(end) if is_refused else CODES.get(end.status)
             self._dialogue.fail(end.status, end.message, code)
             for reply in self._dialogue.replies():
                 self.write_soon(reply)

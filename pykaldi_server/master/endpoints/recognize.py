@@ -12,7 +12,8 @@ from pykaldi_server.protocols.request_options import read_options
 
 __all__ = ["RecognizeHandler"]
 
-NO_WORKERS = "No workers available"
+NO_WORKERS = "No workers available"  # as the original says it
+BUSY = 503
 
 
 class RecognizeHandler(UploadHandler):
@@ -42,12 +43,12 @@ class RecognizeHandler(UploadHandler):
         self._result.add(parse_event(event))
 
     async def respond(self, end: End) -> None:
-        if end.is_unknown_model:
-            await self.answer_refusal(404, end.message)
-        elif end.status is Status.NOT_ALLOWED:
+        if end.status is Status.NOT_ALLOWED:
             await self.answer_refusal(400, end.message)
         elif end.status is Status.NOT_AVAILABLE:
-            await self.answer_refusal(503, NO_WORKERS)
+            self.set_retry_after(end)
+            is_busy = end.refusal_code == BUSY
+            await self.answer_refusal(end.refusal_code, NO_WORKERS if is_busy else end.message)
         else:
             content_type, body = self._result.content(end.status, end.message)
             await self.answer(200, body, content_type)

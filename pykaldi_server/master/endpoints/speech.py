@@ -68,5 +68,5 @@ class SpeechSocket(LiveSocket):
             self._relay.cancel()
 
     async def _fail(self, request_id: str, end: End) -> None:
-        self.write_soon(dumps(error_message(end.status, end.message, request_id)))
+        self.write_soon(dumps(error_message(end.status, end.message, request_id, end.retry_after_s)))
         self.close(NORMAL_CLOSURE)

@@ -207,6 +207,12 @@ class UploadHandler(CorsHandler, ABC):
         content_type, body = self.refusal(code, text, error)
         await self.answer(code, body, content_type)
 
+    def set_retry_after(self, end: End) -> None:
+        """Says in the header when it is worth trying again, also to programs in pages."""
+        if end.retry_after_s:
+            self.set_header("Retry-After", str(end.retry_after_s))
+            self.set_header("Access-Control-Expose-Headers", "Retry-After")
+
     async def answer(self, code: int, body: str, content_type: str) -> None:
         """Sends the answer, after the body where that comes in time: many clients read only then."""
         try:

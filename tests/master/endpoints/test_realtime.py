@@ -112,7 +112,10 @@ def test_without_a_worker_the_first_audio_is_refused(harness: Any) -> None:
             await client.send(append(SECOND))
             (error,) = await client.read_all()
             check_event(error)
-            assert (error["error"]["type"], error["error"]["code"]) == ("server_error", "service_unavailable")
+            assert (error["error"]["type"], error["error"]["code"]) == (
+                "server_error",
+                "server_is_overloaded",
+            )
             assert client.connection.close_code == 1013
             assert "try again later" in client.connection.close_reason
 

@@ -91,7 +91,7 @@ def test_without_a_free_worker_the_status_is_9(harness: Any) -> None:
             client = await harness.client(master)
             (event,) = await client.read_all()
             assert event["status"] == 9
-            assert set(event) == {"status", "message", "id"}
+            assert set(event) == {"status", "message", "id", "retry-after"}
             assert client.connection.close_code == 1000
 
             await harness.worker(master)
