@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from phone import CALL, Asterisk, Twilio, listener, twilio
 from realtime_events import COMMIT, append, check_event
+from tornado.httpclient import HTTPClientError, HTTPRequest
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.wyoming import Event, EventReader
@@ -31,14 +32,19 @@ class Client(ABC):
 
     Args:
         harness, master: of the test.
+        token: what the client says it may do; "" says nothing.
 
     Attributes:
+        has_tokens: whether the protocol has a place for a token.
         leaving_is_an_end: whether a line that breaks is the ordinary end of the audio, as in telephony.
     """
 
+    has_tokens: ClassVar[bool] = True
     leaving_is_an_end: ClassVar[bool] = False
 
-    def __init__(self, harness: Any, master: Any) -> None:
+    def __init__(self, harness: Any, master: Any, token: str = "") -> None:
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.token = token
         self.harness = harness
         self.master = master
         self.address = master.url.replace("http", "ws")
@@ -70,6 +76,14 @@ class Client(ABC):
     def vanish(self) -> None:
         """Breaks the connection."""
 
+    async def is_refused(self) -> bool:
+        """Connects, and finds out whether the server refuses the client for lack of the right token."""
+        try:
+            async with self:
+                return False
+        except HTTPClientError as error:
+            return error.code == 401
+
 
 def final_texts(messages: list[Message]) -> list[str]:
     return [
@@ -89,7 +103,7 @@ class _Socket(Client):
     path: ClassVar[str]
 
     async def start(self) -> None:
-        self.socket = await self.harness.connect(self.address + self.path)
+        self.socket = await self.harness.connect(HTTPRequest(self.address + self.path, headers=self.headers))
 
     async def speak(self, audio: bytes) -> None:
         await self.socket.send(audio)
@@ -172,7 +186,8 @@ class Upload(Client):
 
     async def start(self) -> None:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.master.port)
-        lines = ("Host: x", "Connection: close", "Transfer-Encoding: chunked")
+        own = [f"{name}: {value}" for name, value in self.headers.items()]
+        lines = ("Host: x", "Connection: close", "Transfer-Encoding: chunked", *own)
         self.writer.write("\r\n".join([self.head, *lines, "", ""]).encode())
         await self.speak(self.before.encode())
 
@@ -189,6 +204,11 @@ class Upload(Client):
         answer = await self.reader.read()
         head, _, body = answer.partition(b"\r\n\r\n")
         return self.read_answer(int(head.split()[1]), body.decode())
+
+    async def is_refused(self) -> bool:
+        async with self:
+            await self.stop()
+            return "expected the token of a client" in ((await self.outcome()).error or "")
 
     def read_answer(self, code: int, body: str) -> Outcome:
         if code != 200:
@@ -239,6 +259,7 @@ class OpenAIStream(OpenAI):
 class Wyoming(Client):
     """A client of Home Assistant's protocol."""
 
+    has_tokens = False
     FORMAT: ClassVar[Message] = {"rate": 8000, "width": 2, "channels": 1}
 
     async def start(self) -> None:
@@ -254,6 +275,12 @@ class Wyoming(Client):
 
     async def stop(self) -> None:
         await self.send("audio-stop")
+
+    async def is_refused(self) -> bool:
+        async with self:
+            await self.send("ping")
+            events = EventReader(10**6).feed(await self.reader.read(1000))
+            return [event.type for event in events] != ["pong"]
 
     async def outcome(self) -> Outcome:
         reader = EventReader(10**6)
@@ -287,8 +314,10 @@ class _Call(Client):
 class AsteriskCall(_Call):
     """A call by AudioSocket."""
 
+    has_tokens = False
+
     async def start(self) -> None:
-        self.follower = await listener(self.harness, self.master, CALL)
+        self.follower = await listener(self.harness, self.master, CALL, self.headers)
         self.call = await Asterisk(self.master).__aenter__()
 
     async def speak(self, audio: bytes) -> None:
@@ -296,6 +325,12 @@ class AsteriskCall(_Call):
 
     async def stop(self) -> None:
         await self.call.send(0x00)
+
+    async def is_refused(self) -> bool:
+        """The call itself; who follows it needs a token."""
+        async with Asterisk(self.master) as call:
+            await call.send(0x00)
+            return (await call.read_all())[:1] == b"\xff"
 
     def vanish(self) -> None:
         self.call.writer.transport.abort()
@@ -305,15 +340,26 @@ class TwilioCall(_Call):
     """A call by Twilio's Media Streams."""
 
     async def start(self) -> None:
-        self.follower = await listener(self.harness, self.master, "CA1")
+        self.follower = await listener(self.harness, self.master, "CA1", self.headers)
+        await self.connect()
+
+    async def connect(self) -> None:
         self.stream: Twilio = await twilio(self.harness, self.master)
-        await self.stream.start()
+        await self.stream.start(token=self.token)
 
     async def speak(self, audio: bytes) -> None:
         await self.stream.speak(audio)
 
     async def stop(self) -> None:
         await self.stream.stop()
+
+    async def is_refused(self) -> bool:
+        """Twilio's token comes after the handshake."""
+        await self.connect()
+        await self.stream.stop()
+        while await self.stream.socket.read() is not None:
+            continue
+        return bool(self.stream.socket.connection.close_code == 1008)
 
     def vanish(self) -> None:
         self.stream.socket.vanish()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from pykaldi_server.master.options import MasterOptions
@@ -135,7 +135,7 @@ class Harness:
         for each in self._sockets:
             each.dispose()
 
-    async def connect(self, url: str) -> Socket:
+    async def connect(self, url: str | HTTPRequest) -> Socket:
         socket = Socket(await websocket_connect(url))
         self._sockets.append(socket)
         return socket

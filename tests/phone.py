@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tornado.httpclient import HTTPRequest
 
 FRAME_SAMPLES = 160
 CALL = "40325ec2-5efd-4bd3-805f-53576e581d13"
@@ -89,6 +90,7 @@ async def twilio(harness: Any, master: Any) -> Twilio:
     return Twilio(await harness.connect(f"{master.url.replace('http', 'ws')}/twilio"))
 
 
-async def listener(harness: Any, master: Any, call: str) -> Any:
+async def listener(harness: Any, master: Any, call: str, headers: dict[str, str] | None = None) -> Any:
     """A program that follows a call."""
-    return await harness.connect(f"{master.url.replace('http', 'ws')}/client/ws/listen?id={call}")
+    url = f"{master.url.replace('http', 'ws')}/client/ws/listen?id={call}"
+    return await harness.connect(HTTPRequest(url, headers=headers or {}))

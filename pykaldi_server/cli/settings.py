@@ -199,7 +199,9 @@ def _click_option(
 
 
 def _singular(spelling: str) -> str:
-    return spelling[:-1] if spelling.startswith("--") and spelling.endswith("s") else spelling
+    if not spelling.startswith("--"):
+        return spelling
+    return f"{spelling[:-3]}y" if spelling.endswith("ies") else spelling.removesuffix("s")
 
 
 def _element_type(options: type[Any], name: str) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pykaldi_server.master.access.access import Access
 from pykaldi_server.master.limits import Sessions
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.metrics import MasterMetrics
@@ -77,6 +78,7 @@ class Hub:
 
     Attributes:
         options: settings.
+        access: who may do what.
         pool: connected workers.
         models: what the last worker of each named model has said about itself.
         listeners: programs that follow telephone calls.
@@ -98,8 +100,10 @@ class Hub:
     metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
+    access: Access = field(init=False)
 
     def __post_init__(self) -> None:
+        self.access = Access(self.options, self.client_secrets)
         self.pool.listen_to_waits(self._note_wait)
 
     def _note_wait(self, wait: Wait) -> None:

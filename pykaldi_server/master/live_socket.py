@@ -12,11 +12,13 @@ from tornado.websocket import (
     WebSocketProtocol13,
 )
 
-from pykaldi_server.master.access.caller import Caller
+from pykaldi_server.master.access.access import Part
+from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.socket_protocol import SocketProtocol
+from pykaldi_server.protocols.gstreamer import NO_ID, error_message
 from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
-from pykaldi_server.protocols.messages import GOING_AWAY, MESSAGE_TOO_BIG, message_bytes
+from pykaldi_server.protocols.messages import GOING_AWAY, MESSAGE_TOO_BIG, Status, dumps, message_bytes
 
 __all__ = ["LiveSocket"]
 
@@ -35,13 +37,19 @@ class LiveSocket(WebSocketHandler):
         caller: the peer.
     """
 
+    PART = Part.RECOGNITION
     MAX_TEXT_BYTES = MAX_TEXT_BYTES
     kind = "client"
+
+    @staticmethod
+    def refusal_message(text: str) -> str | None:
+        """What a page without the right token is told in the form of the protocol; None only closes."""
+        return dumps(error_message(Status.NOT_ALLOWED, text, NO_ID))
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
-        self.caller = Caller(self.request.remote_ip or "")
+        self.caller = caller_of(self.request)
         self._liveness: Liveness | None = None
         self._has_ended = False
         self._peer_has_closed: Callable[[], bool] = lambda: False
@@ -92,7 +100,7 @@ class LiveSocket(WebSocketHandler):
         return self.hub.options.max_message_bytes
 
     def check_origin(self, origin: str) -> bool:
-        """As the original: pages from anywhere may use the server."""
+        """Tornado's; `master.gate` has seen to it."""
         return True
 
     async def open(self, *args: str, **kwargs: str) -> None:

@@ -1,5 +1,6 @@
 """Settings of a master."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,10 @@ from pykaldi_server.errors import ConfigError
 from pykaldi_server.options import Settings, check_positive, check_range, option
 
 __all__ = ["MasterOptions", "StatesFor"]
+
+
+PRIVATE_PARTS = ("metrics", "status", "corrections", "calls")
+_PREFIX = re.compile(r"(/[\w.~-]+)+/?")
 
 
 class StatesFor(StrEnum):
@@ -35,12 +40,23 @@ class MasterOptions(Settings):
     wyoming_port: int | None = option(
         None,
         "additional port for clients of the Wyoming protocol, such as Home Assistant, which expect 10300; "
-        "0 picks a free port; the protocol has no TLS",
+        "0 picks a free port; the protocol has no TLS and no tokens",
+        fixed=True,
+    )
+    wyoming_host: str | None = option(
+        None,
+        "address to listen on for the Wyoming protocol; anybody who reaches it may use it",
         fixed=True,
     )
     audiosocket_port: int | None = option(
         None,
-        "additional port for calls from Asterisk (AudioSocket); 0 picks a free port; the protocol has no TLS",
+        "additional port for calls from Asterisk (AudioSocket); 0 picks a free port; the protocol has no TLS "
+        "and no tokens",
+        fixed=True,
+    )
+    audiosocket_host: str | None = option(
+        None,
+        "address to listen on for calls from Asterisk; anybody who reaches it may use it",
         fixed=True,
     )
     audiosocket_model: str | None = option(
@@ -70,6 +86,34 @@ class MasterOptions(Settings):
     states_remote: bool = option(
         False,
         "let other machines list, fetch and delete states over HTTP; only this machine may do so otherwise",
+    )
+    tokens: Path | None = option(
+        None,
+        "YAML file of the tokens of clients, workers and administrators, who are refused without; read again "
+        "on SIGHUP",
+        path=True,
+    )
+    open: bool = option(
+        False,
+        "let clients without a token use the server, even from other machines; a wrong one is still refused",
+    )
+    private: tuple[str, ...] = option(
+        (),
+        "what is kept to administrators (with --tokens) or programs of this machine (without): metrics, "
+        "status, corrections or calls; may be given several times",
+    )
+    allow_origins: tuple[str, ...] = option(
+        (),
+        "origin of pages that may use the server besides its own, such as https://example.org; * allows all; "
+        "may be given several times",
+    )
+    proxies: tuple[str, ...] = option(
+        (),
+        "address or network of a reverse proxy whose X-Forwarded-For, -Proto and -Host are believed, such as "
+        "127.0.0.1; may be given several times",
+    )
+    path_prefix: str = option(
+        "", "what paths begin with that a reverse proxy passes on unchanged, such as /speech"
     )
     certfile: Path | None = option(
         None, "TLS certificate (PEM); if set, HTTP and WebSocket connections must use TLS"
@@ -136,6 +180,11 @@ class MasterOptions(Settings):
         return self.self_signed or self.certfile is not None
 
     def validate(self) -> None:
+        for part in self.private:
+            if part not in PRIVATE_PARTS:
+                raise ConfigError(f"private: expected one of {', '.join(PRIVATE_PARTS)}, found {part!r}")
+        if self.path_prefix and not _PREFIX.fullmatch(self.path_prefix):
+            raise ConfigError(f"path-prefix: expected a path such as /speech, found {self.path_prefix!r}")
         for name in ("port", "vosk_port", "wyoming_port", "audiosocket_port"):
             if getattr(self, name) is not None:
                 check_range(self, name, 0, 65535)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.web import Application, RequestHandler
 
+from pykaldi_server.master.access.access import Rules, check_ports
 from pykaldi_server.master.certificates import (
     Certificate,
     own_directory,
@@ -42,6 +43,7 @@ from pykaldi_server.master.endpoints.status import (
 from pykaldi_server.master.endpoints.twilio import TwilioSocket
 from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
 from pykaldi_server.master.endpoints.wyoming import WyomingConnection
+from pykaldi_server.master.gate import GuardedApplication, PageHandler
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.tcp import TcpConnection, TcpServer
@@ -83,7 +85,8 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
         endpoints: addresses in addition to the master's own, which win over those.
     """
     shared = {"hub": hub}
-    return Application(
+    return GuardedApplication(
+        hub,
         [
             *((pattern, handler, shared) for pattern, handler in endpoints),
             (r"/vosk", VoskSocket, shared),
@@ -105,19 +108,19 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/v1/models/(.+)", ModelsHandler, shared),
             (r"/states", StatesHandler, shared),
             (r"/states/([^/]+)/([^/]+)", StateHandler, shared),
-            (r"/client/static/(.*)", StaticFileHandler, {"path": WEB}),
-            (r"/healthz", HealthHandler),
+            (r"/client/static/(.*)", PageHandler, {"path": WEB}),
+            (r"/healthz", HealthHandler, shared),
             (r"/readyz", ReadinessHandler, shared),
             (r"/metrics", MetricsHandler, shared),
-            (r"/()", StaticFileHandler, {"path": WEB, "default_filename": "index.html"}),
+            (r"/()", PageHandler, {"path": WEB, "default_filename": "index.html"}),
         ],
-        log_function=_log_http,
+        _log_http,
     )
 
 
 def make_vosk_application(hub: Hub) -> Application:
     """Makes the addresses of a port for Vosk's clients: whatever path they ask for."""
-    return Application([(r".*", VoskSocket, _as_vosk_server(hub))], log_function=_log_http)
+    return GuardedApplication(hub, [(r".*", VoskSocket, _as_vosk_server(hub))], _log_http)
 
 
 def _as_vosk_server(hub: Hub) -> dict[str, Any]:
@@ -191,10 +194,11 @@ class Master:
 
         Raises:
             OSError: the address cannot be had; the text names it.
-            ConfigError: the certificate cannot be used, or corrections could not be stored; the text names
-                the file.
+            ConfigError: a port would be open to anybody, the certificate cannot be used, or corrections could
+                not be stored; the text names the option or the file.
         """
         options = self.hub.options
+        check_ports(options)
         tls = self._tls_context()
         check_writable(options.references)
         if options.states is not None:
@@ -205,15 +209,19 @@ class Master:
             self.vosk_port = self._listen(options.vosk_port, make_vosk_application(self.hub), tls)
             logger.info("listening for Vosk's clients on %s", self.vosk_url)
         if options.wyoming_port is not None:
-            self.wyoming_port = self._listen_tcp(options.wyoming_port, WyomingConnection)
+            self.wyoming_port = self._listen_tcp(
+                options.wyoming_host, options.wyoming_port, WyomingConnection
+            )
             logger.info("listening for Wyoming's clients on port %d", self.wyoming_port)
         if options.audiosocket_port is not None:
-            self.audiosocket_port = self._listen_tcp(options.audiosocket_port, AudioSocketConnection)
+            self.audiosocket_port = self._listen_tcp(
+                options.audiosocket_host, options.audiosocket_port, AudioSocketConnection
+            )
             logger.info("listening for calls of Asterisk on port %d", self.audiosocket_port)
 
     def listen_for_own_workers(self) -> None:
         """Lets workers on this machine connect without TLS, on a port that no other machine reaches."""
-        workers = Application([(WORKER_PATH, WorkerSocket, {"hub": self.hub})], log_function=_log_http)
+        workers = GuardedApplication(self.hub, [(WORKER_PATH, WorkerSocket, {"hub": self.hub})], _log_http)
         self._own_workers_port = self._listen(0, workers, None, LOOPBACK)
 
     def _tls_context(self) -> ssl.SSLContext | None:
@@ -240,9 +248,9 @@ class Master:
         self.hub.states.start()
         logger.info("keeping the adaptation to users in %s", self._database)
 
-    def _listen_tcp(self, port: int, connection: type[TcpConnection]) -> int:
+    def _listen_tcp(self, host: str | None, port: int, connection: type[TcpConnection]) -> int:
         """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""
-        sockets = _bind(self.hub.options.host, port)
+        sockets = _bind(self.hub.options.host if host is None else host, port)
         self._tcp_servers.append(TcpServer(sockets, connection, self.hub))
         return int(sockets[0].getsockname()[1])
 
@@ -263,12 +271,12 @@ class Master:
         return int(sockets[0].getsockname()[1])
 
     def reload(self, options: MasterOptions) -> None:
-        """Changes the options, for what comes from now on, and reads the certificate again.
+        """Changes the options, for what comes from now on, and reads certificate and tokens again.
 
         What cannot change while the master runs stays as it is, and is named in the log.
 
         Raises:
-            ConfigError: an option is invalid, or the certificate cannot be used; nothing has changed.
+            ConfigError: an option is invalid, or certificate or tokens cannot be used; nothing has changed.
         """
         options.validate()
         old = self.hub.options
@@ -279,9 +287,12 @@ class Master:
                 options, certfile=old.certfile, keyfile=old.keyfile, self_signed=old.self_signed
             )
         check_writable(options.references)
+        check_ports(options)
+        rules = Rules.read(options)
         if self._certificate is not None:
             self._certificate.use(*_certificate_files(options))
         self.hub.options = options
+        self.hub.access.use(rules)
         if self.hub.states is not None:
             self.hub.states.options = options
         if self._database is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
+from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.protocols.gstreamer import RequestInfo
@@ -31,6 +32,7 @@ class WorkerSocket(LiveSocket):
     """
 
     kind = "worker"
+    PART = Part.WORKERS
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)

@@ -16,7 +16,7 @@ from pykaldi_server.protocols.messages import Message, excerpt
 from pykaldi_server.protocols.openai import RequestError
 from pykaldi_server.protocols.realtime_settings import Settings
 
-__all__ = ["ClientSecret", "ClientSecrets", "api_key", "is_client_secret", "lifetime_s"]
+__all__ = ["KEY_PROTOCOL", "ClientSecret", "ClientSecrets", "api_key", "is_client_secret", "lifetime_s"]
 
 KEY_PROTOCOL = "openai-insecure-api-key."
 PREFIX = "ek_"
@@ -33,11 +33,13 @@ class ClientSecret:
         value: what the client says.
         expires_at_s: when it stops opening sessions, in seconds since the epoch.
         settings: what its sessions begin with.
+        owner: the name of the token with which it was made; "" if it was made without.
     """
 
     value: str
     expires_at_s: int
     settings: Settings
+    owner: str = ""
 
 
 class ClientSecrets:
@@ -51,12 +53,13 @@ class ClientSecrets:
         self._now_s = now_s
         self._secrets: dict[str, ClientSecret] = {}
 
-    def create(self, settings: Settings, for_s: int = LIFETIME_S) -> ClientSecret:
+    def create(self, settings: Settings, for_s: int = LIFETIME_S, owner: str = "") -> ClientSecret:
         """Makes a key.
 
         Args:
             settings: what its sessions begin with.
             for_s: how long it is valid, in seconds.
+            owner: see `ClientSecret`.
 
         Raises:
             RequestError: there are too many valid keys.
@@ -66,7 +69,7 @@ class ClientSecrets:
         if len(self._secrets) >= MAX_SECRETS:
             text = f"expected at most {MAX_SECRETS} client secrets that are valid at the same time"
             raise RequestError(text, None, "rate_limit_exceeded")
-        secret = ClientSecret(PREFIX + secrets.token_hex(24), int(now_s) + for_s, settings)
+        secret = ClientSecret(PREFIX + secrets.token_hex(24), int(now_s) + for_s, settings, owner)
         self._secrets[secret.value] = secret
         return secret
 

@@ -32,7 +32,8 @@ class Start:
         call_id: SID of the call.
         stream_id: SID of the stream; a call may have several.
         sample_format, rate_hz: how the audio is encoded.
-        parameters: the custom parameters of the stream.
+        parameters: the custom parameters of the stream, but for the token.
+        token: the parameter ``token``; Twilio passes on no query of an address; "" without one.
     """
 
     call_id: str
@@ -40,6 +41,7 @@ class Start:
     sample_format: str = "MULAW"
     rate_hz: int = 8_000
     parameters: dict[str, str] = field(default_factory=dict)
+    token: str = field(default="", repr=False)
 
     def request_info(self) -> RequestInfo:
         """The request to the recogniser; parameters are named as those of the native protocol.
@@ -119,12 +121,15 @@ def _start(fields: Message) -> Start:
     parameters = fields.get("customParameters") or {}
     if not isinstance(parameters, dict):
         raise ProtocolError(f"customParameters of start: expected an object, found {excerpt(parameters)}")
+    texts = {clean_text(name): clean_text(str(value)) for name, value in parameters.items()}
+    token = texts.pop("token", "")
     return Start(
         call_id=clean_text(_text(fields, "callSid", "start")),
         stream_id=clean_text(_text(fields, "streamSid", "start")),
         sample_format=ENCODINGS[encoding],
         rate_hz=rate_hz,
-        parameters={clean_text(name): clean_text(str(value)) for name, value in parameters.items()},
+        parameters=texts,
+        token=token,
     )
 
 

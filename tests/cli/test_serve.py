@@ -96,10 +96,18 @@ def test_ipv6(models: Path, golden: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["master", "--certfile", "no.pem", "--keyfile", "no.key"], "no.pem"),
-        (["master", "--host", "192.0.2.1", "--port", "8123"], "cannot listen on 192.0.2.1, port 8123: "),
-        (["master", "--port", "0", "--references", "/no/such/file"], "/no/such/file cannot be written"),
+        (["master", "--open", "--certfile", "no.pem", "--keyfile", "no.key"], "no.pem"),
+        (
+            ["master", "--open", "--host", "192.0.2.1", "--port", "8123"],
+            "cannot listen on 192.0.2.1, port 8123: ",
+        ),
+        (
+            ["master", "--open", "--port", "0", "--references", "/no/such/file"],
+            "/no/such/file cannot be written",
+        ),
         (["serve", "--port", "0", "--references", "/no/such/file"], "/no/such/file cannot be written"),
+        (["master", "--port", "0"], "--tokens FILE names who may use the server, --open lets anybody use it"),
+        (["serve", "--port", "0", "--host", "0.0.0.0"], "host: other machines can reach 0.0.0.0, and there"),
     ],
 )
 def test_what_keeps_a_master_from_starting_is_named(arguments: list[str], text: str) -> None:

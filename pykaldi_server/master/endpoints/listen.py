@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.protocols.calls import Backlog
@@ -21,6 +22,8 @@ MOST_WAITING = 1000
 
 class ListenSocket(LiveSocket):
     """Serves `/client/ws/listen?id=CALL`: waits for the call, passes its messages on, closes at its end."""
+
+    PART = Part.CALLS
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.endpoints.openai import refusal_code
 from pykaldi_server.master.endpoints.upload import CorsHandler
 from pykaldi_server.master.hub import Hub
@@ -81,6 +82,10 @@ class RealtimeSocket(LiveSocket):
 
     def __str__(self) -> str:
         return f"realtime client at {self.caller}"
+
+    @staticmethod
+    def refusal_message(text: str) -> str | None:
+        return dumps(error_event(text, code="invalid_api_key"))
 
     def prepare(self) -> None:
         """Refuses ephemeral keys that are not known."""
@@ -203,12 +208,15 @@ class _SessionsHandler(CorsHandler, ABC):
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
+        self.caller = caller_of(self.request)
 
     def post(self) -> None:
         """Makes a key with the settings in the body."""
         self.set_header("Content-Type", AnswerFormat.JSON.value)
         key = api_key(self.request.headers.get("Authorization", ""), ())
-        if is_client_secret(key) and self.hub.client_secrets.find(key) is None:
+        if is_client_secret(key) and (
+            self.hub.access.needs_tokens or self.hub.client_secrets.find(key) is None
+        ):  # a key that made others would never expire
             self.set_status(401)
             self.finish(_unknown_key(key))
             return
@@ -240,7 +248,7 @@ class ClientSecretsHandler(_SessionsHandler):
         if body.get("session") is not None:
             settings = settings.updated(body["session"], _chooser(self.hub))
         for_s = lifetime_s(body.get("expires_after"), "expires_after")
-        secret = self.hub.client_secrets.create(settings, for_s)
+        secret = self.hub.client_secrets.create(settings, for_s, self.caller.name)
         session = {**settings.session_object(session_id), "expires_at": secret.expires_at_s}
         return {"value": secret.value, "expires_at": secret.expires_at_s, "session": session}
 
@@ -253,7 +261,7 @@ class TranscriptionSessionsHandler(_SessionsHandler):
         expiry = wanted.get("expires_at", wanted.get("expires_after")) if isinstance(wanted, dict) else wanted
         for_s = lifetime_s(expiry, "client_secret.expires_at")
         settings = Settings.default().updated(body, _chooser(self.hub))
-        secret = self.hub.client_secrets.create(settings, for_s)
+        secret = self.hub.client_secrets.create(settings, for_s, self.caller.name)
         key = {"value": secret.value, "expires_at": secret.expires_at_s}
         return settings.beta_session_object(session_id, key)
 

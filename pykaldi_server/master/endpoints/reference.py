@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.endpoints.upload import CorsHandler
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.protocols.gstreamer import RequestInfo
@@ -62,6 +63,8 @@ def check_writable(path: Path) -> None:
 
 class ReferenceHandler(CorsHandler):
     """Serves `POST /client/dynamic/reference`."""
+
+    PART = Part.CORRECTIONS
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""

@@ -1,52 +1,29 @@
 """Addresses by which kept adaptation states are listed, fetched and deleted.
 
-States say something about people, so only this machine may ask for them unless `states_remote` is set. A
-request that a proxy has passed on, or that a page from elsewhere makes under another name of this machine, is
-not one of this machine.
+States say something about people, so they are for administrators, or without tokens for programs of this
+machine unless `states_remote` is set; see `master.access.access`.
 """
 
-import ipaddress
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError, RequestHandler
 
 from pykaldi_server.errors import DatabaseError
+from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.protocols.messages import Message
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
     from pykaldi_server.master.states import StateKeeper
 
-__all__ = ["StateHandler", "StatesHandler", "is_local"]
-
-_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
-
-
-def is_local(address: str, host: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from this machine itself.
-
-    Args:
-        address: the client's.
-        host: the name by which the client has asked for this machine.
-        headers: the request's, a mapping that ignores case.
-    """
-    if any(name in headers for name in _PROXY_HEADERS):
-        return False
-    return _is_loopback(address) and _is_loopback(host.strip("[]"))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+__all__ = ["StateHandler", "StatesHandler"]
 
 
 class _Handler(RequestHandler):
     """The base of both addresses: answers are objects, errors have a ``message``."""
+
+    PART = Part.STATES
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
@@ -55,10 +32,6 @@ class _Handler(RequestHandler):
     def prepare(self) -> None:
         if self._hub.states is None:
             raise HTTPError(404, reason="this server keeps no states")
-        request = self.request
-        local = is_local(request.remote_ip or "", request.host_name, request.headers)
-        if not local and not self._hub.options.states_remote:
-            raise HTTPError(403, reason="states are for this machine only: see --states-remote")
 
     @property
     def states(self) -> "StateKeeper":

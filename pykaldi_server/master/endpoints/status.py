@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError
 
+from pykaldi_server.master.access.access import Part
+from pykaldi_server.master.access.visitors import visitor_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.master.metrics import counter, gauge
@@ -47,6 +49,7 @@ class StatusSocket(LiveSocket):
     """
 
     kind = "status"
+    PART = Part.STATUS
 
     def initialize(self, hub: Hub) -> None:
         super().initialize(hub)
@@ -79,29 +82,40 @@ class StatusSocket(LiveSocket):
             self._send()
 
 
-class HealthHandler(RequestHandler):
-    """Serves `/healthz`: 200 as long as the process can answer."""
+class _OpenHandler(RequestHandler):
+    """The base of addresses that say more to those for whom the status is."""
 
-    def get(self) -> None:
-        """Says ok, and which version."""
-        self.write({"status": "ok", "version": __version__})
-
-    head = get
-
-
-class ReadinessHandler(RequestHandler):
-    """Serves `/readyz`: 200 when a worker is connected, free or busy, and the master is not shutting down."""
+    PART = Part.HEALTH
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
+
+    @property
+    def is_for_status(self) -> bool:
+        """Whether the status is for who asks."""
+        return self.hub.access.refusal(visitor_of(self.request), Part.STATUS) is None
+
+
+class HealthHandler(_OpenHandler):
+    """Serves `/healthz`: 200 as long as the process can answer."""
+
+    def get(self) -> None:
+        """Says ok, and which version to those for whom the status is."""
+        self.write({"status": "ok", **({"version": __version__} if self.is_for_status else {})})
+
+    head = get
+
+
+class ReadinessHandler(_OpenHandler):
+    """Serves `/readyz`: 200 when a worker is connected, free or busy, and the master is not shutting down."""
 
     def get(self) -> None:
         """Says whether requests can be served at all."""
         status = self.hub.pool.status()
         ready = status.accepting and status.available + status.busy > 0
         self.set_status(200 if ready else 503)
-        self.write({"ready": ready, **status_message(status)})
+        self.write({"ready": ready, **(status_message(status) if self.is_for_status else {})})
 
     head = get
 
@@ -147,6 +161,8 @@ class HubCollector(Collector):
 
 class MetricsHandler(RequestHandler):
     """Serves `/metrics`."""
+
+    PART = Part.METRICS
 
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""

@@ -14,7 +14,8 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
 from pykaldi_server.errors import ProtocolError
-from pykaldi_server.master.access.caller import Caller
+from pykaldi_server.master.access.access import Part
+from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import EOS, RequestInfo
@@ -33,13 +34,18 @@ REFUSED_BODY_S = 5.0
 
 
 class CorsHandler(RequestHandler):
-    """Lets pages from anywhere use the HTTP interface, with the headers that the original sends."""
+    """Answers the question of browsers whether a page of another origin may make a request.
+
+    `master.gate` decides which pages may, and says so in every answer.
+    """
+
+    PART = Part.RECOGNITION
 
     METHODS = "POST, OPTIONS"
-    HEADERS = f"origin, x-csrftoken, content-type, accept, User-Id, Content-Id, device-id, {OPTIONS_HEADER}"
-
-    def set_default_headers(self) -> None:
-        self.set_header("Access-Control-Allow-Origin", "*")
+    HEADERS = (
+        "origin, x-csrftoken, content-type, accept, authorization, User-Id, Content-Id, device-id, "
+        f"{OPTIONS_HEADER}"
+    )
 
     def options(self) -> None:
         """Answers a browser's preflight request."""
@@ -61,7 +67,7 @@ class UploadHandler(CorsHandler, ABC):
     def initialize(self, hub: Hub) -> None:
         """Tornado's constructor for handlers."""
         self.hub = hub
-        self.caller = Caller(self.request.remote_ip or "")
+        self.caller = caller_of(self.request)
         self.info = RequestInfo()
         self.form: FormReader | None = None
         self._relay: Relay | None = None

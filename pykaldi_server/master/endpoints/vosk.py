@@ -52,6 +52,11 @@ class VoskSocket(LiveSocket):
     def __str__(self) -> str:
         return f"Vosk client at {self.caller}"
 
+    @staticmethod
+    def refusal_message(text: str) -> str | None:
+        """Vosk's protocol has no errors."""
+        return None
+
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Accepts what Asterisk asks for."""
         return "ws" if "ws" in subprotocols else None

@@ -320,7 +320,7 @@ def test_secrets_that_are_refused(
 
 def test_browsers_may_ask_for_secrets_from_other_pages(harness: Any) -> None:
     async def scenario() -> None:
-        async with harness.master() as master:
+        async with harness.master(allow_origins=("*",)) as master:
             response = await harness.fetch(master, "/v1/realtime/client_secrets", method="OPTIONS")
             assert "authorization" in response.headers["Access-Control-Allow-Headers"]
             assert response.headers["Access-Control-Allow-Origin"] == "*"

@@ -53,7 +53,7 @@ def test_upload(harness: Any, method: str) -> None:
             response = await fetching
             assert response.code == 200
             assert response.headers["Content-Type"].startswith("application/json")
-            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert "Access-Control-Allow-Origin" not in response.headers
             answer = {"status": 0, "id": init["id"], "hypotheses": [{"utterance": "one two three"}]}
             assert json.loads(response.body) == answer
 
@@ -360,7 +360,7 @@ def test_uploads_larger_than_memory_limits_of_other_requests_pass(harness: Any) 
 )
 def test_preflight_requests_of_browsers(harness: Any, path: str, methods: str) -> None:
     async def scenario() -> None:
-        async with harness.master() as master:
+        async with harness.master(allow_origins=("*",)) as master:
             response = await harness.fetch(master, path, method="OPTIONS")
             assert response.code == 200
             assert response.headers["Access-Control-Allow-Origin"] == "*"
@@ -381,7 +381,6 @@ def test_references_are_appended(harness: Any) -> None:
                     master, REFERENCE, method="POST", headers=headers, body=content.encode()
                 )
                 assert (response.code, response.body) == (200, b"")
-                assert response.headers["Access-Control-Allow-Origin"] == "*"
 
     harness.run(scenario)
     lines = (harness.directory / "references.jsonl").read_text().splitlines()

@@ -469,18 +469,6 @@ def test_status_tells_every_change(harness: Any) -> None:
     harness.run(scenario)
 
 
-def test_pages_from_anywhere_may_connect(harness: Any) -> None:
-    async def scenario() -> None:
-        from tornado.httpclient import HTTPRequest
-
-        async with harness.master() as master:
-            url = master.url.replace("http", "ws") + "/client/ws/status"
-            listener = await harness.connect(HTTPRequest(url, headers={"Origin": "https://example.org"}))
-            assert (await listener.read_json())["num_workers_available"] == 0
-
-    harness.run(scenario)
-
-
 def test_drain_waits_for_running_requests(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
