@@ -18,7 +18,6 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import (
-    Application,
     ErrorHandler,
     OutputTransform,
     RedirectHandler,
@@ -31,6 +30,7 @@ from pykaldi_server.master.access.access import Part, Refusal, Visitor
 from pykaldi_server.master.access.credentials import take_token
 from pykaldi_server.master.access.origins import ANY_ORIGIN
 from pykaldi_server.master.access.visitors import note_visitor, visitor_of
+from pykaldi_server.master.bodies import SmallBodies
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.protocols.client_secrets import KEY_PROTOCOL
@@ -47,7 +47,7 @@ OPENAI_PATHS = "/v1/"
 CHALLENGE = 'Bearer realm="pykaldi-server"'
 
 
-class GuardedApplication(Application):
+class GuardedApplication(SmallBodies):
     """The addresses of one port.
 
     Args:

@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from pykaldi_server.master.access.access import Rules, check_ports
+from pykaldi_server.master.bodies import NO_LIMIT
 from pykaldi_server.master.certificates import (
     Certificate,
     own_directory,
@@ -71,7 +72,6 @@ IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 SHUTTING_DOWN = "the server is shutting down"
 LAST_WORDS_S = 5.0
 """How long workers may take at the end for what they have been sent."""
-MAX_SMALL_BODY_BYTES = 1024 * 1024
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
 # fraction of a second's work, so that memory stays small and a cancel arrives soon.
 SOCKET_BUFFER_BYTES = 128 * 1024
@@ -261,7 +261,7 @@ class Master:
         sockets = _bind(self.hub.options.host if host is None else host, port)
         server = HTTPServer(
             application,
-            max_body_size=MAX_SMALL_BODY_BYTES,
+            max_body_size=NO_LIMIT,
             idle_connection_timeout=IDLE_CONNECTION_S,
             decompress_request=True,
             ssl_options=tls,

@@ -5,11 +5,8 @@ The body is the audio, or a form whose first file is the audio.
 
 import asyncio
 import logging
-import sys
 from abc import ABC, abstractmethod
-from typing import cast
 
-from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
@@ -120,8 +117,6 @@ class UploadHandler(CorsHandler, ABC):
     def prepare(self) -> None:
         if self.request.method != "POST" and self.request.method != "PUT":
             return
-        # Tornado would break a connection off in the middle of a body that is too large, without an answer.
-        cast(HTTP1Connection, self.request.connection).set_max_body_size(sys.maxsize)
         if int(self.request.headers.get("Content-Length") or 0) > self.hub.options.max_upload_bytes:
             self._refuse_size()
             return

@@ -269,7 +269,7 @@ def test_gzip_is_undone_and_other_encodings_are_refused(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
             worker = await harness.worker(master)
-            body = bytes(range(256)) * 1000
+            body = bytes(range(256)) * 9000  # more than may be held in memory
             fetching = asyncio.ensure_future(
                 harness.fetch(
                     master,
