@@ -116,7 +116,7 @@ async def _recognize(
     from pykaldi_server.client.recognize import recognize_file, request_url
 
     printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
-    address = request_url(url, **fields)
+    address = request_url(url, queue="true", **fields)
     found: list[dict[str, Any]] = []
     events = recognize_file(address, file, fields["content_type"], rate, states, trust)
     async with aclosing(events) as messages:

@@ -78,8 +78,27 @@ function chosenModel() {
   return element("model-choice").hidden ? "" : element("model").value;
 }
 
+function ordinal(number) {
+  const suffix = { one: "st", two: "nd", few: "rd", other: "th" };
+  return `${number}${suffix[new Intl.PluralRules("en", { type: "ordinal" }).select(number)]}`;
+}
+
+/** Shows the place in line; 0 is that of a request that is being served. */
+function showPlace(place) {
+  const kept = request?.kind === "microphone" && !request.stopping ? "; what you say is kept" : "";
+  showActivity(place > 0 ? `Waiting: ${ordinal(place)} in line${kept}` : (request?.activity ?? "Ready"));
+}
+
+/** Shows what the request does, whenever it does not have to wait. */
+function showRequestActivity(text) {
+  if (request) request.activity = text;
+  showActivity(text);
+}
+
 function onEvent(event) {
-  if (event.adaptation_state) {
+  if ("queue" in event) {
+    showPlace(event.queue);
+  } else if (event.adaptation_state) {
     if (request?.kind === "microphone") adaptationStates.set(chosenModel(), event.adaptation_state);
   } else if (event.result?.final) {
     transcript.add(event);
@@ -134,7 +153,7 @@ async function startMicrophone() {
     recognizer.send(samples);
     showLevel(peak);
   });
-  showActivity("Listening");
+  showRequestActivity("Listening");
   await endRequest(recognizer.closed);
 }
 
@@ -144,7 +163,7 @@ async function stopMicrophone() {
   request.stopping = true;
   request.microphone = null;
   showControls();
-  showActivity("Finishing …");
+  showRequestActivity("Finishing …");
   await microphone.stop();
   await recognizer.finish();
 }
@@ -153,7 +172,7 @@ async function transcribeFile(file) {
   // Only audio and video types help the server; without one it looks at the data.
   const contentType = /^(audio|video)\//.test(file.type) ? file.type : "";
   const recognizer = startRequest("file", file.name, contentType);
-  showActivity(`Transcribing ${file.name}`);
+  showRequestActivity(`Transcribing ${file.name}`);
   showProgress(0, file.size);
   sendFile(file, recognizer).catch((error) => {
     recognizer.cancel();

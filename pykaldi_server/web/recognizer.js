@@ -45,7 +45,9 @@ export class Recognizer {
    * @param {(event: object) => void} onEvent  called with each result
    */
   constructor({ contentType, model, adaptationState }, onEvent) {
-    const socket = new WebSocket(socketUrl("client/ws/speech", { "content-type": contentType, model }));
+    const socket = new WebSocket(
+      socketUrl("client/ws/speech", { "content-type": contentType, model, queue: "true" }),
+    );
     this.#socket = socket;
     this.#opened = new Promise((resolve) => {
       socket.addEventListener("open", resolve, { once: true });

@@ -271,6 +271,30 @@ def test_microphone(harness: Any, golden: Path, tmp_path: Path) -> None:
     harness.run(scenario)
 
 
+def test_a_request_that_waits_shows_its_place(harness: Any, golden: Path, tmp_path: Path) -> None:
+    recording = golden / "wav" / "ps-librivox-0870.wav"
+
+    def activity(text: str) -> str:
+        return f"document.getElementById('activity').textContent === {json.dumps(text)}"
+
+    async def scenario() -> None:
+        async with harness.master(queue_s=60) as master:
+            first = await harness.client(master)
+            await master.until(lambda: master.hub.pool.status().waiting == 1)
+            async with open_browser(master.url, tmp_path, recording) as browser:
+                await browser.wait_for("document.getElementById('status').dataset.state === 'busy'")
+                await browser.click("microphone")
+                await browser.wait_for(activity("Waiting: 2nd in line; what you say is kept"))
+                first.close()
+                await browser.wait_for(activity("Waiting: 1st in line; what you say is kept"))
+                worker = await harness.worker(master)
+                assert (await worker.read_json())["content_type"].startswith("audio/x-raw")
+                await browser.wait_for(activity("Listening"))
+                assert isinstance(await worker.read(), bytes)
+
+    harness.run(scenario)
+
+
 def similarity(received: NDArray[np.int16], recording: NDArray[np.int16]) -> float:
     """Largest correlation of half a second of what was received with any place of the recording."""
     loudest = int(np.argmax(np.convolve(np.abs(received[4000:-8000].astype(float)), np.ones(8000), "valid")))
