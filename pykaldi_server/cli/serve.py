@@ -77,7 +77,8 @@ def serve_options(parameters: Mapping[str, Any]) -> ServeOptions:
     arguments = list(parameters["worker_arguments"])
     arguments += logging_arguments(*(parameters[each] for each in ("verbose", "log_level", "log_format")))
     if config is not None:
-        check_worker_section(config)
+        num_models = len(parameters["models"] or demo_models())
+        check_worker_section(config, num_models * parameters["workers"])
         arguments += ["--config", str(config.resolve())]
     values = {
         **parameters,
@@ -87,14 +88,20 @@ def serve_options(parameters: Mapping[str, Any]) -> ServeOptions:
     return assemble(ServeOptions, values, master=assemble(MasterOptions, values))
 
 
-def check_worker_section(config: Path) -> None:
-    """Refuses options of workers that `serve` itself sets: they would have no effect.
+def check_worker_section(config: Path, num_processes: int) -> None:
+    """Refuses options of workers that `serve` itself sets, and one port for several processes.
 
     Raises:
         ConfigError: the section ``worker`` has one of them.
     """
-    for name in SET_HERE & read_config(config).get("worker", {}).keys():
+    section = read_config(config).get("worker", {})
+    for name in SET_HERE & section.keys():
         raise ConfigError(f"{config}: worker: {name} has no effect: serve sets it")
+    if num_processes > 1 and section.get("health_port"):
+        raise ConfigError(
+            f"{config}: worker: health_port: expected 0, which picks a port for each of {num_processes} "
+            f"processes, found {section['health_port']}"
+        )
 
 
 def announce(url: str, is_self_signed: bool) -> None:

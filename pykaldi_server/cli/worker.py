@@ -83,6 +83,11 @@ def worker(
     with plain_errors():
         options = assemble(WorkerOptions, values)
         options.validate()
+        if fork > 1 and options.health_port:
+            raise click.UsageError(
+                f"expected --health-port 0, which picks a port for each of {fork} processes, "
+                f"found {options.health_port}"
+            )
         model = conf or demo_models()[0]
 
         def reread_options() -> WorkerOptions:

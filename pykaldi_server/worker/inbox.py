@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from tornado.websocket import WebSocketClientConnection
@@ -18,12 +19,19 @@ logger = logging.getLogger(__name__)
 STORE_BYTES = 1024**3
 
 
+TICK_S = 0.005
+"""Messages that come within this time count as received at the same time."""
+
+
 class Inbox:
     """The client's messages, in order. It belongs to one event loop.
 
     Args:
         connection: to the master.
         on_closed: called once, when the master closes the connection: the client is gone.
+
+    Attributes:
+        received_s: when the message that was taken last had come, on the event loop's clock.
     """
 
     def __init__(self, connection: WebSocketClientConnection, on_closed: Callable[[], None]) -> None:
@@ -32,6 +40,9 @@ class Inbox:
         self._store = MessageStore(STORE_BYTES)
         self._changed = asyncio.Event()
         self._is_closed = False
+        self.received_s = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._arrivals: deque[list[float]] = deque()  # of the messages that wait: how many came, and when
         self._reading = asyncio.get_running_loop().create_task(self._read_all())
 
     async def get(self) -> str | bytes | None:
@@ -47,9 +58,12 @@ class Inbox:
         """The audio messages that have come after the last one, up to a number of bytes; does not wait."""
         messages: list[bytes] = []
         while self._store and limit_bytes > 0:
+            before_s = self.received_s
             message = self._take()
             if not isinstance(message, bytes) or is_eos(message):
                 self._store.put_back(message)
+                self._arrivals.appendleft([1, self.received_s])
+                self.received_s = before_s
                 break
             messages.append(message)
             limit_bytes -= message_bytes(message)
@@ -62,12 +76,25 @@ class Inbox:
 
     def _take(self) -> str | bytes:
         message = self._store.get()
+        first = self._arrivals[0]
+        self.received_s = first[1]
+        first[0] -= 1
+        if not first[0]:
+            self._arrivals.popleft()
         self._changed.set()
         return message
+
+    def _note_arrival(self) -> None:
+        now_s = self._loop.time()
+        if self._arrivals and now_s - self._arrivals[-1][1] < TICK_S:
+            self._arrivals[-1][0] += 1
+        else:
+            self._arrivals.append([1, now_s])
 
     async def _read_all(self) -> None:
         while (message := await self._connection.read_message()) is not None:
             self._store.put(message)
+            self._note_arrival()
             self._changed.set()
             while self._store.is_full:
                 self._changed.clear()

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.options import MODEL_OPTIONS_HELP, Settings, check_positive, option, parse_assignments
+from pykaldi_server.options import (
+    MODEL_OPTIONS_HELP,
+    Settings,
+    check_positive,
+    check_range,
+    option,
+    parse_assignments,
+)
 from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
 from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
@@ -58,6 +65,14 @@ class WorkerOptions(PostProcessorOptions):
         "directory in which the audio of each request is saved, as ID.raw (S16LE at the model's rate)",
         path=True,
     )
+    health_port: int | None = option(
+        None,
+        "port on which the worker serves /healthz, /readyz and /metrics (for Prometheus); 0 picks a free "
+        "port; not served if not set",
+    )
+    health_host: str = option(
+        "127.0.0.1", "address to listen on with health-port; 0.0.0.0 accepts other machines"
+    )
     drain_s: float = option(30.0, "seconds that running requests are given to finish after SIGTERM")
     recycle_requests: int | None = option(
         None,
@@ -84,5 +99,7 @@ class WorkerOptions(PostProcessorOptions):
         for name in ("silence_timeout_s", "recycle_requests", "recycle_memory_mib"):
             if getattr(self, name) is not None:
                 check_positive(self, name)
+        if self.health_port is not None:
+            check_range(self, "health_port", 0, 65535)
         if self.drain_s < 0:
             raise ConfigError(f"drain_s: expected 0 or more, found {self.drain_s}")

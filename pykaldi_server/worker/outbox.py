@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
 
@@ -19,6 +20,7 @@ from pykaldi_server.protocols.worker import Position
 from pykaldi_server.session.events import Event, Final, Partial
 from pykaldi_server.session.text_processor import Result
 from pykaldi_server.worker.event_messages import event_message
+from pykaldi_server.worker.statistics import RequestStatistics
 
 __all__ = ["Outbox", "ProcessText"]
 
@@ -38,6 +40,7 @@ class Outbox:
         connection: to the master.
         request_id: id of the request.
         process_text: changes the text of results; None leaves it alone.
+        statistics: of the request; None counts nothing.
 
     Attributes:
         is_closed: the master has closed the connection; what is put in is dropped.
@@ -48,19 +51,26 @@ class Outbox:
         connection: WebSocketClientConnection,
         request_id: str,
         process_text: ProcessText | None = None,
+        statistics: RequestStatistics | None = None,
     ) -> None:
         self.is_closed = False
+        self._statistics = statistics
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._id = request_id
         self._process_text = process_text
-        self._items: deque[Item] = deque()
+        self._items: deque[tuple[Item, float | None]] = deque()  # each with when what it needs had come
         self._has_items = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        self._writing = asyncio.get_running_loop().create_task(self._write_all(), name=f"outbox {request_id}")
+        self._writing = self._loop.create_task(self._write_all(), name=f"outbox {request_id}")
 
     def put(self, *items: Item) -> None:
         """Appends events, positions, or messages that are ready as text."""
+        self.put_timed(*((item, None) for item in items))
+
+    def put_timed(self, *items: tuple[Item, float | None]) -> None:
+        """Appends items, each with the time at which what it needs had been received."""
         self._items.extend(items)
         if items:
             self._has_items.set()
@@ -82,10 +92,10 @@ class Outbox:
         while True:
             await self._has_items.wait()
             while self._items:
-                item = self._items.popleft()
+                item, received_s = self._items.popleft()
                 if isinstance(item, Partial | Final) and self._process_text is not None:
                     item = await self._processed(item, self._process_text)
-                await self._write(item)
+                await self._write(item, received_s)
             self._has_items.clear()
             self._is_empty.set()
 
@@ -111,29 +121,41 @@ class Outbox:
     def _is_outdated(self, partial: Partial) -> bool:
         """Whether a newer result of its channel waits already: then it is not worth processing."""
         return any(
-            isinstance(item, Partial | Final) and item.channel == partial.channel for item in self._items
+            isinstance(item, Partial | Final) and item.channel == partial.channel for item, _ in self._items
         )
 
     async def _write_positions(self) -> None:
         """Writes the positions that wait, other than the end."""
-        waiting = [item for item in self._items if isinstance(item, Position) and not item.end]
-        for position in waiting:
-            self._items.remove(position)
-            await self._write(position)
+        waiting = [each for each in self._items if isinstance(each[0], Position) and not each[0].end]
+        for each in waiting:
+            self._items.remove(each)
+            await self._write(*each)
 
-    async def _write(self, item: Item) -> None:
+    async def _write(self, item: Item, received_s: float | None) -> None:
         if self.is_closed:
             return
         try:
             await self._connection.write_message(self._text(item))
         except WebSocketClosedError:
             self.is_closed = True
+            return
+        if self._statistics is not None and received_s is not None and isinstance(item, Partial | Final):
+            self._statistics.sent(item, self._loop.time() - received_s)
 
     def _text(self, item: Item) -> str:
         match item:
             case str():
                 return item
             case Position():
-                return item.text()
+                return self._with_delays(item).text()
             case _:
                 return dumps(event_message(item, self._id))
+
+    def _with_delays(self, position: Position) -> Position:
+        """A position with the delays of the results that have been sent since the last one."""
+        if self._statistics is None:
+            return position
+        partial_delays_s, final_delays_s = self._statistics.take_delays_s()
+        if not (partial_delays_s or final_delays_s):
+            return position
+        return replace(position, partial_delays_s=partial_delays_s, final_delays_s=final_delays_s)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,13 +23,14 @@ from pykaldi_server.service import Service
 from pykaldi_server.worker.generation import Generation
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.recycling import Recycling
+from pykaldi_server.worker.statistics import WorkerStatistics
+from pykaldi_server.worker.worker import HANG_S, Worker
 
 __all__ = ["SupervisorLink", "run_worker_process"]
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
-HANG_S = 60.0
 HANDOVER_S = 10.0
 """How long a worker that has loaded its model may take to reach the master, which may be away."""
 MEMORY_PERIOD_S = 5.0
@@ -79,6 +81,8 @@ class WorkerProcess:
         is_over: set when the process is to end by itself: it has done enough, and there is no supervisor to
             start another one first, or its worker has failed.
         is_loading: a model is being loaded.
+        statistics: of all requests since the process started.
+        load_s: how long it took to load the model that new requests are recognised with, in seconds.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class WorkerProcess:
     ) -> None:
         self.is_over = asyncio.Event()
         self.is_loading = False
+        self.statistics = WorkerStatistics()
+        self.load_s = 0.0
         self._model = model
         self._reread = reread
         self._link = link
@@ -98,6 +104,11 @@ class WorkerProcess:
         self._recycling = Recycling(options)
         self._has_asked = False  # to be replaced
         self._is_retiring = False
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """Those that serve requests. The last one takes new ones; there is none until a model is loaded."""
+        return tuple(each.worker for each in self._generations)
 
     def is_well(self) -> bool:
         """Whether no piece of work hangs."""
@@ -120,6 +131,7 @@ class WorkerProcess:
                 loaded.
         """
         self.is_loading = True
+        begin_s = time.monotonic()
         try:
             new = await Generation.start(
                 self._model, options, self._loader, lambda name: self._say(NAMED, name)
@@ -138,6 +150,8 @@ class WorkerProcess:
                 raise
         self._recycling.take_over(options)
         new.worker.after_request = self._request_ended
+        new.worker.statistics = self.statistics
+        self.load_s = time.monotonic() - begin_s
         self._generations.append(new)
         new.serving.add_done_callback(lambda _: self._ended(new))
         self._say(READY, new.worker.model.name)
@@ -227,6 +241,12 @@ async def _serve(
 ) -> int:
     link = None if supervisor_fd is None else await SupervisorLink.open(supervisor_fd)
     process = WorkerProcess(model, options, reread, link)
+    health = None
+    if options.health_port is not None:
+        from pykaldi_server.worker.health import HealthServer  # most workers do without prometheus_client
+
+        # A process and the one that takes its place have the port at the same time for a moment.
+        health = HealthServer(options, process, may_share_port=link is not None)
     background = [process.watch_memory()]
     if link is not None:
         background += [link.beat(process.is_well), link.outlive()]
@@ -237,6 +257,8 @@ async def _serve(
     finally:
         for task in tasks:
             task.cancel()
+        if health is not None:
+            health.stop()
     if process.is_loading:  # nobody waits for a model that nobody will use
         logging.shutdown()
         os._exit(code)

@@ -7,6 +7,7 @@ recognised of the current segment is sent first.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -30,6 +31,7 @@ from pykaldi_server.session.events import AdaptationState, Event
 from pykaldi_server.worker.inbox import Inbox
 from pykaldi_server.worker.outbox import Outbox, ProcessText
 from pykaldi_server.worker.recognition import Recognition, status_of
+from pykaldi_server.worker.statistics import RequestStatistics, WorkerStatistics
 
 __all__ = ["RunInThread", "WorkerRequest"]
 
@@ -70,6 +72,7 @@ class WorkerRequest:
         silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
         process_text: changes the text of results; None leaves it alone.
         out_dir: directory in which the audio is kept; None keeps none.
+        statistics: counts what the request takes and how it ends; None counts nothing that anyone reads.
 
     Attributes:
         is_out_of_memory: the request has failed for want of memory.
@@ -84,8 +87,10 @@ class WorkerRequest:
         silence_timeout_s: float | None,
         process_text: ProcessText | None = None,
         out_dir: Path | None = None,
+        statistics: RequestStatistics | None = None,
     ) -> None:
         self.is_out_of_memory = False
+        self._statistics = statistics or WorkerStatistics().begin()
         self._info = info
         self._out_dir = out_dir
         self._id = info.request.id
@@ -97,7 +102,7 @@ class WorkerRequest:
         self._is_cancelled = threading.Event()
         self._interruption: asyncio.Future[Any] = self._loop.create_future()
         self._inbox = Inbox(connection, self._is_cancelled.set)
-        self._outbox = Outbox(connection, self._id, process_text)
+        self._outbox = Outbox(connection, self._id, process_text, self._statistics)
         self._consumed_bytes = 0
         self._reported_bytes = 0
 
@@ -111,6 +116,7 @@ class WorkerRequest:
         try:
             recognition = Recognition(self._model, self._info, self._out_dir)
             await self._recognize(recognition)
+            self._statistics.outcome = Status.SUCCESS.name.lower()
             logger.info("%s: done", self._id)
         except CancelledByMasterError:
             logger.info("%s: cancelled", self._id)
@@ -131,6 +137,7 @@ class WorkerRequest:
         at_end = False
         while not at_end:
             message = await self._next_message()
+            received_s = self._inbox.received_s
             num_bytes = message_bytes(message)
             parsed = self._parse(message)
             if isinstance(parsed, Audio) and self._info.position_bytes != 0:
@@ -138,7 +145,7 @@ class WorkerRequest:
                 parsed = Audio(b"".join((parsed.data, *more)))
                 num_bytes = len(parsed.data)
             if parsed is not None:
-                await self._work(recognition, parsed)
+                await self._work(recognition, parsed, received_s)
                 at_end = isinstance(parsed, EndOfStream)
                 if isinstance(parsed, Reset):
                     await self._outbox.flush()  # its result is what the client waits for
@@ -146,14 +153,29 @@ class WorkerRequest:
             self._report(recognition, at_end)
         await self._outbox.flush()
 
-    async def _work(self, recognition: Recognition, message: ClientMessage) -> None:
-        """Does what a message asks, on a thread; events of a step go out while the next is computed."""
+    async def _work(self, recognition: Recognition, message: ClientMessage, first_s: float) -> None:
+        """Does what a message asks, on a thread; events of a step go out while the next is computed.
+
+        Args:
+            recognition: of the request.
+            message: what to do; audio may be that of several messages.
+            first_s: when the message, or the first of several, had been received.
+        """
+        last_s = self._inbox.received_s
+        is_audio = isinstance(message, Audio)
+        statistics = self._statistics
 
         def work(progress: Callable[[], None]) -> None:
+            begin_s = time.thread_time()
             for events in recognition.handle(message):
                 progress()
+                statistics.recognized(recognition.position_s, first_s, last_s)
+                now_s = time.thread_time()
+                statistics.cpu_s += now_s - begin_s
+                begin_s = now_s
                 if events:
-                    self._loop.call_soon_threadsafe(self._tell, events)
+                    timed = [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
+                    self._loop.call_soon_threadsafe(self._tell, timed)
                 if self._is_cancelled.is_set() or self._interruption.done():
                     return
 
@@ -163,17 +185,18 @@ class WorkerRequest:
         if self._interruption.done():
             raise self._interruption.result()
 
-    def _tell(self, events: list[Event]) -> None:
-        if not all(isinstance(event, AdaptationState) for event in events):
+    def _tell(self, events: list[tuple[Event, float | None]]) -> None:
+        if not all(isinstance(event, AdaptationState) for event, _ in events):
             self._last_result_s = self._loop.time()
-        self._outbox.put(*events)
+        self._outbox.put_timed(*events)
 
     def _report(self, recognition: Recognition, at_end: bool) -> None:
         """Reports the position when the master wants to know of it."""
         wanted = self._info.position_bytes
         if wanted is not None and (at_end or self._consumed_bytes - self._reported_bytes >= wanted):
             self._reported_bytes = self._consumed_bytes
-            self._outbox.put(Position(self._consumed_bytes, recognition.position_s, at_end))
+            cpu_s = self._statistics.cpu_s
+            self._outbox.put(Position(self._consumed_bytes, recognition.position_s, at_end, cpu_s))
 
     async def _next_message(self) -> str | bytes:
         coming: asyncio.Future[Any] = asyncio.ensure_future(self._inbox.get())
@@ -212,6 +235,7 @@ class WorkerRequest:
             status, text = status_of(error)
             if status is Status.ABORTED:
                 logger.error("%s: failed", self._id, exc_info=error)
+        self._statistics.outcome = status.name.lower()
         if recognition is not None:
             self._outbox.put(*await self._last_events(recognition))
         logger.warning("%s: error %d: %s", self._id, status, text)

@@ -27,12 +27,15 @@ from pykaldi_server.session.text_processor import Result, TextProcessor
 from pykaldi_server.version import __version__
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.request import WorkerRequest
+from pykaldi_server.worker.statistics import WorkerStatistics
 
-__all__ = ["Worker"]
+__all__ = ["HANG_S", "Worker"]
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
+HANG_S = 60.0
+"""A recogniser that shows no progress for this long hangs."""
 HANDSHAKE_S = 1.0  # for opening and closing handshakes at the end
 T = TypeVar("T")
 
@@ -49,6 +52,7 @@ class Worker:
         model: what the next request is recognised with.
         connected: set when all slots have reached the master for the first time.
         after_request: called after each request, with whether it has run out of memory.
+        statistics: what its requests take and how they end.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Worker:
         self.model = model
         self.connected = asyncio.Event()
         self.after_request: Callable[[bool], None] = lambda is_out_of_memory: None
+        self.statistics = WorkerStatistics()
         self._options = options
         self._text_processor = text_processor
         info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
@@ -98,6 +103,18 @@ class Worker:
         now_s = time.monotonic()
         return max((now_s - start_s for start_s in self._calls.values()), default=0.0)
 
+    @property
+    def slots(self) -> dict[str, int]:
+        """Number of slots by state: free, busy with a request, or disconnected from the master."""
+        free, busy = len(self._waiting), len(self._requests)
+        wanted = free + busy if self.is_draining else self._options.sessions
+        return {"free": free, "busy": busy, "disconnected": wanted - free - busy}
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no more requests are accepted."""
+        return self._draining.is_set()
+
     async def _run_slot(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._draining.is_set():
@@ -125,6 +142,7 @@ class Worker:
             info = await self._wait_for_request(connection)
             if info is None:
                 return False
+            statistics = self.statistics.begin()
             request = WorkerRequest(
                 connection,
                 info,
@@ -133,12 +151,14 @@ class Worker:
                 self._options.silence_timeout_s,
                 None if self._text_processor is None else self._process_text,
                 self._options.out_dir,
+                statistics,
             )
             self._requests.add(request)
             try:
                 await asyncio.create_task(request.run(), name=f"request {info.request.id}")
             finally:
                 self._requests.discard(request)
+                self.statistics.end(statistics)
             self.after_request(request.is_out_of_memory)
             return True
         finally:

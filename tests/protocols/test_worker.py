@@ -104,6 +104,14 @@ def test_positions_are_recognised_and_read(num_bytes: int, audio_s: float, end: 
     assert Position.from_text(position.text()) == position
 
 
+def test_positions_say_what_results_took() -> None:
+    position = Position(1, 0.5, False, 0.25, (0.1, 0.2), (0.3,))
+    assert Position.from_text(position.text()) == position
+    assert "cpu" not in Position(1, 0.5).text()  # as those of workers that say nothing of it
+    with pytest.raises(ProtocolError):
+        Position.from_text('{"position": {"bytes": 1, "seconds": 0, "end": false, "partials": ["soon"]}}')
+
+
 @pytest.mark.parametrize("text", ['{"position": 3}', '{"position": {"bytes": 1}}', '{"position": {}}'])
 def test_damaged_positions_are_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="expected bytes, seconds and end of a position, found"):
