@@ -13,6 +13,7 @@ from pykaldi_server.cli.common import channels_option, content_type_option, plai
 from pykaldi_server.cli.settings import FILE, help_sentence
 from pykaldi_server.errors import AdaptationStateError
 from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
+from pykaldi_server.protocols.credentials import TOKEN_FILE_HELP, TOKEN_HELP, find_token
 from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
 __all__ = ["client"]
@@ -56,6 +57,8 @@ RAW_CAPS = (
 )
 @click.option("--cafile", type=FILE, help=help_sentence(CAFILE_HELP))
 @click.option("--insecure", is_flag=True, help=help_sentence(INSECURE_HELP))
+@click.option("--token", default="", metavar="TEXT", help=help_sentence(TOKEN_HELP))
+@click.option("--token-file", type=FILE, help=help_sentence(TOKEN_FILE_HELP))
 @click.option("--json", "as_json", is_flag=True, help="Print the server's messages as they arrive.")
 def client(
     file: BinaryIO,
@@ -65,6 +68,8 @@ def client(
     save_adaptation_state: Path | None,
     cafile: Path | None,
     insecure: bool,
+    token: str,
+    token_file: Path | None,
     as_json: bool,
     **fields: str | None,
 ) -> None:
@@ -75,12 +80,13 @@ def client(
     with plain_errors():
         check_websocket_url(url, CLIENT_PATH)
         trust = Trust(cafile, insecure)
+        shown = find_token(token, token_file)
         states = read_states(send_adaptation_state) if send_adaptation_state else []
         if save_adaptation_state:
             save_adaptation_state.touch()  # better to fail now than after the recording
         if file.name.endswith(".raw") and not fields["content_type"]:
             fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
-        asyncio.run(_recognize(file, url, rate, states, save_adaptation_state, trust, as_json, fields))
+        asyncio.run(_recognize(file, url, rate, states, save_adaptation_state, trust, shown, as_json, fields))
 
 
 def read_states(file: TextIO) -> list[dict[str, Any]]:
@@ -109,6 +115,7 @@ async def _recognize(
     states: list[dict[str, Any]],
     save_adaptation_state: Path | None,
     trust: Trust,
+    token: str,
     as_json: bool,
     fields: dict[str, str | None],
 ) -> None:
@@ -118,7 +125,7 @@ async def _recognize(
     printer = ResultPrinter(sys.stdout, sys.stderr, as_json=as_json)
     address = request_url(url, queue="true", **fields)
     found: list[dict[str, Any]] = []
-    events = recognize_file(address, file, fields["content_type"], rate, states, trust)
+    events = recognize_file(address, file, fields["content_type"], rate, states, trust, token)
     async with aclosing(events) as messages:
         async for message in messages:
             printer.show(message)

@@ -29,7 +29,7 @@ from pykaldi_server.serve.options import ServeOptions
 __all__ = ["serve"]
 
 SAMPLE = Path("tests/data/golden/wav/ps-librivox-0880.wav")
-SET_HERE = {"url", "sessions", "name"}
+SET_HERE = {"url", "sessions", "name", "token", "token_file"}
 
 
 @click.command(cls=ServerCommand)
@@ -66,7 +66,7 @@ def serve(
         options = serve_options({**logging_values, "config": config, **values})
         run_server(
             options,
-            lambda url: announce(url, options.master.self_signed),
+            lambda url: announce(url, options.master),
             lambda: reread(ctx, serve_options),
         )
 
@@ -104,10 +104,12 @@ def check_worker_section(config: Path, num_processes: int) -> None:
         )
 
 
-def announce(url: str, is_self_signed: bool) -> None:
+def announce(url: str, options: MasterOptions) -> None:
     """Prints the server's address and a command to try."""
     from pykaldi_server.master.certificates import CERTIFICATE, own_directory
 
     sample = SAMPLE if SAMPLE.exists() else "FILE.wav"
-    trust = f"--cacert {own_directory() / CERTIFICATE} " if is_self_signed else ""
-    click.echo(f"\nServing on {url}/\nTry:  curl {trust}-T {sample} {url}/client/dynamic/recognize\n")
+    trust = f"--cacert {own_directory() / CERTIFICATE} " if options.self_signed else ""
+    needs_token = options.tokens is not None and not options.open
+    token = "-H 'Authorization: Bearer TOKEN' " if needs_token else ""
+    click.echo(f"\nServing on {url}/\nTry:  curl {trust}{token}-T {sample} {url}/client/dynamic/recognize\n")

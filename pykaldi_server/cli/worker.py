@@ -110,6 +110,6 @@ def worker_command(
     model: str, options: WorkerOptions, verbose: bool, log_level: str, log_format: str
 ) -> WorkerCommand:
     """The command of one of several processes."""
-    others = command_arguments(options, leave_out=("url", "sessions", "name"))
+    others = command_arguments(options, leave_out=("url", "sessions", "name", "token"))
     extra = (*others, *logging_arguments(verbose, log_level, log_format))
-    return WorkerCommand(model, options.url, options.sessions, options.name, extra)
+    return WorkerCommand(model, options.url, options.sessions, options.name, extra, options.token)

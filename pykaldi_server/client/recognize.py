@@ -17,7 +17,8 @@ from tornado.websocket import (
 
 from pykaldi_server.audio.caps import parse_content_type
 from pykaldi_server.audio.wav import parse_wav_header
-from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url
+from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url, shown_url
+from pykaldi_server.protocols.credentials import authorization, refusal_text
 from pykaldi_server.protocols.gstreamer import EOS, parse_event
 from pykaldi_server.protocols.liveness import watch_close_frame
 from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Message, Status, dumps
@@ -44,6 +45,7 @@ async def recognize(
     audio: AsyncIterator[bytes],
     adaptation_states: Sequence[Message] = (),
     trust: Trust = ANYONE_KNOWN,
+    token: str = "",
 ) -> AsyncGenerator[Message, None]:
     """Sends audio as it comes and yields what the server says as it comes, until the server closes.
 
@@ -53,6 +55,7 @@ async def recognize(
         adaptation_states: the value of `adaptation_state` from an earlier request of the same speaker; of
             several channels, that of each.
         trust: which servers are trusted, if the connection has TLS.
+        token: shown to the server; "" for none.
 
     Raises:
         ConfigError: the address is not one of a WebSocket.
@@ -60,7 +63,7 @@ async def recognize(
             the text has the address and the reason.
         ProtocolError: the server says something that is not an event.
     """
-    connection = await _connect(url, trust)
+    connection = await _connect(url, trust, token)
     assert connection.protocol is not None
     server_has_closed = watch_close_frame(connection.protocol)
     all_sent = asyncio.Event()
@@ -76,7 +79,7 @@ async def recognize(
         is_orderly = all_sent.is_set() and server_has_closed() and code in (NORMAL_CLOSURE, None)
         if not is_over and not is_orderly:
             reason = f"code {code} {connection.close_reason or ''}".strip() if code else "without a reason"
-            raise ConnectionError(f"{_shown(url)}: closed before the end of the results: {reason}")
+            raise ConnectionError(f"{shown_url(url)}: closed before the end of the results: {reason}")
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError):
@@ -84,27 +87,27 @@ async def recognize(
         connection.close()
 
 
-async def _connect(url: str, trust: Trust) -> WebSocketClientConnection:
+async def _connect(url: str, trust: Trust, token: str) -> WebSocketClientConnection:
     check_websocket_url(url, CLIENT_PATH)
-    request = HTTPRequest(url, connect_timeout=CONNECT_TIMEOUT_S, **trust.tls_arguments())
+    request = HTTPRequest(
+        url,
+        headers=authorization(token),
+        connect_timeout=CONNECT_TIMEOUT_S,
+        **trust.tls_arguments(),
+    )
     try:
         return await websocket_connect(request)
     except HTTPError as error:
         is_answer = error.code != NO_ANSWER
         reason = f"expected a WebSocket, found {error}" if is_answer else f"cannot connect: {error.message}"
+        reason = refusal_text(error.code, error.response.body if error.response else b"") or reason
     except WebSocketError:
         reason = "expected a WebSocket, found an ordinary HTTP answer"
     except ssl.SSLCertVerificationError as error:
         reason = f"the server is not trusted, see --cafile: {error.verify_message}"
     except OSError as error:
         reason = f"cannot connect: {error.strerror or error}"
-    raise ConnectionError(f"{_shown(url)}: {reason}")
-
-
-def _shown(url: str) -> str:
-    """An address as errors show it: without a password and the fields of the request."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    raise ConnectionError(f"{shown_url(url)}: {reason}")
 
 
 async def _send(
@@ -139,6 +142,7 @@ async def recognize_file(
     bytes_per_s: float | None = None,
     adaptation_states: Sequence[Message] = (),
     trust: Trust = ANYONE_KNOWN,
+    token: str = "",
 ) -> AsyncGenerator[Message, None]:
     """Sends a file or a pipe and yields what the server says.
 
@@ -148,7 +152,7 @@ async def recognize_file(
         content_type: how it is encoded, if that is known.
         bytes_per_s: how fast to send. None sends raw audio and WAV as fast as they are spoken and all else as
             fast as the server takes it; 0 sends everything so.
-        adaptation_states, trust: see `recognize`.
+        adaptation_states, trust, token: see `recognize`.
     """
     head = await asyncio.to_thread(file.read, HEAD_BYTES)
     if bytes_per_s is None:
@@ -157,7 +161,7 @@ async def recognize_file(
         audio = paced(read_pieces(head, file, max(1, int(bytes_per_s / PIECES_PER_S))), bytes_per_s)
     else:
         audio = read_pieces(head, file, HEAD_BYTES)
-    async for message in recognize(url, audio, adaptation_states, trust):
+    async for message in recognize(url, audio, adaptation_states, trust, token):
         yield message
 
 

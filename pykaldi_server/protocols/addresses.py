@@ -1,14 +1,16 @@
 """The addresses that clients and workers connect to, and what is wrong with those that people type."""
 
+import re
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["CLIENT_PATH", "WORKER_PATH", "check_websocket_url"]
+__all__ = ["CLIENT_PATH", "WORKER_PATH", "check_websocket_url", "shown_url"]
 
 CLIENT_PATH = "/client/ws/speech"
 WORKER_PATH = "/worker/ws/speech"
+_TOKEN = re.compile(r"(token=)[^&\s']+", re.IGNORECASE)
 
 
 def check_websocket_url(url: str, usual_path: str) -> str:
@@ -42,8 +44,15 @@ def check_websocket_url(url: str, usual_path: str) -> str:
     return url
 
 
+def shown_url(url: str) -> str:
+    """An address as logs and errors show it: without a password and the fields, such as a token."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
 def _expected(expected: str, url: str, reason: str = "") -> str:
-    return f"address: expected {expected}, found {url!r}" + (f" ({reason})" if reason else "")
+    text = f"address: expected {expected}, found {url!r}" + (f" ({reason})" if reason else "")
+    return _TOKEN.sub(r"\1...", text)
 
 
 def _corrected(url: str, usual_path: str) -> str:

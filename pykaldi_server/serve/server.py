@@ -36,6 +36,7 @@ class Server:
         self._announce = announce
         self._reread = reread or (lambda: options)
         self._master = Master(options.master)
+        self._worker_token = self._master.hub.access.make_worker_token()
         # Without its default model, the server would give clients that name none another one.
         self._master.hub.pool.accepting = False
         self._service = Service(self._reload)
@@ -72,7 +73,7 @@ class Server:
         options = self._options
         extra = (*(f"--model-option={each}" for each in options.model_options), *options.worker_arguments)
         return [
-            WorkerCommand(path, self._master.worker_url, options.sessions, name, extra)
+            WorkerCommand(path, self._master.worker_url, options.sessions, name, extra, self._worker_token)
             for name, path in map(split_name, options.models)
             for _ in range(options.workers)
         ]

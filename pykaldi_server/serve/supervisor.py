@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.protocols.credentials import TOKEN_VARIABLE
 from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY, RECYCLE, SERVING
 
 __all__ = ["Supervisor", "WorkerCommand"]
@@ -51,6 +52,7 @@ class WorkerCommand:
         url: the master's address for workers.
         sessions: requests that the process serves at once.
         extra: further arguments of the `worker` command.
+        token: what it shows to the master; it goes by the environment, which others cannot see.
     """
 
     model: str
@@ -58,6 +60,7 @@ class WorkerCommand:
     sessions: int
     name: str = ""
     extra: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
 
     def arguments(self, supervisor_fd: int) -> list[str]:
         """The command line."""
@@ -66,6 +69,10 @@ class WorkerCommand:
             worker += ["--name", self.name]
         command = [sys.executable, "-m", "pykaldi_server", *worker, *self.extra]
         return [*command, "--supervisor-fd", str(supervisor_fd)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables that are set in addition to those of this process."""
+        return {**SINGLE_THREADED, **({TOKEN_VARIABLE: self.token} if self.token else {})}
 
 
 @dataclass(slots=True, eq=False)
@@ -229,7 +236,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 # A group of its own: Ctrl+C goes to the supervisor, which then lets its workers finish.
                 start_new_session=True,
-                env={**os.environ, **SINGLE_THREADED},
+                env={**os.environ, **command.environment()},
             )
         place.process = process
         if place.retired.is_set():

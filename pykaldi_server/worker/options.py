@@ -13,6 +13,7 @@ from pykaldi_server.options import (
     parse_assignments,
 )
 from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
+from pykaldi_server.protocols.credentials import TOKEN_FILE_HELP, TOKEN_HELP, find_token
 from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
 __all__ = ["PostProcessorOptions", "WorkerOptions"]
@@ -50,6 +51,8 @@ class WorkerOptions(PostProcessorOptions):
     language: str = option("", "language of the model, such as en, which the master reports to clients")
     cafile: Path | None = option(None, CAFILE_HELP, path=True)
     insecure: bool = option(False, INSECURE_HELP)
+    token: str = option("", TOKEN_HELP)
+    token_file: Path | None = option(None, TOKEN_FILE_HELP)
     connect_timeout_s: float = option(10.0, "seconds to wait for the master to accept a connection")
     reconnect_max_s: float = option(
         5.0, "longest pause, in seconds, between attempts to reach a master that does not answer"
@@ -93,6 +96,7 @@ class WorkerOptions(PostProcessorOptions):
         PostProcessorOptions.validate(self)
         check_websocket_url(self.url, WORKER_PATH)
         Trust(self.cafile, self.insecure)
+        find_token(self.token, self.token_file)
         parse_assignments(self.model_options)
         for name in ("sessions", "connect_timeout_s", "reconnect_max_s", "ping_interval_s"):
             check_positive(self, name)

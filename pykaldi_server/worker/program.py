@@ -25,6 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pykaldi_server.errors import ConfigError, PykaldiServerError
+from pykaldi_server.protocols.credentials import without_token
 
 __all__ = ["END_S", "Program"]
 
@@ -78,7 +79,7 @@ class Program:
         self._command = command
         self._timeout_s = timeout_s
         self._take_answer = take_answer
-        self._environment = {**os.environ, **_python_environment(), **(environment or {})}
+        self._environment = {**without_token(os.environ), **_python_environment(), **(environment or {})}
         self._turn = threading.Lock()  # held by the thread whose request is being answered
         self._changed = threading.Condition()  # guards the following
         self._process: _Process | None = None  # None while it is being started again

@@ -18,7 +18,9 @@ from typing import TypeVar
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
 
-from pykaldi_server.errors import ProtocolError
+from pykaldi_server.errors import ConfigError, ProtocolError
+from pykaldi_server.protocols.addresses import shown_url
+from pykaldi_server.protocols.credentials import authorization, find_token, refusal_text
 from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION
 from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
@@ -130,13 +132,14 @@ class Worker:
         """Serves one request; False when the master is away or closes the connection without one."""
         try:
             connection = await self._connect()
-        except (OSError, HTTPError, WebSocketError) as error:
+        except (OSError, HTTPError, WebSocketError, ConfigError) as error:
             level = logging.DEBUG if self._master_is_away else logging.WARNING
-            logger.log(level, "no connection to the master at %s: %s", self._options.url, error)
+            reason = _refusal_of(error) or error
+            logger.log(level, "no connection to the master at %s: %s", shown_url(self._options.url), reason)
             self._master_is_away = True
             return False
         if self._master_is_away:
-            logger.info("connected to the master at %s", self._options.url)
+            logger.info("connected to the master at %s", shown_url(self._options.url))
             self._master_is_away = False
         try:
             info = await self._wait_for_request(connection)
@@ -170,6 +173,7 @@ class Worker:
             websocket_connect(
                 HTTPRequest(
                     self._url,
+                    headers=authorization(find_token(options.token, options.token_file)),
                     connect_timeout=options.connect_timeout_s,
                     **Trust(options.cafile, options.insecure).tls_arguments(),
                 ),
@@ -203,12 +207,12 @@ class Worker:
             self._has_complained = False
             return info
         except ProtocolError as error:
-            self._complain(f"{self._options.url} is not a master's address for workers: {error}")
+            self._complain(f"{shown_url(self._options.url)} is not a master's address for workers: {error}")
             return None
 
     def _explain_close(self, connection: WebSocketClientConnection) -> None:
         if connection.close_code == POLICY_VIOLATION:
-            self._complain(f"{self._options.url} refuses this worker: {connection.close_reason}")
+            self._complain(f"{shown_url(self._options.url)} refuses this worker: {connection.close_reason}")
 
     def _complain(self, text: str) -> None:
         """Logs what keeps all slots from working, once until a request comes."""
@@ -242,6 +246,13 @@ class Worker:
             raise
         finally:
             self._calls.pop(call, None)
+
+
+def _refusal_of(error: Exception) -> str | None:
+    """Why a master refuses the worker's token; None if it has not said anything like that."""
+    if not isinstance(error, HTTPError):
+        return None
+    return refusal_text(error.code, error.response.body if error.response is not None else b"")
 
 
 async def _close(connection: WebSocketClientConnection) -> None:
