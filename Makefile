@@ -3,17 +3,20 @@ PYTHON ?= python3
 PORT ?= 8888
 MINUTES ?= 60
 PYTEST_ARGS ?=
+PROCESSES ?= auto
 RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
+# Each process runs whole files of tests; more than eight would fight for memory.
+PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak clean
 
 help: ## List the targets
-	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PYTEST_ARGS="..."]'
+	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PROCESSES=1] [PYTEST_ARGS="..."]'
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv and build the C++ extension (takes minutes the first time)
@@ -38,10 +41,10 @@ serve: setup ## Serve the demo models on PORT
 
 # RUN comes between Python and pytest: `-m coverage run` measures which lines the tests reach.
 test: setup ## Run the tests; PYTEST_ARGS=--slow runs the slow ones, too
-	$(BIN)/python $(RUN) -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(RUN) $(PYTEST) $(PYTEST_ARGS)
 
 test-random: setup ## Run the property tests on fresh random examples
-	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=random $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=random $(PYTEST_ARGS)
 
 test-asan: setup ## Run the tests of the C++ core with address and undefined-behaviour sanitizers
 	@$(BIN)/python scripts/test_sanitized.py address $(PYTEST_ARGS)

@@ -188,6 +188,12 @@ def test_damage(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, w
         visit_some_states(fst)
 
 
+def test_input_labels_do_not_ask_for_much_memory(tmp_path: Path) -> None:
+    hcl = [*HCL[:2], (math.inf, [(2147483647, 4, 0.0, 3), (2, 0, 0.1, 2)]), HCL[3]]
+    with limited_memory(), pytest.raises(ModelFormatError, match=r"input labels up to .* found 2147483647"):
+        read(tmp_path, pack_olabel_lookahead(hcl), pack_ngram(MODEL))
+
+
 @pytest.mark.parametrize("word", ["0", "-1", "2147483648", "x"])
 def test_disambiguation_labels_are_labels(tmp_path: Path, word: str) -> None:
     path = write(tmp_path, "disambig_tid.int", f"7\n{word}\n".encode())

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int32_t kAddOnMagic = 446681434;
 constexpr int32_t kVersion = 1;
+// Compositions keep a byte for each input label, and a damaged file must not ask for much memory.
+constexpr int32_t kMaxInputLabel = 1 << 26;
 
 void CheckSorted(const ConstFst &fst, const std::string &path) {
   for (int32_t state = 0; state < fst.NumStates(); ++state) {
@@ -46,6 +48,10 @@ OLabelLookaheadFst::OLabelLookaheadFst(const std::string &path) : file_(std::mak
   }
   fst_ = ReadFst(&reader, file_);
   CheckSorted(*fst_, path);
+  if (fst_->MaxInputLabel() > kMaxInputLabel) {
+    throw ModelFormatError(path + ": expected input labels up to " + std::to_string(kMaxInputLabel) +
+                           ", found " + std::to_string(fst_->MaxInputLabel()));
+  }
   reachable_ = std::make_unique<LabelReachable>(fst_->NumStates(), &reader);
 }
 
