@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.server import Endpoint, Master
 
-TIMEOUT_S = 60
+TIMEOUT_S = 200
 
 
 class ImpatientSelector(selectors.DefaultSelector):

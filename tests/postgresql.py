@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 PROGRAMS = "/usr/lib/postgresql"  # Debian's folder, with one for each version
-START_S = 60
+START_S = 200
 
 
 def find_programs() -> Path:

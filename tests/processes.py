@@ -4,7 +4,7 @@ import os
 import select
 from pathlib import Path
 
-PATIENCE_S = 60
+PATIENCE_S = 200
 
 
 def children(pid: int) -> list[int]:

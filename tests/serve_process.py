@@ -10,7 +10,7 @@ from processes import children
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENGLISH = "models/english:graph-digits"
-PATIENCE_S = 30
+PATIENCE_S = 200
 
 
 class Serve:

@@ -17,7 +17,7 @@ import pytest
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.service import Service, ServiceManager
 
-PATIENCE_S = 60
+PATIENCE_S = 200
 
 
 @pytest.fixture

@@ -280,7 +280,7 @@ def test_an_abandoned_decoder_ends_its_thread(encode: Encoder, speech: NDArray[n
     thread = decoder_threads()[-1]
     del decoder
     gc.collect()
-    thread.join(timeout=30)
+    thread.join(timeout=200)
     assert not thread.is_alive()
 
 

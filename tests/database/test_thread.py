@@ -24,7 +24,7 @@ def run(
     async def whole() -> None:
         thread = DatabaseThread(Database(str(path)), timeout_s)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(200):
                 await scenario(thread)
         finally:
             if release is not None:

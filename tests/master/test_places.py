@@ -18,7 +18,7 @@ class SlowClient:
 
 
 async def until_told(client: SlowClient, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(200):
         while len(client.told) < count:
             await asyncio.sleep(0)
 

@@ -81,7 +81,7 @@ def test_a_caller_with_too_many_requests(harness: Any, protocol: type[Client]) -
                 await end(worker)
                 outcome = await first.outcome()
                 assert (outcome.texts, outcome.error) == (["two nine"], None)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(200):
                 while len(master.hub.sessions):
                     await asyncio.sleep(0.01)
             worker = await harness.worker(master, WORKER)

@@ -102,7 +102,7 @@ async def speak_upload(harness: Any, master: Any, path: Path, user: str) -> None
         method="PUT",
         body=path.read_bytes(),
         headers={"User-Id": user.encode().decode("latin-1")},
-        request_timeout=60,
+        request_timeout=200,
     )
     assert json.loads(answer.body)["hypotheses"] == [{"utterance": "two nine three four zero"}]
 
