@@ -12,6 +12,7 @@ from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.pool import Wait, WorkerPool
 from pykaldi_server.protocols.client_secrets import ClientSecrets
 from pykaldi_server.protocols.gstreamer import RequestInfo
+from pykaldi_server.protocols.store import StoreBudget
 from pykaldi_server.protocols.worker import WorkerInfo
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
@@ -88,6 +89,7 @@ class Hub:
         metrics: counts what happens.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
         sessions: how many requests each caller has.
+        stored: how much audio is stored for all requests.
     """
 
     options: MasterOptions
@@ -100,10 +102,12 @@ class Hub:
     metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
+    stored: StoreBudget = field(init=False)
     access: Access = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access(self.options, self.client_secrets)
+        self.stored = StoreBudget(self.options.store_total_bytes)
         self.pool.listen_to_waits(self._note_wait)
 
     def _note_wait(self, wait: Wait) -> None:

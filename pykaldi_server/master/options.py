@@ -162,6 +162,11 @@ class MasterOptions(Settings):
         256 * 1024**2,
         "bytes of audio stored per request while its worker catches up; a client further ahead has to wait",
     )
+    store_total_bytes: int = option(
+        2 * 1024**3,
+        "bytes of audio stored for all requests; when there is more, clients with more than their share of "
+        "it have to wait",
+    )
     write_timeout_s: float = option(
         20.0, "seconds a client may take to read a result before it is disconnected"
     )
@@ -192,7 +197,7 @@ class MasterOptions(Settings):
         check_positive(
             self, "ping_interval_s", "silence_timeout_s", "write_timeout_s", "upload_idle_s", "idle_s"
         )
-        check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes")
+        check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes", "store_total_bytes")
         check_positive(self, "pause_s", "worker_timeout_s")
         for name in ("sessions_per_token", "sessions_per_address", "session_s"):
             if getattr(self, name) is not None:

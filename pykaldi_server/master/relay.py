@@ -110,7 +110,7 @@ class Relay:
         self._info = info
         self._sink = sink
         self._position_bytes = position_bytes
-        self._store = MessageStore(hub.options.store_bytes)
+        self._store = MessageStore(hub.options.store_bytes, budget=hub.stored)
         self._room = asyncio.Event()
         self._has_audio = False  # or it has been said that there is none
         self._at_end = False  # the client has said EOS
@@ -170,7 +170,13 @@ class Relay:
         self._has_audio = self._has_audio or self._at_end or (isinstance(message, bytes) and bool(message))
         self._deadlines.client_spoke(has_audio=self._has_audio, is_complete=self._at_end)
         for number, piece in enumerate(split_message(message), start=1):
-            self._store.put(piece)
+            try:
+                self._store.put(piece)
+            except OSError as error:
+                logger.error("%s: the audio cannot be stored: %s", self._info.id, error)
+                text = "The server has no room left to store audio"
+                self._end_now(End(Status.ABORTED, text, error="store"))
+                return
             if number % PIECES_AT_ONCE == 0:  # a whole recording takes a while to be written to disk
                 self._pump()
                 await asyncio.sleep(0)

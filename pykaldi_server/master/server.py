@@ -293,6 +293,7 @@ class Master:
             self._certificate.use(*_certificate_files(options))
         self.hub.options = options
         self.hub.access.use(rules)
+        self.hub.stored.limit_bytes = options.store_total_bytes
         if self.hub.states is not None:
             self.hub.states.options = options
         if self._database is not None:
