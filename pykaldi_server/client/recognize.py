@@ -20,13 +20,14 @@ from pykaldi_server.audio.wav import parse_wav_header
 from pykaldi_server.protocols.addresses import CLIENT_PATH, check_websocket_url, shown_url
 from pykaldi_server.protocols.credentials import authorization, refusal_text
 from pykaldi_server.protocols.gstreamer import EOS, parse_event
-from pykaldi_server.protocols.liveness import watch_close_frame
+from pykaldi_server.protocols.liveness import SILENT_INTERVALS, watch_close_frame, watch_server
 from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Message, Status, dumps
 from pykaldi_server.protocols.trust import Trust
 
 __all__ = ["natural_bytes_per_s", "paced", "read_pieces", "recognize", "recognize_file", "request_url"]
 
 CONNECT_TIMEOUT_S = 10.0
+PING_INTERVAL_S = 4.0
 HEAD_BYTES = 4096
 PIECES_PER_S = 10
 ANYONE_KNOWN = Trust()  # to the system
@@ -69,11 +70,16 @@ async def recognize(
     all_sent = asyncio.Event()
     sending = asyncio.create_task(_send(connection, audio, adaptation_states, all_sent))
     is_over = False
+    is_lost = asyncio.Event()
     try:
-        while (message := await connection.read_message()) is not None:
-            event = parse_event(message)
-            is_over = is_over or event["status"] != Status.SUCCESS
-            yield event
+        with watch_server(connection, PING_INTERVAL_S, is_lost.set):
+            while (message := await connection.read_message()) is not None:
+                event = parse_event(message)
+                is_over = is_over or event["status"] != Status.SUCCESS
+                yield event
+        if is_lost.is_set() and not is_over:
+            silent_s = SILENT_INTERVALS * PING_INTERVAL_S
+            raise ConnectionError(f"{_shown(url)}: the server has given no sign of life for {silent_s:g} s")
         code = connection.close_code
         # Servers of the original project close without a code.
         is_orderly = all_sent.is_set() and server_has_closed() and code in (NORMAL_CLOSURE, None)

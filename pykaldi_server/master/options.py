@@ -124,9 +124,9 @@ class MasterOptions(Settings):
         "serve with TLS and a certificate created for the names and addresses of this machine, kept "
         "in the user data directory; browsers ask once whether to trust it",
     )
-    ping_interval_s: float = option(10.0, "seconds between pings to clients and workers")
+    ping_interval_s: float = option(4.0, "seconds between pings to clients and workers")
     silence_timeout_s: float = option(
-        30.0, "seconds without any reply after which a client or worker is disconnected"
+        12.0, "seconds without any reply after which a client or worker is disconnected"
     )
     queue_s: float = option(
         10.0, "seconds a request waits in line for a free worker before it is refused; 0 refuses at once"

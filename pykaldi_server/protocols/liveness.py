@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Liveness", "watch_close_frame"]
+__all__ = ["SILENT_INTERVALS", "Liveness", "watch_close_frame", "watch_server"]
+
+SILENT_INTERVALS = 3
+"""A server that has been silent for so many intervals between pings is lost."""
 
 
 def watch_close_frame(protocol: Any) -> Callable[[], bool]:
@@ -35,6 +38,42 @@ def watch_close_frame(protocol: Any) -> Callable[[], bool]:
 
     protocol.close = watching_close
     return lambda: has_closed
+
+
+@contextmanager
+def watch_server(connection: Any, interval_s: float, lost: Callable[[], None]) -> Iterator[None]:
+    """Watches the other end of a connection that this process has opened; one that is lost is broken off.
+
+    Args:
+        connection: Tornado's `WebSocketClientConnection`, just opened.
+        interval_s: seconds between pings.
+        lost: called before the connection is broken off because the server has given no sign of life.
+    """
+    stream = connection.protocol.stream
+    pass_on = connection.on_message
+
+    def break_off() -> None:
+        lost()
+        stream.close()
+
+    def ping() -> None:
+        if connection.protocol is not None and not connection.protocol.is_closing():
+            connection.ping()
+
+    liveness = Liveness(
+        ping=ping, lost=break_off, interval_s=interval_s, timeout_s=SILENT_INTERVALS * interval_s
+    )
+
+    async def on_message(message: str | bytes) -> None:
+        with liveness.not_reading():  # until somebody takes the message, nothing more is read
+            await pass_on(message)
+
+    connection.on_message = on_message
+    connection.on_ping = connection.on_pong = lambda data: liveness.heard()
+    try:
+        yield
+    finally:
+        liveness.stop()
 
 
 class Liveness:

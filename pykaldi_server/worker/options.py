@@ -58,7 +58,8 @@ class WorkerOptions(PostProcessorOptions):
         5.0, "longest pause, in seconds, between attempts to reach a master that does not answer"
     )
     ping_interval_s: float = option(
-        30.0, "seconds between pings to the master, and seconds allowed for each reply"
+        4.0,
+        "seconds between pings to the master, which is lost when it has been silent for three times as long",
     )
     silence_timeout_s: float | None = option(
         None, "seconds without anything new recognised after which a request ends with status 1"

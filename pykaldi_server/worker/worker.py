@@ -21,6 +21,7 @@ from tornado.websocket import WebSocketClientConnection, WebSocketError, websock
 from pykaldi_server.errors import ConfigError, ProtocolError
 from pykaldi_server.protocols.addresses import shown_url
 from pykaldi_server.protocols.credentials import authorization, find_token, refusal_text
+from pykaldi_server.protocols.liveness import SILENT_INTERVALS, watch_server
 from pykaldi_server.protocols.messages import GOING_AWAY, NORMAL_CLOSURE, POLICY_VIOLATION
 from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
@@ -142,30 +143,42 @@ class Worker:
             logger.info("connected to the master at %s", shown_url(self._options.url))
             self._master_is_away = False
         try:
-            info = await self._wait_for_request(connection)
-            if info is None:
-                return False
-            statistics = self.statistics.begin()
-            request = WorkerRequest(
-                connection,
-                info,
-                self.model,
-                self._in_thread,
-                self._options.silence_timeout_s,
-                None if self._text_processor is None else self._process_text,
-                self._options.out_dir,
-                statistics,
-            )
-            self._requests.add(request)
-            try:
-                await asyncio.create_task(request.run(), name=f"request {info.request.id}")
-            finally:
-                self._requests.discard(request)
-                self.statistics.end(statistics)
-            self.after_request(request.is_out_of_memory)
-            return True
+            with watch_server(connection, self._options.ping_interval_s, self._master_lost):
+                return await self._serve_one(connection)
         finally:
             await _close(connection)
+
+    async def _serve_one(self, connection: WebSocketClientConnection) -> bool:
+        """Waits for a request and serves it; False when the master closes without one."""
+        info = await self._wait_for_request(connection)
+        if info is None:
+            return False
+        statistics = self.statistics.begin()
+        request = WorkerRequest(
+            connection,
+            info,
+            self.model,
+            self._in_thread,
+            self._options.silence_timeout_s,
+            None if self._text_processor is None else self._process_text,
+            self._options.out_dir,
+            statistics,
+        )
+        self._requests.add(request)
+        try:
+            await asyncio.create_task(request.run(), name=f"request {info.request.id}")
+        finally:
+            self._requests.discard(request)
+            self.statistics.end(statistics)
+        self.after_request(request.is_out_of_memory)
+        return True
+
+    def _master_lost(self) -> None:
+        self._master_is_away = True
+        silent_s = SILENT_INTERVALS * self._options.ping_interval_s
+        logger.warning(
+            "the master at %s has given no sign of life for %g s", shown_url(self._options.url), silent_s
+        )
 
     async def _connect(self) -> WebSocketClientConnection:
         options = self._options
@@ -177,8 +190,6 @@ class Worker:
                     connect_timeout=options.connect_timeout_s,
                     **Trust(options.cafile, options.insecure).tls_arguments(),
                 ),
-                ping_interval=options.ping_interval_s,
-                ping_timeout=options.ping_interval_s,
             )
         )
         try:
