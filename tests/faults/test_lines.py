@@ -21,7 +21,7 @@ QUICK = ("--ping-interval-s=0.4", "--silence-timeout-s=0.8")
 
 
 def start_master(network: Network, *arguments: str) -> "subprocess.Popen[str]":
-    address = ("--host", SERVER, "--port", str(PORT), "--references", "/dev/null")
+    address = ("--host", SERVER, "--port", str(PORT), "--references", "/dev/null", "--open")
     master = network.start(
         "server", "-m", "pykaldi_server", "master", *address, *arguments, stderr=subprocess.PIPE
     )
