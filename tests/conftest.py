@@ -20,6 +20,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 EXPECTED_SKIPS = (
     "needs chromium",
     "needs IPv6",
+    "needs network namespaces",
+    "needs to mount",
     "needs the openssl command",
     "this FFmpeg has no encoder",
     "needs the golden data beside the repository",

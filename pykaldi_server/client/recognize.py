@@ -79,7 +79,9 @@ async def recognize(
                 yield event
         if is_lost.is_set() and not is_over:
             silent_s = SILENT_INTERVALS * PING_INTERVAL_S
-            raise ConnectionError(f"{_shown(url)}: the server has given no sign of life for {silent_s:g} s")
+            raise ConnectionError(
+                f"{shown_url(url)}: the server has given no sign of life for {silent_s:g} s"
+            )
         code = connection.close_code
         # Servers of the original project close without a code.
         is_orderly = all_sent.is_set() and server_has_closed() and code in (NORMAL_CLOSURE, None)
