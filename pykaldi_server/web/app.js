@@ -215,7 +215,7 @@ function onStatus(status) {
   const line = element("status");
   line.textContent = describeStatus(status);
   line.dataset.state = stateOf(status);
-  if (status) offerModels(Object.keys(status.models ?? {}).filter(Boolean));
+  if (status && !status.refused) offerModels(Object.keys(status.models ?? {}).filter(Boolean));
 }
 
 function offerModels(names) {

@@ -5,6 +5,8 @@
  * and closes when it has sent everything.
  */
 
+import { currentToken } from "./token.js";
+
 /** How much audio may wait in the socket before `send` holds the sender back. */
 const MAX_WAITING_BYTES = 256 * 1024;
 const POLL_MS = 20;
@@ -25,7 +27,7 @@ const STATUS_TEXTS = {
 export function socketUrl(path, query = {}) {
   const url = new URL(path, document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  for (const [name, value] of Object.entries(query)) {
+  for (const [name, value] of Object.entries({ ...query, token: currentToken() })) {
     if (value) url.searchParams.set(name, value);
   }
   return url;

@@ -29,7 +29,7 @@ function row(heading, values) {
 followStatus((status) => {
   element("summary").textContent = describeStatus(status);
   element("summary").dataset.state = stateOf(status);
-  if (!status) return;
+  if (!status || status.refused) return;
   const numbers = Object.entries(status).filter(([, value]) => typeof value === "number");
   element("numbers").replaceChildren(...numbers.map(([name, value]) => row(LABELS[name] ?? name, [value])));
   const models = Object.entries(status.models ?? {});

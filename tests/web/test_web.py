@@ -377,6 +377,32 @@ def test_failures_are_told(harness: Any, golden: Path, tmp_path: Path) -> None:
     harness.run(scenario)
 
 
+def test_the_page_asks_for_a_token(harness: Any, golden: Path, tmp_path: Path) -> None:
+    recording = golden / "wav" / "ps-librivox-0880.wav"
+    right, tokens = "right-token-0123456789", tmp_path / "tokens.yaml"
+    tokens.write_text(f"clients: {{anna: {right}}}\nworkers: {{w: worker-token-0123456789}}")
+
+    async def scenario() -> None:
+        async with (
+            harness.master(tokens=tokens) as master,
+            open_browser(master.url, tmp_path) as browser,
+        ):
+            for token, question in (("wrong-token-0123456789", "asks for a token"), (right, "Another one")):
+                dialog = f"document.getElementById('token-dialog')?.innerText.includes('{question}')"
+                await browser.wait_for(dialog)
+                await browser.evaluate(f"document.getElementById('token').value = '{token}'")
+                await browser.click("token-use")
+            await browser.wait_for("document.getElementById('status').textContent.includes('no recognizer')")
+            worker = await harness.worker(master, "token=worker-token-0123456789")
+            await browser.choose_file(recording)
+            assert "token" not in str(await worker.read_json())
+            await worker.send(final([("one", 0.0, 0.5, 1.0)], 0.0, 1.0))
+            worker.close()
+            await browser.wait_for("document.getElementById('transcript').innerText.includes('one')")
+
+    harness.run(scenario)
+
+
 @pytest.mark.slow
 def test_microphone_to_words_with_a_real_model(harness: Any, golden: Path, tmp_path: Path) -> None:
     model = Path(__file__).resolve().parents[2] / "models" / "english:graph-digits"
