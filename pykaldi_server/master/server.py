@@ -41,6 +41,7 @@ from pykaldi_server.master.endpoints.status import (
     ReadinessHandler,
     StatusSocket,
 )
+from pykaldi_server.master.endpoints.subtitles import SubtitlesHandler
 from pykaldi_server.master.endpoints.twilio import TwilioSocket
 from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
 from pykaldi_server.master.endpoints.wyoming import WyomingConnection
@@ -98,6 +99,7 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (WORKER_PATH, WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
             (r"/client/dynamic/reference", ReferenceHandler, shared),
+            (r"/client/dynamic/subtitles", SubtitlesHandler),
             (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
             (r"/v1/audio/translations", TranslationsHandler, shared),
             (r"/v1/realtime", RealtimeSocket, shared),

@@ -6,7 +6,8 @@ from enum import Enum
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.messages import Message, Status, dumps
-from pykaldi_server.protocols.transcript import Transcript, labelled, srt, vtt
+from pykaldi_server.protocols.subtitles import SUBTITLE_WRITERS
+from pykaldi_server.protocols.transcript import Transcript, labelled
 
 __all__ = ["ANSWER_NAMES", "Answer", "AnswerFormat", "AnswerRequest"]
 
@@ -23,6 +24,7 @@ class AnswerFormat(Enum):
     TEXT = "text/plain; charset=UTF-8"
     SRT = "application/x-subrip; charset=UTF-8"
     VTT = "text/vtt; charset=UTF-8"
+    TTML = "application/ttml+xml; charset=UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,10 @@ class Answer:
 
     def _text(self) -> str:
         segments = self._transcript.segments
-        match self._wanted.format:
-            case AnswerFormat.SRT:
-                return srt(segments)
-            case AnswerFormat.VTT:
-                return vtt(segments)
-            case _:
-                return "".join(f"{labelled(segment.text, segment.channel)}\n" for segment in segments)
+        write = SUBTITLE_WRITERS.get(self._wanted.format.name.lower())
+        if write is not None:
+            return write(segments)
+        return "".join(f"{labelled(segment.text, segment.channel)}\n" for segment in segments)
 
     def _object(self, status: Status, message: str) -> Message:
         transcript = self._transcript

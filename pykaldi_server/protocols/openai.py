@@ -17,7 +17,8 @@ from pykaldi_server.protocols.answers import AnswerFormat
 from pykaldi_server.protocols.gstreamer import NO_ID, Adaptation, RequestInfo, parse_query
 from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import Message, clean_text
-from pykaldi_server.protocols.transcript import Segment, Transcript, labelled, srt, vtt
+from pykaldi_server.protocols.subtitles import srt, vtt
+from pykaldi_server.protocols.transcript import Segment, Transcript, labelled
 from pykaldi_server.protocols.worker import WorkerInfo
 
 __all__ = [

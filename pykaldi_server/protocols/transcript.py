@@ -1,29 +1,25 @@
-"""The results of a whole request: segments with words, in the times of the stream, and their forms as text.
+"""The results of a whole request: segments with words, in the times of the stream.
 
-Subtitles (SRT; WebVTT, W3C) are cut at pauses between words and at lengths that can be read: two lines of 42
-characters, seven seconds. Where the text is not the words that have times, because a post-processor has
-changed it, its words share the time of the segment.
-
-Where each channel is recognised by itself, segments are in the order in which their first words begin, and
-text names the channel: ``Channel 1: ...``; WebVTT has voice spans for this, ``<v Channel 1>``.
+Where the text is not the words that have times, because a post-processor has changed it, its words share the
+time of the segment. Where each channel is recognised by itself, segments are in the order in which their
+first words begin, and text names the channel: ``Channel 1: ...``.
 """
 
-import textwrap
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import channel_of, is_final, transcript_of
-from pykaldi_server.protocols.messages import Message
+from pykaldi_server.protocols.messages import Message, excerpt
 
-__all__ = ["Cue", "Segment", "Transcript", "Word", "cues", "labelled", "srt", "vtt"]
+__all__ = ["Segment", "Transcript", "Word", "channel_name", "labelled"]
 
 T = TypeVar("T")
 
-LINE_CHARACTERS = 42
-LINES = 2
-LONGEST_CUE_S = 7.0
-PAUSE_S = 1.0
+_LONGEST_S = 1e7  # a third of a year
+_KINDS: Mapping[type[Any], str] = {list: "a list", int: "a whole number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +70,28 @@ class Segment:
             words=_words(best.get("word-alignment"), start_s),
             alternatives=tuple(str(each["transcript"]) for each in others),
             channel=channel_of(event),
+        )
+
+    @classmethod
+    def from_message(cls, message: object) -> "Segment":
+        """Reads what `message` has made; ``start``, ``end``, ``confidence`` and so on may be absent.
+
+        Raises:
+            ProtocolError: a field has another type; the text names it.
+        """
+        if not isinstance(message, Mapping):
+            raise ProtocolError(f"segment: expected an object, found {excerpt(message)}")
+        start_s = _time(message, "start", 0.0)
+        words = _field(message, "words", list, [])
+        channel = _field(message, "channel", int, None)
+        return cls(
+            text=_field(message, "text", str, " ".join(_word_text(word) for word in words)),
+            start_s=start_s,
+            end_s=_time(message, "end", start_s),
+            words=tuple(
+                Word(_word_text(word), _time(word, "start", None), _time(word, "end", None)) for word in words
+            ),
+            channel=channel,
         )
 
     def speech_start_s(self) -> float:
@@ -147,62 +165,20 @@ class Transcript:
         return " ".join(text for text in self._partials.values() if text)
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """A subtitle: text of one or two lines, shown from ``start_s`` to ``end_s``."""
-
-    start_s: float
-    end_s: float
-    text: str
-    channel: int | None = None
+def channel_name(channel: int) -> str:
+    """What people call a channel; they count from 1."""
+    return f"Channel {channel + 1}"
 
 
 def labelled(text: str, channel: int | None) -> str:
-    """The text with the name of its channel; people count from 1."""
-    return text if channel is None else f"{_channel_name(channel)}: {text}"
-
-
-def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
-    """Cuts segments into subtitles, in the order of time."""
-    unordered = [cue for segment in segments for cue in _cues_of(segment)]
-    yield from sorted(unordered, key=lambda cue: cue.start_s)
-
-
-def _cues_of(segment: Segment) -> Iterator[Cue]:
-    held: list[Word] = []
-    for word in segment.timed_words():
-        if held and not _fits(held, word):
-            yield _cue(held, segment.channel)
-            held = []
-        held.append(word)
-    if held:
-        yield _cue(held, segment.channel)
-
-
-def srt(segments: Iterable[Segment]) -> str:
-    """Subtitles in SubRip's form."""
-    blocks = (
-        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n"
-        f"{labelled(cue.text, cue.channel)}\n"
-        for number, cue in enumerate(cues(segments), 1)
-    )
-    return "\n".join(blocks)
-
-
-def vtt(segments: Iterable[Segment]) -> str:
-    """Subtitles in the form WebVTT."""
-    blocks = (
-        f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n"
-        f"{_voice(cue.channel)}{_escaped(cue.text)}\n"
-        for cue in cues(segments)
-    )
-    return "\n".join(("WEBVTT\n", *blocks))
+    """The text with the name of its channel, if it has one."""
+    return text if channel is None else f"{channel_name(channel)}: {text}"
 
 
 def _words(alignment: object, start_s: float) -> tuple[Word, ...]:
     """The words of a hypothesis; none where a post-processor has made something else of them."""
     try:
-        return tuple(
+        words = tuple(
             Word(
                 str(each["word"]),
                 start_s + float(each["start"]),
@@ -213,47 +189,32 @@ def _words(alignment: object, start_s: float) -> tuple[Word, ...]:
         )
     except (LookupError, TypeError, ValueError):
         return ()
+    return words if all(math.isfinite(word.start_s + word.end_s) for word in words) else ()
+
+
+def _field(message: Mapping[str, Any], name: str, kind: type[T], default: T | None) -> Any:
+    value = message.get(name, default)
+    if not isinstance(value, kind) and not (value is None and default is None):
+        raise ProtocolError(f"{name}: expected {_KINDS[kind]}, found {excerpt(value)}")
+    return value
+
+
+def _time(message: Mapping[str, Any], name: str, default: float | None) -> float:
+    value = message.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST_S:
+        raise ProtocolError(f"{name}: expected a time in seconds, found {excerpt(value)}")
+    return float(value)
+
+
+def _word_text(word: object) -> str:
+    if not isinstance(word, Mapping) or not isinstance(word.get("word"), str):
+        raise ProtocolError(f"words: expected objects with word, start and end, found {excerpt(word)}")
+    return str(word["word"])
 
 
 def _number(value: object, default: T) -> float | T:
     """A number of a result; the default where a post-processor has made something else of it."""
     return float(value) if isinstance(value, int | float) else default
-
-
-def _fits(held: list[Word], word: Word) -> bool:
-    lines = _lines([*held, word])
-    is_short = word.end_s - held[0].start_s <= LONGEST_CUE_S
-    return len(lines) <= LINES and is_short and word.start_s - held[-1].end_s < PAUSE_S
-
-
-def _lines(words: list[Word]) -> list[str]:
-    text = " ".join(word.text for word in words)
-    return textwrap.wrap(text, LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
-
-
-def _cue(words: list[Word], channel: int | None) -> Cue:
-    return Cue(words[0].start_s, words[-1].end_s, "\n".join(_lines(words)), channel)
-
-
-def _channel_name(channel: int) -> str:
-    return f"Channel {channel + 1}"
-
-
-def _voice(channel: int | None) -> str:
-    """The start of a voice span of WebVTT, which lasts to the end of its cue."""
-    return "" if channel is None else f"<v {_channel_name(channel)}>"
-
-
-def _clock(time_s: float, separator: str) -> str:
-    """Hours, minutes, seconds and milliseconds."""
-    seconds, milliseconds = divmod(round(1000 * time_s), 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{separator}{milliseconds:03}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _word_message(word: Word) -> dict[str, Any]:

@@ -82,8 +82,9 @@ def test_words_and_alternatives() -> None:
     ("name", "content_type", "body"),
     [
         ("text", "text/plain; charset=UTF-8", "one\ntwo\n"),
-        ("SRT", "application/x-subrip; charset=UTF-8", "1\n00:00:01,000 --> 00:00:03,000\none\n"),
-        ("vtt", "text/vtt; charset=UTF-8", "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\none\n"),
+        ("SRT", "application/x-subrip; charset=UTF-8", "1\n00:00:01,000 --> 00:00:03,000\none two\n"),
+        ("vtt", "text/vtt; charset=UTF-8", "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\none two\n"),
+        ("ttml", "application/ttml+xml; charset=UTF-8", '<?xml version="1.0" encoding="UTF-8"?>\n<tt '),
     ],
 )
 def test_forms_of_text(name: str, content_type: str, body: str) -> None:
@@ -95,7 +96,7 @@ def test_forms_of_text(name: str, content_type: str, body: str) -> None:
 @pytest.mark.parametrize(
     ("query", "error"),
     [
-        ("format=xml", "format: expected one of json, text, srt, vtt, found 'xml'"),
+        ("format=xml", "format: expected one of json, text, srt, vtt, ttml, found 'xml'"),
         ("words=many", "words: expected 0 or 1, found 'many'"),
         ("nbest=0", "nbest: expected a number above 0, found '0'"),
         ("nbest=-1", "nbest: expected a number above 0, found '-1'"),

@@ -1,13 +1,14 @@
-"""Segments, words and subtitles, from events."""
+"""Segments and words, from events."""
 
-import itertools
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pykaldi_server.protocols.transcript import Segment, Transcript, Word, cues, srt, vtt
+from pykaldi_server.errors import ProtocolError
+from pykaldi_server.protocols.transcript import Segment, Transcript, Word
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
@@ -94,43 +95,6 @@ def test_text_of_a_post_processor_shares_the_time_of_the_words() -> None:
     assert without_words.timed_words() == (Word("one", 0.0, 2.5), Word("two", 2.5, 5.0))
 
 
-def test_subtitles() -> None:
-    first = Segment.from_event(final("one <two>", 3598.0, [("one", 1.0, 0.5), ("<two>", 1.5, 0.5005)]))
-    second = Segment.from_event(final("three & four", 3610.0, [("three", 0, 1), ("&", 1, 1), ("four", 3, 1)]))
-    assert first is not None
-    assert second is not None
-    assert srt([first, second]) == (
-        "1\n00:59:59,000 --> 01:00:00,000\none <two>\n\n"
-        "2\n01:00:10,000 --> 01:00:12,000\nthree &\n\n"  # a pause follows
-        "3\n01:00:13,000 --> 01:00:14,000\nfour\n"
-    )
-    assert vtt([first]) == "WEBVTT\n\n00:59:59.000 --> 01:00:00.000\none &lt;two&gt;\n"
-    assert (srt([]), vtt([])) == ("", "WEBVTT\n")
-
-
-WORDS = st.lists(
-    st.tuples(st.text("abcdefg-", min_size=1, max_size=30), st.floats(0, 2), st.floats(0.01, 3)), min_size=1
-)
-
-
-@given(WORDS)
-def test_subtitles_can_be_read_and_lose_no_word(words: list[tuple[str, float, float]]) -> None:
-    timed, now_s = [], 0.0
-    for text, gap_s, length_s in words:
-        timed.append((text, now_s + gap_s, length_s))
-        now_s += gap_s + length_s
-    segment = Segment.from_event(final(" ".join(text for text, _, _ in timed), 0.0, timed))
-    assert segment is not None
-    found = list(cues([segment]))
-    assert " ".join(cue.text for cue in found).split() == [text for text, _, _ in timed]
-    for cue in found:
-        assert cue.text.count("\n") <= 1
-        assert all(len(line) <= 42 for line in cue.text.split("\n"))
-        assert cue.end_s - cue.start_s <= 7.0 or len(cue.text.split()) == 1
-    assert all(first.end_s <= second.start_s + 1e-9 for first, second in itertools.pairwise(found))
-    assert len(re.findall(r"^\d+:\d\d:\d\d,\d\d\d --> ", srt([segment]), re.MULTILINE)) == len(found)
-
-
 def test_segments_of_channels_are_in_the_order_of_speech() -> None:
     transcript = Transcript()
     for channel, text, start_s in ((0, "three", 6.0), (1, "two", 2.0), (0, "four", 9.0)):
@@ -148,22 +112,27 @@ def test_segments_of_channels_are_in_the_order_of_speech() -> None:
     assert [segment.message()["channel"] for segment in transcript.segments] == [1, 0, 0]
 
 
-def test_subtitles_name_the_channel() -> None:
-    one = Segment("one <two>", 1.0, 2.0, words=(), channel=0)
-    other = Segment("three", 0.5, 1.5, channel=1)
-    assert srt([one, other]).splitlines() == [
-        "1",
-        "00:00:00,500 --> 00:00:01,500",
-        "Channel 2: three",
-        "",
-        "2",
-        "00:00:01,000 --> 00:00:02,000",
-        "Channel 1: one <two>",
-    ]
-    assert vtt([one, other]).splitlines()[2:] == [
-        "00:00:00.500 --> 00:00:01.500",
-        "<v Channel 2>three",
-        "",
-        "00:00:01.000 --> 00:00:02.000",
-        "<v Channel 1>one &lt;two&gt;",
-    ]
+def test_a_segment_is_read_from_its_message() -> None:
+    segment = Segment.from_event(final("one two", 10.0, [("one", 0.5, 0.25), ("two", 1.0, 0.5)]))
+    assert segment is not None
+    read = Segment.from_message(segment.message())
+    assert (read.text, read.start_s, read.end_s) == ("one two", 10.0, 15.0)
+    assert read.timed_words() == (Word("one", 10.5, 10.75), Word("two", 11.0, 11.5))
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (5, "segment: expected an object, found 5"),
+        ({"start": "0"}, "start: expected a time in seconds, found '0'"),
+        ({"start": float("nan")}, "start: expected a time in seconds, found nan"),
+        ({"text": None}, "text: expected text, found None"),
+        ({"words": {}}, "words: expected a list, found {}"),
+        ({"words": [{"word": 1}]}, "words: expected objects with word, start and end, found {'word': 1}"),
+        ({"words": [{"word": "a", "start": 1}]}, "end: expected a time in seconds, found None"),
+        ({"channel": "left"}, "channel: expected a whole number, found 'left'"),
+    ],
+)
+def test_a_message_that_is_no_segment_is_refused_by_name(message: object, error: str) -> None:
+    with pytest.raises(ProtocolError, match=f"^{re.escape(error)}$"):
+        Segment.from_message(message)

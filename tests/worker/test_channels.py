@@ -23,7 +23,8 @@ from two_speakers import channels_of_call, wav_of
 from pykaldi_server.client.recognize import recognize, request_url
 from pykaldi_server.master.server import Master
 from pykaldi_server.protocols.gstreamer import is_final, raw_audio_caps
-from pykaldi_server.protocols.transcript import Segment, srt, vtt
+from pykaldi_server.protocols.subtitles import srt, vtt
+from pykaldi_server.protocols.transcript import Segment
 from pykaldi_server.session import Final, Model, Partial
 from pykaldi_server.session.transcribe import transcribe
 from pykaldi_server.worker.event_messages import event_message

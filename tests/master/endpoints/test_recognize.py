@@ -222,7 +222,7 @@ def test_an_answer_may_be_subtitles(harness: Any) -> None:
             response = await harness.fetch(master, f"{RECOGNIZE}?format=doc", method="PUT", body=b"audio")
             assert (response.code, response.body) == (
                 400,
-                b"format: expected one of json, text, srt, vtt, found 'doc'",
+                b"format: expected one of json, text, srt, vtt, ttml, found 'doc'",
             )
 
     harness.run(scenario)
