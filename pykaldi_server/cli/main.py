@@ -10,6 +10,7 @@ from pykaldi_server.cli.client import client
 from pykaldi_server.cli.doctor import doctor
 from pykaldi_server.cli.master import master
 from pykaldi_server.cli.model import model
+from pykaldi_server.cli.requests import requests
 from pykaldi_server.cli.serve import serve
 from pykaldi_server.cli.states import states
 from pykaldi_server.cli.transcribe import transcribe
@@ -38,5 +39,5 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (serve, master, worker, client, transcribe, doctor, model, states):
+for command in (serve, master, worker, client, transcribe, doctor, model, states, requests):
     main.add_command(command)

@@ -82,12 +82,12 @@ def delete(name: str, model: str | None, user: str | None, days: float | None) -
     click.echo(f"{transaction(name, lambda each: delete_states(each, model, user, before_s))} deleted")
 
 
-def transaction(name: str, work: "Callable[[Connection], T]") -> T:
-    """Runs a transaction in a database of this name."""
+def transaction(name: str, work: "Callable[[Connection], T]", option: str = "states") -> T:
+    """Runs a transaction in a database of this name, which an option has."""
     from pykaldi_server.database.database import Database
 
     with plain_errors():
-        database: Any = Database(name)
+        database: Any = Database(name, option)
         try:
             result: T = database.run(work)
         finally:

@@ -27,12 +27,13 @@ def default_file() -> Path:
     return platformdirs.user_data_path("pykaldi-server") / "states.db"
 
 
-def database_url(name: str) -> str:
+def database_url(name: str, option: str = "states") -> str:
     """Returns SQLAlchemy's URL of a database.
 
     Args:
         name: a URL (``sqlite:///states.db``, ``postgresql://user@host/name``), the path of an SQLite file, or
             ``default``.
+        option: which option names it, for errors.
 
     Raises:
         ConfigError: the database is of another kind, or no file is named.
@@ -44,10 +45,10 @@ def database_url(name: str) -> str:
     scheme, rest = name.split("://", 1)
     if scheme not in _DRIVERS:
         raise ConfigError(
-            f"states: expected a file, or a URL that begins with sqlite:// or postgresql://, found {scheme}://"
+            f"{option}: expected a file, or a URL that begins with sqlite:// or postgresql://, found {scheme}://"
         )
     if scheme == SQLITE and urlsplit(name).path.strip("/") in ("", ":memory:"):
-        raise ConfigError(f"states: expected the path of a file after sqlite:///, found {name}")
+        raise ConfigError(f"{option}: expected the path of a file after sqlite:///, found {name}")
     return f"{_DRIVERS[scheme]}://{rest}"
 
 

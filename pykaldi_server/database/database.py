@@ -42,13 +42,14 @@ class Database:
 
     Args:
         name: see `database_url`.
+        option: which option names it, for errors.
 
     Raises:
         ConfigError: the name is invalid, or the driver of the database is not installed.
     """
 
-    def __init__(self, name: str) -> None:
-        self._engine = _make_engine(database_url(name))
+    def __init__(self, name: str, option: str = "states") -> None:
+        self._engine = _make_engine(database_url(name, option), option)
         self._own_folder = name == DEFAULT
         self._is_prepared = False
 
@@ -123,7 +124,7 @@ class Database:
             raise DatabaseError(f"{self}: {error.strerror}") from error
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str, option: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == SQLITE:
@@ -136,11 +137,11 @@ def _make_engine(url: str) -> Engine:
     except (ArgumentError, ValueError):  # whose texts may repeat a password
         kind = url.partition("://")[0]
         raise ConfigError(
-            f"states: expected the URL of a database, found an invalid one, {kind}://..."
+            f"{option}: expected the URL of a database, found an invalid one, {kind}://..."
         ) from None
     except ImportError:
         raise ConfigError(
-            "states: a PostgreSQL database needs psycopg: pip install 'pykaldi-server[postgresql]'"
+            f"{option}: a PostgreSQL database needs psycopg: pip install 'pykaldi-server[postgresql]'"
         ) from None
 
 

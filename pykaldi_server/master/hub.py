@@ -16,6 +16,7 @@ from pykaldi_server.protocols.store import StoreBudget
 from pykaldi_server.protocols.worker import WorkerInfo
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
+    from pykaldi_server.master.request_log import RequestLog
     from pykaldi_server.master.states import StateKeeper
 
 __all__ = ["Hub", "OpenRequest", "OpenSocket", "WorkerConnection"]
@@ -86,6 +87,7 @@ class Hub:
         requests: every request that has begun and not ended.
         client_secrets: keys that clients of OpenAI's realtime API have been given.
         states: keeps the adaptation to users; None if it is not to be kept.
+        request_log: writes requests down; None if that is not wanted.
         metrics: counts what happens.
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
         sessions: how many requests each caller has.
@@ -99,6 +101,7 @@ class Hub:
     requests: set[OpenRequest] = field(default_factory=set)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
     states: "StateKeeper | None" = None
+    request_log: "RequestLog | None" = None
     metrics: MasterMetrics = field(default_factory=MasterMetrics)
     sockets: set[OpenSocket] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)

@@ -87,6 +87,20 @@ class MasterOptions(Settings):
         False,
         "let other machines list, fetch and delete states over HTTP; only this machine may do so otherwise",
     )
+    request_log: str | None = option(
+        None,
+        "database in which each request is written down when it has ended, named as for states; it may be "
+        "the same one",
+        resolve=relative_to_folder,
+        fixed=True,
+    )
+    request_log_days: float = option(
+        30.0, "days after which a request is deleted from the request log; inf keeps it for ever"
+    )
+    request_log_users: bool = option(
+        False, "also write down the address and the user-id of each request, which tell who has spoken"
+    )
+    request_log_text: bool = option(False, "also write down what was recognised")
     tokens: Path | None = option(
         None,
         "YAML file of the tokens of clients, workers and administrators, who are refused without; read again "
@@ -204,7 +218,7 @@ class MasterOptions(Settings):
                 check_positive(self, name)
         if self.states_for not in list(StatesFor):
             raise ConfigError(f"states_for: expected {' or '.join(StatesFor)}, found {self.states_for!r}")
-        check_positive(self, "states_days", "states_timeout_s")
+        check_positive(self, "states_days", "states_timeout_s", "request_log_days")
         check_range(self, "queue_s", 0, 3600)
         check_range(self, "queue_length", 0, 1_000_000)
         check_range(self, "drain_s", 0, 86400)

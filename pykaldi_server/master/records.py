@@ -3,15 +3,19 @@
 import time
 from dataclasses import dataclass, field
 
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.logs import LogContext
 from pykaldi_server.master.access.caller import Caller
-from pykaldi_server.protocols.gstreamer import RequestInfo
+from pykaldi_server.protocols.gstreamer import RequestInfo, is_final, parse_event, transcript_of
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["CANCELLED", "Delays", "RequestRecord"]
 
 CANCELLED = "cancelled"
 """The outcome of a request whose client has left before its end."""
+
+MOST_CHARACTERS = 500_000
+"""No more of a request's transcripts is kept."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ class RequestRecord:
     message: str = ""
     error: str = ""
     _begun_monotonic_s: float = 0.0
+    _num_characters: int = 0  # of the transcripts
 
     @classmethod
     def of(cls, info: RequestInfo, caller: Caller, protocol: str) -> "RequestRecord":
@@ -118,6 +123,24 @@ class RequestRecord:
         self.cpu_s = max(self.cpu_s, position.cpu_s)
         self.partials.add(position.partial_delays_s)
         self.finals.add(position.final_delays_s)
+
+    def note_final(self, text: str, keeps_text: bool) -> None:
+        """A final result has come.
+
+        Args:
+            text: the event.
+            keeps_text: whether the transcript is kept.
+        """
+        try:
+            event = parse_event(text)
+        except ProtocolError:
+            return  # the relay reports it
+        transcript = transcript_of(event) if is_final(event) else None
+        if transcript is not None:
+            self.num_words += len(transcript.split())
+            if keeps_text and self._num_characters < MOST_CHARACTERS:
+                self._num_characters += len(transcript)
+                self.transcripts.append(transcript)
 
     def end(self) -> None:
         """The request has ended, with the outcome that has been noted."""

@@ -62,6 +62,7 @@ MESSAGES_AT_ONCE = 256
 WORKER_LOST = "The recogniser was lost before the recognition was complete"
 _SUCCESS_PREFIX = '{"status": 0,'
 _STATE_FIELD = '"adaptation_state"'
+_FINAL_FIELD = '"final": true'
 
 
 class Sink(Protocol):
@@ -220,6 +221,8 @@ class Relay:
         self._store.close()
         self.record.end()
         self._hub.metrics.request_ends(self.record)
+        if self._hub.request_log is not None:
+            self._hub.request_log.add(self.record)
 
     async def _run(self) -> None:
         self.record.log_context.enter()
@@ -387,6 +390,8 @@ class Relay:
         """Passes an event on; returns how the request ends, if it does."""
         text = message if isinstance(message, str) else message.decode(errors="replace")
         self.record.sent_bytes += len(text)
+        if self._hub.request_log is not None and _FINAL_FIELD in text:
+            self.record.note_final(text, self._hub.options.request_log_text)
         if self._keeps_state and _STATE_FIELD in text:
             self._keep_state(text)
         if not text.startswith(_SUCCESS_PREFIX) or logger.isEnabledFor(logging.DEBUG):

@@ -71,6 +71,8 @@ REREAD_S = 10.0
 """How often it is looked whether the certificate has changed."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 SHUTTING_DOWN = "the server is shutting down"
+REQUEST_LOG_S = 3.0
+"""How long the master waits at its end for what has not been written to the request log."""
 LAST_WORDS_S = 5.0
 """How long workers may take at the end for what they have been sent."""
 # Small buffers in the kernel bound how much audio is under way between a fast uploader and its worker to a
@@ -205,6 +207,8 @@ class Master:
         check_writable(options.references)
         if options.states is not None:
             self._open_states(options.states)
+        if options.request_log is not None:
+            self._open_request_log(options.request_log)
         self.port = self._listen(options.port, make_application(self.hub, self._endpoints), tls)
         logger.info("listening on %s", self.url)
         if options.vosk_port is not None:
@@ -249,6 +253,22 @@ class Master:
         self.hub.states = StateKeeper(options, self._database)
         self.hub.states.start()
         logger.info("keeping the adaptation to users in %s", self._database)
+
+    def _open_request_log(self, name: str) -> None:
+        """Starts to write requests down; a database that is down is no reason not to serve.
+
+        Raises:
+            ConfigError: the name is invalid, or the driver of the database is not installed.
+        """
+        from pykaldi_server.database.database import Database
+        from pykaldi_server.database.thread import DatabaseThread
+        from pykaldi_server.master.request_log import RequestLog
+
+        # A thread of its own: what is slow to be written down keeps no request waiting for its state.
+        thread = DatabaseThread(Database(name, "request-log"), REQUEST_LOG_S)
+        self.hub.request_log = RequestLog(self.hub.options, thread)
+        self.hub.request_log.start()
+        logger.info("writing requests down in %s", self.hub.request_log)
 
     def _listen_tcp(self, host: str | None, port: int, connection: type[TcpConnection]) -> int:
         """Serves a protocol without HTTP; returns the port, which the system picks for port 0."""
@@ -298,6 +318,8 @@ class Master:
         self.hub.stored.limit_bytes = options.store_total_bytes
         if self.hub.states is not None:
             self.hub.states.options = options
+        if self.hub.request_log is not None:
+            self.hub.request_log.options = options
         if self._database is not None:
             self._database.timeout_s = options.states_timeout_s
         if fixed:
@@ -334,6 +356,8 @@ class Master:
         await self._close_sockets()
         for server in self._servers:
             await server.close_all_connections()
+        if self.hub.request_log is not None:
+            await self.hub.request_log.close()
         if self._database is not None:
             await self._database.close()
 

@@ -151,6 +151,23 @@ class HubCollector(Collector):
         yield gauge(
             "stored_bytes", "bytes of clients' messages that wait for their workers", (), [((), stored_bytes)]
         )
+        if hub.request_log is not None:
+            log = hub.request_log
+            yield gauge(
+                "request_log_waiting", "requests that wait to be written down", (), [((), log.num_waiting)]
+            )
+            yield counter(
+                "request_log_rows",
+                "requests written down, or dropped because the database was gone for too long",
+                ("result",),
+                [(("written",), log.num_written), (("dropped",), log.num_dropped)],
+            )
+            yield gauge(
+                "request_log_up",
+                "whether the last use of the request log's database succeeded",
+                (),
+                [((), not log.failure)],
+            )
         if hub.states is not None:
             is_up = not hub.states.failure
             yield gauge("database_up", "whether the last use of the database succeeded", (), [((), is_up)])
