@@ -11,6 +11,7 @@ address is open because somebody forgot about it.
 import asyncio
 import logging
 import sys
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 REFUSED_BODY_S = 5.0
 """How long the body of a refused request may take to arrive before the answer goes out."""
 OPENAI_PATHS = "/v1/"
+PAGE_POLICY = "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'"
 CHALLENGE = 'Bearer realm="pykaldi-server"'
 
 
@@ -59,7 +61,7 @@ class GuardedApplication(SmallBodies):
     def __init__(self, hub: Hub, handlers: Any, log_function: Any) -> None:
         super().__init__(
             handlers,
-            transforms=[_CrossOrigin],
+            transforms=[_CommonHeaders],
             log_function=log_function,
             default_handler_class=_UnknownPathHandler,
             default_handler_args={"status_code": 404},
@@ -117,9 +119,19 @@ def _is_page_to_be_told(request: HTTPServerRequest, visitor: Visitor) -> bool:
 
 
 class PageHandler(StaticFileHandler):
-    """Serves the files of the page."""
+    """Serves the files of the page, which load nothing from elsewhere; only allowed sites may frame them."""
 
     PART = Part.PAGE
+
+    def initialize(self, hub: Hub, path: Path, default_filename: str | None = None) -> None:  # type: ignore[override]
+        """Tornado's constructor for handlers."""
+        super().initialize(str(path), default_filename)
+        self._frames = " ".join(("'self'", *hub.options.allow_origins))
+
+    def set_extra_headers(self, path: str) -> None:
+        """Tornado's."""
+        self.set_header("Content-Security-Policy", f"{PAGE_POLICY}; frame-ancestors {self._frames}")
+        self.set_header("Referrer-Policy", "no-referrer")
 
 
 class _PrefixHandler(RedirectHandler):
@@ -210,8 +222,8 @@ class _RefusalSocket(LiveSocket):
         self.close(POLICY_VIOLATION, close_reason(self._refusal.text))
 
 
-class _CrossOrigin(OutputTransform):
-    """Tells browsers which pages may read an answer (CORS)."""
+class _CommonHeaders(OutputTransform):
+    """Tells browsers which pages may read an answer (CORS), and nobody the version of a library."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._request = request
@@ -219,6 +231,8 @@ class _CrossOrigin(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
+        headers["Server"] = "pykaldi-server"
+        headers["X-Content-Type-Options"] = "nosniff"
         allowed = visitor_of(self._request).cors_origin
         if allowed is not None:
             headers["Access-Control-Allow-Origin"] = allowed

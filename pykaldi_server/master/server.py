@@ -112,11 +112,11 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/v1/models/(.+)", ModelsHandler, shared),
             (r"/states", StatesHandler, shared),
             (r"/states/([^/]+)/([^/]+)", StateHandler, shared),
-            (r"/client/static/(.*)", PageHandler, {"path": WEB}),
+            (r"/client/static/(.*)", PageHandler, {**shared, "path": WEB}),
             (r"/healthz", HealthHandler, shared),
             (r"/readyz", ReadinessHandler, shared),
             (r"/metrics", MetricsHandler, shared),
-            (r"/()", PageHandler, {"path": WEB, "default_filename": "index.html"}),
+            (r"/()", PageHandler, {**shared, "path": WEB, "default_filename": "index.html"}),
         ],
         _log_http,
     )

@@ -388,6 +388,19 @@ def test_origins_that_are_allowed(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_what_browsers_are_told_of_every_answer(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(allow_origins=("https://portal.example",)) as master:
+            for path in ("/", "/healthz", "/no-such-path", "/states"):
+                answer = await harness.fetch(master, path)
+                assert answer.headers["Server"] == "pykaldi-server"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            policy = (await harness.fetch(master, "/")).headers["Content-Security-Policy"]
+            assert policy.endswith("; frame-ancestors 'self' https://portal.example")
+
+    harness.run(scenario)
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

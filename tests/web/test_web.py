@@ -170,6 +170,7 @@ def test_every_file_is_served_and_nothing_is_fetched_from_elsewhere(harness: Any
             page = await harness.fetch(master, "/")
             assert page.code == 200
             assert page.headers["Content-Type"].startswith("text/html")
+            assert "default-src 'self'" in page.headers["Content-Security-Policy"]
             referenced = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
             assert {"client/static/app.js", "client/static/style.css"} <= set(referenced)
             for reference in referenced:
