@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "documented", "table"]
 
 
 class Metrics:
@@ -43,3 +43,22 @@ class Metrics:
             if sample.name == f"pykaldi_server_{name}"
             for value in sample.labels.values()
         }
+
+
+def table(text: str) -> set[str]:
+    """The lines of a table that describes the metrics of a scrape, without those of the process."""
+    lines = set()
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("process_") or family.name.endswith("_created"):
+            continue
+        assert family.samples, f"no sample of {family.name}, so its labels do not show"
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        shown = ", ".join(f"`{label}`" for label in sorted(labels))
+        lines.add(f"| `{name}` | {family.type} | {shown} | {family.documentation} |")
+    return lines
+
+
+def documented(document: str, prefix: str) -> set[str]:
+    """The lines of tables in a document about metrics whose names begin so."""
+    return {line for line in document.splitlines() if line.startswith(f"| `{prefix}")}

@@ -93,6 +93,7 @@ class GuardedApplication(SmallBodies):
         refusal = self._refusal(request, visitor, target_class)
         if refusal is None:
             return super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
+        self.hub.metrics.errors["access_refused"] += 1
         path = quote(clean_text(request.path), safe="/")
         text = "%s %s by %s: refused with code %d: %s"
         logger.info(text, request.method, path, visitor.caller, refusal.code, refusal.text)

@@ -34,10 +34,10 @@ _Values = Iterable[tuple[tuple[str, ...], float]]
 """Values by those of the labels."""
 
 _SUMS: tuple[tuple[str, str, Callable[[RequestRecord], float]], ...] = (
-    ("received_bytes", "bytes of clients' messages", lambda record: record.received_bytes),
-    ("sent_bytes", "bytes of results for clients", lambda record: record.sent_bytes),
+    ("received_bytes", "bytes received in messages of clients", lambda record: record.received_bytes),
+    ("sent_bytes", "bytes of results, as workers sent them", lambda record: record.sent_bytes),
     ("audio_seconds", "seconds of audio recognised", lambda record: record.audio_s),
-    ("recognition_cpu_seconds", "CPU seconds of workers that this took", lambda record: record.cpu_s),
+    ("recognition_cpu_seconds", "CPU seconds that workers took for it", lambda record: record.cpu_s),
 )
 
 

@@ -115,7 +115,7 @@ class WorkerMetrics(Collector):
         yield errors
         for name, text, value in (
             ("audio_seconds", "seconds of audio recognised", process.statistics.audio_s),
-            ("recognition_cpu_seconds", "CPU seconds that this took", process.statistics.cpu_s),
+            ("recognition_cpu_seconds", "CPU seconds that it took", process.statistics.cpu_s),
         ):
             yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
         for name, text, value in (

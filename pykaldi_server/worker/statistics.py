@@ -10,7 +10,7 @@ its text was sent to the master:
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pykaldi_server.session.events import Event, Final, Partial
 
@@ -21,8 +21,7 @@ MOST_STRETCHES = 1024
 """As many of the latest pieces of audio are remembered; a segment has ended shortly before its result."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """Audio that has been recognised in one step.
 
     Attributes:

@@ -1,11 +1,12 @@
 """What a master counts."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from every_protocol import PORTS, PROTOCOLS, Client
-from metrics import Metrics
+from metrics import Metrics, documented, table
 
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.metrics import MOST_MODELS, MasterMetrics
@@ -13,6 +14,7 @@ from pykaldi_server.master.records import RequestRecord
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import Position
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 CALLER = Caller("192.0.2.1")
 FINAL = {"status": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": True}}
 NAMES = {
@@ -173,3 +175,30 @@ def test_counters_never_go_down() -> None:
     assert audio_s() == 5.0
     metrics.request_ends(record)
     assert audio_s() == 5.0
+
+
+def test_the_documentation_has_every_metric(harness: Any) -> None:
+    database = str(harness.directory / "both.db")
+
+    async def scenario() -> None:
+        async with harness.master(states=database, request_log=database) as master:
+            worker = await harness.worker(master, "model=english&protocol=2")
+            client = await harness.client(master)
+            await worker.read_json()
+            lasting = {"cpu_s": 0.1, "partial_delays_s": (0.1,), "final_delays_s": (0.1,)}
+            await worker.send(position(0, 1.0, **lasting))
+            worker.vanish()
+            await client.read_all()
+            await harness.client(master)
+            await harness.worker(master, "model=english&protocol=2")
+            await when(harness, master, "requests_running", 1, protocol="kaldi")
+            text = (await harness.fetch(master, "/metrics")).body.decode()
+            described = documented(DOCUMENT.read_text(), "pykaldi_server_")
+            of_worker = documented(DOCUMENT.read_text(), "pykaldi_server_worker_")
+            of_worker = {
+                line for line in of_worker if "_worker_connections" not in line and "_losses" not in line
+            }
+            found = table(text)
+            assert described - of_worker == found, "\n".join(sorted(found))
+
+    harness.run(scenario)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from live_worker import running_worker, worker_process
-from metrics import Metrics
+from metrics import Metrics, documented, table
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from pykaldi_server.cli import main
@@ -23,6 +23,7 @@ from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.statistics import WorkerStatistics
 from pykaldi_server.worker.worker import Worker
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 RECORDING = "ps-tidigits-2934z"
 URL = "ws://master/worker/ws/speech"
 
@@ -118,6 +119,11 @@ def test_a_worker_is_ready_while_it_is_connected(harness: Any, digits: Model, au
                 assert metrics.value("worker_audio_seconds_total") == pytest.approx(seconds, abs=0.01)
                 assert metrics.value("worker_recognition_cpu_seconds_total") > 0
                 assert metrics.value("worker_real_time_factor_count") == 1
+
+                text = (await fetch(server.port, "/metrics")).body.decode()
+                described = documented(DOCUMENT.read_text(), "pykaldi_server_worker_")
+                described -= {line for line in described if "_connections" in line or "_losses" in line}
+                assert table(text) == described, "\n".join(sorted(table(text)))
 
                 # What the master has been told of it:
                 response = await harness.fetch(master, "/metrics")

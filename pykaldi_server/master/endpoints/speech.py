@@ -35,6 +35,7 @@ class SpeechSocket(LiveSocket):
             await self._fail(info.id, End(Status.NOT_ALLOWED, str(error)))
             return
         self._id = info.id
+        self._relay = Relay(self.hub, info, self, self.caller, protocol="kaldi")
         logger.info(
             "%s: opened by %s, user %s, content %s, type %s",
             info.id,
@@ -43,7 +44,6 @@ class SpeechSocket(LiveSocket):
             info.content_id,
             info.content_type,
         )
-        self._relay = Relay(self.hub, info, self, self.caller, protocol="kaldi")
         self._relay.start()
 
     async def receive(self, message: str | bytes) -> None:

@@ -149,7 +149,10 @@ class HubCollector(Collector):
         yield gauge("connections", "open WebSocket and TCP connections", ("kind",), connections.items())
         stored_bytes = sum(each.stored_bytes for each in hub.requests)
         yield gauge(
-            "stored_bytes", "bytes of clients' messages that wait for their workers", (), [((), stored_bytes)]
+            "stored_bytes",
+            "bytes received from clients that wait for their workers",
+            (),
+            [((), stored_bytes)],
         )
         if hub.request_log is not None:
             log = hub.request_log

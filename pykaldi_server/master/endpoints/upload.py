@@ -240,6 +240,8 @@ class UploadHandler(CorsHandler, ABC):
     def _start(self) -> None:
         """Understands the request and begins to look for a worker."""
         self.info = self.read_request()
+        if self._relay is None:
+            self._relay = Relay(self.hub, self.info, self, self.caller, protocol=self.PROTOCOL)
         logger.info(
             "%s: upload by %s, user %s, content %s, type %s",
             self.info.id,
@@ -248,8 +250,6 @@ class UploadHandler(CorsHandler, ABC):
             self.info.content_id,
             self.info.content_type,
         )
-        if self._relay is None:
-            self._relay = Relay(self.hub, self.info, self, self.caller, protocol=self.PROTOCOL)
         self._relay.start(self.info)
 
     async def _pass_on(self, audio: bytes) -> None:
