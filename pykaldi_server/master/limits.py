@@ -13,10 +13,13 @@ from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.options import MasterOptions
 
-__all__ = ["LimitError", "MessageRate", "Sessions", "network_of", "session_limit_s"]
+__all__ = ["LimitError", "MessageRate", "Sessions", "message_rate", "network_of", "session_limit_s"]
 
 BURST_S = 10.0
 """A connection may send as many messages at once as it may in this time."""
+SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.02, 1.0
+"""A connection that is held back may send several messages after that, and costs fewer timers; but nobody is
+kept from being read for long, whatever has become of its rate in between."""
 IPV6_SITE_BITS = 64
 """Whoever has an IPv6 address usually has all that share this many bits."""
 
@@ -117,8 +120,19 @@ class MessageRate:
         self._seen_s = self._clock()
 
     def delay_s(self) -> float:
-        """Counts a message; returns how long to wait before the next one is read."""
+        """Counts a message; returns how long to wait before the next one is read, 0 for not at all."""
         now_s, per_s = self._clock(), self._per_s()
         self._spent = max(0.0, self._spent - (now_s - self._seen_s) * per_s) + 1
         self._seen_s = now_s
-        return max(0.0, self._spent / per_s - BURST_S)
+        delay_s = self._spent / per_s - BURST_S
+        return min(max(delay_s, SHORTEST_DELAY_S), LONGEST_DELAY_S) if delay_s > 0 else 0.0
+
+
+def message_rate(caller: Callable[[], Caller], options: Callable[[], MasterOptions]) -> MessageRate:
+    """The rate of a connection: that of the caller's token, or else the general one, as they are now."""
+
+    def per_s() -> float:
+        own = caller().limits.messages_per_s
+        return own if own is not None else options().messages_per_s
+
+    return MessageRate(per_s)

@@ -15,6 +15,7 @@ from tornado.websocket import (
 from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.limits import message_rate
 from pykaldi_server.master.socket_protocol import SocketProtocol
 from pykaldi_server.protocols.gstreamer import NO_ID, error_message
 from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
@@ -50,10 +51,18 @@ class LiveSocket(WebSocketHandler):
         """Tornado's constructor for handlers."""
         self.hub = hub
         self.caller = caller_of(self.request)
+        self._rate = message_rate(lambda: self.caller, lambda: hub.options)
         self._liveness: Liveness | None = None
         self._has_ended = False
         self._peer_has_closed: Callable[[], bool] = lambda: False
         self.closed = asyncio.Event()
+
+    async def hold_back(self) -> None:
+        """Returns when the next message may be read: at once, unless there have been too many."""
+        delay_s = self._rate.delay_s()
+        if delay_s and self._liveness is not None:
+            with self._liveness.not_reading():
+                await asyncio.sleep(delay_s)
 
     async def opened(self) -> None:
         """The connection is open; messages are read once this has returned."""
@@ -91,7 +100,9 @@ class LiveSocket(WebSocketHandler):
         plain = super().get_websocket_protocol()
         if not isinstance(plain, WebSocketProtocol13):
             return plain
-        protocol = SocketProtocol(self, plain.params, heard=self._heard, too_long=self._end)
+        protocol = SocketProtocol(
+            self, plain.params, heard=self._heard, too_long=self._end, hold_back=self.hold_back
+        )
         self._peer_has_closed = watch_close_frame(protocol)
         return protocol
 

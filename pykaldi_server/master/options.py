@@ -172,6 +172,11 @@ class MasterOptions(Settings):
         "seconds a worker that has audio to recognise may send nothing before it is given up as hung; for "
         "machines with very many sessions, more",
     )
+    messages_per_s: float = option(
+        1000.0,
+        "messages per second that are read from a connection, after a burst of ten times as many; one that "
+        "sends more has to wait",
+    )
     store_bytes: int = option(
         256 * 1024**2,
         "bytes of audio stored per request while its worker catches up; a client further ahead has to wait",
@@ -213,6 +218,7 @@ class MasterOptions(Settings):
         )
         check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes", "store_total_bytes")
         check_positive(self, "pause_s", "worker_timeout_s")
+        check_range(self, "messages_per_s", 1, 1e9)
         for name in ("sessions_per_token", "sessions_per_address", "session_s"):
             if getattr(self, name) is not None:
                 check_positive(self, name)

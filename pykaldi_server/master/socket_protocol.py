@@ -1,14 +1,15 @@
-"""Tornado's WebSocket protocol, made fit for whole recordings in one message.
+"""Tornado's WebSocket protocol, made fit for whole recordings in one message, and for floods of tiny ones.
 
 * Each piece of a long message is a sign of life. Without that, a client on a slow line would count as lost:
   it cannot answer pings in the middle of a message.
 * A message that is too long is answered by a close frame with the code 1009 and the limit. Tornado breaks
   the connection off at once, so that the peer would see a broken connection and no reason.
+* After each frame, control frames and fragments included, the peer may be held back.
 """
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
@@ -32,6 +33,7 @@ class SocketProtocol(WebSocketProtocol13):
         params: Tornado's settings of the protocol.
         heard: called whenever a piece of a message has come.
         too_long: called once, when a message is too long and the connection is being closed.
+        hold_back: awaited after each frame, before the next one is read.
     """
 
     def __init__(
@@ -41,12 +43,19 @@ class SocketProtocol(WebSocketProtocol13):
         *,
         heard: Callable[[], None],
         too_long: Callable[[], None],
+        hold_back: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(handler, mask_outgoing=False, params=params)
         self._limit_bytes: int = params.max_message_size
         params.max_message_size = sys.maxsize  # it is seen to here
         self._heard = heard
         self._too_long = too_long
+        self._hold_back = hold_back
+
+    async def _receive_frame(self) -> None:
+        await super()._receive_frame()
+        if not self.server_terminated:
+            await self._hold_back()
 
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""

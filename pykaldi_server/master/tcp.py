@@ -20,6 +20,7 @@ from tornado.netutil import add_accept_handler
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.limits import message_rate
 from pykaldi_server.protocols.messages import Status
 
 __all__ = ["TcpConnection", "TcpServer"]
@@ -52,6 +53,7 @@ class TcpConnection(ABC):
         self.hub = hub
         self.closed = asyncio.Event()
         self.caller = Caller(str(writer.get_extra_info("peername", ("an unknown address",))[0]))
+        self._rate = message_rate(lambda: self.caller, lambda: hub.options)
         self._reader = reader
         self._writer = writer
         self.is_finished = False
@@ -79,6 +81,12 @@ class TcpConnection(ABC):
     @abstractmethod
     def farewell(self, status: Status, text: str) -> bytes:
         """Returns what the server sends before it ends the conversation by itself."""
+
+    async def hold_back(self) -> None:
+        """To be awaited for each message: returns at once, unless there have been too many."""
+        delay_s = self._rate.delay_s()
+        if delay_s:
+            await asyncio.sleep(delay_s)
 
     async def write(self, data: bytes) -> None:
         """Sends bytes; returns when little of them is still waiting, or when the client is gone.

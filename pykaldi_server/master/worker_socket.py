@@ -46,6 +46,9 @@ class WorkerSocket(LiveSocket):
     def __str__(self) -> str:
         return f"worker {self.info.model or '(unnamed)'} at {self.caller}"
 
+    async def hold_back(self) -> None:
+        """Workers are ours, and a busy one reports often."""
+
     async def opened(self) -> None:
         logger.debug("%s: ready", self)
         if self.info.model:

@@ -18,7 +18,10 @@ from every_protocol import (
     Vosk,
 )
 
+from pykaldi_server.master import limits
+from pykaldi_server.master.access.caller import Caller, Limits
 from pykaldi_server.master.endpoints import upload
+from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.worker import Position
 
@@ -335,5 +338,50 @@ def test_a_worker_that_owes_nothing_does_not_hang(harness: Any) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await client.read()
+
+    harness.run(scenario)
+
+
+async def until_silence(worker: Any) -> bytes:
+    """The audio that has come when nothing more comes for a moment."""
+    audio = b""
+    try:
+        while True:
+            async with asyncio.timeout(0.3):
+                message = await worker.read()
+            audio += message if isinstance(message, bytes) else b""
+    except TimeoutError:
+        return audio
+
+
+FLOODS = [each for each in PROTOCOLS if not issubclass(each, Upload)]  # whose pieces Tornado puts together
+
+
+@pytest.mark.parametrize("protocol", FLOODS)
+def test_a_flood_of_tiny_messages_is_held_back_and_nobody_else(harness: Any, protocol: type[Client]) -> None:
+    async def scenario() -> None:
+        async with harness.master(**PORTS, messages_per_s=1.0) as master:
+            worker = await harness.worker(master, WORKER)
+            async with protocol(harness, master) as client:
+                for _ in range(50):
+                    await client.speak(AUDIO[:2])
+                await worker.read_json()
+                assert 0 < len(await until_silence(worker)) < 50 * 2
+                other = await harness.worker(master, WORKER)
+                async with Native(harness, master) as another:
+                    await another.speak(AUDIO)
+                    await other.read_json()
+                    assert await other.read() == AUDIO
+
+    harness.run(scenario)
+
+
+def test_a_token_has_a_rate_of_its_own(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller("192.0.2.1", "anne", Limits(messages_per_s=5.0))
+    monkeypatch.setattr(limits, "BURST_S", 1.0)
+
+    async def scenario() -> None:
+        rate = limits.message_rate(lambda: caller, MasterOptions)
+        assert [rate.delay_s() > 0 for _ in range(7)] == [False] * 5 + [True] * 2
 
     harness.run(scenario)

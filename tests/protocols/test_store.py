@@ -99,7 +99,10 @@ def test_tiny_messages_count_with_the_memory_that_they_take() -> None:
     store.close()
 
 
-def test_when_the_memory_of_all_is_used_up_further_messages_go_to_disk() -> None:
+def test_when_the_memory_of_all_is_used_up_further_messages_go_to_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "_SEGMENT_BYTES", 10**6)
     budget = StoreBudget(10**9, memory_bytes=1000_000)
     stores = [MessageStore(10**9, budget=budget) for _ in range(50)]
     for store in stores:

@@ -35,6 +35,7 @@ class AudioSocketConnection(TcpConnection):
 
     async def receive(self, data: bytes) -> None:
         for message in self._messages.feed(data):
+            await self.hold_back()
             if self.is_finished:
                 return
             match message:

@@ -14,6 +14,7 @@ from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.hub import Hub
+from pykaldi_server.master.limits import message_rate
 from pykaldi_server.master.relay import End, Relay
 from pykaldi_server.protocols.gstreamer import EOS, RequestInfo
 from pykaldi_server.protocols.liveness import Liveness
@@ -66,6 +67,7 @@ class UploadHandler(CorsHandler, ABC):
         self.hub = hub
         self.caller = caller_of(self.request)
         self.info = RequestInfo()
+        self._rate = message_rate(lambda: self.caller, lambda: hub.options)
         self.form: FormReader | None = None
         self._relay: Relay | None = None
         self._num_bytes = 0
@@ -158,6 +160,9 @@ class UploadHandler(CorsHandler, ABC):
                 return
         with self._liveness.not_reading():
             await self._pass_on(audio)
+            delay_s = self._rate.delay_s()
+            if delay_s:  # pieces of a byte are as much work as pieces of a second
+                await asyncio.sleep(delay_s)
 
     async def post(self) -> None:
         """The whole body has come."""

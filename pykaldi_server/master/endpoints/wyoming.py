@@ -46,6 +46,7 @@ class WyomingConnection(TcpConnection):
 
     async def receive(self, data: bytes) -> None:
         for event in self._events.feed(data):
+            await self.hold_back()
             if self.is_finished:
                 return
             match wyoming.parse_client_message(event):
