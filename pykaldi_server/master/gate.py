@@ -20,6 +20,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import (
     ErrorHandler,
+    HTTPError,
     OutputTransform,
     RedirectHandler,
     RequestHandler,
@@ -128,6 +129,12 @@ class PageHandler(StaticFileHandler):
         """Tornado's constructor for handlers."""
         super().initialize(str(path), default_filename)
         self._frames = " ".join(("'self'", *hub.options.allow_origins))
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Tornado's: which file it is; no system has names with a NUL."""
+        if "\0" in absolute_path:
+            raise HTTPError(404)
+        return super().validate_absolute_path(root, absolute_path)
 
     def set_extra_headers(self, path: str) -> None:
         """Tornado's."""

@@ -43,6 +43,14 @@ def test_it_is_for_all_names_and_addresses(tmp_path: Path) -> None:
     assert (tmp_path / "tls").stat().st_mode & 0o077 == 0
 
 
+def test_ciphers_encrypt_and_authenticate_in_one(tmp_path: Path) -> None:
+    certificate = Certificate(*made(tmp_path))
+    found = certificate.context.get_ciphers()
+    assert {each["protocol"] for each in found} == {"TLSv1.2", "TLSv1.3"}
+    assert all(each["aead"] for each in found)
+    assert certificate.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
 def test_it_is_kept_while_it_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read(made(tmp_path)[0])
     assert read(made(tmp_path)[0]) == first

@@ -144,6 +144,20 @@ def test_what_is_private_is_for_this_machine(harness: Any, part: str) -> None:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize(
+    "name", ["%00", "x%00.js", "%ff", "..%2foptions.py", "%2e%2e/cli/main.py", "/etc/passwd", "a" * 5000]
+)
+def test_paths_that_lead_nowhere(harness: Any, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    async def scenario() -> None:
+        async with harness.master(states=str(harness.directory / "states.db")) as master:
+            for folder in ("/client/static/", "/v1/models/", "/states/english/", "/states/x/../", "/"):
+                answer = await harness.fetch(master, folder + name)
+                assert 400 <= answer.code < 500, folder
+
+    harness.run(scenario)
+    assert "Traceback" not in caplog.text
+
+
 # Tokens
 
 
