@@ -37,7 +37,6 @@ def test_subtitles_of_an_answer_with_words(harness: Any, query: str, content_typ
                 200,
                 f"{content_type}; charset=UTF-8",
             )
-            assert response.headers["Access-Control-Allow-Origin"] == "*"
             assert text in response.body.decode()
 
     harness.run(scenario)
