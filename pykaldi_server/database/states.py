@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Double, Table, Text, delete, func, select
+from sqlalchemy import Column, Connection, Double, Table, Text, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
@@ -14,6 +14,9 @@ from pykaldi_server.protocols.gstreamer import decode_adaptation_state, decode_c
 from pykaldi_server.protocols.messages import Message
 
 __all__ = ["StateEntry", "StoredState", "delete_states", "list_states", "load_state", "save_state"]
+
+FUTURE_S = 86_400.0
+"""Clocks of masters, and what a session lasts, differ by less than this."""
 
 _TABLE = Table(
     "adaptation_states",
@@ -97,14 +100,20 @@ def load_state(connection: Connection, model: str, user_id: str, since_s: float)
 
 
 def save_state(connection: Connection, state: StoredState) -> bool:
-    """Keeps a state, unless that of a session is there which ended later; returns whether it is kept."""
+    """Keeps a state, unless that of a session is there which ended later; returns whether it is kept.
+
+    One that is far in the future was saved while a clock was wrong: it does not count as later.
+    """
     insert = sqlite.insert if connection.dialect.name == SQLITE else postgresql.insert
     values = {name: getattr(state, name) for name in _TABLE.columns.keys()}  # noqa: SIM118
     inserting: Any = insert(_TABLE).values(values)
     statement = inserting.on_conflict_do_update(
         index_elements=["model", "user_id"],
         set_={name: inserting.excluded[name] for name in ("ended_s", "type", "value", "cmvn_state")},
-        where=inserting.excluded.ended_s >= _TABLE.c.ended_s,
+        where=or_(
+            inserting.excluded.ended_s >= _TABLE.c.ended_s,
+            inserting.excluded.ended_s < _TABLE.c.ended_s - FUTURE_S,
+        ),
     )
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount > 0
 

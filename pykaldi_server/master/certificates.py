@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import ifaddr
@@ -32,6 +33,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 VALID_DAYS = 397
 """Browsers refuse certificates that are valid for much longer."""
 RENEWED_DAYS_BEFORE = 30
+WARNED_DAYS_BEFORE = 7
 LONGEST_COMMON_NAME = 64
 
 FilesState = list[tuple[int, int, int] | None]
@@ -43,6 +45,8 @@ class Certificate:
 
     Args:
         certfile, keyfile: both in PEM form; the certificate is followed by those of its issuers, if any.
+        renew: called some time before the certificate expires, again and again; it may make a new one.
+        now: the current time.
 
     Attributes:
         context: what a server needs.
@@ -51,14 +55,29 @@ class Certificate:
         ConfigError: they cannot be used; the text names the files.
     """
 
-    def __init__(self, certfile: Path, keyfile: Path) -> None:
+    def __init__(
+        self,
+        certfile: Path,
+        keyfile: Path,
+        renew: Callable[[], object] = lambda: None,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._renew = renew
+        self._now = now
+        self._expires: datetime.datetime | None = None
+        self._checked: datetime.datetime | None = None
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.set_ciphers(CIPHERS)
         self._state: FilesState = []
         self.use(certfile, keyfile)
 
     def reload(self) -> None:
-        """Reads the files again if they have changed. If they cannot be used, the old certificate stays."""
+        """Reads the files again if they have changed. If they cannot be used, the old certificate stays.
+
+        Once a day it is looked whether the certificate expires soon.
+        """
+        if self._checked is None or abs(self._now() - self._checked) >= datetime.timedelta(days=1):
+            self._check_expiry()
         state = _files_state(self._certfile, self._keyfile)
         if state == self._state:
             return
@@ -81,6 +100,35 @@ class Certificate:
         _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certfile, keyfile)
         _load(self.context, certfile, keyfile)
         self._certfile, self._keyfile, self._state = certfile, keyfile, state
+        self._expires = _expiry(certfile)
+        self._warn_of_expiry()
+
+    def _check_expiry(self) -> None:
+        self._checked = self._now()
+        if self._expires is not None and (self._expires - self._checked).days < RENEWED_DAYS_BEFORE:
+            try:
+                self._renew()
+            except ConfigError as error:
+                logger.error("the certificate is not renewed: %s", error)
+        if _files_state(self._certfile, self._keyfile) == self._state:
+            self._warn_of_expiry()
+
+    def _warn_of_expiry(self) -> None:
+        if self._expires is None:
+            return
+        left = self._expires - self._now()
+        if left <= datetime.timedelta():
+            logger.error("certfile %s: has expired on %s: nobody accepts it", self._certfile, self._expires)
+        elif left.days < WARNED_DAYS_BEFORE:
+            logger.warning("certfile %s: expires on %s", self._certfile, self._expires)
+
+
+def _expiry(certfile: Path) -> datetime.datetime | None:
+    """When the first certificate in a file expires; None if only OpenSSL can read it."""
+    try:
+        return x509.load_pem_x509_certificates(certfile.read_bytes())[0].not_valid_after_utc
+    except (OSError, ValueError):
+        return None
 
 
 def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:

@@ -233,7 +233,9 @@ class Master:
     def _tls_context(self) -> ssl.SSLContext | None:
         if not self.hub.options.uses_tls:
             return None
-        self._certificate = Certificate(*_certificate_files(self.hub.options))
+        self._certificate = Certificate(
+            *_certificate_files(self.hub.options), renew=lambda: _certificate_files(self.hub.options)
+        )
         self._rereading = PeriodicCallback(self._certificate.reload, 1000 * REREAD_S)
         self._rereading.start()
         return self._certificate.context

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
 EXPIRE_PERIOD_S = 3600.0
+JUMP_S = 600.0
 
 
 class StateKeeper:
@@ -44,19 +45,26 @@ class StateKeeper:
     Args:
         options: whose states are kept, and for how long.
         thread: the database, which other parts of the master may use as well.
-        now: the current time in seconds since 1970.
+        now: the current time in seconds since 1970, by a clock that may be set.
+        steady: seconds since some time, by a clock that nobody sets.
 
     Attributes:
         options: as above; they may change.
     """
 
     def __init__(
-        self, options: MasterOptions, thread: DatabaseThread, now: Callable[[], float] = time.time
+        self,
+        options: MasterOptions,
+        thread: DatabaseThread,
+        now: Callable[[], float] = time.time,
+        steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self.options = options
         self._thread = thread
         self._now = now
-        self._expire_s = -math.inf  # when old states were last deleted
+        self._steady = steady
+        self._expire_s = -math.inf  # when old states were last deleted, by the steady clock
+        self._offset_s = now() - steady()
 
     @property
     def failure(self) -> str:
@@ -179,11 +187,19 @@ class StateKeeper:
         return self._now() - DAY_S * self.options.states_days
 
     def _time_to_expire(self) -> float | None:
-        """Returns, once per period, the time before which states are to be deleted."""
-        now_s = self._now()
-        if math.isinf(self.options.states_days) or now_s - self._expire_s < EXPIRE_PERIOD_S:
+        """Returns, once per period, the time before which states are to be deleted.
+
+        After a jump of the clock that is put off: nothing shall be lost to one that is soon set right.
+        """
+        steady_s = self._steady()
+        offset_s = self._now() - steady_s
+        jump_s, self._offset_s = offset_s - self._offset_s, offset_s
+        if abs(jump_s) > JUMP_S:
+            logger.warning("the clock has jumped by %.0f s; old states are kept for another while", jump_s)
+            self._expire_s = steady_s
+        if math.isinf(self.options.states_days) or steady_s - self._expire_s < EXPIRE_PERIOD_S:
             return None
-        self._expire_s = now_s
+        self._expire_s = steady_s
         return self._oldest_s()
 
 

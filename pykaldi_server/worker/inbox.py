@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tornado.websocket import WebSocketClientConnection
 
+from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.protocols.gstreamer import is_eos
 from pykaldi_server.protocols.messages import message_bytes
 from pykaldi_server.protocols.store import MessageStore
@@ -40,18 +41,26 @@ class Inbox:
         self._store = MessageStore(STORE_BYTES)
         self._changed = asyncio.Event()
         self._is_closed = False
+        self._failure: OSError | None = None  # messages have been lost
         self.received_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._arrivals: deque[list[float]] = deque()  # of the messages that wait: how many came, and when
         self._reading = asyncio.get_running_loop().create_task(self._read_all())
 
     async def get(self) -> str | bytes | None:
-        """The next message; None when the master has closed the connection, whatever waits."""
-        while not self._store and not self._is_closed:
+        """The next message; None when the master has closed the connection, whatever waits.
+
+        Raises:
+            PykaldiServerError: there was no room for it on disk.
+        """
+        while not self._store and not self._is_closed and self._failure is None:
             self._changed.clear()
             await self._changed.wait()
         if self._is_closed:
             return None
+        if self._failure is not None and not self._store:
+            text = f"The recogniser has no room left to store audio: {self._failure.strerror}"
+            raise PykaldiServerError(text)
         return self._take()
 
     def get_more_audio(self, limit_bytes: int) -> list[bytes]:
@@ -93,8 +102,12 @@ class Inbox:
 
     async def _read_all(self) -> None:
         while (message := await self._connection.read_message()) is not None:
-            self._store.put(message)
-            self._note_arrival()
+            try:
+                if self._failure is None:
+                    self._store.put(message)
+                    self._note_arrival()
+            except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
+                self._failure = error
             self._changed.set()
             while self._store.is_full:
                 self._changed.clear()

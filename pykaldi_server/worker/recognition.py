@@ -1,5 +1,6 @@
 """One request's recognition without its socket: messages of a client in, events of the session out."""
 
+import errno
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from pykaldi_server.session.events import Event
 from pykaldi_server.session.request_options import RequestOptions
 from pykaldi_server.worker.recording import Recording
 
-__all__ = ["Recognition", "status_of"]
+__all__ = ["Recognition", "is_out_of_memory", "status_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,13 @@ class Recognition:
         return self._model.session(adaptation_state, self._decoder.sample_rate_hz, self._options)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that the process can have no more memory."""
+    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    is_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or is_thread or is_system
+
+
 def status_of(error: Exception) -> tuple[Status, str]:
     """The status and the text with which a request ends that failed with this error."""
     if isinstance(error, AudioError):
@@ -168,6 +176,6 @@ def status_of(error: Exception) -> tuple[Status, str]:
         return Status.NOT_ALLOWED, str(error)
     if isinstance(error, PykaldiServerError):
         return Status.ABORTED, str(error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return Status.ABORTED, "The recogniser has run out of memory"
     return Status.ABORTED, "Internal error of the recogniser"

@@ -30,7 +30,7 @@ from pykaldi_server.session import Model
 from pykaldi_server.session.events import AdaptationState, Event
 from pykaldi_server.worker.inbox import Inbox
 from pykaldi_server.worker.outbox import Outbox, ProcessText
-from pykaldi_server.worker.recognition import Recognition, status_of
+from pykaldi_server.worker.recognition import Recognition, is_out_of_memory, status_of
 from pykaldi_server.worker.statistics import RequestStatistics, WorkerStatistics
 
 __all__ = ["RunInThread", "WorkerRequest"]
@@ -228,7 +228,7 @@ class WorkerRequest:
 
     async def _fail(self, recognition: Recognition | None, error: Exception) -> None:
         """Sends what has been recognised of the segment, then the error."""
-        self.is_out_of_memory = isinstance(error, MemoryError)
+        self.is_out_of_memory = is_out_of_memory(error)
         if isinstance(error, RequestEndedError):
             status, text = error.status, str(error)
         else:

@@ -8,6 +8,7 @@ always read: the master keeps only so much on the way as the worker's positions 
 import asyncio
 import contextvars
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,7 @@ class Worker:
     async def run(self) -> None:
         """Serves requests until after `drain` the running ones have ended; cancel it to stop at once."""
         try:
+            _start_threads(self._threads, self._options.sessions)
             async with asyncio.TaskGroup() as slots:
                 for _ in range(self._options.sessions):
                     slots.create_task(self._run_slot())
@@ -247,9 +249,9 @@ class Worker:
         def progress() -> None:
             self._calls[call] = time.monotonic()
 
-        progress()
         context = contextvars.copy_context()  # log lines have the request's id
         running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work, progress)
+        progress()
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -257,6 +259,21 @@ class Worker:
             raise
         finally:
             self._calls.pop(call, None)
+
+
+def _start_threads(pool: ThreadPoolExecutor, num_threads: int) -> None:
+    """Starts all threads of a pool: later there may not be the memory for one, and work would wait for ever.
+
+    Raises:
+        RuntimeError: they cannot be started.
+    """
+    all_started = threading.Barrier(num_threads)
+    try:
+        for _ in range(num_threads):
+            pool.submit(all_started.wait)
+    except RuntimeError:
+        all_started.abort()
+        raise
 
 
 def _refusal_of(error: Exception) -> str | None:

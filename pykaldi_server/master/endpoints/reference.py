@@ -1,9 +1,12 @@
 """Users' corrections of what was recognised: one JSON object a line, appended, never rewritten."""
 
 import asyncio
+import errno
+import fcntl
 import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +20,8 @@ from pykaldi_server.protocols.gstreamer import RequestInfo
 __all__ = ["Reference", "ReferenceHandler", "append_reference", "check_writable"]
 
 logger = logging.getLogger(__name__)
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,23 @@ class Reference:
 
 
 def append_reference(path: Path, reference: Reference) -> None:
-    """Appends a line in one write, so that lines of several masters that share the file never mix."""
-    line = json.dumps(asdict(reference), ensure_ascii=False) + "\n"
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    """Appends a line: a whole one or, if the disk is full, none. Several masters may share the file.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    line = (json.dumps(asdict(reference), ensure_ascii=False) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = os.fstat(file.fileno()).st_size
+        try:
+            written = file.write(line)
+            while written < len(line):  # the last room on a disk that is full
+                written += file.write(line[written:])
+        except OSError:
+            with suppress(OSError):  # of a device
+                file.truncate(size)
+            raise
 
 
 def check_writable(path: Path) -> None:
@@ -84,5 +99,11 @@ class ReferenceHandler(CorsHandler):
             self.finish("The reference is not UTF-8 text")
             return
         reference = Reference(info.content_id, info.user_id, text)
-        await asyncio.get_running_loop().run_in_executor(None, append_reference, self._path, reference)
+        try:
+            await asyncio.to_thread(append_reference, self._path, reference)
+        except OSError as error:
+            logger.error("%s: the reference for content %s is lost: %s", self._path, info.content_id, error)
+            self.set_status(507 if error.errno in NO_ROOM else 500)
+            self.finish("The reference cannot be stored")
+            return
         logger.info("reference for content %s by user %s", info.content_id, info.user_id)
