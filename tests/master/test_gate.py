@@ -375,6 +375,38 @@ def test_pages_of_other_origins_are_refused(harness: Any) -> None:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "a:999999", "[:::]x", "a:b", "a b", "", "\u00ff", "@", "a@b", "[::1]:x"]
+)
+def test_malformed_hosts_and_origins_are_nobody(
+    harness: Any, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    async def scenario() -> None:
+        async with harness.master(proxies=("127.0.0.1",)) as master, harness.master() as other:
+            for headers in (
+                {"Origin": f"http://{host}", "Host": host},
+                {"Origin": f"http://{host}", "X-Forwarded-Host": host},
+                {"Origin": host, "X-Forwarded-Proto": host},
+            ):
+                for each in (master, other):
+                    assert await status_of(each, headers) in (400, 403), headers
+
+    harness.run(scenario)
+    assert "Traceback" not in caplog.text
+
+
+async def status_of(master: Any, headers: dict[str, str]) -> int:
+    """The code of an answer to headers that a client of HTTP would not send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", master.port)
+    lines = [f"{name}: {value}" for name, value in ({"Host": "localhost"} | headers).items()]
+    writer.write(
+        "\r\n".join(["GET /v1/models HTTP/1.1", "Connection: close", *lines, "", ""]).encode("latin-1")
+    )
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
 def test_origins_that_are_allowed(harness: Any) -> None:
     page = "https://example.org"
 

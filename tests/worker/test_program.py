@@ -15,6 +15,7 @@ from processes import Watched, children
 from programs import UPPER, command, for_each_line, hung_after, is_running
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.protocols.credentials import TOKEN_VARIABLE
 from pykaldi_server.worker import program as module
 from pykaldi_server.worker.program import Program
 
@@ -91,6 +92,12 @@ def test_the_shell_runs_it_here_with_more_variables(run: Any) -> None:
         'while read line; do echo "$line $PLACE $(pwd)"; done | cat', environment={"PLACE": "there"}
     )
     assert ask(program, "I am") == f"I am there {os.getcwd()}"
+
+
+def test_a_program_does_not_learn_the_token_of_the_worker(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    program = run(f'while read line; do echo "$line ${{{TOKEN_VARIABLE}:-nothing}}"; done')
+    assert ask(program, "found") == "found nothing"
 
 
 def test_a_program_that_does_not_flush_is_not_left_to_its_buffer(run: Any) -> None:
