@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -29,6 +29,7 @@ __all__ = [
     "add_request",
     "configure_logging",
     "current_log_context",
+    "secure_handlers",
 ]
 
 LEVELS = ("debug", "info", "warning", "error", "none")
@@ -139,16 +140,10 @@ class TextFormatter(logging.Formatter):
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
-        context, text = _request_of(record)
-        if context.request and context.request not in text:
-            text = f"{context.request}: {text}"
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        line = (
-            f"{moment},{int(record.msecs):03} {record.levelname:7} {self._role}: {_printable(_hidden(text))}"
-        )
-        return "\n".join(
-            [line, *(INDENT + _printable(each) for each in _hidden(_trace(record)).splitlines())]
-        )
+        line = f"{moment},{int(record.msecs):03} {record.levelname:7} {self._role}: {_text(record)}"
+        trace = _indented_trace(record)
+        return f"{line}\n{trace}" if trace else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -179,6 +174,44 @@ class JsonFormatter(logging.Formatter):
             "exception": _hidden(_trace(record)),
         }
         return json.dumps({name: value for name, value in fields.items() if value or name == "message"})
+
+
+def secure_handlers(names: Collection[str]) -> None:
+    """Gives handlers that somebody else has set up what those of `configure_logging` have.
+
+    Their lines have the request's id in front, and nothing that clients say can forge one. Formats may use
+    ``%(request)s``, ``%(model)s``, ``%(worker)s`` and ``%(caller)s``.
+
+    Args:
+        names: what the handlers are called.
+    """
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    for handler in {handler for logger in (logging.root, *loggers) for handler in logger.handlers}:
+        if handler.name in names:
+            handler.addFilter(_secure)
+
+
+def _secure(record: logging.LogRecord) -> bool:
+    """A filter that makes a record safe for any formatter."""
+    add_request(record)
+    context, _ = _request_of(record)
+    record.msg, record.args = _text(record), None
+    record.exc_text, record.stack_info = _indented_trace(record), None
+    for name in ("request", "model", "worker", "caller"):
+        setattr(record, name, _printable(getattr(context, name)))
+    return True
+
+
+def _text(record: logging.LogRecord) -> str:
+    """The message, with the id of the request that it belongs to in front."""
+    context, text = _request_of(record)
+    if context.request and context.request not in text:
+        text = f"{context.request}: {text}"
+    return _printable(_hidden(text))
+
+
+def _indented_trace(record: logging.LogRecord) -> str:
+    return "\n".join(INDENT + _printable(each) for each in _hidden(_trace(record)).splitlines())
 
 
 def _request_of(record: logging.LogRecord) -> tuple[LogContext, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pykaldi_server.logs import FORMATS, LogContext, configure_logging
+from pykaldi_server.logs import FORMATS, LogContext, configure_logging, secure_handlers
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -135,6 +135,36 @@ def test_what_clients_say_cannot_forge_a_line(start: Start, layout: str) -> None
         begun = [line for line in text.splitlines() if not line.startswith("    ")]
         assert len(begun) == 2
         assert all(" worker 7: " in line for line in begun)
+
+
+def test_handlers_of_a_configuration_file_are_as_safe() -> None:
+    stream = io.StringIO()
+    logger = logging.getLogger("configured")
+    logger.handlers, logger.propagate = [logging.StreamHandler(stream), logging.StreamHandler(stream)], False
+    for number, handler in enumerate(logger.handlers):
+        handler.set_name(f"of a file {number}")
+        handler.setFormatter(logging.Formatter("LINE %(request)s %(model)s: %(message)s"))
+    try:
+        secure_handlers(["of a file 0", "of a file 1"])
+        secure_handlers(["of a file 0", "of a file 1"])
+
+        def work() -> None:
+            logger.warning("upload, type %s?token=SECRET", FORGED)
+            try:
+                raise ValueError(f"{FORGED} token=SECRET")
+            except ValueError:
+                logger.exception("%s: failed", ID)
+
+        in_context(LogContext("some-id", FORGED), work)
+    finally:
+        logger.handlers = []
+    text = stream.getvalue()
+    assert not set(text) & set("\r\x1b\u2028\u202e\x85")
+    assert "SECRET" not in text
+    begun = [line for line in text.splitlines() if not line.startswith("    ")]
+    assert [line.split()[:2] for line in begun] == [["LINE", "some-id"]] * 2 + [["LINE", ID]] * 2
+    assert begun[0].count("some-id") == 2  # as the field, and in front of the message
+    assert begun[2] == f"LINE {ID} : {ID}: failed"
 
 
 @pytest.mark.parametrize("layout", FORMATS)

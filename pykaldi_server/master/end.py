@@ -46,8 +46,6 @@ class End(NamedTuple):
         """What metrics call the error; "" if there is none."""
         if self.status is Status.SUCCESS:
             return ""
-        if self.is_own_limit:
-            return "caller_limit"
         return self.error or ("unknown_model" if self.is_unknown_model else self.status.name.lower())
 
     @property

@@ -234,7 +234,11 @@ class Relay:
             mean_s = self._hub.pool.mean_duration_s(self._info.model)
             after_s = retry_s(mean_s / error.num_sessions)
             end = End(
-                Status.NOT_AVAILABLE, str(error), error="limit", is_own_limit=True, retry_after_s=after_s
+                Status.NOT_AVAILABLE,
+                str(error),
+                error="caller_limit",
+                is_own_limit=True,
+                retry_after_s=after_s,
             )
         except asyncio.CancelledError:
             if self._cut_off is None:

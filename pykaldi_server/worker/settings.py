@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.logs import secure_handlers
 from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS, YAML_SUFFIXES, YamlFile
 from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 
@@ -93,6 +94,7 @@ class WorkerSettings:
             except (ValueError, TypeError, AttributeError, ImportError) as error:
                 place = f"{self.model.path}: " if isinstance(self.model, YamlFile) else ""
                 raise ConfigError(f"{place}{LOGGING}: {error}") from error
+            secure_handlers(self.log_config.get("handlers", {}))
 
 
 def _values(file: YamlFile) -> dict[str, Any]:
