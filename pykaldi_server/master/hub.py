@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pykaldi_server.master.access.access import Access
+from pykaldi_server.master.connections import Connections
 from pykaldi_server.master.limits import Sessions
 from pykaldi_server.master.listeners import Listeners
 from pykaldi_server.master.metrics import MasterMetrics
@@ -92,6 +93,7 @@ class Hub:
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
         sessions: how many requests each caller has.
         stored: how much audio is stored for all requests.
+        connections: how many connections are open.
     """
 
     options: MasterOptions
@@ -106,11 +108,13 @@ class Hub:
     sockets: set[OpenSocket] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
     stored: StoreBudget = field(init=False)
+    connections: Connections = field(init=False)
     access: Access = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access(self.options, self.client_secrets)
         self.stored = StoreBudget(self.options.store_total_bytes)
+        self.connections = Connections(lambda: self.options)
         self.pool.listen_to_waits(self._note_wait)
 
     def _note_wait(self, wait: Wait) -> None:

@@ -156,6 +156,16 @@ class MasterOptions(Settings):
         "requests at the same time from the same address, of IPv6 from the same /64 network; no limit if not "
         "set; calls from Asterisk and tokens with a limit of their own do not count",
     )
+    connections: int | None = option(
+        None,
+        "connections at the same time, of clients with and without a request; as many as the operating "
+        "system has files for if not set",
+    )
+    connections_per_address: int | None = option(
+        None,
+        "connections at the same time from the same address, of IPv6 from the same /64 network; no limit if "
+        "not set, or behind a reverse proxy, which has to limit them itself",
+    )
     session_s: float | None = option(
         None,
         "seconds for which a request is served at most; it then ends with what has been recognised; no limit "
@@ -219,7 +229,13 @@ class MasterOptions(Settings):
         check_positive(self, "max_message_bytes", "max_upload_bytes", "store_bytes", "store_total_bytes")
         check_positive(self, "pause_s", "worker_timeout_s")
         check_range(self, "messages_per_s", 1, 1e9)
-        for name in ("sessions_per_token", "sessions_per_address", "session_s"):
+        for name in (
+            "sessions_per_token",
+            "sessions_per_address",
+            "session_s",
+            "connections",
+            "connections_per_address",
+        ):
             if getattr(self, name) is not None:
                 check_positive(self, name)
         if self.states_for not in list(StatesFor):

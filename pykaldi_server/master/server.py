@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -22,6 +21,7 @@ from pykaldi_server.master.certificates import (
     own_names,
     self_signed_certificate,
 )
+from pykaldi_server.master.connections import CountingServer, allow_many_files
 from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
 from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
@@ -160,7 +160,7 @@ class Master:
         self._own_workers_port = 0
         self._certificate: Certificate | None = None
         self._rereading: PeriodicCallback | None = None
-        self._servers: list[HTTPServer] = []
+        self._servers: list[CountingServer] = []
         self._tcp_servers: list[TcpServer] = []
         self._database: DatabaseThread | None = None
 
@@ -226,9 +226,12 @@ class Master:
             logger.info("listening for calls of Asterisk on port %d", self.audiosocket_port)
 
     def listen_for_own_workers(self) -> None:
-        """Lets workers on this machine connect without TLS, on a port that no other machine reaches."""
+        """Lets workers on this machine connect on a port that no other machine reaches.
+
+        It has no TLS, and no limit of connections: clients can keep no worker away.
+        """
         workers = GuardedApplication(self.hub, [(WORKER_PATH, WorkerSocket, {"hub": self.hub})], _log_http)
-        self._own_workers_port = self._listen(0, workers, None, LOOPBACK)
+        self._own_workers_port = self._listen(0, workers, None, LOOPBACK, is_counted=False)
 
     def _tls_context(self) -> ssl.SSLContext | None:
         if not self.hub.options.uses_tls:
@@ -279,17 +282,24 @@ class Master:
         return int(sockets[0].getsockname()[1])
 
     def _listen(
-        self, port: int, application: Application, tls: ssl.SSLContext | None, host: str | None = None
+        self,
+        port: int,
+        application: Application,
+        tls: ssl.SSLContext | None,
+        host: str | None = None,
+        *,
+        is_counted: bool = True,
     ) -> int:
         """Serves an application; returns the port, which the system picks for port 0."""
         sockets = _bind(self.hub.options.host if host is None else host, port)
-        server = HTTPServer(
+        server = CountingServer(
             application,
             max_body_size=NO_LIMIT,
             idle_connection_timeout=IDLE_CONNECTION_S,
             decompress_request=True,
             ssl_options=tls,
         )
+        server.connections = self.hub.connections if is_counted else None
         server.add_sockets(sockets)
         self._servers.append(server)
         return int(sockets[0].getsockname()[1])
@@ -391,6 +401,7 @@ def run_master(options: MasterOptions, reread: Callable[[], MasterOptions]) -> N
     """
 
     async def run() -> None:
+        allow_many_files()
         master = Master(options)
 
         async def reload() -> None:

@@ -14,6 +14,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from tornado.netutil import add_accept_handler
 
@@ -198,7 +199,10 @@ class TcpServer:
         for each in self._sockets:
             each.close()
 
-    def _accept(self, accepted: socket.socket, address: object) -> None:
+    def _accept(self, accepted: socket.socket, address: Any) -> None:
+        if self._hub.connections.enter(accepted, str(address[0])):
+            accepted.close()
+            return
         task = asyncio.get_running_loop().create_task(self._serve(accepted), name=f"client at {address}")
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
@@ -210,3 +214,5 @@ class TcpServer:
         except Exception:  # of this client only
             self._hub.metrics.errors["internal"] += 1
             logger.exception("a connection failed")
+        finally:
+            self._hub.connections.leave(accepted)

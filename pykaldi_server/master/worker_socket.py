@@ -50,6 +50,8 @@ class WorkerSocket(LiveSocket):
         """Workers are ours, and a busy one reports often."""
 
     async def opened(self) -> None:
+        if self.ws_connection is not None:
+            self.hub.connections.leave(self.ws_connection.stream)
         logger.debug("%s: ready", self)
         if self.info.model:
             self.hub.models[self.info.model] = self.info

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.connections import allow_many_files
 from pykaldi_server.master.server import Master, wind_down
 from pykaldi_server.serve.options import ServeOptions, split_name
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
@@ -52,8 +53,7 @@ class Server:
         """
         async with self._service as service:
             self._master.start()
-            if self._options.master.uses_tls:
-                self._master.listen_for_own_workers()
+            self._master.listen_for_own_workers()
             self._supervisor = Supervisor(self._commands(), self._worker_ready, self._worker_named)
             working = asyncio.create_task(self._supervisor.run())
             announcing = asyncio.create_task(self._announce_when_ready())
@@ -128,6 +128,7 @@ def run_server(
     """Runs a `Server` to its end, in an event loop of its own."""
 
     async def run() -> None:
+        allow_many_files()
         await Server(options, announce, reread).run()
 
     asyncio.run(run())
