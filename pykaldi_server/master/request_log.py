@@ -17,6 +17,7 @@ from contextlib import suppress
 from sqlalchemy import Connection
 
 from pykaldi_server.database.requests import LoggedRequest, add_requests, delete_requests
+from pykaldi_server.database.retention import Retention, steady_s
 from pykaldi_server.database.thread import DatabaseThread
 from pykaldi_server.errors import DatabaseError
 from pykaldi_server.master.options import MasterOptions
@@ -26,8 +27,6 @@ __all__ = ["RequestLog"]
 
 logger = logging.getLogger(__name__)
 
-DAY_S = 86_400.0
-EXPIRE_PERIOD_S = 3600.0
 GATHER_S = 0.2
 """Rows wait this long for others, with which they are written in one transaction."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 30.0
@@ -46,7 +45,7 @@ class RequestLog:
     Args:
         options: what is kept, and for how long.
         thread: the database, for this log alone.
-        now: the current time in seconds since 1970.
+        now, steady: clocks, see `Retention`.
 
     Attributes:
         options: see above; may be replaced.
@@ -55,13 +54,16 @@ class RequestLog:
     """
 
     def __init__(
-        self, options: MasterOptions, thread: DatabaseThread, now: Callable[[], float] = time.time
+        self,
+        options: MasterOptions,
+        thread: DatabaseThread,
+        now: Callable[[], float] = time.time,
+        steady: Callable[[], float] = steady_s,
     ) -> None:
         self.options = options
         self.num_written = 0
         self.num_dropped = 0
         self._thread = thread
-        self._now = now
         self._rows: deque[LoggedRequest] = deque()
         self._num_bytes = 0
         self._writing: asyncio.Task[None] | None = None
@@ -69,7 +71,7 @@ class RequestLog:
         self._is_closing = asyncio.Event()
         self._dropped_before = 0  # this outage
         self._is_dropping = False
-        self._expire_s = -math.inf  # when old rows were last deleted
+        self._retention = Retention(lambda: self.options.request_log_days, now, steady)
 
     def __str__(self) -> str:
         return str(self._thread)
@@ -141,7 +143,7 @@ class RequestLog:
     async def _write_some(self) -> bool:
         """Writes some rows; False when the database cannot be used."""
         rows = [self._rows[number] for number in range(min(ROWS_AT_ONCE, len(self._rows)))]
-        before_s = self._time_to_expire()
+        before_s = self._retention.due_s()
 
         def work(connection: Connection) -> None:
             if before_s is not None:
@@ -155,7 +157,7 @@ class RequestLog:
             await asyncio.wrap_future(self._thread.submit(work))
         except DatabaseError:
             if before_s is not None:
-                self._expire_s = -math.inf
+                self._retention.try_again()
             return False
         except Exception:  # the thread has logged it; these rows would fail again and hold up all others
             self.num_dropped += len(rows)
@@ -179,14 +181,6 @@ class RequestLog:
                 len(self._rows),
             )
         self.num_dropped += 1
-
-    def _time_to_expire(self) -> float | None:
-        """Returns, once per period, the time before which rows are to be deleted."""
-        now_s = self._now()
-        if math.isinf(self.options.request_log_days) or now_s - self._expire_s < EXPIRE_PERIOD_S:
-            return None
-        self._expire_s = now_s
-        return now_s - DAY_S * self.options.request_log_days
 
     def _row(self, record: RequestRecord) -> LoggedRequest:
         keeps_users = self.options.request_log_users

@@ -8,13 +8,13 @@ a database. Recognition never depends on a state: without a database, it starts 
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from sqlalchemy import Connection
 
+from pykaldi_server.database.retention import Retention, steady_s
 from pykaldi_server.database.states import (
     StateEntry,
     StoredState,
@@ -34,10 +34,6 @@ __all__ = ["StateKeeper"]
 
 logger = logging.getLogger(__name__)
 
-DAY_S = 86_400.0
-EXPIRE_PERIOD_S = 3600.0
-JUMP_S = 600.0
-
 
 class StateKeeper:
     """Loads and saves the states of a master's requests. It belongs to the master's event loop.
@@ -45,8 +41,7 @@ class StateKeeper:
     Args:
         options: whose states are kept, and for how long.
         thread: the database, which other parts of the master may use as well.
-        now: the current time in seconds since 1970, by a clock that may be set.
-        steady: seconds since some time, by a clock that nobody sets.
+        now, steady: clocks, see `Retention`.
 
     Attributes:
         options: as above; they may change.
@@ -57,14 +52,12 @@ class StateKeeper:
         options: MasterOptions,
         thread: DatabaseThread,
         now: Callable[[], float] = time.time,
-        steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        steady: Callable[[], float] = steady_s,
     ) -> None:
         self.options = options
         self._thread = thread
         self._now = now
-        self._steady = steady
-        self._expire_s = -math.inf  # when old states were last deleted, by the steady clock
-        self._offset_s = now() - steady()
+        self._retention = Retention(lambda: self.options.states_days, now, steady)
 
     @property
     def failure(self) -> str:
@@ -84,7 +77,7 @@ class StateKeeper:
 
     async def load(self, request: RequestInfo, worker: WorkerInfo) -> Message | None:
         """Returns the state with which a request is to start, in the wire format; None if there is none."""
-        model, user_id, since_s = worker.model, request.user_id, self._oldest_s()
+        model, user_id, since_s = worker.model, request.user_id, self._retention.oldest_s()
 
         def work(connection: Connection) -> StoredState | None:
             state = load_state(connection, model, user_id, since_s)
@@ -123,7 +116,7 @@ class StateKeeper:
             str(state.get("value")),
             None if cmvn_state is None else str(cmvn_state),
         )
-        before_s = self._time_to_expire()
+        before_s = self._retention.due_s()
 
         def work(connection: Connection) -> bool:
             stored.check()
@@ -150,7 +143,7 @@ class StateKeeper:
         Raises:
             DatabaseError: the database cannot be used.
         """
-        since_s = self._oldest_s()
+        since_s = self._retention.oldest_s()
         return await self._thread.call(lambda each: list_states(each, model, user_id, since_s))
 
     async def state(self, model: str, user_id: str) -> StoredState | None:
@@ -159,7 +152,7 @@ class StateKeeper:
         Raises:
             DatabaseError: the database cannot be used.
         """
-        since_s = self._oldest_s()
+        since_s = self._retention.oldest_s()
         return await self._thread.call(lambda each: load_state(each, model, user_id, since_s))
 
     async def delete(self, model: str | None, user_id: str | None) -> int:
@@ -174,33 +167,13 @@ class StateKeeper:
 
     def start(self) -> None:
         """Deletes what is too old; a database that is down is reported now, not by the first request."""
-        before_s = self._time_to_expire()
+        before_s = self._retention.due_s()
 
         def work(connection: Connection) -> None:
             if before_s is not None:
                 _expire(connection, before_s)
 
         self._thread.submit(work)
-
-    def _oldest_s(self) -> float:
-        """The end of the oldest session whose state is still used."""
-        return self._now() - DAY_S * self.options.states_days
-
-    def _time_to_expire(self) -> float | None:
-        """Returns, once per period, the time before which states are to be deleted.
-
-        After a jump of the clock that is put off: nothing shall be lost to one that is soon set right.
-        """
-        steady_s = self._steady()
-        offset_s = self._now() - steady_s
-        jump_s, self._offset_s = offset_s - self._offset_s, offset_s
-        if abs(jump_s) > JUMP_S:
-            logger.warning("the clock has jumped by %.0f s; old states are kept for another while", jump_s)
-            self._expire_s = steady_s
-        if math.isinf(self.options.states_days) or steady_s - self._expire_s < EXPIRE_PERIOD_S:
-            return None
-        self._expire_s = steady_s
-        return self._oldest_s()
 
 
 def _expire(connection: Connection, before_s: float) -> None:

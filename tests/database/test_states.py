@@ -68,6 +68,15 @@ def test_the_later_end_wins(database: Database, order: tuple[int, int]) -> None:
     assert load(database) == state(ended_s=1002.0, text="end 2")
 
 
+def test_a_state_of_a_clock_that_was_wrong_keeps_no_other_from_being_saved(database: Database) -> None:
+    years_s = 10 * 365 * 86_400.0
+    assert save(database, state(ended_s=1000.0 + years_s, text="wrong"), state(ended_s=1001.0)) == [
+        True,
+        True,
+    ]
+    assert load(database) == state(ended_s=1001.0)
+
+
 def test_a_later_state_without_cmvn_leaves_none_of_the_earlier(database: Database) -> None:
     save(database, state(cmvn="old"), state(ended_s=1001.0))
     assert load(database) == state(ended_s=1001.0)

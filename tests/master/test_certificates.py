@@ -19,6 +19,8 @@ from pykaldi_server.master import certificates, server
 from pykaldi_server.master.certificates import Certificate, own_names, self_signed_certificate
 from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.session import Model
+from pykaldi_server.worker.options import WorkerOptions
+from pykaldi_server.worker.worker import Worker
 
 LOCALHOST = ["localhost", ipaddress.ip_address("127.0.0.1")]
 
@@ -122,6 +124,55 @@ def test_new_connections_get_the_new_certificate(
             certfile.write_bytes(others[0].read_bytes())
             while await served() != others[0].read_text():
                 await asyncio.sleep(0.01)
+
+    harness.run(scenario)
+
+
+def test_one_that_expires_soon_is_renewed_while_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "VALID_DAYS", 5)
+        files = made(tmp_path)
+        certificate = Certificate(*files, renew=lambda: made(tmp_path))
+    assert f"certfile {files[0]}: expires on " in caplog.text
+    old = read(files[0])
+    caplog.clear()
+    certificate.reload()
+    assert read(files[0]).not_valid_after_utc - old.not_valid_after_utc > datetime.timedelta(days=300)
+    assert "expires" not in caplog.text
+    certificate.reload()
+
+
+def test_one_that_has_expired_is_refused_and_named_until_another_one_is_there(
+    harness: Any, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "REREAD_S", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "VALID_DAYS", 0.5)  # since yesterday
+        certfile, keyfile = made(harness.directory / "old")
+    others = made(harness.directory / "new")
+    cafile = harness.directory / "trusted.pem"
+    cafile.write_bytes(certfile.read_bytes())
+    model = Model.load(models / "english:graph-digits")
+
+    async def scenario() -> None:
+        async with harness.master(certfile=certfile, keyfile=keyfile) as master:
+            assert f"certfile {certfile}: has expired on " in caplog.text
+            url = f"{master.url.replace('https', 'wss')}/client/ws/speech"
+            with pytest.raises(ConnectionError, match="not trusted, see --cafile: certificate has expired"):
+                await words(url, models / "english" / "README.md", Trust(cafile))
+            worker = Worker(model, WorkerOptions(url=master.worker_url, sessions=1, cafile=cafile))
+            running = asyncio.create_task(worker.run())
+            while "no connection to the master" not in caplog.text:
+                await asyncio.sleep(0.01)
+            assert "certificate has expired" in caplog.text
+            keyfile.write_bytes(others[1].read_bytes())
+            certfile.write_bytes(others[0].read_bytes())
+            cafile.write_bytes(others[0].read_bytes())
+            await master.until(lambda: master.hub.pool.status().available == 1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     harness.run(scenario)
 

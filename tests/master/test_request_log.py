@@ -105,7 +105,7 @@ def test_old_requests_are_deleted(database_name: str) -> None:
     async def scenario() -> None:
         nonlocal now_s
         thread = DatabaseThread(Database(database_name), 5.0)
-        log = RequestLog(MasterOptions(request_log_days=10), thread, lambda: now_s)
+        log = RequestLog(MasterOptions(request_log_days=10), thread, lambda: now_s, lambda: now_s)
         for age_days in (5, 20):
             made = record()
             made.begun_s = now_s - age_days * DAY_S
