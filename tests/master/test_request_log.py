@@ -14,11 +14,12 @@ from pykaldi_server.database.thread import DatabaseThread
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.records import MOST_CHARACTERS, RequestRecord
-from pykaldi_server.master.request_log import MOST_ROWS, RequestLog
+from pykaldi_server.master.request_log import RequestLog
 from pykaldi_server.protocols.gstreamer import RequestInfo
 from pykaldi_server.protocols.worker import Position
 
 DAY_S = 86_400.0
+MOST_ROWS = 100
 
 
 def final(transcript: str) -> str:
@@ -150,9 +151,33 @@ def test_the_database_may_go_and_come_back(
         postgresql.clear()
 
 
+def test_a_database_that_hangs_holds_up_nobody(harness: Any, postgresql: PostgresqlServer) -> None:
+    async def scenario() -> None:
+        async with harness.master(request_log=postgresql.url) as master:
+            log = master.hub.request_log
+            await serve_one(harness, master)
+            await when_written(log, 1)
+            await asyncio.to_thread(postgresql.freeze)
+            try:
+                for _ in range(3):
+                    await serve_one(harness, master)
+                assert (log.num_written, log.num_waiting) == (1, 3)
+            finally:
+                await asyncio.to_thread(postgresql.thaw)
+            await when_written(log, 4)
+
+    try:
+        harness.run(scenario)
+        assert len(rows(postgresql.url)) == 4
+    finally:
+        postgresql.clear()
+
+
 def test_rows_are_dropped_and_counted_when_too_many_wait(
-    tmp_path: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pykaldi_server.master.request_log.MOST_ROWS", MOST_ROWS)
+    monkeypatch.setattr("pykaldi_server.master.request_log.ROWS_AT_ONCE", MOST_ROWS // 3)
     folder = tmp_path / "folder"
 
     async def scenario() -> None:
