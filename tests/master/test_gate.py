@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from every_protocol import PORTS, PROTOCOLS, Client
+from phone import listener, twilio
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.web import RequestHandler
 
@@ -334,6 +335,25 @@ def test_a_refused_upload_is_answered_whatever_its_size(harness: Any, tokens: Pa
             assert answer.startswith(b"HTTP/1.1 401")
             assert b"Connection: close" in answer
             writer.close()
+
+    harness.run(scenario)
+
+
+def test_twilio_shows_its_token_in_time_and_nobody_else_sees_it(harness: Any, tokens: Path) -> None:
+    async def scenario() -> None:
+        async with harness.master(tokens=tokens, idle_s=0.2, queue_s=0) as master:
+            silent = await twilio(harness, master)
+            assert await silent.socket.read() is None
+            assert silent.socket.connection.close_code == 1008
+            wrong = await twilio(harness, master)
+            await wrong.start(token=CLIENT[:-1])
+            assert await wrong.socket.read() is None
+            reason = "the parameter token: expected the token of a client, found an unknown token"
+            assert wrong.socket.connection.close_reason == reason
+            follower = await listener(harness, master, "CA1", bearer(CLIENT))
+            right = await twilio(harness, master)
+            await right.start(token=CLIENT, desk="3")
+            assert (await follower.read_json())["parameters"] == {"desk": "3"}
 
     harness.run(scenario)
 

@@ -3,7 +3,7 @@
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from pykaldi_server.master.access.networks import is_local
+from pykaldi_server.master.access.networks import is_local, is_public
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,21 @@ from pykaldi_server.master.access.networks import is_local
 )
 def test_who_is_this_machine(address: str, host: str, headers: dict[str, str], expected: bool) -> None:
     assert is_local(address, host, HTTPHeaders(headers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("", True),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("192.0.2.1", True),
+        ("127.0.0.1", False),
+        ("127.1.2.3", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("localhost", False),
+    ],
+)
+def test_which_addresses_others_can_reach(host: str, expected: bool) -> None:
+    assert is_public(host) == expected
