@@ -92,13 +92,13 @@ class MasterMetrics(Collector):
         )
         self._partial_delay = self._histogram(
             "partial_delay_seconds",
-            "time from when a worker received the latest audio in a partial result to when it sent that",
+            "time from when the latest audio in a partial result had been received to when that was sent",
             DELAYS_S,
             "protocol",
         )
         self._final_delay = self._histogram(
             "final_delay_seconds",
-            "time from when a worker received the end of a segment to when it sent the final result",
+            "time from when the end of a segment had been received to when its final result was sent",
             DELAYS_S,
             "protocol",
         )

@@ -16,6 +16,7 @@ because the server stops, which is an error unless all has been recognised by th
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -30,6 +31,7 @@ from pykaldi_server.master.limits import LimitError, session_limit_s
 from pykaldi_server.master.places import PlaceTeller
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError, retry_s
 from pykaldi_server.master.records import RequestRecord
+from pykaldi_server.protocols.arrivals import Arrivals
 from pykaldi_server.protocols.gstreamer import (
     EOS,
     RequestInfo,
@@ -112,6 +114,8 @@ class Relay:
         self._sink = sink
         self._position_bytes = position_bytes
         self._store = MessageStore(hub.options.store_bytes, budget=hub.stored)
+        self._arrivals = Arrivals()  # of what is in the store
+        self._held_s = 0.0  # how long what was sent last had been in the store
         self._room = asyncio.Event()
         self._has_audio = False  # or it has been said that there is none
         self._at_end = False  # the client has said EOS
@@ -173,6 +177,7 @@ class Relay:
         for number, piece in enumerate(split_message(message), start=1):
             try:
                 self._store.put(piece)
+                self._arrivals.come()
             except OSError as error:
                 logger.error("%s: the audio cannot be stored: %s", self._info.id, error)
                 text = "The server has no room left to store audio"
@@ -425,6 +430,7 @@ class Relay:
     async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:
         """Makes room for what waits, and tells the sink; returns how the request ends, if it does."""
         self._consumed_bytes = position.num_bytes
+        position = position.later(self._held_s)
         self.record.note(position)
         self._hub.metrics.results_sent(self.record, position)
         if self._awaits_own_position:
@@ -463,6 +469,7 @@ class Relay:
         num_sent = 0
         while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
             message = self._store.get()
+            self._held_s = time.monotonic() - self._arrivals.take()
             num_bytes = message_bytes(message)
             self._sent_bytes += num_bytes
             if self._unconfirmed is not None:
@@ -504,6 +511,7 @@ class Relay:
         self._own_bytes = self._sent_bytes = self._consumed_bytes = 0
         while unconfirmed:
             self._store.put_back(unconfirmed.pop())
+            self._arrivals.put_back(time.monotonic() - self._held_s)
 
 
 def _error_end(status: int, message: str) -> End:

@@ -15,7 +15,7 @@ connection means that the worker was lost, and the request has failed.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -196,6 +196,16 @@ class Position:
             if delays_s:
                 position[name] = [round(each, 4) for each in delays_s]
         return json.dumps({"position": position})
+
+    def later(self, seconds: float) -> "Position":
+        """The same with delays that begin so much earlier."""
+        if not self.partial_delays_s and not self.final_delays_s:
+            return self
+        return replace(
+            self,
+            partial_delays_s=tuple(each + seconds for each in self.partial_delays_s),
+            final_delays_s=tuple(each + seconds for each in self.final_delays_s),
+        )
 
     @classmethod
     def from_text(cls, text: str) -> "Position":

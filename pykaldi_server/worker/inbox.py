@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from tornado.websocket import WebSocketClientConnection
 
 from pykaldi_server.errors import PykaldiServerError
+from pykaldi_server.protocols.arrivals import Arrivals
 from pykaldi_server.protocols.gstreamer import is_eos
 from pykaldi_server.protocols.messages import message_bytes
 from pykaldi_server.protocols.store import MessageStore
@@ -20,10 +20,6 @@ logger = logging.getLogger(__name__)
 STORE_BYTES = 1024**3
 
 
-TICK_S = 0.005
-"""Messages that come within this time count as received at the same time."""
-
-
 class Inbox:
     """The client's messages, in order. It belongs to one event loop.
 
@@ -32,7 +28,7 @@ class Inbox:
         on_closed: called once, when the master closes the connection: the client is gone.
 
     Attributes:
-        received_s: when the message that was taken last had come, on the event loop's clock.
+        received_s: when the message that was taken last had come, on the monotonic clock.
     """
 
     def __init__(self, connection: WebSocketClientConnection, on_closed: Callable[[], None]) -> None:
@@ -43,8 +39,7 @@ class Inbox:
         self._is_closed = False
         self._failure: OSError | None = None  # messages have been lost
         self.received_s = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._arrivals: deque[list[float]] = deque()  # of the messages that wait: how many came, and when
+        self._arrivals = Arrivals()
         self._reading = asyncio.get_running_loop().create_task(self._read_all())
 
     async def get(self) -> str | bytes | None:
@@ -71,7 +66,7 @@ class Inbox:
             message = self._take()
             if not isinstance(message, bytes) or is_eos(message):
                 self._store.put_back(message)
-                self._arrivals.appendleft([1, self.received_s])
+                self._arrivals.put_back(self.received_s)
                 self.received_s = before_s
                 break
             messages.append(message)
@@ -85,27 +80,16 @@ class Inbox:
 
     def _take(self) -> str | bytes:
         message = self._store.get()
-        first = self._arrivals[0]
-        self.received_s = first[1]
-        first[0] -= 1
-        if not first[0]:
-            self._arrivals.popleft()
+        self.received_s = self._arrivals.take()
         self._changed.set()
         return message
-
-    def _note_arrival(self) -> None:
-        now_s = self._loop.time()
-        if self._arrivals and now_s - self._arrivals[-1][1] < TICK_S:
-            self._arrivals[-1][0] += 1
-        else:
-            self._arrivals.append([1, now_s])
 
     async def _read_all(self) -> None:
         while (message := await self._connection.read_message()) is not None:
             try:
                 if self._failure is None:
                     self._store.put(message)
-                    self._note_arrival()
+                    self._arrivals.come()
             except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
                 self._failure = error
             self._changed.set()

@@ -9,6 +9,7 @@ than `PATIENCE_S`. The end position never overtakes anything.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -55,7 +56,6 @@ class Outbox:
     ) -> None:
         self.is_closed = False
         self._statistics = statistics
-        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._id = request_id
         self._process_text = process_text
@@ -63,14 +63,14 @@ class Outbox:
         self._has_items = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        self._writing = self._loop.create_task(self._write_all(), name=f"outbox {request_id}")
+        self._writing = asyncio.get_running_loop().create_task(self._write_all(), name=f"outbox {request_id}")
 
     def put(self, *items: Item) -> None:
         """Appends events, positions, or messages that are ready as text."""
         self.put_timed(*((item, None) for item in items))
 
     def put_timed(self, *items: tuple[Item, float | None]) -> None:
-        """Appends items, each with the time at which what it needs had been received."""
+        """Appends items, each with the time, on the monotonic clock, when what it needs had been received."""
         self._items.extend(items)
         if items:
             self._has_items.set()
@@ -140,7 +140,7 @@ class Outbox:
             self.is_closed = True
             return
         if self._statistics is not None and received_s is not None and isinstance(item, Partial | Final):
-            self._statistics.sent(item, self._loop.time() - received_s)
+            self._statistics.sent(item, time.monotonic() - received_s)
 
     def _text(self, item: Item) -> str:
         match item:
