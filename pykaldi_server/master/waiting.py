@@ -5,8 +5,8 @@ becomes free goes to the client that came first of all those whom it can serve; 
 a model for which many are waiting keeps nobody from another one.
 
 Finding who is first, coming and leaving take the same time however many are waiting. Places are not counted
-at every change but all at once, at most every `PLACES_S`: a thousand changes in a second cost no more than
-one, and nobody is sent more than one message per second.
+at every change but all at once, at most every `PLACES_S`, and less often where many want to know theirs: a
+thousand changes in a second cost no more than one, and telling takes a small share of the time.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ W = TypeVar("W")
 
 PLACES_S = 1.0
 """Shortest time in seconds between two messages to the same client about its place."""
+MOST_TOLD_PER_S = 200
+"""How many clients are told their places per second, in the long run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +100,8 @@ class Lines(Generic[W]):
     def _places_have_changed(self) -> None:
         if self._num_watching and self._telling is None:
             loop = asyncio.get_running_loop()
-            self._telling = loop.call_at(max(loop.time(), self._told_at_s + PLACES_S), self._tell_places)
+            pause_s = max(PLACES_S, self._num_watching / MOST_TOLD_PER_S)
+            self._telling = loop.call_at(max(loop.time(), self._told_at_s + pause_s), self._tell_places)
 
     def _tell_places(self) -> None:
         """Tells each client one more than the number of those whom a worker would serve before it.
