@@ -1,8 +1,7 @@
 """Keeps worker processes running: starts them, restarts dead ones, kills hung ones, leaves none behind.
 
 Each worker process has a socket to its supervisor, on which it says `alive` every second. Silence means that
-it hangs. The other way round nothing is ever sent: the end of the line tells a worker that its supervisor is
-dead.
+it hangs. The end of the line tells a worker that its supervisor is dead.
 
 A process is replaced without a gap, when settings have changed or when it has done enough: its successor
 starts, and only when that is connected to the master is the old one told to end after its requests. A
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.protocols.credentials import TOKEN_VARIABLE
-from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY, RECYCLE, SERVING
+from pykaldi_server.protocols.supervision import EXIT_MODEL, NAMED, READY, RECYCLE, RETIRE, SERVING
 
 __all__ = ["Supervisor", "WorkerCommand"]
 
@@ -82,6 +81,7 @@ class _Place:
     Attributes:
         command: how it is started.
         process: the last one that was started.
+        line: to that process.
         is_successor: another process serves until this one does.
         serves: whether the first process came to serve, once that is known.
         retired: set when the process has been told to end, and no other shall follow.
@@ -90,6 +90,7 @@ class _Place:
     command: WorkerCommand
     is_successor: bool
     process: Process | None = None
+    line: asyncio.StreamWriter | None = None
     serves: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     retired: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -100,11 +101,11 @@ class _Place:
             self.is_successor = self.is_successor and not serves
 
     def retire(self) -> None:
-        """Lets the process end after its requests."""
+        """Lets the process end after its requests, however long these take."""
         self.retired.set()
-        if self.process is not None:
+        if self.process is not None and self.line is not None and not self.line.is_closing():
             logger.info("worker process %d ends after its requests", self.process.pid)
-            _signal(self.process, signal.SIGTERM)
+            self.line.write(RETIRE + b"\n")
 
 
 class Supervisor:
@@ -238,11 +239,11 @@ class Supervisor:
                 start_new_session=True,
                 env={**os.environ, **command.environment()},
             )
-        place.process = process
-        if place.retired.is_set():
-            _signal(process, signal.SIGTERM)
         logger.info("worker process %d started for %s", process.pid, command.model)
         reader, writer = await asyncio.open_connection(sock=ours)
+        place.process, place.line = process, writer
+        if place.retired.is_set():
+            place.retire()
         try:
             await self._listen(reader, place)
             async with asyncio.timeout(PATIENCE_S):
@@ -251,7 +252,7 @@ class Supervisor:
             logger.error("worker process %d hangs: killed", process.pid)
             _signal(process, signal.SIGKILL)
         finally:
-            await self._end(process, is_told=place.retired.is_set())
+            await self._end(process)
             writer.close()
         return process.returncode
 
@@ -259,8 +260,11 @@ class Supervisor:
         """Returns when the process has closed its end; raises TimeoutError when it says nothing any more."""
         patience_s = STARTUP_S
         while True:
-            async with asyncio.timeout(patience_s):
-                line = await reader.readline()
+            try:
+                async with asyncio.timeout(patience_s):
+                    line = await reader.readline()
+            except ConnectionError:  # it has died without having read what it was told
+                return
             patience_s = self._silence_s
             if not line:
                 return
@@ -287,12 +291,11 @@ class Supervisor:
             if place.process is not None:
                 _signal(place.process, signal.SIGTERM)
 
-    async def _end(self, process: Process, is_told: bool) -> None:
-        """Asks a process to end, unless it has been told to, and kills it if it takes too long."""
+    async def _end(self, process: Process) -> None:
+        """Asks a process to end, and kills it if it takes too long."""
         self._ending.add(process)
         try:
-            if not is_told:
-                _signal(process, signal.SIGTERM)
+            _signal(process, signal.SIGTERM)
             async with asyncio.timeout(self._patience_s):
                 await process.wait()
         except TimeoutError:

@@ -46,7 +46,6 @@ class Generation:
     worker: Worker
     post_processor: PostProcessor | None
     serving: "asyncio.Task[None]"
-    _is_retired: bool = False
 
     @classmethod
     async def start(
@@ -94,15 +93,14 @@ class Generation:
         return cls(options, worker, post_processor, serving)
 
     def retire(self) -> None:
-        """Accepts no more requests; those that run are given the time that the options say.
-
-        May be called again.
-        """
-        if self._is_retired:
-            return
-        self._is_retired = True
-        logger.info("ending after the running requests, in %g s at the latest", self.options.drain_s)
+        """Accepts no more requests; those that run end in their own time. May be called again."""
         self.worker.drain()
+
+    def end_soon(self) -> None:
+        """Gives the requests that run the time that the options say, once no more are accepted."""
+        if self.serving.done():
+            return
+        logger.info("ending after the running requests, in %g s at the latest", self.options.drain_s)
         loop = asyncio.get_running_loop()
         cutting_off = loop.call_later(self.options.drain_s, self._cut_off)
         ending = loop.call_later(self.options.drain_s + CUT_OFF_S, self.serving.cancel)

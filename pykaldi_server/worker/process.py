@@ -17,6 +17,7 @@ from pykaldi_server.protocols.supervision import (
     NAMED,
     READY,
     RECYCLE,
+    RETIRE,
     SERVING,
 )
 from pykaldi_server.service import Service
@@ -60,10 +61,16 @@ class SupervisorLink:
                 self.report(ALIVE)
             await asyncio.sleep(BEAT_S)
 
-    async def outlive(self) -> None:
-        """Ends this process at once when the supervisor is gone: nobody else would."""
+    async def outlive(self, retire: Callable[[], None]) -> None:
+        """Ends this process at once when the supervisor is gone: nobody else would.
+
+        Args:
+            retire: called when another process has taken the place of this one.
+        """
         with suppress(OSError):
-            await self._reader.read()
+            while line := await self._reader.readline():
+                if line.strip() == RETIRE:
+                    retire()
         logger.error("the supervisor is gone")
         os._exit(os.EX_UNAVAILABLE)
 
@@ -78,8 +85,9 @@ class WorkerProcess:
         link: to the supervisor; None if there is none.
 
     Attributes:
-        is_over: set when the process is to end by itself: it has done enough, and there is no supervisor to
-            start another one first, or its worker has failed.
+        is_over: set when the process is to end after its requests: another one has taken its place, or it has
+            done enough and there is no supervisor to start another one, or its worker has failed.
+        exit_code: what the process ends with.
         is_loading: a model is being loaded.
         statistics: of all requests since the process started.
         load_s: how long it took to load the model that new requests are recognised with, in seconds.
@@ -93,6 +101,7 @@ class WorkerProcess:
         link: SupervisorLink | None,
     ) -> None:
         self.is_over = asyncio.Event()
+        self.exit_code = 0
         self.is_loading = False
         self.statistics = WorkerStatistics()
         self.load_s = 0.0
@@ -168,6 +177,11 @@ class WorkerProcess:
         for each in self._generations:
             each.retire()
 
+    def end_soon(self) -> None:
+        """Gives requests no more than the time that the options say."""
+        for each in self._generations:
+            each.end_soon()
+
     def cancel(self) -> None:
         """Breaks off the requests that still run."""
         for each in self._generations:
@@ -206,6 +220,7 @@ class WorkerProcess:
         self._has_asked = True
         logger.info("this process is to be replaced by a fresh one: %s", reason)
         if self._link is None:
+            self.exit_code = EXIT_RECYCLE
             self.is_over.set()
         else:
             self._link.report(RECYCLE)
@@ -249,7 +264,7 @@ async def _serve(
         health = HealthServer(options, process, may_share_port=link is not None)
     background = [process.watch_memory()]
     if link is not None:
-        background += [link.beat(process.is_well), link.outlive()]
+        background += [link.beat(process.is_well), link.outlive(process.is_over.set)]
     tasks = [asyncio.create_task(each) for each in background]
     try:
         async with Service(process.reload, process.is_well) as service:
@@ -270,7 +285,7 @@ async def _serve_until_told(process: WorkerProcess, options: WorkerOptions, serv
     stopping, is_over, hurrying = (
         asyncio.create_task(each.wait()) for each in (service.stopping, process.is_over, service.hurrying)
     )
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((starting, stopping, is_over), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
         service.ready()
@@ -280,7 +295,9 @@ async def _serve_until_told(process: WorkerProcess, options: WorkerOptions, serv
         await asyncio.wait((starting,))
     process.retire()
     ending = asyncio.create_task(process.wait())
+    await asyncio.wait((ending, stopping), return_when=asyncio.FIRST_COMPLETED)
+    process.end_soon()
     await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
     process.cancel()
     await ending
-    return 0 if service.stopping.is_set() else EXIT_RECYCLE
+    return process.exit_code

@@ -78,7 +78,7 @@ def test_models_and_settings_of_serve_are_read_again_while_streams_go_on(
             f"serve: {{models: [{names}], sessions: 2}}\nmaster: {{queue-s: 5}}\nworker: {{{options}}}\n"
         )
 
-    write("first, second")
+    write("first, second", "drain-s: 0")  # which is for the end, not for reloading
     with running_serve(tmp_path, "--config", str(config)) as serve:
         ws = serve.url.replace("http", "ws")
         speech = f"{ws}/client/ws/speech"
@@ -163,7 +163,7 @@ def test_a_worker_process_that_has_done_enough_is_replaced_without_a_gap(
 
 def test_a_lone_worker_reloads_in_place(harness: Any, models: Path, audio: bytes) -> None:
     config = harness.directory / "worker.yaml"
-    config.write_text("worker: {sessions: 1, name: old}\n")
+    config.write_text("worker: {sessions: 1, name: old, drain-s: 0}\n")
     model = str(models / "english:graph-digits")
 
     async def scenario() -> None:
