@@ -220,7 +220,7 @@ class Supervisor:
                 raise ConfigError(f"{command.model}: the worker cannot load it; its log says why")
             if loop.time() - start_s > STABLE_S:
                 pause_s = FIRST_PAUSE_S
-            logger.error("worker for %s ended with code %s; next start in %g s", command.model, code, pause_s)
+            logger.error("worker for %s %s; next start in %g s", command.model, _end_text(code), pause_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(place.retired.wait(), pause_s)
                 return
@@ -316,6 +316,13 @@ def _take_predecessor(places: list[_Place], command: WorkerCommand) -> _Place | 
                 places.remove(place)
                 return place
     return None
+
+
+def _end_text(code: int | None) -> str:
+    """How a process has ended, in words."""
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

@@ -117,6 +117,7 @@ def test_models_and_settings_of_serve_are_read_again_while_streams_go_on(
         harness.run(scenario)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
     tmp_path: Path, harness: Any, models: Path, audio: bytes
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
         harness.run(scenario)
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_has_done_enough_is_replaced_without_a_gap(
     tmp_path: Path, harness: Any, models: Path, audio: bytes
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_lone_worker_that_has_done_enough_ends_after_its_requests(
     harness.run(scenario)
 
 
+@pytest.mark.slow
 def test_several_processes_of_a_worker_reload(harness: Any, models: Path, audio: bytes) -> None:
     config = harness.directory / "worker.yaml"
     config.write_text("worker: {sessions: 1, name: old}\n")

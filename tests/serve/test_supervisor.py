@@ -1,0 +1,127 @@
+"""The supervisor and processes that follow a script in place of workers."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pykaldi_server.errors import ConfigError
+from pykaldi_server.serve import supervisor as supervisor_module
+from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
+
+PREAMBLE = """
+import os, socket, sys, time
+line = socket.socket(fileno=int(sys.argv[1]))
+def say(*words):
+    line.sendall("".join(f"{each}\\n" for each in words).encode())
+def stay():
+    while True:
+        say("alive")
+        time.sleep(0.1)
+"""
+SERVE = "say('named m', 'ready m', 'serving')\nstay()\n"
+
+
+class ScriptedCommand(WorkerCommand):
+    """A command whose model is a Python script."""
+
+    __slots__ = ()
+
+    def arguments(self, supervisor_fd: int) -> list[str]:
+        return [sys.executable, "-c", PREAMBLE + self.model, str(supervisor_fd)]
+
+
+def scripted(script: str, name: str = "") -> WorkerCommand:
+    return ScriptedCommand(script, "ws://localhost:1", sessions=1, name=name)
+
+
+async def with_supervisor(
+    commands: list[WorkerCommand], use: Callable[[Supervisor, "asyncio.Queue[str]"], Any], **options: Any
+) -> None:
+    ready: asyncio.Queue[str] = asyncio.Queue()
+    supervisor = Supervisor(commands, lambda command, _: ready.put_nowait(command.model), **options)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        await use(supervisor, ready)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_process_that_dies_without_having_read_what_it_was_told(harness: Any, tmp_path: Path) -> None:
+    """The kernel then breaks the line off, which must not be the end of the supervisor."""
+    first = tmp_path / "first"
+    script = (
+        f"first = not os.path.exists({str(first)!r})\nopen({str(first)!r}, 'a').close()\n"
+        "say('named m', 'ready m', 'serving')\n"
+        "if not first: stay()\n"
+        "say('recycle')\n"
+        "line.recv(1, socket.MSG_PEEK)\n"
+        "os._exit(1)\n"
+    )
+
+    async def use(supervisor: Supervisor, ready: "asyncio.Queue[str]") -> None:
+        for _ in range(2):
+            await ready.get()
+        await asyncio.sleep(0)
+        assert await supervisor.reload([scripted(SERVE)])
+
+    harness.run(lambda: with_supervisor([scripted(script)], use))
+
+
+def test_replacement_is_tried_again_when_the_successor_does_not_come_up(
+    harness: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process that has done enough serves on in the meantime."""
+    monkeypatch.setattr(supervisor_module, "LAST_PAUSE_S", 0.01)
+    count = tmp_path / "count"
+    count.write_text("")
+    script = (
+        f"with open({str(count)!r}, 'a') as file: file.write('x')\n"
+        f"number = os.path.getsize({str(count)!r})\n"
+        "if number in (2, 3): sys.exit(1)\n"
+        "say('named m', 'ready m', 'serving')\n"
+        "if number == 1: say('recycle')\n"
+        "line.settimeout(0.05)\n"
+        "while True:\n"
+        "    say('alive')\n"
+        "    try:\n"
+        "        if line.recv(100) in (b'retire\\n', b''): sys.exit(0)\n"
+        "    except TimeoutError: pass\n"
+    )
+
+    async def use(supervisor: Supervisor, ready: "asyncio.Queue[str]") -> None:
+        for _ in range(2):
+            await ready.get()
+        assert count.read_text() == "xxxx"
+
+    harness.run(lambda: with_supervisor([scripted(script)], use))
+    assert sum("the new worker process does not serve" in each for each in caplog.messages) == 2
+
+
+def test_a_name_that_another_model_has_stops_only_the_successor_that_wants_it(harness: Any) -> None:
+    def refuse_other(command: WorkerCommand, model: str) -> None:
+        if model == "other":
+            raise ConfigError("models: expected different names, found 'other'")
+
+    async def use(supervisor: Supervisor, ready: "asyncio.Queue[str]") -> None:
+        await ready.get()
+        other = scripted("say('named other')\nstay()\n")
+        assert not await supervisor.reload([scripted(SERVE), other])
+
+    harness.run(lambda: with_supervisor([scripted(SERVE)], use, on_named=refuse_other))
+
+
+def test_how_a_process_has_ended_is_said_in_words(harness: Any, caplog: pytest.LogCaptureFixture) -> None:
+    script = "say('ready m', 'serving')\nos.kill(os.getpid(), 7)\n"
+
+    async def use(supervisor: Supervisor, ready: "asyncio.Queue[str]") -> None:
+        for _ in range(2):
+            await ready.get()
+
+    harness.run(lambda: with_supervisor([scripted(script)], use))
+    assert "was killed by SIGBUS; next start in 0.5 s" in caplog.text
