@@ -99,10 +99,9 @@ def test_the_tokens_are_those_that_systemd_hands_over(name: str, tmp_path: Path)
     config.write_text("")
     service = service_of(name)
     parameters = parameters_of(service, config)
-    if "worker" in name:
-        return
     credential = service["LoadCredential"].partition(":")[0]
-    assert str(parameters["tokens"]) == f"${{CREDENTIALS_DIRECTORY}}/{credential}"
+    option = "token_file" if "worker" in name else "tokens"
+    assert str(parameters[option]) == f"${{CREDENTIALS_DIRECTORY}}/{credential}"
 
 
 def test_exit_codes_mean_what_the_worker_means() -> None:
