@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # SQLAlchemy is loaded only by masters that keep states
 __all__ = ["Hub", "OpenRequest", "OpenSocket", "WorkerConnection"]
 
 
+LARGE_MESSAGES = 2
+"""For how many messages of the largest size there is memory while they arrive."""
+
+
 class OpenSocket(Protocol):
     """A connection as the master's shutdown and metrics see it.
 
@@ -93,6 +97,7 @@ class Hub:
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
         sessions: how many requests each caller has.
         stored: how much audio is stored for all requests.
+        arriving: how much memory large messages take that are on their way.
         connections: how many connections are open.
     """
 
@@ -108,12 +113,14 @@ class Hub:
     sockets: set[OpenSocket] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
     stored: StoreBudget = field(init=False)
+    arriving: StoreBudget = field(init=False)
     connections: Connections = field(init=False)
     access: Access = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Access(self.options, self.client_secrets)
         self.stored = StoreBudget(self.options.store_total_bytes)
+        self.arriving = StoreBudget(LARGE_MESSAGES * self.options.max_message_bytes)
         self.connections = Connections(lambda: self.options)
         self.pool.listen_to_waits(self._note_wait)
 
@@ -121,6 +128,12 @@ class Hub:
         """Counts a wait, under the name of the model if a worker has ever served that."""
         model = wait.model if wait.model in self.models else ""
         self.metrics.request_waited(model, wait.seconds, wait.is_served)
+
+    def use(self, options: MasterOptions) -> None:
+        """Changes the settings, for what comes from now on."""
+        self.options = options
+        self.stored.limit_bytes = options.store_total_bytes
+        self.arriving.limit_bytes = LARGE_MESSAGES * options.max_message_bytes
 
     def forget_model(self, name: str) -> None:
         """A model is served no more: clients that ask for it are told that there is none of its name."""

@@ -101,7 +101,12 @@ class LiveSocket(WebSocketHandler):
         if not isinstance(plain, WebSocketProtocol13):
             return plain
         protocol = SocketProtocol(
-            self, plain.params, heard=self._heard, too_long=self._end, hold_back=self.hold_back
+            self,
+            plain.params,
+            heard=self._heard,
+            too_long=self._end,
+            arriving=self.hub.arriving,
+            hold_back=self.hold_back,
         )
         self._peer_has_closed = watch_close_frame(protocol)
         return protocol

@@ -325,9 +325,8 @@ class Master:
         rules = Rules.read(options)
         if self._certificate is not None:
             self._certificate.use(*_certificate_files(options))
-        self.hub.options = options
+        self.hub.use(options)
         self.hub.access.use(rules)
-        self.hub.stored.limit_bytes = options.store_total_bytes
         if self.hub.states is not None:
             self.hub.states.options = options
         if self.hub.request_log is not None:

@@ -4,6 +4,8 @@
   it cannot answer pings in the middle of a message.
 * A message that is too long is answered by a close frame with the code 1009 and the limit. Tornado breaks
   the connection off at once, so that the peer would see a broken connection and no reason.
+* Messages that arrive at the same time have a bounded amount of memory. When it is used up, those that take
+  more than their share of it are answered by a close frame with the code 1013.
 * After each frame, control frames and fragments included, the peer may be held back.
 """
 
@@ -14,13 +16,15 @@ from typing import Any
 
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
-from pykaldi_server.protocols.messages import MESSAGE_TOO_BIG
+from pykaldi_server.protocols.messages import MESSAGE_TOO_BIG, TRY_AGAIN_LATER
+from pykaldi_server.protocols.store import Holding, StoreBudget
 
 __all__ = ["SocketProtocol"]
 
 logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 1024**2
+NO_MEMORY = "too many large messages arrive at the same time; try again later, or send smaller ones"
 HEADER_BYTES = 8
 """The largest field of a frame's header."""
 
@@ -32,7 +36,8 @@ class SocketProtocol(WebSocketProtocol13):
         handler: whom messages are given to.
         params: Tornado's settings of the protocol.
         heard: called whenever a piece of a message has come.
-        too_long: called once, when a message is too long and the connection is being closed.
+        too_long: called once, when a message takes too much and the connection is being closed.
+        arriving: what messages may hold together while they arrive.
         hold_back: awaited after each frame, before the next one is read.
     """
 
@@ -43,6 +48,7 @@ class SocketProtocol(WebSocketProtocol13):
         *,
         heard: Callable[[], None],
         too_long: Callable[[], None],
+        arriving: StoreBudget,
         hold_back: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(handler, mask_outgoing=False, params=params)
@@ -50,31 +56,60 @@ class SocketProtocol(WebSocketProtocol13):
         params.max_message_size = sys.maxsize  # it is seen to here
         self._heard = heard
         self._too_long = too_long
+        self._held = Holding(arriving)
         self._hold_back = hold_back
+
+    async def _receive_frame_loop(self) -> None:
+        try:
+            await super()._receive_frame_loop()
+        finally:
+            self._held.set(0)
 
     async def _receive_frame(self) -> None:
         await super()._receive_frame()
+        self._held.set(self._fragment_bytes)
         if not self.server_terminated:
             await self._hold_back()
 
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""
-        num_bytes = n + len(self._fragmented_message_buffer or b"")
+        num_bytes = n + self._fragment_bytes
         if num_bytes > self._limit_bytes + HEADER_BYTES:
-            if not self.server_terminated:
-                logger.warning("%s: a message of %d bytes refused", self.handler, num_bytes)
-                self.close(MESSAGE_TOO_BIG, f"expected at most {self._limit_bytes} bytes in a message")
-                self._too_long()
-            await self._drop(n)
-            return b""
+            reason = f"expected at most {self._limit_bytes} bytes in a message"
+            return await self._refuse(MESSAGE_TOO_BIG, reason, n)
+        if n <= HEADER_BYTES:
+            return await super()._read_bytes(n)
         if n <= PIECE_BYTES:
+            if self._fragment_bytes > PIECE_BYTES and self._held.is_full:
+                return await self._refuse(TRY_AGAIN_LATER, NO_MEMORY, n)
             return await super()._read_bytes(n)
         content = bytearray(n)  # many small objects would stay in memory for longer
         for start in range(0, n, PIECE_BYTES):
             piece = await super()._read_bytes(min(PIECE_BYTES, n - start))
             content[start : start + len(piece)] = piece
             self._heard()
+            self._held.set(self._fragment_bytes + start + len(piece))
+            if self._held.is_full:
+                content.clear()
+                return await self._refuse(TRY_AGAIN_LATER, NO_MEMORY, n - start - len(piece))
         return bytes(content)
+
+    @property
+    def _fragment_bytes(self) -> int:
+        """How much has come of a message in fragments."""
+        return len(self._fragmented_message_buffer or b"")
+
+    async def _refuse(self, code: int, reason: str, num_bytes: int) -> bytes:
+        """Closes the connection because of a message of which so much is still to come."""
+        if not self.server_terminated:
+            logger.warning("%s: a message refused: %s", self.handler, reason)
+            self.close(code, reason)
+            self._too_long()
+        if self._fragmented_message_buffer is not None:
+            self._fragmented_message_buffer.clear()
+        self._held.set(0)
+        await self._drop(num_bytes)
+        return b""
 
     async def _drop(self, num_bytes: int) -> None:
         """Reads on, or the peer would not get to see the close frame; Tornado ends it after 5 seconds."""

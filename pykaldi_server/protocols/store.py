@@ -16,7 +16,7 @@ import tempfile
 from collections import deque
 from typing import IO
 
-__all__ = ["MessageStore", "StoreBudget"]
+__all__ = ["Holding", "MessageStore", "StoreBudget"]
 
 _MEMORY_BYTES = 256 * 1024
 _OWN_MEMORY_BYTES = 16 * 1024
@@ -29,7 +29,7 @@ _RECORD = struct.Struct("=IB")
 
 
 class StoreBudget:
-    """What all stores of a process hold together. It belongs to one event loop.
+    """What all stores of a process, or other holders, hold together. It belongs to one event loop.
 
     Args:
         limit_bytes: how much they should hold at most.
@@ -59,6 +59,41 @@ class StoreBudget:
         if self.held_bytes < self.limit_bytes:
             return True
         return held_bytes < max(_LEAST_SHARE_BYTES, self.limit_bytes // max(1, self.num_holding))
+
+
+class Holding:
+    """What one holder has of a budget.
+
+    Args:
+        budget: that of all holders.
+
+    Attributes:
+        num_bytes: how much it is.
+        memory_bytes: how much of it in memory.
+    """
+
+    def __init__(self, budget: StoreBudget) -> None:
+        self.num_bytes = 0
+        self.memory_bytes = 0
+        self._budget = budget
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it may not become more."""
+        return not self._budget.has_room_for(self.num_bytes)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether all together have memory left."""
+        return self._budget.has_memory
+
+    def set(self, num_bytes: int, memory_bytes: int = 0) -> None:
+        """Changes it."""
+        budget = self._budget
+        budget.held_bytes += num_bytes - self.num_bytes
+        budget.held_memory_bytes += memory_bytes - self.memory_bytes
+        budget.num_holding += (num_bytes > 0) - (self.num_bytes > 0)
+        self.num_bytes, self.memory_bytes = num_bytes, memory_bytes
 
 
 class _Segment:
@@ -119,15 +154,13 @@ class MessageStore:
     ) -> None:
         self._limit_bytes = limit_bytes
         self._memory_bytes = memory_bytes
-        self._budget = budget or StoreBudget(limit_bytes)
+        self._held = Holding(budget or StoreBudget(limit_bytes))
         self._first: deque[str | bytes] = deque()  # the oldest messages; what is on disk comes after them
-        self._memory_used = 0
-        self._num_bytes = 0
         self._segments: deque[_Segment] = deque()
 
     def __len__(self) -> int:
         """Number of bytes that wait, a few per message on disk included."""
-        return self._num_bytes
+        return self._held.num_bytes
 
     def __bool__(self) -> bool:
         """Whether a message waits."""
@@ -136,7 +169,7 @@ class MessageStore:
     @property
     def is_full(self) -> bool:
         """Whether the sender should be held back."""
-        return self._num_bytes >= self._limit_bytes or not self._budget.has_room_for(self._num_bytes)
+        return self._held.num_bytes >= self._limit_bytes or self._held.is_full
 
     def put(self, message: str | bytes) -> None:
         """Appends a message.
@@ -184,7 +217,7 @@ class MessageStore:
         self._first.clear()
         while self._segments:
             self._segments.pop().close()
-        self._count(-self._num_bytes, -self._memory_used)
+        self._held.set(0)
 
     @property
     def _is_on_disk(self) -> bool:
@@ -192,15 +225,10 @@ class MessageStore:
 
     @property
     def _has_memory(self) -> bool:
-        if self._memory_used >= self._memory_bytes:
+        if self._held.memory_bytes >= self._memory_bytes:
             return False
-        return self._budget.has_memory or self._memory_used < _OWN_MEMORY_BYTES
+        return self._held.has_memory or self._held.memory_bytes < _OWN_MEMORY_BYTES
 
-    def _count(self, num_bytes: int, memory: int) -> None:
+    def _count(self, num_bytes: int, memory_bytes: int) -> None:
         """Notes what has been added or taken away."""
-        held = self._num_bytes > 0
-        self._num_bytes += num_bytes
-        self._memory_used += memory
-        self._budget.held_bytes += num_bytes
-        self._budget.held_memory_bytes += memory
-        self._budget.num_holding += (self._num_bytes > 0) - held
+        self._held.set(self._held.num_bytes + num_bytes, self._held.memory_bytes + memory_bytes)

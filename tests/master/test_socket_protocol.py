@@ -3,9 +3,11 @@
 import asyncio
 import random
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import websockets
 
 from pykaldi_server.master.live_socket import MAX_TEXT_BYTES
@@ -116,3 +118,61 @@ def test_a_message_that_takes_long_to_send_is_a_sign_of_life(harness: Any) -> No
             await writer.wait_closed()
 
     harness.run(scenario)
+
+
+def masked_frame(num_bytes: int, *, is_last: bool = True, opcode: int = 2) -> bytes:
+    """The head of a binary frame of a client with this much content."""
+    return struct.pack("!BBQ", (0x80 if is_last else 0) | opcode, 0xFF, num_bytes) + bytes(4)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("in_fragments", [False, True])
+def test_messages_that_arrive_at_the_same_time_share_a_bounded_memory(
+    harness: Any, in_fragments: bool
+) -> None:
+    """Some clients begin large messages and never end them; ordinary ones go on, the greediest is closed."""
+    piece = bytes(PIECE_BYTES // 2 if in_fragments else PIECE_BYTES)
+
+    async def scenario() -> None:
+        async with harness.master(max_message_bytes=6 * PIECE_BYTES, queue_s=60) as master:
+            worker = await harness.worker(master)
+            live = await harness.client(master)
+            await worker.read_json()
+            arriving = master.hub.arriving
+            assert arriving.limit_bytes == 12 * PIECE_BYTES
+            greedy = [await harness.client(master) for _ in range(3)]
+            for client in greedy:
+                stream = client.connection.protocol.stream
+                if in_fragments:
+                    for number in range(11):
+                        opcode = 0 if number else 2
+                        await stream.write(masked_frame(len(piece), is_last=False, opcode=opcode) + piece)
+                else:
+                    await stream.write(masked_frame(6 * PIECE_BYTES))
+                    await stream.write(piece * 5 + bytes(1000))
+            reading = [asyncio.create_task(read_to_the_end(client)) for client in greedy]
+            closed, others = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+            assert [each.result() for each in closed] == [1013]
+            for task in others:
+                task.cancel()
+            await until(lambda: arriving.num_holding == 2)
+            assert arriving.held_bytes <= arriving.limit_bytes
+            await live.send(b"audio")
+            assert await worker.read() == b"audio"
+            for client in greedy:
+                client.vanish()
+            await until(lambda: (arriving.held_bytes, arriving.num_holding) == (0, 0))
+
+    harness.run(scenario)
+
+
+async def read_to_the_end(client: Any) -> int | None:
+    while await client.read() is not None:
+        pass
+    code: int | None = client.connection.close_code
+    return code
