@@ -18,6 +18,25 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
+def open_files(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def reset_peak_memory(pid: int) -> int:
+    """Lets the peak of a process's memory begin with what it has now; returns that, in bytes."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_memory_bytes(pid)
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """The most memory that a process has had in use, since its start or `reset_peak_memory`."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    raise ProcessLookupError(f"{pid}: ended")
+
+
 class Watched:
     """Another process, which need not be a child of this one and whose number may be given to a new one.
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from processes import children
@@ -36,10 +36,14 @@ class Serve:
 
 
 @contextmanager
-def running_serve(directory: Path, *arguments: str) -> Iterator[Serve]:
+def running_serve(directory: Path, *arguments: str, log: Path | None = None) -> Iterator[Serve]:
+    """Runs `serve` with models and options; `log` is a file for what it writes to its standard error."""
     command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0", *arguments]
     references = ["--references", str(directory / "references.jsonl")]
-    process = subprocess.Popen([*command, *references], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    with log.open("wb") if log is not None else nullcontext() as errors:
+        process = subprocess.Popen(
+            [*command, *references], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
     try:
         yield Serve(process)
     finally:

@@ -3,16 +3,22 @@
 Tornado has one limit for all handlers of a server, and that of unpacked content is taken from it before the
 handler is known. Uploads are streamed and may be long; all other bodies are small. So the server itself has
 no limit, and `SmallBodies` counts what handlers get that take their body whole.
+
+Tornado looks at the length that a client states only after the handler has begun. A request whose length is
+not a number does not get to its handler here; Tornado then answers with 400.
 """
 
+import re
 import sys
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPHeaders,
     HTTPInputError,
     HTTPMessageDelegate,
+    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
@@ -23,48 +29,54 @@ __all__ = ["MAX_SMALL_BODY_BYTES", "NO_LIMIT", "SmallBodies"]
 MAX_SMALL_BODY_BYTES = 1024 * 1024
 NO_LIMIT = sys.maxsize
 """The limit of a server that serves `SmallBodies`."""
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class SmallBodies(Application):
     """An application that refuses long bodies, unless a handler takes its body piece by piece."""
 
-    def get_handler_delegate(self, *args: Any, **kwargs: Any) -> Any:
-        delegate = super().get_handler_delegate(*args, **kwargs)
-        return delegate if delegate.stream_request_body else _SmallBody(delegate)
+    def get_handler_delegate(self, request: HTTPServerRequest, *args: Any, **kwargs: Any) -> Any:
+        delegate = super().get_handler_delegate(request, *args, **kwargs)
+        limit_bytes = NO_LIMIT if delegate.stream_request_body else MAX_SMALL_BODY_BYTES
+        cast(HTTP1Connection, request.connection).set_max_body_size(limit_bytes)
+        return _CountedBody(delegate, limit_bytes)
 
 
-class _SmallBody(HTTPMessageDelegate):
+class _CountedBody(HTTPMessageDelegate):
     """Passes a request on, up to a length of its body.
 
     Args:
         delegate: takes the request.
+        limit_bytes: the longest body, unpacked.
     """
 
-    def __init__(self, delegate: HTTPMessageDelegate) -> None:
+    def __init__(self, delegate: HTTPMessageDelegate, limit_bytes: int) -> None:
         self._delegate = delegate
+        self._limit_bytes = limit_bytes
         self._num_bytes = 0
+        self._has_begun = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        length = headers.get("Content-Length", "")
-        self._check(int(length) if length.isdecimal() else 0)
+        if not _LENGTH.fullmatch(headers.get("Content-Length", "0")):
+            return None
+        self._has_begun = True
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._num_bytes += len(chunk)
-        self._check(self._num_bytes)
+        if self._num_bytes > self._limit_bytes or not self._has_begun:
+            raise HTTPInputError(
+                f"body: expected at most {self._limit_bytes} bytes, found {self._num_bytes} or more"
+            )
         return self._delegate.data_received(chunk)
 
     def finish(self) -> None:
+        if not self._has_begun:
+            raise HTTPInputError("Content-Length: expected one number")
         self._delegate.finish()
 
     def on_connection_close(self) -> None:
-        self._delegate.on_connection_close()
-
-    def _check(self, num_bytes: int) -> None:
-        """Tornado answers the error with 400 and closes the connection."""
-        if num_bytes > MAX_SMALL_BODY_BYTES:
-            raise HTTPInputError(
-                f"body: expected at most {MAX_SMALL_BODY_BYTES} bytes, found {num_bytes} or more"
-            )
+        if self._has_begun:
+            self._delegate.on_connection_close()

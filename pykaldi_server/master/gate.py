@@ -47,6 +47,8 @@ REFUSED_BODY_S = 5.0
 """How long the body of a refused request may take to arrive before the answer goes out."""
 OPENAI_PATHS = "/v1/"
 PAGE_POLICY = "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'"
+MAX_PATH_BYTES = 1000
+"""The longest path of a file of the page; a file system may have files whose paths are longer."""
 CHALLENGE = 'Bearer realm="pykaldi-server"'
 
 
@@ -140,6 +142,12 @@ class PageHandler(StaticFileHandler):
         """Tornado's."""
         self.set_header("Content-Security-Policy", f"{PAGE_POLICY}; frame-ancestors {self._frames}")
         self.set_header("Referrer-Policy", "no-referrer")
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Tornado's, which asks the file system, and that accepts neither of these."""
+        if "\0" in absolute_path or len(absolute_path.encode(errors="replace")) > MAX_PATH_BYTES:
+            raise HTTPError(404)
+        return super().validate_absolute_path(root, absolute_path)
 
 
 class _PrefixHandler(RedirectHandler):

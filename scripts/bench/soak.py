@@ -36,6 +36,7 @@ from statistics import median
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import psutil
 from faults import FAULTS, Scene, catches
 from live_clients import Failure, Lost, Refused
 from recordings import Expected, Form, Recording, expect, read_recordings
@@ -253,7 +254,8 @@ class Soak:
             self._diary.fail(f"slots free at the end: expected {self._slots}, found {free}")
         for pid, number in files.items():
             if found.get(pid, 0) > number + SPARE_FILES:
-                self._diary.fail(f"process {pid}: open files: {number} at first, {found[pid]} in the end")
+                numbers = f"{number} at first, {found[pid]} in the end"
+                self._diary.fail(f"process {pid}: open files: {numbers}: {describe_connections(pid)}")
 
 
 def count_files(pid: int) -> int:
@@ -261,6 +263,12 @@ def count_files(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except FileNotFoundError:
         return 0
+
+
+def describe_connections(pid: int) -> str:
+    """The connections of a process, for whoever looks for one that was left open."""
+    connections = psutil.Process(pid).net_connections("inet")
+    return ", ".join(f"{each.laddr[1]} - {each.raddr[1]} {each.status}" for each in connections if each.raddr)
 
 
 def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerProcess) -> list[str]:
