@@ -26,7 +26,6 @@ SOCKETS = (
     "/",
     "/twilio",
     "/v1/realtime?intent=transcription",
-    "/worker/ws/speech",
 )
 RECOGNIZE = "/client/dynamic/recognize"
 POSTS = (
@@ -55,6 +54,12 @@ class End(Enum):
     ASKED = auto()
     HALF = auto()
     BROKEN = auto()
+
+
+KEYS = (
+    *("adaptation_state", "options", "config", "type", "event", "start", "eof", "session", "audio", "media"),
+    *("reset", "status", "result", "transcript", "data_length", "payload_length", "segment", "id", "version"),
+)
 
 
 @dataclass(frozen=True)
@@ -124,30 +129,7 @@ def hostile_json(rng: random.Random) -> str:
     value = rng.choice(
         (nested(rng), rng.choice(NUMBERS), f'"{rng.choice(STRINGS)}"', "[" * 100 + "]" * 100, "{}")
     )
-    keys = (
-        "adaptation_state",
-        "options",
-        "config",
-        "type",
-        "event",
-        "start",
-        "eof",
-        "session",
-        "audio",
-        "media",
-    )
-    keys += (
-        "reset",
-        "status",
-        "result",
-        "transcript",
-        "data_length",
-        "payload_length",
-        "segment",
-        "id",
-        "version",
-    )
-    pairs = [f'"{rng.choice(keys)}": {value}' for _ in range(rng.choice((1, 2, 50)))]
+    pairs = [f'"{rng.choice(KEYS)}": {value}' for _ in range(rng.choice((1, 2, 50)))]
     return "{" + ", ".join(pairs) + "}"
 
 
