@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8888
 MINUTES ?= 60
+FUZZ_S ?= 600
 PYTEST_ARGS ?=
 PROCESSES ?= auto
 RUN ?=
@@ -13,7 +14,7 @@ PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak clean
+.PHONY: help setup setup-bench setup-fuzz serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PROCESSES=1] [PYTEST_ARGS="..."]'
@@ -35,6 +36,9 @@ $(STAMP): $(BUILD_INPUTS)
 # What results are compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
 setup-bench: setup ## Install what `make bench` and the slow tests need in addition
 	@$(BIN)/python scripts/install_extra.py bench
+
+setup-fuzz: setup
+	@$(BIN)/python scripts/install_extra.py fuzz
 
 serve: setup ## Serve the demo models on PORT
 	$(BIN)/pykaldi-server serve --port $(PORT)
@@ -68,6 +72,13 @@ lint: setup ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	find pykaldi_server -name '*.cc' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+audit: setup ## Look for risky code, and for known vulnerabilities in the packages that are used
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pykaldi_server
+	$(BIN)/python scripts/audit.py
+
+fuzz: setup-fuzz ## Feed damaged files to the readers of audio, adaptation states and tables for FUZZ_S seconds
+	$(BIN)/python scripts/fuzz.py --seconds $(FUZZ_S)
 
 types: setup ## Check types
 	$(BIN)/mypy

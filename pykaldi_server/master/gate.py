@@ -132,12 +132,6 @@ class PageHandler(StaticFileHandler):
         super().initialize(str(path), default_filename)
         self._frames = " ".join(("'self'", *hub.options.allow_origins))
 
-    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """Tornado's: which file it is; no system has names with a NUL."""
-        if "\0" in absolute_path:
-            raise HTTPError(404)
-        return super().validate_absolute_path(root, absolute_path)
-
     def set_extra_headers(self, path: str) -> None:
         """Tornado's."""
         self.set_header("Content-Security-Policy", f"{PAGE_POLICY}; frame-ancestors {self._frames}")

@@ -274,7 +274,7 @@ class _Guard:
     SCRIPT = 'while read -r group; do last=$group; done; [ -z "$last" ] || kill -s KILL -- "-$last"'
 
     def __init__(self) -> None:
-        self._popen = subprocess.Popen(
+        self._popen = subprocess.Popen(  # a script of our own  # nosec B603
             ("/bin/sh", "-c", self.SCRIPT),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -309,7 +309,7 @@ class _Process:
     def __init__(self, command: str, environment: dict[str, str], take_answer: TakeAnswer) -> None:
         self._popen = subprocess.Popen(
             command,
-            shell=True,
+            shell=True,  # a command of the operator's configuration  # nosec B602
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -109,7 +109,7 @@ class YamlFile:
         data = path.read_bytes()
         refuse_lfs_pointer(data, path)
         try:
-            content = yaml.load(data, _Loader)
+            content = yaml.load(data, _Loader)  # a SafeLoader  # nosec B506
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected YAML, found {error}") from error
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
