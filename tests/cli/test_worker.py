@@ -17,6 +17,7 @@ from processes import children
 from pykaldi_server.cli import main
 from pykaldi_server.cli.settings import assemble, command_arguments, settings
 from pykaldi_server.cli.worker import worker_command
+from pykaldi_server.protocols.credentials import TOKEN_VARIABLE
 from pykaldi_server.worker.options import WorkerOptions
 
 TRANSCRIPT = "two nine three four zero"
@@ -116,6 +117,15 @@ def test_processes_get_the_options_of_the_command() -> None:
     assert "--log-format=json" in arguments
     command.main(others[4:-1], standalone_mode=False)
     assert read == [options]
+
+
+def test_the_token_goes_by_the_environment() -> None:
+    options = WorkerOptions(token="secret-of-the-worker", token_file=None)
+    command = worker_command("model", options, False, "info", "text")
+    assert "secret" not in f"{command} {command.arguments(supervisor_fd=5)}"
+    assert command.environment()[TOKEN_VARIABLE] == "secret-of-the-worker"
+    without = worker_command("model", WorkerOptions(), False, "info", "text")
+    assert TOKEN_VARIABLE not in without.environment()
 
 
 def test_defaults_need_no_arguments() -> None:
