@@ -24,6 +24,8 @@ __all__ = ["Service", "ServiceManager"]
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+TERMINAL_S = 5.0
+"""How often it is looked whether the terminal is still there."""
 
 
 class ServiceManager:
@@ -88,6 +90,8 @@ class Service:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        if self._had_terminal:
+            self._tasks.append(asyncio.create_task(self._watch_terminal()))
         if self._manager.watchdog_s is not None:
             self._tasks.append(asyncio.create_task(self._feed_watchdog(self._manager.watchdog_s / 2)))
         return self
@@ -121,6 +125,17 @@ class Service:
             self.stop()
         else:
             self._hung_up.set()
+
+    async def _watch_terminal(self) -> None:
+        """Notes that the terminal has been closed without a signal to this process, which has been disowned.
+
+        A signal that comes with it comes at once; one that comes later is meant.
+        """
+        num_misses = 0
+        while num_misses < 2:
+            await asyncio.sleep(TERMINAL_S)
+            num_misses = 0 if _has_terminal() else num_misses + 1
+        self._had_terminal = False
 
     async def _reload_when_told(self) -> None:
         while True:

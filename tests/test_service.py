@@ -175,6 +175,64 @@ def test_closing_the_terminal_stops_what_runs_in_it(how: str, word: str) -> None
         assert process.wait(PATIENCE_S) == 0
 
 
+DISOWNED = """
+import asyncio
+from pykaldi_server import service as module
+
+module.TERMINAL_S = 0.02
+
+async def run():
+    reloaded = asyncio.Event()
+    async def reload():
+        reloaded.set()
+    async with module.Service(reload) as service:
+        service.ready()
+        print("ready", flush=True)
+        while service._had_terminal:
+            await asyncio.sleep(0.01)
+        print("alone", flush=True)
+        waiting = [asyncio.create_task(each.wait()) for each in (reloaded, service.stopping)]
+        _, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        print("reloaded" if reloaded.is_set() else "stopped", flush=True)
+        for each in left:
+            each.cancel()
+
+asyncio.run(run())
+"""
+SHELL = """
+import fcntl, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+job = subprocess.Popen([sys.executable, "-c", sys.argv[1]], process_group=0)
+print(job.pid, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_what_has_outlived_its_terminal_reloads_when_told() -> None:
+    """As after `disown`: the signal of the terminal went to others."""
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        [sys.executable, "-c", SHELL, DISOWNED],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+    )
+    os.close(theirs)
+    with shell:
+        assert shell.stdout is not None
+        job = int(shell.stdout.readline())
+        try:
+            assert shell.stdout.readline() == "ready\n"
+            os.close(ours)
+            assert shell.stdout.readline() == "alone\n"
+            os.kill(job, signal.SIGHUP)
+            assert shell.stdout.readline() == "reloaded\n"
+        finally:
+            shell.stdout.read()
+
+
 def test_one_more_reload_follows_a_signal_during_one() -> None:
     async def scenario() -> None:
         begun = 0
