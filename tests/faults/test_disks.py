@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,38 @@ def test_states_are_kept_again_once_there_is_room(disk: Disk) -> None:
     assert save("bert", "short")
     assert database.run(lambda each: load_state(each, "english", "anna", 0.0)) is not None
     database.close()
+
+
+def test_the_request_log_goes_on_once_there_is_room(disk: Disk, harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(request_log=str(disk.path / "log.db")) as master:
+            log = master.hub.request_log
+
+            async def serve_one() -> None:
+                worker = await harness.worker(master)
+                client = await harness.client(master)
+                await worker.read_json()
+                await client.send("EOS")
+                assert await worker.read() == "EOS"
+                worker.close()
+                assert await client.read_all() == []
+
+            async def until(condition: Callable[[], bool]) -> None:
+                while not condition():
+                    await asyncio.sleep(0.02)
+
+            await serve_one()
+            await until(lambda: log.num_written == 1)
+            disk.fill()
+            for _ in range(30):  # more than has room in what the file has free
+                await serve_one()
+            await until(lambda: "full" in log.failure)
+            await serve_one()
+            disk.clear()
+            await until(lambda: log.num_written == 32)
+            assert log.num_dropped == 0
+
+    harness.run(scenario)
 
 
 class Connection:
