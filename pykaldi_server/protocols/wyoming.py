@@ -95,6 +95,10 @@ class EventReader:
         self._header: Message | None = None
         self._data_bytes = self._payload_bytes = 0
 
+    def __len__(self) -> int:
+        """Number of bytes that have come of an event that is not complete."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[Event]:
         """Takes the next bytes, cut anywhere; returns the events that are complete with them.
 

@@ -1,10 +1,15 @@
 """Clients that wait for a worker: in which order they get one, who may wait, and what they are told."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from harness import FakeTimeLoop
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError, Wait, WorkerPool
 
@@ -270,3 +275,109 @@ def test_waits_can_be_measured(run_in_fake_time: RunInFakeTime) -> None:
         assert len(waits) == 4
 
     run_in_fake_time(scenario)
+
+
+class Clients(RuleBasedStateMachine):
+    """Clients that come, wait and leave, and workers that connect, serve and leave, in any order.
+
+    After each step nobody waits for whom there is a free worker, and of those who can have the same worker
+    nobody is served before somebody who came earlier.
+    """
+
+    MODELS = ("english", "digits")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=FakeTimeLoop)
+        self.pool: WorkerPool[int] = WorkerPool()
+        self.model_of: dict[int, str] = {}
+        self.waiting: dict[int, tuple[str | None, asyncio.Task[int]]] = {}
+        self.serving: list[int] = []
+        self.numbers = itertools.count()
+
+    def teardown(self) -> None:
+        for _, task in self.waiting.values():
+            task.cancel()
+        self.runner.run(asyncio.sleep(0.001))
+        self.runner.close()
+
+    def wanted(self, model: str | None) -> str | None:
+        return model or self.pool.default_model
+
+    def can_have(self, model: str | None, worker: int) -> bool:
+        return self.wanted(model) in (None, self.model_of[worker])
+
+    def settle(self) -> None:
+        """Lets everything happen that can, and looks at who has been served."""
+        before = {number: model for number, (model, _) in self.waiting.items()}
+        self.runner.run(asyncio.sleep(0.001))
+        served = {n: task.result() for n, (_, task) in self.waiting.items() if task.done()}
+        for number, worker in served.items():
+            del self.waiting[number]
+            self.serving.append(worker)
+            assert self.can_have(before[number], worker)
+            for other, model in before.items():
+                overtaken = other < number and other not in served and self.can_have(model, worker)
+                assert not overtaken, f"client {other} was overtaken by {number}"
+
+    async def begin(self, model: str | None) -> "asyncio.Task[int]":
+        return asyncio.create_task(self.pool.acquire(model, 3600.0))
+
+    @rule(model=st.sampled_from((*MODELS, None)))
+    def client_comes(self, model: str | None) -> None:
+        known = {*self.model_of.values()}
+        if model is None or model in known:
+            self.waiting[next(self.numbers)] = model, self.runner.run(self.begin(model))
+            self.settle()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def client_leaves(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.waiting)))
+        self.waiting.pop(number)[1].cancel()
+        self.settle()
+
+    @rule(models=st.lists(st.sampled_from((*MODELS, "")), min_size=1, max_size=3))
+    def workers_connect(self, models: list[str]) -> None:
+        async def connect() -> None:
+            for model in models:
+                worker = next(self.numbers)
+                self.model_of[worker] = model
+                self.pool.add(worker, model)
+
+        self.runner.run(connect())
+        self.settle()
+
+    @precondition(lambda self: self.serving)
+    @rule(data=st.data())
+    def a_request_ends(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.serving))
+        self.serving.remove(worker)
+        self.pool.remove(worker)
+        self.settle()
+
+    @rule(accepting=st.booleans(), default=st.sampled_from((*MODELS, None)))
+    def settings_change(self, accepting: bool, default: str | None) -> None:
+        async def change() -> None:
+            self.pool.default_model = default
+            self.pool.accepting = accepting
+
+        self.runner.run(change())
+        self.settle()
+
+    @invariant()
+    def counts_fit(self) -> None:
+        status = self.pool.status()
+        assert (status.waiting, status.busy) == (len(self.waiting), len(self.serving))
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        status = self.pool.status()
+        free = {model for model, (number, _) in status.models.items() if number and status.accepting}
+        for model, _ in self.waiting.values():
+            wanted = self.wanted(model)
+            assert not (free if wanted is None else free & {wanted})
+
+
+TestAnyOrder = Clients.TestCase
+TestAnyOrder.settings = settings(max_examples=40, stateful_step_count=25)

@@ -11,6 +11,7 @@ from pykaldi_server.protocols import wyoming
 from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, audio_messages, parse_event
 from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import Status
+from pykaldi_server.protocols.store import Holding
 from pykaldi_server.protocols.transcript import Segment, Transcript
 from pykaldi_server.protocols.worker import Position
 from pykaldi_server.protocols.wyoming import (
@@ -28,6 +29,9 @@ __all__ = ["WyomingConnection"]
 
 logger = logging.getLogger(__name__)
 
+LARGE_BYTES = 1024**2
+"""Events below this size never wait for the memory that all share."""
+
 
 class WyomingConnection(TcpConnection):
     """A client, whose utterances come one after the other.
@@ -38,6 +42,7 @@ class WyomingConnection(TcpConnection):
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(hub, reader, writer)
         self._events = EventReader(hub.options.max_message_bytes)
+        self._held = Holding(hub.arriving)
         self._request = Transcribe()
         self._utterance: _Utterance | None = None
 
@@ -45,7 +50,11 @@ class WyomingConnection(TcpConnection):
         return f"Wyoming client at {self.caller}"
 
     async def receive(self, data: bytes) -> None:
-        for event in self._events.feed(data):
+        events = self._events.feed(data)
+        self._held.set(len(self._events))
+        if self._held.num_bytes > LARGE_BYTES and self._held.is_full:
+            raise ProtocolError("too many large events arrive at the same time; try again later")
+        for event in events:
             await self.hold_back()
             if self.is_finished:
                 return
@@ -75,6 +84,7 @@ class WyomingConnection(TcpConnection):
             await self._utterance.over.wait()
 
     def ended(self, reason: str) -> None:
+        self._held.set(0)
         if self._utterance is not None and not self._utterance.over.is_set():
             logger.info("%s: left", self)
             self._utterance.cancel()

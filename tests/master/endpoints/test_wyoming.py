@@ -290,3 +290,26 @@ def test_shutdown_tells_its_clients(harness: Any) -> None:
             await stopping
 
     harness.run(scenario)
+
+
+def test_large_events_that_arrive_at_the_same_time_share_a_bounded_memory(harness: Any) -> None:
+    header = {"type": "audio-chunk", "data": FORMAT, "payload_length": 3_000_000}
+    head = json.dumps(header).encode() + b"\n"
+
+    async def scenario() -> None:
+        async with harness.master(wyoming_port=0, max_message_bytes=3_000_000, queue_s=60) as master:
+            clients = [await asyncio.open_connection("127.0.0.1", master.wyoming_port) for _ in range(3)]
+            for _, writer in clients:
+                writer.write(head + bytes(2_900_000))
+            reading = [asyncio.create_task(reader.read()) for reader, _ in clients]
+            closed, others = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+            assert all(b"too many large events" in each.result() for each in closed)
+            assert master.hub.arriving.held_bytes <= 6_000_000
+            for _, writer in clients:
+                writer.transport.abort()
+            await asyncio.wait(others)
+            async with asyncio.timeout(30):
+                while master.hub.arriving.held_bytes:
+                    await asyncio.sleep(0.01)
+
+    harness.run(scenario)
