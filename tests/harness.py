@@ -120,8 +120,8 @@ class Harness:
         self, default_model: str | None = None, endpoints: Iterable[Endpoint] = (), **options: Any
     ) -> AsyncIterator[Master]:
         """A master on a free port."""
-        settings = {"port": 0, "references": self.directory / "references.jsonl", **options}
-        master = Master(MasterOptions(**settings), endpoints)
+        settings = {"port": 0, "references": self.directory / "references.jsonl", "states_timeout_s": 30.0}
+        master = Master(MasterOptions(**{**settings, **options}), endpoints)
         master.hub.pool.default_model = default_model
         master.start()
         try:
