@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import av
+import numpy as np
+from av.audio.plane import AudioPlane
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
+from numpy.typing import NDArray
 
 from pykaldi_server.audio.containers import KNOWN_DEMUXERS, Access, Container
 from pykaldi_server.audio.pcm import (
@@ -33,6 +36,7 @@ _SHORT_LOOKAHEAD = {"probesize": "1000000", "analyzeduration": "500000"}
 # Where FFmpeg may go back in a file that is still arriving, it must not look for an index at its end.
 _NO_INDEX = {"fflags": "+ignidx"}
 _READ_BYTES = 4096
+_PLANAR_DTYPES = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "fltp": "f4", "dblp": "f8"}
 
 
 class Readable(Protocol):
@@ -151,6 +155,18 @@ def _to_audio(frame: av.AudioFrame) -> Audio:
         )
     if frame.format.name.startswith("s64"):  # which PyAV does not convert to arrays
         [frame] = av.AudioResampler("dbl", frame.layout, frame.sample_rate).resample(frame)
+    if frame.format.is_planar:
+        return Audio(frame.sample_rate, to_int16_range(_planes(frame)).T)
     values = to_int16_range(frame.to_ndarray())
-    by_channel = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
-    return Audio(frame.sample_rate, by_channel)
+    return Audio(frame.sample_rate, values.reshape(-1, frame.layout.nb_channels))
+
+
+def _planes(frame: av.AudioFrame) -> NDArray[Any]:
+    """The samples of a planar frame, of shape (channels, n).
+
+    `AudioFrame.to_ndarray` takes as planes whatever follows in memory up to a zero: of frames with 8 channels
+    or more, for which FFmpeg puts none there, it reads what is not theirs.
+    """
+    dtype = _PLANAR_DTYPES[frame.format.name]
+    planes = [AudioPlane(frame, channel) for channel in range(frame.layout.nb_channels)]
+    return np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in planes])
