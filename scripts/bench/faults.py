@@ -12,7 +12,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from live_clients import Address, Failure, KaldiClient, connect
 from recordings import Recording
@@ -20,8 +19,9 @@ from servers import ServerProcess
 from speaking import PROTOCOLS, speak
 from tornado.websocket import WebSocketClosedError
 
-__all__ = ["FAULTS", "Scene"]
+__all__ = ["FAULTS", "RELOAD", "Scene"]
 
+RELOAD = "SIGHUP"
 STORM_CONNECTIONS = 200
 STORM_HANDSHAKES = 50
 SLOW_READER_S = 20.0
@@ -149,18 +149,10 @@ async def abort_upload(scene: Scene) -> None:
     writer.transport.abort()
 
 
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("SigCgt:"):
-            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-    return False
-
-
 FAULTS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "kill -9 of a worker": kill_worker,
     "clients vanish": vanish,
-    "SIGHUP": reload_server,
+    RELOAD: reload_server,
     "storm of connections": storm,
     "SIGTERM to a worker": end_worker,
     "garbage on every port": send_garbage,

@@ -1,8 +1,9 @@
 """Hours of mixed clients with faults: whoever speaks gets the words, or is told that it will not.
 
 A server with two workers serves clients of all protocols, which speak recordings in real time, stream after
-stream. Every minute something goes wrong, see `faults.py`; workers that are hit are always the youngest, so
-the other one lives as long as the test. What has to hold:
+stream. Every minute something goes wrong, see `faults.py`. Workers that are hit are always the youngest, and
+SIGHUP, which replaces all of them, comes only before memory has settled, so that the other one lives on. What
+has to hold:
 
 * a stream gets exactly the words that the library finds in its recording, or an error. One that gets neither
   is a silent loss;
@@ -24,7 +25,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -37,7 +37,7 @@ from statistics import median
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import psutil
-from faults import FAULTS, Scene, catches
+from faults import FAULTS, RELOAD, Scene
 from live_clients import Failure, Lost, Refused
 from recordings import Expected, Form, Recording, expect, read_recordings
 from servers import ROOT, ServerProcess, our_server
@@ -133,16 +133,22 @@ class Soak:
         scene: the server.
         expected: what is to be recognised in each form.
         diary: takes down what happens.
-        end_s: when it ends, in the event loop's time.
+        begin_s, end_s: when it begins and ends, in the event loop's time.
     """
 
     def __init__(
-        self, scene: Scene, expected: Mapping[tuple[Form, Recording], Expected], diary: Diary, end_s: float
+        self,
+        scene: Scene,
+        expected: Mapping[tuple[Form, Recording], Expected],
+        diary: Diary,
+        begin_s: float,
+        end_s: float,
     ) -> None:
         self._scene = scene
         self._expected = expected
         self._diary = diary
         self._end_s = end_s
+        self._settled_s = settled_s(begin_s, (end_s - begin_s) / 60)
         self._slots = WORKERS * SLOTS
 
     async def run(self, clients: int, fault_s: float) -> None:
@@ -178,21 +184,20 @@ class Soak:
     async def faults(self, fault_s: float) -> None:
         """One fault after the other; each is over when the server is whole again."""
         loop = asyncio.get_running_loop()
-        faults = dict(FAULTS)
-        if not catches(self._scene.server.process.pid, signal.SIGHUP):
-            print("SIGHUP is left out: this server has no handler for it", flush=True)
-            del faults["SIGHUP"]
-        names = list(faults)
+        names = list(FAULTS)
         turn = 0
         next_s = loop.time() + fault_s / 2
         while next_s < self._end_s - fault_s / 4:
             await asyncio.sleep(max(0.0, next_s - loop.time()))
             name = names[turn % len(names)]
             begin_s = loop.time()
+            if name == RELOAD and begin_s > self._settled_s - WINDOW_S:
+                turn += 1
+                continue
             window = [begin_s, float("inf")]
             self._diary.faulty_s.append(window)
             with suppress(Failure, OSError, WebSocketClosedError):  # clients that do damage may be thrown out
-                await faults[name](self._scene)
+                await FAULTS[name](self._scene)
             done_s = loop.time()
             if not await self.recovers():
                 self._diary.fail(f"{name}: the server is not whole again after {RECOVERY_S:g} s")
@@ -271,9 +276,13 @@ def describe_connections(pid: int) -> str:
     return ", ".join(f"{each.laddr[1]} - {each.raddr[1]} {each.status}" for each in connections if each.raddr)
 
 
+def settled_s(begin_s: float, minutes: float) -> float:
+    """When memory has settled, in the event loop's time: after ten minutes, or half of a short test."""
+    return begin_s + 60 * min(SETTLED_MINUTES, minutes / 2)
+
+
 def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerProcess) -> list[str]:
     """Compares the memory in the end with that after ten minutes; returns lines to print."""
-    settled_s = begin_s + 60 * min(SETTLED_MINUTES, minutes / 2)
     last_s = diary.samples[-1].at_s
     window_s = min(WINDOW_S, 60 * minutes / 4)
     lines = []
@@ -284,7 +293,7 @@ def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerPro
                 for sample in diary.samples
                 if pid in sample.memory_mib and end_s - window_s <= sample.at_s <= end_s
             ]
-            for end_s in (settled_s, last_s)
+            for end_s in (settled_s(begin_s, minutes), last_s)
         )
         role = "master" if pid == server.process.pid else "worker"
         if not early:
@@ -348,7 +357,7 @@ def main() -> int:
 
             async def run() -> float:
                 begin_s = asyncio.get_running_loop().time()
-                soak = Soak(scene, expected, diary, begin_s + 60 * args.minutes)
+                soak = Soak(scene, expected, diary, begin_s, begin_s + 60 * args.minutes)
                 await soak.run(args.clients, args.fault_s)
                 return begin_s
 
