@@ -14,7 +14,7 @@ PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-fuzz serve test test-random test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
+.PHONY: help setup setup-bench setup-fuzz serve test test-random test-hostile test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PROCESSES=1] [PYTEST_ARGS="..."]'
@@ -49,6 +49,9 @@ test: setup ## Run the tests; PYTEST_ARGS=--slow runs the slow ones, too
 
 test-random: setup ## Run the property tests on fresh random examples
 	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=random $(PYTEST_ARGS)
+
+test-hostile: setup ## Let 10,000 hostile clients of each kind come; takes half an hour
+	$(BIN)/python -m pytest --slow --hostile-clients 10000 $(PYTEST_ARGS) tests/serve/test_hostile_clients.py
 
 test-asan: setup ## Run the tests of the C++ core with address and undefined-behaviour sanitizers
 	@$(BIN)/python scripts/test_sanitized.py address $(PYTEST_ARGS)

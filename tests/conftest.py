@@ -45,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail if a test is skipped for a reason that is not expected",
     )
+    parser.addoption(
+        "--hostile-clients",
+        type=int,
+        default=500,
+        metavar="N",
+        help="how many hostile clients of each kind the slow tests let come (default: 500)",
+    )
 
 
 def skip_reason(report: pytest.TestReport) -> str:
