@@ -116,10 +116,14 @@ class MasterMetrics(Collector):
 
     def results_sent(self, record: RequestRecord, position: Position) -> None:
         """A worker says how long its latest results took."""
-        for delay_s in position.partial_delays_s:
-            self._partial_delay.labels(record.protocol).observe(delay_s)
-        for delay_s in position.final_delays_s:
-            self._final_delay.labels(record.protocol).observe(delay_s)
+        for histogram, delays_s in (
+            (self._partial_delay, position.partial_delays_s),
+            (self._final_delay, position.final_delays_s),
+        ):
+            if delays_s:
+                of_protocol = histogram.labels(record.protocol)
+                for delay_s in delays_s:
+                    of_protocol.observe(delay_s)
 
     def request_ends(self, record: RequestRecord) -> None:
         """A request has ended."""

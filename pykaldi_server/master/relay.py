@@ -31,7 +31,6 @@ from pykaldi_server.master.limits import LimitError, session_limit_s
 from pykaldi_server.master.places import PlaceTeller
 from pykaldi_server.master.pool import UnavailableError, UnknownModelError, retry_s
 from pykaldi_server.master.records import RequestRecord
-from pykaldi_server.protocols.arrivals import Arrivals
 from pykaldi_server.protocols.gstreamer import (
     EOS,
     RequestInfo,
@@ -114,7 +113,6 @@ class Relay:
         self._sink = sink
         self._position_bytes = position_bytes
         self._store = MessageStore(hub.options.store_bytes, budget=hub.stored)
-        self._arrivals = Arrivals()  # of what is in the store
         self._held_s = 0.0  # how long what was sent last had been in the store
         self._room = asyncio.Event()
         self._has_audio = False  # or it has been said that there is none
@@ -177,7 +175,6 @@ class Relay:
         for number, piece in enumerate(split_message(message), start=1):
             try:
                 self._store.put(piece)
-                self._arrivals.come()
             except OSError as error:
                 logger.error("%s: the audio cannot be stored: %s", self._info.id, error)
                 text = "The server has no room left to store audio"
@@ -441,8 +438,9 @@ class Relay:
         if worker.info.reports_positions or position.num_bytes > WINDOW_BYTES:
             self._unconfirmed = None
         self._pump()
-        of_client = replace(position, num_bytes=position.num_bytes - self._own_bytes)
-        end = await self._until_written(self._sink.consumed(of_client))
+        if self._own_bytes:
+            position = replace(position, num_bytes=position.num_bytes - self._own_bytes)
+        end = await self._until_written(self._sink.consumed(position))
         return End(Status.SUCCESS) if end is None and position.end else end
 
     async def _until_written(self, writing: Coroutine[Any, Any, None]) -> End | None:
@@ -469,7 +467,7 @@ class Relay:
         num_sent = 0
         while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
             message = self._store.get()
-            self._held_s = time.monotonic() - self._arrivals.take()
+            self._held_s = time.monotonic() - self._store.came_s
             num_bytes = message_bytes(message)
             self._sent_bytes += num_bytes
             if self._unconfirmed is not None:
@@ -511,7 +509,6 @@ class Relay:
         self._own_bytes = self._sent_bytes = self._consumed_bytes = 0
         while unconfirmed:
             self._store.put_back(unconfirmed.pop())
-            self._arrivals.put_back(time.monotonic() - self._held_s)
 
 
 def _error_end(status: int, message: str) -> End:

@@ -16,6 +16,8 @@ import tempfile
 from collections import deque
 from typing import IO
 
+from pykaldi_server.protocols.arrivals import Arrivals
+
 __all__ = ["Holding", "MessageStore", "StoreBudget"]
 
 _MEMORY_BYTES = 256 * 1024
@@ -147,11 +149,16 @@ class MessageStore:
         limit_bytes: the store is full when it holds this much; a message that exceeds it is still taken.
         memory_bytes: how much of it is kept in memory, the objects around the messages included.
         budget: what it shares with other stores; None shares nothing.
+
+    Attributes:
+        came_s: when the message that was taken last had been put in, on the monotonic clock.
     """
 
     def __init__(
         self, limit_bytes: int, memory_bytes: int = _MEMORY_BYTES, budget: StoreBudget | None = None
     ) -> None:
+        self.came_s = 0.0
+        self._arrivals = Arrivals()
         self._limit_bytes = limit_bytes
         self._memory_bytes = memory_bytes
         self._held = Holding(budget or StoreBudget(limit_bytes))
@@ -180,10 +187,11 @@ class MessageStore:
         if not self._is_on_disk and self._has_memory:
             self._first.append(message)
             self._count(len(message), _OBJECT_BYTES + len(message))
-            return
-        if not self._segments or self._segments[-1].is_full:
-            self._segments.append(_Segment())
-        self._count(self._segments[-1].put(message), 0)
+        else:
+            if not self._segments or self._segments[-1].is_full:
+                self._segments.append(_Segment())
+            self._count(self._segments[-1].put(message), 0)
+        self._arrivals.come()
 
     def get(self) -> str | bytes:
         """Removes and returns the oldest message.
@@ -191,12 +199,13 @@ class MessageStore:
         Raises:
             IndexError: no message waits.
         """
+        if not self:
+            raise IndexError("no message waits")
+        self.came_s = self._arrivals.take()
         if self._first:
             message = self._first.popleft()
             self._count(-len(message), -_OBJECT_BYTES - len(message))
             return message
-        if not self._is_on_disk:
-            raise IndexError("no message waits")
         segment = self._segments[0]
         message, taken = segment.get()
         self._count(-taken, 0)
@@ -208,13 +217,15 @@ class MessageStore:
         return message
 
     def put_back(self, message: str | bytes) -> None:
-        """Puts a message that was taken back in front."""
+        """Puts a message back in front; the one that was taken last, or one of those before it."""
         self._first.appendleft(message)
+        self._arrivals.put_back(self.came_s)
         self._count(len(message), _OBJECT_BYTES + len(message))
 
     def close(self) -> None:
         """Drops everything. May be called again."""
         self._first.clear()
+        self._arrivals = Arrivals()
         while self._segments:
             self._segments.pop().close()
         self._held.set(0)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from tornado.websocket import WebSocketClientConnection
 
 from pykaldi_server.errors import PykaldiServerError
-from pykaldi_server.protocols.arrivals import Arrivals
 from pykaldi_server.protocols.gstreamer import is_eos
 from pykaldi_server.protocols.messages import message_bytes
 from pykaldi_server.protocols.store import MessageStore
@@ -39,7 +38,6 @@ class Inbox:
         self._is_closed = False
         self._failure: OSError | None = None  # messages have been lost
         self.received_s = 0.0
-        self._arrivals = Arrivals()
         self._reading = asyncio.get_running_loop().create_task(self._read_all())
 
     async def get(self) -> str | bytes | None:
@@ -66,7 +64,6 @@ class Inbox:
             message = self._take()
             if not isinstance(message, bytes) or is_eos(message):
                 self._store.put_back(message)
-                self._arrivals.put_back(self.received_s)
                 self.received_s = before_s
                 break
             messages.append(message)
@@ -80,7 +77,7 @@ class Inbox:
 
     def _take(self) -> str | bytes:
         message = self._store.get()
-        self.received_s = self._arrivals.take()
+        self.received_s = self._store.came_s
         self._changed.set()
         return message
 
@@ -89,7 +86,6 @@ class Inbox:
             try:
                 if self._failure is None:
                     self._store.put(message)
-                    self._arrivals.come()
             except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
                 self._failure = error
             self._changed.set()

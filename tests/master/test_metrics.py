@@ -99,7 +99,8 @@ def test_delays_count_from_when_the_master_had_the_audio(harness: Any) -> None:
             await client.send(b"\1" * 1000)
             await when(harness, master, "stored_bytes", 1000)
             (relay,) = master.hub.requests
-            relay._arrivals.put_back(relay._arrivals.take() - 100.0)  # it came that much earlier
+            arrivals = relay._store._arrivals
+            arrivals.put_back(arrivals.take() - 100.0)  # it came that much earlier
             worker = await harness.worker(master, "protocol=2")
             await worker.read_json()
             await worker.read()
