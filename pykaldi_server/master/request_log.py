@@ -43,24 +43,23 @@ class RequestLog:
     """Writes requests down. It belongs to the master's event loop.
 
     Args:
-        options: what is kept, and for how long.
+        options: returns the settings as they are now: what is kept, and for how long.
         thread: the database, for this log alone.
         now, steady: clocks, see `Retention`.
 
     Attributes:
-        options: see above; may be replaced.
         num_written: rows that are in the database.
         num_dropped: rows that have been given up.
     """
 
     def __init__(
         self,
-        options: MasterOptions,
+        options: Callable[[], MasterOptions],
         thread: DatabaseThread,
         now: Callable[[], float] = time.time,
         steady: Callable[[], float] = steady_s,
     ) -> None:
-        self.options = options
+        self._options = options
         self.num_written = 0
         self.num_dropped = 0
         self._thread = thread
@@ -71,7 +70,7 @@ class RequestLog:
         self._is_closing = asyncio.Event()
         self._dropped_before = 0  # this outage
         self._is_dropping = False
-        self._retention = Retention(lambda: self.options.request_log_days, now, steady)
+        self._retention = Retention(lambda: options().request_log_days, now, steady)
 
     def __str__(self) -> str:
         return str(self._thread)
@@ -183,7 +182,8 @@ class RequestLog:
         self.num_dropped += 1
 
     def _row(self, record: RequestRecord) -> LoggedRequest:
-        keeps_users = self.options.request_log_users
+        options = self._options()
+        keeps_users = options.request_log_users
         info, caller = record.info, record.caller
         partials, finals = record.partials, record.finals
         return LoggedRequest(
@@ -208,7 +208,7 @@ class RequestLog:
             final_delay_s=finals.mean_s,
             longest_final_delay_s=finals.longest_s if finals.count else None,
             num_words=record.num_words,
-            text=_clean("\n".join(record.transcripts)) if self.options.request_log_text else None,
+            text=_clean("\n".join(record.transcripts)) if options.request_log_text else None,
         )
 
 

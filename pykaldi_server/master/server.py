@@ -255,7 +255,7 @@ class Master:
 
         options = self.hub.options
         self._database = DatabaseThread(Database(name), options.states_timeout_s)
-        self.hub.states = StateKeeper(options, self._database)
+        self.hub.states = StateKeeper(lambda: self.hub.options, self._database)
         self.hub.states.start()
         logger.info("keeping the adaptation to users in %s", self._database)
 
@@ -271,7 +271,7 @@ class Master:
 
         # A thread of its own: what is slow to be written down keeps no request waiting for its state.
         thread = DatabaseThread(Database(name, "request-log"), REQUEST_LOG_S)
-        self.hub.request_log = RequestLog(self.hub.options, thread)
+        self.hub.request_log = RequestLog(lambda: self.hub.options, thread)
         self.hub.request_log.start()
         logger.info("writing requests down in %s", self.hub.request_log)
 
@@ -327,10 +327,6 @@ class Master:
             self._certificate.use(*_certificate_files(options))
         self.hub.use(options)
         self.hub.access.use(rules)
-        if self.hub.states is not None:
-            self.hub.states.options = options
-        if self.hub.request_log is not None:
-            self.hub.request_log.options = options
         if self._database is not None:
             self._database.timeout_s = options.states_timeout_s
         if fixed:

@@ -39,25 +39,22 @@ class StateKeeper:
     """Loads and saves the states of a master's requests. It belongs to the master's event loop.
 
     Args:
-        options: whose states are kept, and for how long.
+        options: returns the settings as they are now: whose states are kept, and for how long.
         thread: the database, which other parts of the master may use as well.
         now, steady: clocks, see `Retention`.
-
-    Attributes:
-        options: as above; they may change.
     """
 
     def __init__(
         self,
-        options: MasterOptions,
+        options: Callable[[], MasterOptions],
         thread: DatabaseThread,
         now: Callable[[], float] = time.time,
         steady: Callable[[], float] = steady_s,
     ) -> None:
-        self.options = options
+        self._options = options
         self._thread = thread
         self._now = now
-        self._retention = Retention(lambda: self.options.states_days, now, steady)
+        self._retention = Retention(lambda: options().states_days, now, steady)
 
     @property
     def failure(self) -> str:
@@ -73,7 +70,7 @@ class StateKeeper:
         """Whether the state of a request is kept: the user and the model must be known by name."""
         if not request.has_user or not worker.model or request.adaptation is Adaptation.NONE:
             return False
-        return request.adaptation is Adaptation.KEEP or self.options.states_for == StatesFor.ALL
+        return request.adaptation is Adaptation.KEEP or self._options().states_for == StatesFor.ALL
 
     async def load(self, request: RequestInfo, worker: WorkerInfo) -> Message | None:
         """Returns the state with which a request is to start, in the wire format; None if there is none."""

@@ -25,7 +25,7 @@ def test_what_can_change_does_and_what_cannot_is_named(
                 replace(options, port=1, host="::1", vosk_port=2700, references=corrections, states_days=2.0)
             )
             assert master.hub.options == replace(options, references=corrections, states_days=2.0)
-            assert master.hub.states.options.states_days == 2.0
+            assert master.hub.states._retention._days() == 2.0
             sent = await harness.fetch(
                 master, "/client/dynamic/reference", method="POST", headers={"Content-Id": "1"}, body="two"
             )

@@ -111,7 +111,7 @@ def test_old_requests_are_deleted(database_name: str) -> None:
     async def scenario() -> None:
         nonlocal now_s
         thread = DatabaseThread(Database(database_name), 5.0)
-        log = RequestLog(MasterOptions(request_log_days=10), thread, lambda: now_s, lambda: now_s)
+        log = RequestLog(lambda: MasterOptions(request_log_days=10), thread, lambda: now_s, lambda: now_s)
         for age_days in (5, 20):
             made = record()
             made.begun_s = now_s - age_days * DAY_S
@@ -186,7 +186,7 @@ def test_rows_are_dropped_and_counted_when_too_many_wait(
     folder = tmp_path / "folder"
 
     async def scenario() -> None:
-        log = RequestLog(MasterOptions(), DatabaseThread(Database(str(folder / "log.db")), 5.0))
+        log = RequestLog(MasterOptions, DatabaseThread(Database(str(folder / "log.db")), 5.0))
         log.start()
         for _ in range(MOST_ROWS + 7):
             log.add(record())
@@ -208,7 +208,7 @@ def test_rows_are_dropped_and_counted_when_too_many_wait(
 def test_long_texts_count_as_well(tmp_path: Any) -> None:
     async def scenario() -> None:
         thread = DatabaseThread(Database(str(tmp_path / "missing" / "log.db")), 5.0)
-        log = RequestLog(MasterOptions(request_log_text=True), thread)
+        log = RequestLog(lambda: MasterOptions(request_log_text=True), thread)
         while not log.num_dropped:
             made = record()
             made.transcripts.append("x" * MOST_CHARACTERS)
@@ -223,7 +223,7 @@ def test_long_texts_count_as_well(tmp_path: Any) -> None:
 def test_what_clients_and_workers_say_never_holds_up_others(database_name: str) -> None:
     async def scenario() -> None:
         options = MasterOptions(request_log_users=True, request_log_text=True)
-        log = RequestLog(options, DatabaseThread(Database(database_name), 5.0))
+        log = RequestLog(lambda: options, DatabaseThread(Database(database_name), 5.0))
         made = record("desk", user_id="nul\0half\ud800")
         made.note(Position(0, float("inf"), cpu_s=float("nan")))
         made.transcripts.append("nul\0half\ud800'; DROP TABLE requests; --")
