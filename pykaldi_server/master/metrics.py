@@ -6,32 +6,35 @@ names, and models are those that workers serve, never what a client asks for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from platform import python_version
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pykaldi_server.master.records import RequestRecord
+from pykaldi_server.metrics import (
+    DELAYS_S,
+    FACTORS,
+    FINAL_DELAY,
+    PARTIAL_DELAY,
+    build,
+    counter,
+    gauge,
+    histogram,
+    process_registry,
+)
 from pykaldi_server.protocols.worker import Position
-from pykaldi_server.version import __version__
 
-__all__ = ["MasterMetrics", "counter", "gauge"]
+__all__ = ["MasterMetrics"]
 
-PREFIX = "pykaldi_server"
 WAITS_S = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
-DELAYS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 DURATIONS_S = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800)
 SIZES_BYTES = (1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 1e10)
-FACTORS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5)
 
 MOST_MODELS = 100
 """Further models are counted together: a worker chooses the name of its model."""
 OTHER_MODELS = "other"
-
-_Values = Iterable[tuple[tuple[str, ...], float]]
-"""Values by those of the labels."""
 
 _SUMS: tuple[tuple[str, str, Callable[[RequestRecord], float]], ...] = (
     ("received_bytes", "bytes received in messages of clients", lambda record: record.received_bytes),
@@ -39,22 +42,6 @@ _SUMS: tuple[tuple[str, str, Callable[[RequestRecord], float]], ...] = (
     ("audio_seconds", "seconds of audio recognised", lambda record: record.audio_s),
     ("recognition_cpu_seconds", "CPU seconds that workers took for it", lambda record: record.cpu_s),
 )
-
-
-def counter(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
-    """A counter with the value for each combination of labels; its name ends in ``_total``."""
-    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, value)
-    return family
-
-
-def gauge(name: str, text: str, labels: Sequence[str], values: _Values) -> Metric:
-    """A gauge with the value for each combination of labels."""
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, value)
-    return family
 
 
 _Sums = dict[tuple[str, str], list[float]]
@@ -70,7 +57,8 @@ class MasterMetrics(Collector):
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = process_registry(self)
+        make = partial(histogram, self.registry)
         self.errors: Counter[str] = Counter()
         self._running: set[RequestRecord] = set()
         self._models: set[str] = {""}
@@ -78,32 +66,30 @@ class MasterMetrics(Collector):
         self._sums: _Sums = {}  # of ended requests
         self._workers_connected: Counter[str] = Counter()
         self._workers_lost: Counter[str] = Counter()
-        self._queue_wait = self._histogram(
+        self._queue_wait = make(
             "queue_wait_seconds", "time that a request waited for a worker", WAITS_S, "model", "outcome"
         )
-        self._duration = self._histogram(
+        self._duration = make(
             "request_duration_seconds", "time from begin to end of a request", DURATIONS_S, "protocol"
         )
-        self._size = self._histogram(
+        self._size = make(
             "request_received_bytes", "bytes that a request received from its client", SIZES_BYTES, "protocol"
         )
-        self._factor = self._histogram(
+        self._factor = make(
             "real_time_factor", "CPU seconds of the worker per second of audio of a request", FACTORS, "model"
         )
-        self._partial_delay = self._histogram(
+        self._partial_delay = make(
             "partial_delay_seconds",
-            "time from when the latest audio in a partial result had been received to when that was sent",
+            PARTIAL_DELAY,
             DELAYS_S,
             "protocol",
         )
-        self._final_delay = self._histogram(
+        self._final_delay = make(
             "final_delay_seconds",
-            "time from when the end of a segment had been received to when its final result was sent",
+            FINAL_DELAY,
             DELAYS_S,
             "protocol",
         )
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
 
     def request_begins(self, record: RequestRecord) -> None:
         """A request begins to look for a worker."""
@@ -116,12 +102,12 @@ class MasterMetrics(Collector):
 
     def results_sent(self, record: RequestRecord, position: Position) -> None:
         """A worker says how long its latest results took."""
-        for histogram, delays_s in (
+        for found, delays_s in (
             (self._partial_delay, position.partial_delays_s),
             (self._final_delay, position.final_delays_s),
         ):
             if delays_s:
-                of_protocol = histogram.labels(record.protocol)
+                of_protocol = found.labels(record.protocol)
                 for delay_s in delays_s:
                     of_protocol.observe(delay_s)
 
@@ -151,8 +137,7 @@ class MasterMetrics(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        version = {"version": __version__, "python": python_version()}
-        yield InfoMetricFamily(f"{PREFIX}_build", "version of the server", value=version)
+        yield build("build", "version of the server")
         yield from self._collect_requests()
         yield counter(
             "errors", "errors by kind", ("kind",), (((kind,), count) for kind, count in self.errors.items())
@@ -194,9 +179,6 @@ class MasterMetrics(Collector):
             return OTHER_MODELS
         self._models.add(model)
         return model
-
-    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, labels, buckets=bounds, registry=self.registry)
 
 
 def _add(sums: _Sums, record: RequestRecord, model: str) -> None:

@@ -8,16 +8,27 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from platform import python_version
+from functools import partial
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
+from pykaldi_server.metrics import (
+    DELAYS_S,
+    FACTORS,
+    FINAL_DELAY,
+    PARTIAL_DELAY,
+    build,
+    counter,
+    gauge,
+    histogram,
+    process_registry,
+)
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.session.events import Event, Final
 from pykaldi_server.version import __version__
@@ -29,9 +40,6 @@ __all__ = ["HealthServer", "Watched", "WorkerMetrics"]
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "pykaldi_server_worker"
-DELAYS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
-FACTORS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5)
 NO_ERROR = (Status.SUCCESS.name.lower(), CANCELLED)
 MAX_BODY_BYTES = 1024
 
@@ -71,25 +79,16 @@ class WorkerMetrics(Collector):
     """
 
     def __init__(self, process: Watched) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = process_registry(self)
         self._process = process
-        self._partial_delay = self._histogram(
-            "partial_delay_seconds",
-            "time from when the latest audio in a partial result had been received to when that was sent",
-            DELAYS_S,
-        )
-        self._final_delay = self._histogram(
-            "final_delay_seconds",
-            "time from when the end of a segment had been received to when its final result was sent",
-            DELAYS_S,
-        )
-        self._factor = self._histogram(
-            "real_time_factor", "CPU seconds per second of audio of a request", FACTORS
+        make = partial(histogram, self.registry)
+        self._partial_delay = make("worker_partial_delay_seconds", PARTIAL_DELAY, DELAYS_S)
+        self._final_delay = make("worker_final_delay_seconds", FINAL_DELAY, DELAYS_S)
+        self._factor = make(
+            "worker_real_time_factor", "CPU seconds per second of audio of a request", FACTORS
         )
         process.statistics.observe = self._observe
         process.statistics.ended = self._ended
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
 
     def describe(self) -> Iterable[Metric]:
         """Leaves it to the first scrape which metrics there are."""
@@ -97,36 +96,27 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         process = self._process
-        version = {"version": __version__, "python": python_version()}
-        if process.workers:
-            version["model"] = process.workers[-1].model.name
-        yield InfoMetricFamily(f"{PREFIX}_build", "version of the worker, and its model", value=version)
-        slots = GaugeMetricFamily(f"{PREFIX}_slots", "slots by state", labels=("state",))
-        for state, count in slots_of(process).items():
-            slots.add_metric((state,), count)
-        yield slots
-        requests = CounterMetricFamily(f"{PREFIX}_requests", "requests that have ended", labels=("outcome",))
-        errors = CounterMetricFamily(f"{PREFIX}_errors", "errors by kind", labels=("kind",))
-        for outcome, count in process.statistics.outcomes.items():
-            requests.add_metric((outcome,), count)
-            if outcome not in NO_ERROR:
-                errors.add_metric((outcome,), count)
-        yield requests
-        yield errors
-        for name, text, value in (
-            ("audio_seconds", "seconds of audio recognised", process.statistics.audio_s),
-            ("recognition_cpu_seconds", "CPU seconds that it took", process.statistics.cpu_s),
-        ):
-            yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
-        for name, text, value in (
-            ("model_load_seconds", "time that loading the model took", process.load_s),
+        outcomes = process.statistics.outcomes
+        model = {"model": process.workers[-1].model.name} if process.workers else {}
+        yield build("worker_build", "version of the worker, and its model", **model)
+        slots = {(state,): count for state, count in slots_of(process).items()}
+        yield gauge("worker_slots", "slots by state", ("state",), slots.items())
+        ended = {(outcome,): count for outcome, count in outcomes.items()}
+        yield counter("worker_requests", "requests that have ended", ("outcome",), ended.items())
+        errors = {(kind,): count for kind, count in outcomes.items() if kind not in NO_ERROR}
+        yield counter("worker_errors", "errors by kind", ("kind",), errors.items())
+        for make, name, text, value in (
+            (counter, "audio_seconds", "seconds of audio recognised", process.statistics.audio_s),
+            (counter, "recognition_cpu_seconds", "CPU seconds that it took", process.statistics.cpu_s),
+            (gauge, "model_load_seconds", "time that loading the model took", process.load_s),
             (
+                gauge,
                 "longest_step_seconds",
                 "time since the recogniser that shows the least progress last showed some",
                 _longest_step_s(process),
             ),
         ):
-            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+            yield make(f"worker_{name}", text, (), [((), value)])
 
     def _observe(self, event: Event, delay_s: float) -> None:
         (self._final_delay if isinstance(event, Final) else self._partial_delay).observe(delay_s)
@@ -134,9 +124,6 @@ class WorkerMetrics(Collector):
     def _ended(self, request: RequestStatistics) -> None:
         if request.audio_s > 0:
             self._factor.observe(request.cpu_s / request.audio_s)
-
-    def _histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, buckets=bounds, registry=self.registry)
 
 
 class HealthServer:

@@ -16,8 +16,8 @@ from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.access.visitors import visitor_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
-from pykaldi_server.master.metrics import counter, gauge
 from pykaldi_server.master.pool import PoolStatus
+from pykaldi_server.metrics import counter, gauge
 from pykaldi_server.protocols.messages import Message, dumps
 from pykaldi_server.version import __version__
 
