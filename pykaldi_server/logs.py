@@ -129,8 +129,8 @@ def add_request(record: logging.LogRecord) -> bool:
     return True
 
 
-class TextFormatter(logging.Formatter):
-    """Lines for people.
+class _Formatter(logging.Formatter):
+    """Lays lines out.
 
     Args:
         role: which process this is.
@@ -139,6 +139,10 @@ class TextFormatter(logging.Formatter):
     def __init__(self, role: str) -> None:
         super().__init__()
         self._role = role
+
+
+class TextFormatter(_Formatter):
+    """Lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
@@ -147,17 +151,10 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{trace}" if trace else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object per line: time (UTC), level, logger, process, message; of a request also its id, model,
     worker and caller; of an exception its traceback.
-
-    Args:
-        role: which process this is.
     """
-
-    def __init__(self, role: str) -> None:
-        super().__init__()
-        self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
         context, text = _request_of(record)

@@ -113,13 +113,14 @@ class Server:
         options = self._reread()
         self._master.reload(options.master)
         self._options = options
-        old_names = set(self._model_of_name)
-        self._model_of_name = {}
+        before, self._model_of_name = self._model_of_name, {}
         assert self._supervisor is not None
         if await self._supervisor.reload(self._commands()):
-            for name in old_names - set(self._model_of_name):
+            for name in before.keys() - self._model_of_name.keys():
                 self._master.hub.forget_model(name)
             logger.info("all models have been loaded again")
+        else:  # what has not been replaced serves on
+            self._model_of_name = {**self._model_of_name, **before}
 
 
 def run_server(

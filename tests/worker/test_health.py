@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import threading
-import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,20 +23,7 @@ from pykaldi_server.worker.statistics import WorkerStatistics
 from pykaldi_server.worker.worker import Worker
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
-RECORDING = "ps-tidigits-2934z"
 URL = "ws://master/worker/ws/speech"
-
-
-@pytest.fixture(scope="module")
-def digits(models: Path) -> Model:
-    return Model.load(models / "english:graph-digits")
-
-
-@pytest.fixture(scope="module")
-def audio(golden: Path) -> bytes:
-    with wave.open(str(golden / "wav" / f"{RECORDING}.wav")) as file:
-        data: bytes = file.readframes(file.getnframes())
-        return data
 
 
 class Process:

@@ -4,13 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from live_worker import read_log, running_worker, worker_process
 from processes import children
 from programs import UPPER, for_each_line, for_each_result, hung_after, is_running
@@ -24,20 +22,7 @@ from pykaldi_server.session import Model
 from pykaldi_server.worker.options import PostProcessorOptions
 from pykaldi_server.worker.post_processor import PostProcessor
 
-RECORDING = "ps-tidigits-2934z"
 TRANSCRIPT = "two nine three four zero"
-
-
-@pytest.fixture(scope="module")
-def digits(models: Path) -> Model:
-    return Model.load(models / "english:graph-digits")
-
-
-@pytest.fixture(scope="module")
-def audio(golden: Path) -> bytes:
-    with wave.open(str(golden / "wav" / f"{RECORDING}.wav")) as file:
-        data: bytes = file.readframes(file.getnframes())
-        return data
 
 
 @asynccontextmanager
