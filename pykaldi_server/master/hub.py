@@ -97,7 +97,7 @@ class Hub:
         sockets: every open WebSocket and TCP connection, to be closed at shutdown.
         sessions: how many requests each caller has.
         stored: how much audio is stored for all requests.
-        arriving: how much memory large messages take that are on their way.
+        arriving: how much memory large messages and bodies take that are on their way.
         connections: how many connections are open.
     """
 

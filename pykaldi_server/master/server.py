@@ -101,7 +101,7 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (WORKER_PATH, WorkerSocket, shared),
             (r"/client/dynamic/recognize", RecognizeHandler, shared),
             (r"/client/dynamic/reference", ReferenceHandler, shared),
-            (r"/client/dynamic/subtitles", SubtitlesHandler),
+            (r"/client/dynamic/subtitles", SubtitlesHandler, shared),
             (r"/v1/audio/transcriptions", TranscriptionsHandler, shared),
             (r"/v1/audio/translations", TranslationsHandler, shared),
             (r"/v1/realtime", RealtimeSocket, shared),

@@ -4,11 +4,13 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from every_protocol import PORTS
 
+from pykaldi_server.master import server
 from pykaldi_server.master.connections import Connections
 from pykaldi_server.master.options import MasterOptions
 
@@ -145,5 +147,26 @@ def test_workers_of_this_machine_come_in_whatever_clients_do(harness: Any) -> No
             await until(lambda: len(master.hub.connections) == 1)
             await harness.worker(master)
             silent.close()
+
+    harness.run(scenario)
+
+
+def test_a_client_that_never_finishes_its_headers_is_closed(
+    harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow loris: it sends a letter from time to time, so that it is never silent."""
+    monkeypatch.setattr(server, "IDLE_CONNECTION_S", 0.3)
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            reader, writer = await asyncio.open_connection("127.0.0.1", master.port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+            while not reader.at_eof() and reader.exception() is None:
+                writer.write(b"a")
+                with suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(reader.read(1), 0.05)
+            writer.close()
+            assert (await harness.fetch(master, "/healthz")).code == 200
+            assert len(master.hub.connections) <= 1  # the good client's
 
     harness.run(scenario)

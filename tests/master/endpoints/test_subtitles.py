@@ -1,5 +1,6 @@
 """Subtitles of a transcript that a client has already, by HTTP."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -74,5 +75,21 @@ def test_long_transcripts_pass_and_endless_ones_are_refused(
             assert response.code == 200
             response = await harness.fetch(master, PATH, method="POST", body=body + body)
             assert (response.code, response.body) == (413, b"expected at most 2000000 bytes, found more\n")
+
+    harness.run(scenario)
+
+
+def test_many_large_transcripts_at_once_take_bounded_memory(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(max_message_bytes=1_000_000) as master:
+            body = body_of(SEGMENT.message()) + 1_500_000 * b" "
+            responses = await asyncio.gather(
+                *(harness.fetch(master, PATH, method="POST", body=body) for _ in range(20))
+            )
+            codes = {response.code for response in responses}
+            assert codes == {200, 503}
+            assert master.hub.arriving.held_bytes == 0
+            response = await harness.fetch(master, PATH, method="POST", body=body)
+            assert response.code == 200
 
     harness.run(scenario)
