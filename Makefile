@@ -80,7 +80,7 @@ audit: setup ## Look for risky code, and for known vulnerabilities in the packag
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pykaldi_server
 	$(BIN)/python scripts/audit.py
 
-fuzz: setup-fuzz ## Feed damaged files to the readers of audio, adaptation states and tables for FUZZ_S seconds
+fuzz: setup-fuzz ## Feed damaged bytes to the readers of audio, states, tables and messages for FUZZ_S seconds
 	$(BIN)/python scripts/fuzz.py --seconds $(FUZZ_S)
 
 types: setup ## Check types
