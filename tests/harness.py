@@ -17,6 +17,13 @@ from pykaldi_server.master.server import Endpoint, Master
 TIMEOUT_S = 200
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that no message announces; fails rather than hangs."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 class ImpatientSelector(selectors.DefaultSelector):
     """Instead of waiting, puts its clock forward by the time that it should have waited."""
 

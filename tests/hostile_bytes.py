@@ -14,8 +14,9 @@ from urllib.parse import quote
 HTTP, VOSK, WYOMING, AUDIOSOCKET = "http", "vosk", "wyoming", "audiosocket"
 NESTING = 20_000
 LONG = 60_000
-BOMB = zlib.compress(bytes(20_000_000), 9)
-GZIP_BOMB = gzip.compress(bytes(20_000_000), 9)
+BOMB_BYTES = 300_000_000  # far more than a server may hold for one client
+BOMB = zlib.compress(bytes(BOMB_BYTES), 9)
+GZIP_BOMB = gzip.compress(bytes(BOMB_BYTES), 9)
 DEFLATED_BOMB = BOMB[2:-4]  # without what zlib puts around it
 TEXT, BINARY, CLOSE, PING, CONTINUATION = 1, 2, 8, 9, 0
 SOCKETS = (

@@ -31,7 +31,11 @@ class Metrics:
         }
 
     def value(self, name: str, **labels: str) -> float:
-        """The value of a sample; 0 if there is none, which for counters is the same."""
+        """The value of a sample."""
+        return self._samples[f"pykaldi_server_{name}", frozenset(labels.items())]
+
+    def count(self, name: str, **labels: str) -> float:
+        """The value of a counter; 0 while nothing has been counted."""
         return self._samples.get((f"pykaldi_server_{name}", frozenset(labels.items())), 0.0)
 
     def labels(self, name: str) -> set[str]:

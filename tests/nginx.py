@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "security.md"
-PATIENCE_S = 30
+PATIENCE_S = 200
 AROUND = """
 {user}
 daemon off;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_a_signal_before_the_process_is_ready_counts_afterwards() -> None:
 
         async with Service(reload) as service:
             os.kill(os.getpid(), signal.SIGHUP)
-            await asyncio.sleep(0)
+            await service._hung_up.wait()
+            await asyncio.sleep(0.05)
             assert not reloaded.is_set()
             service.ready()
             await reloaded.wait()
@@ -125,7 +127,17 @@ def test_a_service_manager_that_is_gone_is_no_reason_to_end(
     assert f"NOTIFY_SOCKET {tmp_path / 'gone'}: No such file" in caplog.text
 
 
-IN_TERMINAL = """
+REPORT = """\
+        waiting = [asyncio.create_task(each.wait()) for each in (reloaded, service.stopping)]
+        _, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        print("reloaded" if reloaded.is_set() else "stopped", flush=True)
+        for each in left:
+            each.cancel()
+
+asyncio.run(run())
+"""
+IN_TERMINAL = (
+    """
 import asyncio, signal, sys
 from pykaldi_server.service import Service
 
@@ -139,14 +151,9 @@ async def run():
     async with Service(reload) as service:
         service.ready()
         print("ready", flush=True)
-        waiting = [asyncio.create_task(each.wait()) for each in (reloaded, service.stopping)]
-        done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        print("reloaded" if reloaded.is_set() else "stopped", flush=True)
-        for each in left:
-            each.cancel()
-
-asyncio.run(run())
 """
+    + REPORT
+)
 
 
 @pytest.mark.parametrize(("how", "word"), [("plain", "stopped"), ("nohup", "reloaded")])
@@ -161,7 +168,6 @@ def test_closing_the_terminal_stops_what_runs_in_it(how: str, word: str) -> None
         ],
         stdin=theirs,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         text=True,
@@ -175,7 +181,8 @@ def test_closing_the_terminal_stops_what_runs_in_it(how: str, word: str) -> None
         assert process.wait(PATIENCE_S) == 0
 
 
-DISOWNED = """
+DISOWNED = (
+    """
 import asyncio
 from pykaldi_server import service as module
 
@@ -191,14 +198,9 @@ async def run():
         while service._had_terminal:
             await asyncio.sleep(0.01)
         print("alone", flush=True)
-        waiting = [asyncio.create_task(each.wait()) for each in (reloaded, service.stopping)]
-        _, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        print("reloaded" if reloaded.is_set() else "stopped", flush=True)
-        for each in left:
-            each.cancel()
-
-asyncio.run(run())
 """
+    + REPORT
+)
 SHELL = """
 import fcntl, subprocess, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -230,6 +232,8 @@ def test_what_has_outlived_its_terminal_reloads_when_told() -> None:
             os.kill(job, signal.SIGHUP)
             assert shell.stdout.readline() == "reloaded\n"
         finally:
+            with suppress(ProcessLookupError):
+                os.kill(job, signal.SIGKILL)
             shell.stdout.read()
 
 
@@ -253,10 +257,11 @@ def test_one_more_reload_follows_a_signal_during_one() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
             await first.wait()
             for _ in range(3):
-                os.kill(os.getpid(), signal.SIGHUP)
-            await asyncio.sleep(0)
+                service._hang_up()  # what signals do
             go_on.set()
             await second.wait()
+            await asyncio.sleep(0.05)
+            assert begun == 2
 
     asyncio.run(scenario())
 

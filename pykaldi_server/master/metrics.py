@@ -156,7 +156,7 @@ class MasterMetrics(Collector):
         )
 
     def _collect_requests(self) -> Iterator[Metric]:
-        running: Counter[tuple[str]] = Counter()
+        running: Counter[tuple[str]] = Counter({(protocol,): 0 for protocol, _ in self._sums})
         sums = {key: list(values) for key, values in self._sums.items()}
         for record in self._running:
             running[record.protocol,] += 1

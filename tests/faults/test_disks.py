@@ -5,14 +5,16 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import until
 from live_worker import running_worker
 
+from pykaldi_server import Final, transcribe
 from pykaldi_server.database.database import Database
 from pykaldi_server.database.states import StoredState, load_state, save_state
 from pykaldi_server.errors import DatabaseError, PykaldiServerError
@@ -146,10 +148,6 @@ def test_the_request_log_goes_on_once_there_is_room(disk: Disk, harness: Any) ->
                 worker.close()
                 assert await client.read_all() == []
 
-            async def until(condition: Callable[[], bool]) -> None:
-                while not condition():
-                    await asyncio.sleep(0.02)
-
             await serve_one()
             await until(lambda: log.num_written == 1)
             disk.fill()
@@ -210,13 +208,17 @@ def test_what_a_worker_has_no_room_for_ends_its_request(monkeypatch: pytest.Monk
 
 
 def test_a_disk_without_room_for_the_cache_of_graphs(
-    disk: Disk, models: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, models: Path, golden: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Compiling in advance is given up; the graph is then composed in the search, as it would be without."""
+    """Compiling in advance is given up; the graph is then composed in the search, as without a cache."""
     disk.fill()
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk.path))
     process = compile_in_background(models / "english" / "graph" / "HCLr.fst")
     assert process is not None
     with process:
         assert process.wait(PATIENCE_S) != 0
+    assert "No space left on device" in capfd.readouterr().err
     assert not list(disk.path.rglob("*.graph"))
+    events = transcribe(Model.load(models / "english"), golden / "wav" / "ps-librivox-0880.wav")
+    texts = [event.transcript for event in events if isinstance(event, Final)]
+    assert texts == ["he was not an ill disposed young man"]

@@ -38,7 +38,7 @@ async def scrape(harness: Any, master: Any) -> Metrics:
 
 async def when(harness: Any, master: Any, name: str, value: float, **labels: str) -> Metrics:
     """Scrapes until a sample has a value."""
-    while (metrics := await scrape(harness, master)).value(name, **labels) != value:
+    while (metrics := await scrape(harness, master)).count(name, **labels) != value:
         pass
     return metrics
 
@@ -72,7 +72,7 @@ def test_a_request_is_counted_while_it_runs_and_when_it_has_ended(harness: Any) 
             assert metrics.value("partial_delay_seconds_sum", protocol="kaldi") >= 0.33
             assert 0.4 <= metrics.value("final_delay_seconds_sum", protocol="kaldi") < 30
             assert metrics.value("queue_wait_seconds_count", model="english", outcome="served") == 1
-            assert metrics.value("requests_total", outcome="success", **of_request) == 0
+            assert metrics.count("requests_total", outcome="success", **of_request) == 0
 
             await client.send("EOS")
             assert await worker.read() == "EOS"
@@ -87,7 +87,7 @@ def test_a_request_is_counted_while_it_runs_and_when_it_has_ended(harness: Any) 
             assert metrics.value("request_duration_seconds_count", protocol="kaldi") == 1
             assert metrics.value("real_time_factor_sum", model="english") == 0.2
             assert metrics.value("worker_connections_total", model="english") == 1
-            assert metrics.value("worker_losses_total", model="english") == 0
+            assert metrics.count("worker_losses_total", model="english") == 0
 
     harness.run(scenario)
 

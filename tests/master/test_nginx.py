@@ -33,7 +33,8 @@ async def serve_one(worker: Any) -> dict[str, Any]:
 def test_everything_works_behind_nginx(
     harness: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, keeps_path: bool
 ) -> None:
-    options = {"proxies": ("127.0.0.1",), "path_prefix": "/speech" if keeps_path else ""}
+    prefix = "/speech" if keeps_path else ""
+    options = {"proxies": ("127.0.0.1",), "path_prefix": prefix, "private": ("metrics",)}
 
     async def scenario() -> None:
         async with (
@@ -84,7 +85,7 @@ def test_everything_works_behind_nginx(
             assert f"{(await serving)['id']}: upload by {SPEAKER}, " in caplog.text
 
             # What is for programs of this machine is not for those of the proxy
-            assert (await fetch(f"{url}/metrics")).code == 200
+            assert (await fetch(f"{url}/metrics")).code == 403
             assert "192.0.2" not in caplog.text
 
     with caplog.at_level(logging.INFO):

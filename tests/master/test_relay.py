@@ -2,10 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from harness import until
 
 from pykaldi_server.master.access.caller import Caller
 from pykaldi_server.master.relay import End, Relay
@@ -38,12 +38,6 @@ def test_a_request_that_is_cancelled_before_it_has_begun_is_forgotten(harness: A
                     await asyncio.sleep(0)
 
     harness.run(scenario)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_a_disk_that_is_full_ends_the_request_that_needs_it_and_no_other(

@@ -3,12 +3,12 @@
 import asyncio
 import random
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import websockets
+from harness import until
 
 from pykaldi_server.master.live_socket import MAX_TEXT_BYTES
 from pykaldi_server.master.socket_protocol import PIECE_BYTES
@@ -98,7 +98,7 @@ def test_a_message_that_takes_long_to_send_is_a_sign_of_life(harness: Any) -> No
     piece = bytes(PIECE_BYTES)
 
     async def scenario() -> None:
-        async with harness.master(ping_interval_s=0.25, silence_timeout_s=0.5) as master:
+        async with harness.master(ping_interval_s=0.5, silence_timeout_s=2.0) as master:
             worker = await harness.worker(master)
             url = master.url.replace("http://localhost", "127.0.0.1")
             reader, writer = await asyncio.open_connection(*url.split(":"))
@@ -123,12 +123,6 @@ def test_a_message_that_takes_long_to_send_is_a_sign_of_life(harness: Any) -> No
 def masked_frame(num_bytes: int, *, is_last: bool = True, opcode: int = 2) -> bytes:
     """The head of a binary frame of a client with this much content."""
     return struct.pack("!BBQ", (0x80 if is_last else 0) | opcode, 0xFF, num_bytes) + bytes(4)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("in_fragments", [False, True])

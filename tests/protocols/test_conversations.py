@@ -135,14 +135,21 @@ class RealtimeConversation(RuleBasedStateMachine):
         self.dialogue.fail(Status.ABORTED, "The recogniser was lost")
         self.events_are_sound()
         assert self.events[-1]["type"] == "error"
+        committed, ended = self.items()
+        assert set(committed) <= set(ended)
+
+    def items(self) -> tuple[list[str], list[str]]:
+        """The items that have been committed, and those that have been transcribed or have failed."""
+        committed = [e["item_id"] for e in self.events if e["type"] == "input_audio_buffer.committed"]
+        ended = [e["item_id"] for e in self.events if e["type"].endswith((".completed", ".failed"))]
+        return committed, ended
 
     @invariant()
     def events_are_sound(self) -> None:
         self.events += [json.loads(reply) for reply in self.dialogue.replies()]
         names = [event["event_id"] for event in self.events]
         assert len(set(names)) == len(names)
-        committed = [e["item_id"] for e in self.events if e["type"] == "input_audio_buffer.committed"]
-        ended = [e["item_id"] for e in self.events if e["type"].endswith((".completed", ".failed"))]
+        committed, ended = self.items()
         assert len(set(committed)) == len(committed)
         assert len(set(ended)) == len(ended)
         completed = [e["item_id"] for e in self.events if e["type"].endswith(".completed")]

@@ -20,6 +20,7 @@ from serve_process import ENGLISH, REPOSITORY, Serve, running_serve
 
 from pykaldi_server.client.recognize import recognize_file, request_url
 from pykaldi_server.protocols.gstreamer import is_final, transcript_of
+from pykaldi_server.protocols.messages import Status
 
 SOME = 20
 AT_ONCE = 20
@@ -85,12 +86,15 @@ async def attack(target: Target, what: Attack) -> bytes:
 
 
 async def is_recognised(target: Target) -> bool:
-    """A good client; one that is refused, because hostile ones occupy all slots, comes again."""
+    """A good client gets its words; False if it is refused, because hostile ones occupy all slots."""
     url = request_url(f"ws://127.0.0.1:{target.ports[HTTP]}/client/ws/speech")
     path = REPOSITORY / "tests" / "data" / "golden" / "wav" / "ps-tidigits-2934z.wav"
     with path.open("rb") as file:
         messages = [message async for message in recognize_file(url, file, bytes_per_s=0)]
-    return [transcript_of(each) for each in messages if is_final(each)] == [WORDS]
+    if [each["status"] for each in messages] == [Status.NOT_AVAILABLE]:
+        return False
+    assert [transcript_of(each) for each in messages if is_final(each)] == [WORDS], messages
+    return True
 
 
 async def under(target: Target, kind: Kind, number: int) -> list[bytes]:
@@ -153,5 +157,10 @@ def test_many_hostile_clients_harm_nobody(target: Target, kind: Kind, pytestconf
 
 
 def test_recordings_stay_in_their_directory(target: Target) -> None:
-    kept = list((target.log.parent / "recordings").iterdir())
+    folder = target.log.parent
+    others = {path.name for path in folder.iterdir()}
+    assert asyncio.run(is_recognised(target))
+    kept = list((folder / "recordings").iterdir())
+    assert kept
+    assert {path.name for path in folder.iterdir()} == others
     assert all(re.fullmatch(r"[0-9a-f-]{36}\.raw", path.name) for path in kept)

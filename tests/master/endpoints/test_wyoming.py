@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from harness import until
 
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.worker import Position
@@ -308,8 +309,6 @@ def test_large_events_that_arrive_at_the_same_time_share_a_bounded_memory(harnes
             for _, writer in clients:
                 writer.transport.abort()
             await asyncio.wait(others)
-            async with asyncio.timeout(30):
-                while master.hub.arriving.held_bytes:
-                    await asyncio.sleep(0.01)
+            await until(lambda: master.hub.arriving.held_bytes == 0)
 
     harness.run(scenario)
