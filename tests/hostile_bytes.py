@@ -14,7 +14,7 @@ from urllib.parse import quote
 HTTP, VOSK, WYOMING, AUDIOSOCKET = "http", "vosk", "wyoming", "audiosocket"
 NESTING = 20_000
 LONG = 60_000
-BOMB_BYTES = 300_000_000  # far more than a server may hold for one client
+BOMB_BYTES = 20_000_000  # of those that come at once, three times what a server may hold
 BOMB = zlib.compress(bytes(BOMB_BYTES), 9)
 GZIP_BOMB = gzip.compress(bytes(BOMB_BYTES), 9)
 DEFLATED_BOMB = BOMB[2:-4]  # without what zlib puts around it

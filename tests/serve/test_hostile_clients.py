@@ -27,7 +27,7 @@ AT_ONCE = 20
 PATIENCE_S = 200
 WORDS = "two nine three four zero"
 MEMORY_BYTES = 120 * 2**20
-"""How much more than before the master may hold at its peak: a few MB per connection."""
+"""How much more than before the master, or a worker, may hold at its peak: a few MB per connection."""
 # What no answer may contain: stack traces, paths of this machine, headers that the client made up.
 LEAK = re.compile(rb"Traceback|site-packages|root:x:|\[project\]|^(?:Set-Cookie|X-Injected)", re.M)
 LISTENING = {
@@ -128,14 +128,15 @@ def check(target: Target, kind: Kind, number: int) -> None:
     workers = target.serve.children()
     asyncio.run(under(target, kind, SOME))  # what is kept for next time is kept now
     files = open_files(pid)
-    before_bytes = reset_peak_memory(pid)
+    before_bytes = {each: reset_peak_memory(each) for each in (pid, *workers)}
     answers = asyncio.run(under(target, kind, number))
-    assert peak_memory_bytes(pid) - before_bytes < MEMORY_BYTES
+    assert target.serve.children() == workers, "a worker has died"
+    for each, held_bytes in before_bytes.items():
+        assert peak_memory_bytes(each) - held_bytes < MEMORY_BYTES
     leaks = [answer for answer in answers if LEAK.search(answer)]
     assert not leaks, leaks[0]
     stack_traces = target.stack_traces(log_length)
     assert not stack_traces, stack_traces[0]
-    assert target.serve.children() == workers, "a worker has died"
 
     async def closed() -> None:
         async with asyncio.timeout(PATIENCE_S):
