@@ -39,14 +39,17 @@ from pykaldi_server.protocols.client_secrets import KEY_PROTOCOL
 from pykaldi_server.protocols.messages import POLICY_VIOLATION, Status, clean_text, close_reason, dumps
 from pykaldi_server.protocols.openai import error_object
 
-__all__ = ["GuardedApplication", "PageHandler"]
+__all__ = ["GuardedApplication", "PageHandler", "StatusPageHandler"]
 
 logger = logging.getLogger(__name__)
 
 REFUSED_BODY_S = 5.0
 """How long the body of a refused request may take to arrive before the answer goes out."""
 OPENAI_PATHS = "/v1/"
-PAGE_POLICY = "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'"
+PAGE_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'"
+)
 MAX_PATH_BYTES = 1000
 """The longest path of a file of the page; a file system may have files whose paths are longer."""
 CHALLENGE = 'Bearer realm="pykaldi-server"'
@@ -142,6 +145,19 @@ class PageHandler(StaticFileHandler):
         if "\0" in absolute_path or len(absolute_path.encode(errors="replace")) > MAX_PATH_BYTES:
             raise HTTPError(404)
         return super().validate_absolute_path(root, absolute_path)
+
+
+class StatusPageHandler(RequestHandler):
+    """Leads from `/status` to the status page, by a relative address, which is right behind any proxy."""
+
+    PART = Part.PAGE
+
+    def get(self) -> None:
+        """Says where the page is."""
+        self.set_status(302)
+        self.set_header("Location", "client/static/status.html")
+
+    head = get
 
 
 class _PrefixHandler(RedirectHandler):

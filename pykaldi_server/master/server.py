@@ -45,7 +45,7 @@ from pykaldi_server.master.endpoints.subtitles import SubtitlesHandler
 from pykaldi_server.master.endpoints.twilio import TwilioSocket
 from pykaldi_server.master.endpoints.vosk import UpgradeMatches, VoskSocket
 from pykaldi_server.master.endpoints.wyoming import WyomingConnection
-from pykaldi_server.master.gate import GuardedApplication, PageHandler
+from pykaldi_server.master.gate import GuardedApplication, PageHandler, StatusPageHandler
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.tcp import TcpConnection, TcpServer
@@ -117,6 +117,7 @@ def make_application(hub: Hub, endpoints: Iterable[Endpoint] = ()) -> Applicatio
             (r"/readyz", ReadinessHandler, shared),
             (r"/metrics", MetricsHandler, shared),
             (r"/()", PageHandler, {**shared, "path": WEB, "default_filename": "index.html"}),
+            (r"/status", StatusPageHandler),
         ],
         _log_http,
     )

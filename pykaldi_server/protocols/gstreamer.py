@@ -48,6 +48,7 @@ __all__ = [
     "parse_client_message",
     "parse_event",
     "parse_query",
+    "position_message",
     "queue_message",
     "raw_audio_caps",
     "transcript_of",
@@ -96,6 +97,7 @@ class RequestInfo:
         at_model_rate: the content type is raw audio of no stated rate, which is that of the model.
         adaptation: whether to keep what is learned of the user; None leaves that to the server.
         wants_place: the client wants to be told its place in line while it waits for a worker.
+        wants_positions: the client wants to be told how much of its audio has been recognised.
         id: unique name of the request, given by the master.
     """
 
@@ -107,6 +109,7 @@ class RequestInfo:
     at_model_rate: bool = False
     adaptation: Adaptation | None = None
     wants_place: bool = False
+    wants_positions: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -125,7 +128,8 @@ class RequestInfo:
         """Reads the query string of the client WebSocket's address, and of its headers those of options.
 
         Raises:
-            ProtocolError: see `request_options.read_options` and `Adaptation.parse`, or ``queue`` is invalid.
+            ProtocolError: see `request_options.read_options` and `Adaptation.parse`, or ``queue`` or
+                ``positions`` is invalid.
         """
         fields = parse_query(query)
         return cls(
@@ -136,6 +140,7 @@ class RequestInfo:
             options=read_options(query, headers or {})[0],
             adaptation=Adaptation.parse(fields.get("adaptation")),
             wants_place=_parse_switch("queue", fields.get("queue", "")),
+            wants_positions=_parse_switch("positions", fields.get("positions", "")),
         )
 
     @classmethod
@@ -400,6 +405,18 @@ def error_message(status: Status, text: str, request_id: str, retry_after_s: int
 def queue_message(place: int, request_id: str) -> Message:
     """The message that tells a client that has asked for it its place in line; 0 when it is being served."""
     return {"status": int(Status.SUCCESS), "queue": place, "id": request_id}
+
+
+def position_message(num_bytes: int, audio_s: float, request_id: str) -> Message:
+    """The message that tells a client that has asked for it how much of its audio has been recognised.
+
+    Args:
+        num_bytes: bytes of its messages, text and binary, that have been processed.
+        audio_s: seconds of audio that have been processed.
+        request_id: id of the request.
+    """
+    position = {"bytes": num_bytes, "seconds": round(audio_s, 3)}
+    return {"status": int(Status.SUCCESS), "position": position, "id": request_id}
 
 
 def parse_event(text: str | bytes) -> Message:

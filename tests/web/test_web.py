@@ -189,6 +189,8 @@ def test_every_file_is_served_and_nothing_is_fetched_from_elsewhere(harness: Any
 def test_the_status_page_finds_its_files(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
+            moved = await harness.fetch(master, "/status", follow_redirects=False)
+            assert (moved.code, moved.headers["Location"]) == (302, "client/static/status.html")
             address = master.url + "/client/static/status.html"
             page = (await harness.fetch(master, "/client/static/status.html")).body.decode()
             base = urljoin(address, re.findall(r'<base href="([^"]+)"', page)[0])

@@ -5,14 +5,17 @@ import logging
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
-from pykaldi_server.master.relay import End, Relay
-from pykaldi_server.protocols.gstreamer import RequestInfo, error_message
+from pykaldi_server.master.relay import POSITION_BYTES, End, Relay
+from pykaldi_server.protocols.gstreamer import RequestInfo, error_message, position_message
 from pykaldi_server.protocols.messages import NORMAL_CLOSURE, Status, dumps
 from pykaldi_server.protocols.worker import Position
 
 __all__ = ["SpeechSocket"]
 
 logger = logging.getLogger(__name__)
+
+SHOWN_POSITION_BYTES = 8 * 1024
+"""How often clients are told of positions that ask for them: of live audio, some times per second."""
 
 
 class SpeechSocket(LiveSocket):
@@ -22,6 +25,7 @@ class SpeechSocket(LiveSocket):
         super().initialize(hub)
         self._relay: Relay | None = None
         self._id = "request"
+        self._wants_positions = False
 
     def __str__(self) -> str:
         return self._id
@@ -35,7 +39,15 @@ class SpeechSocket(LiveSocket):
             await self._fail(info.id, End(Status.NOT_ALLOWED, str(error)))
             return
         self._id = info.id
-        self._relay = Relay(self.hub, info, self, self.caller, protocol="kaldi")
+        self._wants_positions = info.wants_positions
+        self._relay = Relay(
+            self.hub,
+            info,
+            self,
+            self.caller,
+            position_bytes=SHOWN_POSITION_BYTES if info.wants_positions else POSITION_BYTES,
+            protocol="kaldi",
+        )
         logger.info(
             "%s: opened by %s, user %s, content %s, type %s",
             info.id,
@@ -54,7 +66,9 @@ class SpeechSocket(LiveSocket):
         await self.write_all(event)
 
     async def consumed(self, position: Position) -> None:
-        """Clients of this protocol hear nothing of positions."""
+        """Clients of this protocol hear of positions only if they ask for them."""
+        if self._wants_positions:
+            await self.write_all(dumps(position_message(position.num_bytes, position.audio_s, self._id)))
 
     async def end(self, end: End) -> None:
         if end.status is Status.SUCCESS:

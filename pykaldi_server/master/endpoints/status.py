@@ -16,7 +16,6 @@ from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.access.visitors import visitor_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
-from pykaldi_server.master.pool import PoolStatus
 from pykaldi_server.metrics import counter, gauge
 from pykaldi_server.protocols.messages import Message, dumps
 from pykaldi_server.version import __version__
@@ -31,14 +30,17 @@ __all__ = [
 ]
 
 
-def status_message(status: PoolStatus) -> Message:
+def status_message(hub: Hub) -> Message:
     """What the status socket says; the first two are the original's."""
+    status = hub.pool.status()
     return {
         "num_workers_available": status.available,
         "num_requests_processed": status.processed,
         "num_requests_active": status.busy,
         "num_requests_waiting": status.waiting,
         "models": {model: {"available": free, "busy": busy} for model, (free, busy) in status.models.items()},
+        "languages": {info.model: info.language for info in hub.models.values() if info.language},
+        "default_model": hub.pool.default_model or "",
     }
 
 
@@ -70,7 +72,7 @@ class StatusSocket(LiveSocket):
             self._stale = True
             return
         try:
-            written = self.write_message(dumps(status_message(self.hub.pool.status())))
+            written = self.write_message(dumps(status_message(self.hub)))
         except WebSocketClosedError:
             return
         self._sending, self._stale = True, False
@@ -115,7 +117,7 @@ class ReadinessHandler(_OpenHandler):
         status = self.hub.pool.status()
         ready = status.accepting and status.available + status.busy > 0
         self.set_status(200 if ready else 503)
-        self.write({"ready": ready, **(status_message(status) if self.is_for_status else {})})
+        self.write({"ready": ready, **(status_message(self.hub) if self.is_for_status else {})})
 
     head = get
 

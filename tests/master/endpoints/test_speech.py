@@ -448,6 +448,42 @@ def test_options_that_are_none_are_refused(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_clients_that_ask_are_told_of_positions(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            for query, expected in (("positions=true", [{"bytes": 4, "seconds": 1.25}] * 2), ("", [])):
+                worker = await harness.worker(master, "model=english&protocol=2")
+                client = await harness.client(master, query)
+                await client.send(b"abcd")
+                await client.send("EOS")
+                assert (await worker.read_json())["position_bytes"] == (8192 if query else 32768)
+                assert (await worker.read(), await worker.read()) == (b"abcd", "EOS")
+                for is_end in (False, True):
+                    await worker.send({"position": {"bytes": 4, "seconds": 1.25, "end": is_end}})
+                events = await client.read_all()
+                assert [each["position"] for each in events] == expected
+
+            client = await harness.client(master, "positions=perhaps")
+            (event,) = await client.read_all()
+            assert event["status"] == 5
+            assert event["message"] == "positions: expected true or false, found 'perhaps'"
+
+    harness.run(scenario)
+
+
+def test_the_status_says_languages_and_the_default_model(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(default_model="english") as master:
+            await harness.worker(master, "model=english&language=en-GB")
+            await harness.worker(master, "model=digits")
+            await master.until(lambda: len(master.hub.pool.status().models) == 2)
+            message = await (await harness.status(master)).read_json()
+            assert message["languages"] == {"english": "en-GB"}
+            assert message["default_model"] == "english"
+
+    harness.run(scenario)
+
+
 def test_status_tells_every_change(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
