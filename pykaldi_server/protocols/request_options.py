@@ -39,6 +39,7 @@ NAMES = frozenset(
         "do-endpointing",
         "do-phone-alignment",
         "do-word-alignment",
+        "end-at-pauses",
         "lattice-beam",
         "lmwt-scale",
         "max-active",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
+from pykaldi_server.session.acoustics.stream import Endpoint
+from pykaldi_server.session.endpoint_rules import rules_in_effect
 from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
 from pykaldi_server.session.formats.directories import read_directory, read_name
 from pykaldi_server.session.formats.gstreamer_yaml import (
@@ -54,7 +56,7 @@ def load_parts(path: str | Path | YamlFile, overrides: Mapping[str, str]) -> Mod
         words=words,
         phones=_read_phones(source),
         endpoint_rules=source.endpoint,
-        endpoint=acoustics.make_endpoint(source.endpoint) if source.session.do_endpointing else None,
+        endpoint=_endpoint(source),
         word_aligner=read_word_aligner(
             source.word_boundary, source.align_lexicon, labels, acoustics.transition_model
         ),
@@ -62,6 +64,13 @@ def load_parts(path: str | Path | YamlFile, overrides: Mapping[str, str]) -> Mod
     )
     logger.info("model %s loaded in %.1f s", parts.name, time.perf_counter() - start)
     return parts
+
+
+def _endpoint(source: ModelSource) -> Endpoint | None:
+    """What ends the segments of a model; None when endpointing is off."""
+    if not source.session.do_endpointing:
+        return None
+    return source.acoustics.make_endpoint(rules_in_effect(source.endpoint, source.session))
 
 
 def split_model_name(name: str | Path) -> tuple[Path, str | None]:

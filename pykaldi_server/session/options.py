@@ -36,6 +36,12 @@ class SessionOptions(Options):
         0.2, "Shortest time between two partial results (s); shorter gives smoother text and costs CPU time."
     )
     do_endpointing: bool = option(True, "End segments at pauses, as the endpoint rules say.")
+    end_at_pauses: bool = option(
+        True,
+        "End a segment that reaches the length of endpoint rule 5 at a pause near by: from 85 % of the "
+        "length on at one of 0.2 s, from 100 % on at any silence, at the latest at 125 %. false ends it "
+        "where Kaldi does.",
+    )
     max_segment_length_in_secs: float = option(
         math.inf, "End a segment when it is this long (s), even without a pause."
     )

@@ -22,6 +22,7 @@ from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig, OnlineEndpointRule
 from pykaldi_server.kaldi.util.options import registered_options
 from pykaldi_server.session.acoustics.stream import Endpoint
+from pykaldi_server.session.endpoint_rules import rules_in_effect
 from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
 
@@ -101,6 +102,7 @@ class RequestOptions(_Overlay):
     do_phone_alignment: bool | None = _of(SessionOptions, "do_phone_alignment")
     partial_words: bool | None = _of(SessionOptions, "partial_words")
     traceback_period_in_secs: float | None = _of(SessionOptions, "traceback_period_in_secs")
+    end_at_pauses: bool | None = _of(SessionOptions, "end_at_pauses")
     max_segment_length_in_secs: float | None = _of(SessionOptions, "max_segment_length_in_secs")
     max_segment_words: int | None = _of(SessionOptions, "max_segment_words")
     lmwt_scale: float | None = _of(SessionOptions, "lmwt_scale")
@@ -261,10 +263,11 @@ def _changed_rules(parts: ModelParts, request: RequestOptions) -> OnlineEndpoint
 def _endpoint(parts: ModelParts, session: SessionOptions, rules: OnlineEndpointConfig) -> Endpoint | None:
     if not session.do_endpointing:
         return None
-    if rules is parts.endpoint_rules and parts.endpoint is not None:
+    is_models = rules is parts.endpoint_rules and session.end_at_pauses == parts.options.end_at_pauses
+    if is_models and parts.endpoint is not None:
         return parts.endpoint
     try:
-        return parts.acoustics.make_endpoint(rules)
+        return parts.acoustics.make_endpoint(rules_in_effect(rules, session))
     except ConfigError as error:
         raise ConfigError(f"do-endpointing: model {parts.name} cannot find endpoints: {error}") from None
 
