@@ -38,8 +38,8 @@ class SessionOptions(Options):
     do_endpointing: bool = option(True, "End segments at pauses, as the endpoint rules say.")
     end_at_pauses: bool = option(
         True,
-        "End a segment that reaches the length of endpoint rule 5 at a pause near by: from 85 % of the "
-        "length on at one of 0.2 s, from 100 % on at any silence, at the latest at 125 %. false ends it "
+        "End a segment that reaches the length of endpoint rule 5 at a pause nearby: from 85 % of that "
+        "length at one of 0.2 s, from 100 % at any silence, at the latest at 125 %. false ends it exactly "
         "where Kaldi does.",
     )
     max_segment_length_in_secs: float = option(
