@@ -23,6 +23,26 @@ _AnyLattice: TypeAlias = LatticeVectorFst | CompactLatticeVectorFst
 def linear_cgd(
     a: NDArray[np.float64], b: NDArray[np.float64], x: NDArray[np.float64], max_iters: SupportsIndex
 ) -> NDArray[np.float64]: ...
+def available_cpu_kernels() -> list[str]: ...
+def default_cpu_kernels() -> str: ...
+
+class PackedProduct:
+    def __init__(
+        self,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        rectify: bool = False,
+        scale: NDArray[np.float32] | None = None,
+        offset: NDArray[np.float32] | None = None,
+        kernels: str | None = None,
+    ) -> None: ...
+    @property
+    def input_dim(self) -> int: ...
+    @property
+    def output_dim(self) -> int: ...
+    @property
+    def kernels(self) -> str: ...
+    def multiply(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 # feat
 
