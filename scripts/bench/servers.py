@@ -1,12 +1,12 @@
 """Servers in processes of their own, on cores of their own, and what each process uses."""
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 PATIENCE_S = 30.0
 SERVING = "Serving on "
+LISTENING = {
+    "vosk": r"listening for Vosk's clients on .*:(\d+)",
+    "wyoming": r"listening for Wyoming's clients on port (\d+)",
+    "audiosocket": r"listening for calls of Asterisk on port (\d+)",
+}
+"""What our server logs about the ports that it has picked."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +134,17 @@ def our_server(
     *arguments: str,
 ) -> Iterator[tuple[ServerProcess, Address]]:
     """`pykaldi-server serve` with one model and the ports of all protocols."""
-    ports = dict(zip(("vosk", "wyoming", "audiosocket"), free_ports(3), strict=True))
     command = [sys.executable, "-m", "pykaldi_server", "serve", str(model), "--port", "0"]
     command += ["--references", str(folder / "references.jsonl")]
-    for name, port in ports.items():
-        command += [f"--{name}-port", str(port)]
+    command += [f"--{name}-port=0" for name in LISTENING]
     with running([*command, *arguments], "master", cores, variables) as server:
-        main = server.address
-        yield server, Address(main.host, main.port, ports["vosk"], ports["wyoming"], ports["audiosocket"])
+        main, log = server.address, server.read_log()
+        ports = [int(match[1]) for pattern in LISTENING.values() if (match := re.search(pattern, log))]
+        if len(ports) != len(LISTENING):
+            raise SystemExit(
+                f"expected the ports of {', '.join(LISTENING)} in the log, found {ports}:\n{log}"
+            )
+        yield server, Address(main.host, main.port, *ports)
 
 
 @contextmanager
@@ -146,10 +155,3 @@ def vosk_server(
     command = [sys.executable, str(Path(__file__).with_name("vosk_loop.py")), str(model)]
     with running(command, "Vosk", cores, variables) as server:
         yield server, server.address
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [each.getsockname()[1] for each in sockets]
