@@ -191,7 +191,7 @@ def run_target(name: str, arguments: list[str]) -> None:
 
 
 def fuzz(name: str, seconds: int, folder: Path) -> bool:
-    """Fuzzes one target in a process of its own; returns whether inputs were executed and nothing was found."""
+    """Fuzzes one target in its own process; returns whether inputs were executed and nothing was found."""
     corpus, findings = folder / "corpus" / name, folder / "findings" / name
     for each in (corpus, findings):
         each.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ Usage: scan.py [MODEL]
 """
 
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -16,8 +17,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,8 +27,13 @@ import ifaddr
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0
+MAX_ANSWER_BYTES = 2**24
 REFUSED = ("400", "401", "403", "404", "405", "closed")
+REFUSALS = ("TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE")
+"""The alerts with which a server refuses a version of TLS."""
 CLIENT_TOKEN = secrets.token_urlsafe(24)
+HEAD = b"\r\n\r\n"
+"""How the head of an answer ends, which is all that is read of an answer to a handshake."""
 UPGRADE = (
     *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -54,22 +61,33 @@ class Server:
                 context.minimum_version = context.maximum_version = least
         return context.wrap_socket(plain)
 
-    def ask(self, path: str, *headers: str, method: str = "GET", host: str = "localhost") -> tuple[str, str]:
-        """The code of an answer, or "closed", and the answer."""
-        lines = (f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", "")
+    def ask(self, attempt: "Attempt") -> tuple[str, str]:
+        """The code of an answer, "closed" or "no end", and the answer."""
+        lines = [f"{attempt.method} {attempt.path} HTTP/1.1", f"Host: {attempt.host}", *attempt.headers]
+        is_upgrade = UPGRADE[0] in attempt.headers
+        if not attempt.body and not is_upgrade:
+            lines.append("Connection: close")
+        request = "\r\n".join((*lines, "", attempt.body)).encode("latin-1")
         with self.connect() as connection:
-            return read_answer(connection, "\r\n".join(lines).encode("latin-1"))
+            return read_answer(connection, request, HEAD if is_upgrade else None)
 
 
-def read_answer(connection: socket.socket, request: bytes) -> tuple[str, str]:
-    """Sends a request and reads the head of the answer."""
+def read_answer(connection: socket.socket, request: bytes, until: bytes | None = None) -> tuple[str, str]:
+    """Sends a request and reads all that comes back, or until some bytes have."""
     answer = b""
     try:
         connection.sendall(request)
-        while b"\r\n\r\n" not in answer and (data := connection.recv(65536)):
+        while data := connection.recv(65536):
             answer += data
-    except ConnectionError:
-        return "closed", ""
+            if until is not None and until in answer:
+                break
+            if len(answer) > MAX_ANSWER_BYTES:
+                return "no end", answer.decode("latin-1")
+    except TimeoutError:
+        return "no end", answer.decode("latin-1")
+    except (ConnectionError, ssl.SSLEOFError):
+        if not answer:
+            return "closed", ""
     text = answer.decode("latin-1")
     return (text.split()[1] if text else "closed"), text
 
@@ -80,7 +98,7 @@ class Attempt:
 
     Attributes:
         what: what is tried.
-        path, headers, method, host: the request.
+        path, headers, method, host, body: the request; one with a body does not ask for the connection's end.
         default, public: the codes that may come back from either server.
     """
 
@@ -89,12 +107,15 @@ class Attempt:
     headers: tuple[str, ...] = ()
     method: str = "GET"
     host: str = "localhost"
+    body: str = ""
     default: tuple[str, ...] = REFUSED
     public: tuple[str, ...] = REFUSED
 
 
 AS_CLIENT = (f"Authorization: Bearer {CLIENT_TOKEN}",)
 EVIL = "Origin: https://evil.example"
+SMUGGLED = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+"""A body, and a request of which a proxy in front would know nothing, however long the body is held to be."""
 ATTEMPTS = (
     Attempt("the page", "/", default=("200",), public=("200",)),
     Attempt("whether it is alive", "/healthz", default=("200",), public=("200",)),
@@ -153,14 +174,16 @@ ATTEMPTS = (
     Attempt(
         "two lengths of a body",
         "/client/dynamic/recognize",
-        ("Content-Length: 1", "Content-Length: 2"),
+        ("Content-Length: 1", "Content-Length: 2", *AS_CLIENT),
         "POST",
+        body=SMUGGLED,
     ),
     Attempt(
         "a length and chunks",
         "/client/dynamic/recognize",
-        ("Content-Length: 1", "Transfer-Encoding: chunked"),
+        ("Content-Length: 1", "Transfer-Encoding: chunked", *AS_CLIENT),
         "POST",
+        body=SMUGGLED,
     ),
     Attempt("TRACE", "/", method="TRACE"),
     Attempt("a header of a megabyte", "/", ("X: " + "x" * 2**20,)),
@@ -175,6 +198,8 @@ def judge(answer: str, code: str, allowed: tuple[str, ...]) -> list[str]:
         for text in ("Traceback", "root:x", "Set-Cookie", "Tornado", str(ROOT))
         if text in answer
     ]
+    if len(re.findall(r"^HTTP/1\.1 ", answer, re.MULTILINE)) > 1:
+        wrong.append("a smuggled request is answered")
     return wrong
 
 
@@ -192,24 +217,39 @@ def scan_tls(server: Server) -> Iterator[tuple[str, str, bool]]:
         try:
             with server.connect(version) as connection:
                 found = str(connection.version())  # type: ignore[attr-defined]
-        except (ssl.SSLError, ConnectionError):
-            found = "refused"
+        except (ConnectionError, ssl.SSLEOFError):
+            found = "closed"
+        except ssl.SSLError as error:  # the server's alert, or what the client itself cannot do
+            found = "refused" if error.reason in REFUSALS else f"not tried: {error.reason}"
         is_old = version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
         name = version.name.removeprefix("TLSv").replace("_", ".")
-        yield f"TLS {name} only", found, (found == "refused") == is_old
+        yield (
+            f"TLS {name} only",
+            found,
+            found in (("refused", "closed") if is_old else (version.name.replace("_", "."),)),
+        )
 
 
 def reaches_from_outside(port: int) -> str:
-    """Whether other addresses of this machine, as other machines see it, answer."""
-    found = [each.ip for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]
-    for address in map(str, found):
-        if not address.startswith("127."):
-            try:
-                socket.create_connection((address, port), PATIENCE_S).close()
-            except OSError:
-                return "refused"
+    """Whether any other address of this machine, as other machines see it, answers."""
+    addresses = [ip_address(each) for each in own_addresses()]
+    others = [str(each) for each in addresses if not each.is_loopback]
+    for address in others:
+        with suppress(OSError):
+            socket.create_connection((address, port), PATIENCE_S).close()
             return "accepted"
-    return "no other address"
+    return "refused" if others else "no other address"
+
+
+def own_addresses() -> Iterator[str]:
+    """This machine's addresses."""
+    for adapter in ifaddr.get_adapters():
+        for each in adapter.ips:
+            if isinstance(each.ip, str):
+                yield each.ip
+            else:
+                address, _, scope = each.ip
+                yield f"{address}%{scope}" if scope else address
 
 
 @contextmanager
@@ -250,14 +290,12 @@ def main() -> int:
         )
         print("| tried | by default | public |\n| --- | --- | --- |")
         reached = [reaches_from_outside(server.port) for server in servers]
-        failures += reached[0] == "accepted"
+        failures += (reached[0] == "accepted") + (reached[1] == "refused")
         print(f"| from another address of the machine | {' | '.join(reached)} |")
         for attempt in ATTEMPTS:
             cells = []
             for server, allowed in zip(servers, (attempt.default, attempt.public), strict=True):
-                code, answer = server.ask(
-                    attempt.path, *attempt.headers, method=attempt.method, host=attempt.host
-                )
+                code, answer = server.ask(attempt)
                 wrong = judge(answer, code, allowed)
                 failures += len(wrong)
                 cells.append(", ".join((code, *wrong)))

@@ -58,6 +58,7 @@ EOS = "EOS"
 NO_ID = "none"
 ADAPTATION_STATE_TYPE = "string+gzip+base64"
 MAX_ADAPTATION_STATE_BYTES = 16 * 1024 * 1024
+_PIECE_BYTES = 64 * 1024
 
 
 # Requests: what the client says when it connects, and how the master passes it on
@@ -369,21 +370,30 @@ def _unpack(properties: Mapping[str, Any], name: str) -> str:
     try:
         # Encoders for e-mail break lines; any other character outside the alphabet is damage.
         packed = base64.b64decode("".join(value.split()), validate=True)
-        unpacker = zlib.decompressobj()
-        text = unpacker.decompress(packed, MAX_ADAPTATION_STATE_BYTES)
-        if unpacker.unconsumed_tail:
-            raise AdaptationStateError(
-                f"adaptation state: expected at most {MAX_ADAPTATION_STATE_BYTES} bytes, found more"
-            )
-        if not unpacker.eof:
-            raise AdaptationStateError("adaptation state: expected a whole zlib stream, found a part of one")
-        return text.decode()
+        _check_unpacked_size(packed)
+        return zlib.decompress(packed).decode()
     except (binascii.Error, zlib.error, ValueError) as error:
         if isinstance(error, AdaptationStateError):
             raise
         raise AdaptationStateError(
             f"adaptation state: expected text, zlib-packed, in base64, found {error}"
         ) from None
+
+
+def _check_unpacked_size(packed: bytes) -> None:
+    """Unpacks piece by piece and keeps none, so that a bomb takes no memory before it is refused."""
+    unpacker = zlib.decompressobj()
+    num_bytes = 0
+    while not unpacker.eof:
+        piece = unpacker.decompress(packed, _PIECE_BYTES)
+        packed = unpacker.unconsumed_tail
+        num_bytes += len(piece)
+        if num_bytes > MAX_ADAPTATION_STATE_BYTES:
+            raise AdaptationStateError(
+                f"adaptation state: expected at most {MAX_ADAPTATION_STATE_BYTES} bytes, found more"
+            )
+        if not (piece or packed or unpacker.eof):
+            raise AdaptationStateError("adaptation state: expected a whole zlib stream, found a part of one")
 
 
 # To the client: results (made from events in `results`) and errors

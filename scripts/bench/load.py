@@ -311,7 +311,8 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         return our_server(ours, server_cores, variables, folder, *options)
 
     def find(title: str, start: Server, script: Script) -> int:
-        with start(max(numbers, default=args.most_slots)) as (server, address):
+        # Twice as many slots as clients: a slot comes back some milliseconds after a client has its answer.
+        with start(2 * max(numbers) if numbers else args.most_slots) as (server, address):
             table = Table(title, script, server, address)
             if not numbers:
                 return find_capacity(table, args.bound_s)

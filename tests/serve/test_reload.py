@@ -136,24 +136,26 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(
 def test_a_worker_process_that_has_done_enough_is_replaced_without_a_gap(
     tmp_path: Path, harness: Any, models: Path, audio: bytes
 ) -> None:
-    arguments = ("--sessions=1", "--worker-argument=--recycle-requests=2", "--queue-s=0")
+    arguments = ("--sessions=2", "--worker-argument=--recycle-requests=2", "--queue-s=0")
     with running_serve(tmp_path, str(models / "english:graph-digits"), *arguments) as serve:
         ws = serve.url.replace("http", "ws")
 
         async def scenario() -> None:
             status = await harness.connect(f"{ws}/client/ws/status")
-            seen = set(serve.children())
-
-            def is_free(message: dict[str, Any]) -> bool:
-                assert message["num_workers_available"] + message["num_requests_active"] > 0, "a gap"
-                return bool(message["num_workers_available"])
-
-            for _ in range(6):
-                await status.until(is_free)
+            await status.until(lambda message: message["num_workers_available"] == 2)
+            (first,) = serve.children()
+            ended = 0
+            while first in serve.children() or ended < 6:
                 client = await begin(harness, f"{ws}/client/ws/speech", audio)
-                seen |= set(serve.children())
                 assert await finish(client, audio) == TRANSCRIPT
-            await until(lambda: bool(set(serve.children()) - seen) or len(seen) > 1)
+                ended += 1
+
+                def are_back(message: dict[str, Any], number: int = ended) -> bool:
+                    available = message["num_workers_available"]
+                    assert available > 0, "a gap: one slot was free all the time"
+                    return bool(available >= 2 and message["num_requests_processed"] == number)
+
+                await status.until(are_back)
 
         harness.run(scenario)
 
