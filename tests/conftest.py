@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What may be missing on a machine that is otherwise complete; --strict-skips fails on anything else.
 EXPECTED_SKIPS = (
     "needs chromium",
+    "needs Node.js",
     "needs IPv6",
     "needs network namespaces",
     "needs to mount",

@@ -1,282 +1,198 @@
-/** The page: connects the controls, the recognizer and the transcript. */
+/** The page: connects the controls, the desk with its takes, and what is shown of them. */
 
-import { Microphone, microphoneIsPossible } from "./microphone.js";
+import { serverName } from "./addresses.js";
+import { Archive } from "./archive.js";
+import { Desk } from "./desk.js";
+import { byId, setText } from "./dom.js";
+import { copyText, downloadsMenu } from "./downloads.js";
+import { acceptDrops } from "./drop.js";
+import { describeState, isActive } from "./machine.js";
+import { microphoneIsPossible } from "./microphone.js";
+import { notice, withdraw } from "./notices.js";
 import { Recognizer } from "./recognizer.js";
+import { Recorder } from "./recorder.js";
+import { keepAwake, keepEndInView, warnBeforeLeaving } from "./screen.js";
+import { deviceStorage, Settings } from "./settings.js";
+import { SettingsView } from "./settings-view.js";
+import { FileSource } from "./source.js";
 import { describeStatus, followStatus, stateOf } from "./status.js";
-import { Transcript } from "./transcript.js";
+import { TakeView } from "./take-view.js";
+import { askForToken, wantsToken } from "./token.js";
+import { showDetailsIn } from "./tooltip.js";
+import { takeText } from "./writing.js";
 
-const FILE_PIECE_BYTES = 64 * 1024;
-const element = (id) => document.getElementById(id);
-
-const transcript = new Transcript(element("transcript"), element("word-details"));
-
-/** What is going on: null, or {kind, recognizer, microphone?, stopping}. There is one request at a time. */
-let request = null;
+const storage = deviceStorage();
+const settings = new Settings(storage);
+const archive = new Archive(storage, () =>
+  notice("storage", "This device has no room for more transcripts. Download those that you want to keep.", {
+    isFailure: true,
+  }),
+);
+archive.isOn = settings.get("keepsTranscripts");
 
 /** What the server has learned about the speaker, by model; kept until the page is left. */
-const adaptationStates = new Map();
+const voices = new Map();
+const settingsView = new SettingsView(settings, () => voices.clear());
+const views = new Map(); // by take
 
-// Showing
+const desk = new Desk(archive, {
+  serverName,
+  now: () => performance.now(),
+  askForAccess: (reason) => (wantsToken(reason) ? askForToken() : null),
+  connect,
+  onChange: changed,
+  onEntries: showEntries,
+});
+const recorder = new Recorder(desk, settings, about, () => settingsView.open());
 
-function showActivity(text) {
-  element("activity").textContent = text;
+function about() {
+  return { model: settingsView.model, language: settingsView.language };
 }
 
-function showFailure(error) {
-  element("alert").textContent = error.message;
-  element("alert").hidden = false;
+function connect({ take, source }, handlers) {
+  const isFile = take.kind === "file";
+  const options = {
+    ...(settings.get("wantsReadings") ? { "num-nbest": 5 } : {}),
+    ...(isFile && settings.get("splitsChannels") ? { channels: "split" } : {}),
+  };
+  const query = {
+    "content-type": source.contentType,
+    "content-id": take.id,
+    model: take.model,
+    options: Object.keys(options).length ? JSON.stringify(options) : "",
+  };
+  const voice = isFile || !settings.get("learnsVoice") ? null : (voices.get(take.model) ?? null);
+  return new Recognizer(query, voice, handlers);
 }
 
-function showPartial(text) {
-  element("partial").textContent = text;
-  element("partial").hidden = !text;
-  if (text) element("welcome").hidden = true;
-  keepEndInView();
-}
+// What has changed
 
-function showTranscriptState() {
-  element("welcome").hidden = !transcript.isEmpty || request !== null;
-  element("sheet-footer").hidden = transcript.isEmpty;
-}
-
-function showControls() {
-  const recording = request?.kind === "microphone" && !request.stopping;
-  const microphone = element("microphone");
-  microphone.setAttribute("aria-pressed", String(recording));
-  microphone.disabled = request !== null && !recording;
-  element("microphone-label").textContent = recording ? "Stop the microphone" : "Start the microphone";
-  element("upload").textContent = request?.kind === "file" ? "Cancel" : "Open a file";
-  element("upload").disabled = request?.kind === "microphone";
-  element("model").disabled = request !== null;
-  element("progress").hidden = request?.kind !== "file";
-  if (!recording) showLevel(0);
-}
-
-/** Shows the level of the microphone; `peak` is 0..1. */
-function showLevel(peak) {
-  // From -48 dB to full scale.
-  const level = peak > 0 ? Math.max(0, 1 + Math.log10(peak) / 2.4) : 0;
-  element("microphone").style.setProperty("--level", level.toFixed(3));
-}
-
-function showProgress(sentBytes, totalBytes) {
-  const bar = element("progress-bar");
-  if (sentBytes < totalBytes) bar.value = sentBytes / totalBytes;
-  else bar.removeAttribute("value");
-  const percent = Math.floor((100 * sentBytes) / totalBytes);
-  element("progress-text").textContent = sentBytes < totalBytes ? `${percent} %` : "almost done";
-}
-
-function keepEndInView() {
-  const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-  if (scrollHeight - clientHeight - scrollTop < 240) scrollTo({ top: scrollHeight });
-}
-
-// Recognizing
-
-function chosenModel() {
-  return element("model-choice").hidden ? "" : element("model").value;
-}
-
-function ordinal(number) {
-  const suffix = { one: "st", two: "nd", few: "rd", other: "th" };
-  return `${number}${suffix[new Intl.PluralRules("en", { type: "ordinal" }).select(number)]}`;
-}
-
-/** Shows the place in line; 0 is that of a request that is being served. */
-function showPlace(place) {
-  const kept = request?.kind === "microphone" && !request.stopping ? "; what you say is kept" : "";
-  showActivity(place > 0 ? `Waiting: ${ordinal(place)} in line${kept}` : (request?.activity ?? "Ready"));
-}
-
-/** Shows what the request does, whenever it does not have to wait. */
-function showRequestActivity(text) {
-  if (request) request.activity = text;
-  showActivity(text);
-}
-
-function onEvent(event) {
-  if ("queue" in event) {
-    showPlace(event.queue);
-  } else if (event.adaptation_state) {
-    if (request?.kind === "microphone") adaptationStates.set(chosenModel(), event.adaptation_state);
-  } else if (event.result?.final) {
-    transcript.add(event);
-    showPartial("");
-    showTranscriptState();
-  } else if (event.result) {
-    showPartial(event.result.hypotheses[0].transcript);
+function changed(entry, { segment, event }) {
+  const { take, job } = entry;
+  if (event?.adaptation_state && take.kind === "microphone" && settings.get("learnsVoice")) {
+    voices.set(take.model, event.adaptation_state);
   }
-}
-
-function startRequest(kind, title, contentType) {
-  const adaptationState = kind === "microphone" ? (adaptationStates.get(chosenModel()) ?? null) : null;
-  const recognizer = new Recognizer({ contentType, model: chosenModel(), adaptationState }, onEvent);
-  request = { ...request, kind, recognizer, stopping: false };
-  transcript.startTake(title);
-  showControls();
-  showTranscriptState();
-  return recognizer;
-}
-
-async function endRequest(closed) {
-  try {
-    await closed;
-    showActivity("Ready");
-  } catch (error) {
-    showFailure(error);
-    showActivity("Ready");
-  }
-  await request?.microphone?.stop();
-  request = null;
-  showPartial("");
-  showControls();
-  showTranscriptState();
-}
-
-async function startMicrophone() {
-  const microphone = new Microphone();
-  request = { kind: "microphone", microphone, recognizer: null, stopping: false };
-  showControls();
-  showActivity("Waiting for the microphone …");
-  try {
-    await microphone.open();
-  } catch (error) {
-    const denied = error.name === "NotAllowedError";
-    await endRequest(
-      Promise.reject(new Error(denied ? "The microphone is not allowed." : "No microphone was found.")),
-    );
-    return;
-  }
-  const recognizer = startRequest("microphone", `Microphone, ${timeOfDay()}`, microphone.contentType);
-  microphone.start((samples, peak) => {
-    recognizer.send(samples);
-    showLevel(peak);
+  recorder.follow(entry, { segment });
+  const view = views.get(take);
+  if (!view) return;
+  keepEndInView(() => {
+    if (segment) view.words.add(segment);
+    view.show(job, performance.now());
+    showActivity();
+    showFooter();
   });
-  showRequestActivity("Listening");
-  await endRequest(recognizer.closed);
 }
 
-async function stopMicrophone() {
-  if (!request.recognizer) return;
-  const { microphone, recognizer } = request;
-  request.stopping = true;
-  request.microphone = null;
-  showControls();
-  showRequestActivity("Finishing …");
-  await microphone.stop();
-  await recognizer.finish();
-}
-
-async function transcribeFile(file) {
-  // Only audio and video types help the server; without one it looks at the data.
-  const contentType = /^(audio|video)\//.test(file.type) ? file.type : "";
-  const recognizer = startRequest("file", file.name, contentType);
-  showRequestActivity(`Transcribing ${file.name}`);
-  showProgress(0, file.size);
-  sendFile(file, recognizer).catch((error) => {
-    recognizer.cancel();
-    showFailure(new Error(`${file.name} cannot be read: ${error.message}`));
+function showEntries(entries) {
+  for (const [take, view] of views) {
+    if (desk.entryOf(take)) continue;
+    view.element.remove();
+    views.delete(take);
+  }
+  keepEndInView(() => {
+    for (const { take, job } of entries) {
+      if (!views.has(take)) {
+        views.set(take, new TakeView(take, actions));
+        views.get(take).show(job, performance.now());
+      }
+    }
+    arrange(entries.map(({ take }) => views.get(take).element));
+    showActivity();
+    showFooter();
   });
-  await endRequest(recognizer.closed);
 }
 
-async function sendFile(file, recognizer) {
-  for (let begin = 0; begin < file.size && recognizer.isOpen; begin += FILE_PIECE_BYTES) {
-    await recognizer.send(await file.slice(begin, begin + FILE_PIECE_BYTES).arrayBuffer());
-    showProgress(Math.min(begin + FILE_PIECE_BYTES, file.size) - recognizer.waitingBytes, file.size);
+/** Puts elements in order; none is moved that is where it belongs, so that focus stays. */
+function arrange(elements) {
+  elements.forEach((element, index) => {
+    const there = byId("takes").children[index];
+    if (there !== element) byId("takes").insertBefore(element, there ?? null);
+  });
+}
+
+function showFooter() {
+  byId("welcome").hidden = desk.entries.length > 0;
+  byId("sheet-footer").hidden = desk.entries.every(({ take }) => take.isEmpty);
+}
+
+function showActivity() {
+  const active = desk.active.filter(({ job }) => isActive(job.state));
+  const shown = active.find(({ job }) => !job.isFile) ?? active[0];
+  const others = desk.active.length - 1;
+  const more = others > 0 ? ` (and ${others} more)` : "";
+  setText(byId("activity"), shown ? `${describeState(shown.job.state, shown.job.isFile)}${more}` : "Ready");
+  keepAwake(active.length > 0);
+}
+
+// What can be done with a take
+
+const actions = {
+  cancel: (take) => desk.entryOf(take).job.cancel(),
+  retry: (take) => desk.entryOf(take).job.retry(),
+  again(take) {
+    desk.entryOf(take).job.again();
+    desk.beginFiles();
+  },
+  remove(take) {
+    const undo = desk.clear([desk.entryOf(take)]);
+    notice("undo", `“${take.title}” was removed.`, { action: { text: "Undo", onClick: undo }, lastsMs: 30_000 });
+  },
+  copy: (take) => copyText(takeText(take)),
+  downloads: (take) => downloadsMenu(take, () => desk.entryOf(take)?.source ?? null),
+};
+
+function openFiles(files) {
+  withdraw("undo");
+  for (const file of files) {
+    if (file.size === 0) notice("empty", `${file.name} is empty. Open another file.`, { isFailure: true });
+    else desk.add({ title: file.name, kind: "file", ...about() }, new FileSource(file));
   }
-  await recognizer.finish();
-  showProgress(file.size, file.size);
-}
-
-// Saving
-
-function save(text, name, type) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-async function copyText() {
-  await navigator.clipboard.writeText(transcript.toText());
-  showActivity("Copied");
-}
-
-function timeOfDay() {
-  return new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-}
-
-// The server's status
-
-function onStatus(status) {
-  const line = element("status");
-  line.textContent = describeStatus(status);
-  line.dataset.state = stateOf(status);
-  if (status && !status.refused) offerModels(Object.keys(status.models ?? {}).filter(Boolean));
-}
-
-function offerModels(names) {
-  const select = element("model");
-  const offered = [...select.options].map((option) => option.value);
-  if (names.join("\n") !== offered.join("\n")) {
-    const chosen = select.value;
-    select.replaceChildren(...names.map((name) => new Option(name)));
-    if (names.includes(chosen)) select.value = chosen;
-  }
-  element("model-choice").hidden = names.length < 2;
+  desk.beginFiles();
 }
 
 // Controls
 
-function onFile(file) {
-  if (!file || request) return;
-  element("alert").hidden = true;
-  transcribeFile(file);
-}
-
-element("microphone").addEventListener("click", () => {
-  element("alert").hidden = true;
-  if (request) stopMicrophone();
-  else startMicrophone();
+byId("microphone").addEventListener("click", () => recorder.toggle());
+byId("upload").addEventListener("click", () => byId("file").click());
+byId("file").addEventListener("change", () => {
+  openFiles([...byId("file").files]);
+  byId("file").value = "";
 });
-element("upload").addEventListener("click", () => {
-  if (request) request.recognizer.cancel();
-  else element("file").click();
-});
-element("file").addEventListener("change", () => {
-  onFile(element("file").files[0]);
-  element("file").value = "";
-});
-element("copy").addEventListener("click", copyText);
-element("save-text").addEventListener("click", () => save(transcript.toText(), "transcript.txt", "text/plain"));
-element("save-subtitles").addEventListener("click", () => {
-  save(transcript.toSubtitles(), "transcript.srt", "application/x-subrip");
-});
-element("clear").addEventListener("click", () => {
-  transcript.clear();
-  showTranscriptState();
+acceptDrops(openFiles);
+byId("copy").addEventListener("click", () => copyText(desk.entries.map(({ take }) => takeText(take)).join("\n")));
+byId("clear").addEventListener("click", () => {
+  const undo = desk.clear();
+  notice("undo", "Cleared.", { action: { text: "Undo", onClick: undo }, lastsMs: 30_000 });
 });
 
-for (const type of ["dragenter", "dragover"]) {
-  addEventListener(type, (event) => {
-    event.preventDefault();
-    element("drop-hint").hidden = request !== null;
-  });
-}
-addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) element("drop-hint").hidden = true;
+settings.onChange((name, value) => {
+  if (name !== "keepsTranscripts") return;
+  archive.isOn = value;
+  if (value) for (const { take } of desk.entries) archive.save(take);
+  else archive.forgetAll();
 });
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  element("drop-hint").hidden = true;
-  onFile(event.dataTransfer.files[0]);
+addEventListener("pagehide", () => {
+  for (const { take } of desk.active) archive.save(take);
+  archive.flush();
 });
+addEventListener("online", () => desk.retryAll());
+warnBeforeLeaving(() => desk.wouldLose);
+setInterval(() => {
+  for (const { take, job } of desk.active) views.get(take)?.show(job, performance.now());
+}, 500);
 
 if (!microphoneIsPossible()) {
-  element("microphone").disabled = true;
-  showActivity("Browsers allow the microphone only over https or on localhost; files work anywhere.");
+  byId("microphone").disabled = true;
+  notice("microphone", "Browsers allow the microphone only over https or on localhost; files work anywhere.");
 }
-followStatus(onStatus);
+
+let wasReachable = false;
+followStatus((status) => {
+  setText(byId("status"), describeStatus(status));
+  byId("status").dataset.state = stateOf(status);
+  if (status && !status.refused) settingsView.offerModels(status, !wasReachable);
+  if (status && !wasReachable) desk.retryAll();
+  wasReachable = status !== null;
+});
+showDetailsIn(byId("takes"));
+desk.restore();

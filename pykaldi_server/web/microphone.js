@@ -7,6 +7,12 @@ export function microphoneIsPossible() {
   return Boolean(navigator.mediaDevices?.getUserMedia && window.AudioWorkletNode);
 }
 
+/** The microphones that there are; they have names only after the page was allowed to use one. */
+export async function microphones() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  return devices.filter((device) => device.kind === "audioinput" && device.deviceId);
+}
+
 export class Microphone {
   #context = null;
   #stream = null;
@@ -15,15 +21,15 @@ export class Microphone {
   /** Rate of the samples; known after `open`. */
   rateHz = WANTED_RATE_HZ;
 
-  /** GStreamer caps of the samples. */
-  get contentType() {
-    return `audio/x-raw, layout=(string)interleaved, rate=(int)${this.rateHz}, format=(string)S16LE, channels=(int)1`;
-  }
-
-  /** Asks for permission and makes everything ready. */
-  async open() {
+  /**
+   * Asks for permission and makes everything ready.
+   *
+   * @param {string} deviceId  "": the browser's choice
+   */
+  async open(deviceId) {
+    const device = deviceId ? { deviceId: { exact: deviceId } } : {};
     this.#stream = await navigator.mediaDevices.getUserMedia({
-      audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true },
+      audio: { ...device, channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true },
     });
     this.#context = new AudioContext();
     this.rateHz = Math.min(WANTED_RATE_HZ, this.#context.sampleRate);
@@ -34,8 +40,9 @@ export class Microphone {
    * Starts the stream.
    *
    * @param {(samples: Int16Array, peak: number) => void} onSamples  called every 50 ms; peak is 0..1
+   * @param {() => void} onEnd  called when the microphone has been unplugged or taken away
    */
-  start(onSamples) {
+  start(onSamples, onEnd) {
     const source = this.#context.createMediaStreamSource(this.#stream);
     this.#recorder = new AudioWorkletNode(this.#context, "recorder", {
       numberOfOutputs: 0,
@@ -46,12 +53,13 @@ export class Microphone {
     this.#recorder.port.onmessage = ({ data }) => {
       if (data.samples) onSamples(data.samples, data.peak);
     };
+    for (const track of this.#stream.getTracks()) track.addEventListener("ended", onEnd);
     source.connect(this.#recorder);
   }
 
   /** Stops; fulfilled when the last samples have been given. */
   async stop() {
-    if (this.#recorder) {
+    if (this.#recorder && this.#context.state === "running") {
       const port = this.#recorder.port;
       const stopped = new Promise((resolve) => {
         port.addEventListener("message", ({ data }) => data.stopped && resolve());
@@ -60,7 +68,8 @@ export class Microphone {
       await stopped;
     }
     this.#stream?.getTracks().forEach((track) => track.stop());
-    await this.#context?.close();
+    const context = this.#context;
     this.#recorder = this.#stream = this.#context = null;
+    await context?.close();
   }
 }

@@ -5,106 +5,61 @@
  * and closes when it has sent everything.
  */
 
-import { currentToken } from "./token.js";
+import { socketUrl } from "./addresses.js";
 
-/** How much audio may wait in the socket before `send` holds the sender back. */
+/** How much audio may wait in the socket before `send` holds the sender back: little, so that a cancel is soon there. */
 const MAX_WAITING_BYTES = 256 * 1024;
 const POLL_MS = 20;
-
-const STATUS_TEXTS = {
-  1: "No speech was found.",
-  2: "The recognition was cut off.",
-  3: "The audio could not be read.",
-  4: "The connection was lost.",
-  5: "The server does not allow this.",
-  6: "The server does not allow this.",
-  7: "The grammar is wrong.",
-  8: "This language is not supported.",
-  9: "All recognizers are busy. Try again in a moment.",
-};
-
-/** The address of a WebSocket of this server, wherever the page is served from. */
-export function socketUrl(path, query = {}) {
-  const url = new URL(path, document.baseURI);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  for (const [name, value] of Object.entries({ ...query, token: currentToken() })) {
-    if (value) url.searchParams.set(name, value);
-  }
-  return url;
-}
+const NORMAL_CLOSURE = 1000;
 
 export class Recognizer {
   #socket;
-  #failure = null;
-  #opened;
-  #closed;
+  #handlers;
 
   /**
-   * @param {object} request
-   * @param {string} request.contentType  what the audio is; empty lets the server look at it
-   * @param {string} request.model  name of the model; empty for the server's default
-   * @param {object|null} request.adaptationState  what an earlier request learned about the speaker
-   * @param {(event: object) => void} onEvent  called with each result
+   * @param {object} query  fields of the address; empty ones are left out
+   * @param {object|null} adaptationState  what an earlier request learned about the speaker
+   * @param {object} handlers
+   * @param {() => void} handlers.onOpen
+   * @param {(event: object) => void} handlers.onEvent  called with each message, errors among them
+   * @param {(isOrderly: boolean, reason: string) => void} handlers.onClose  called once, last
    */
-  constructor({ contentType, model, adaptationState }, onEvent) {
-    const socket = new WebSocket(
-      socketUrl("client/ws/speech", { "content-type": contentType, model, queue: "true" }),
-    );
+  constructor(query, adaptationState, handlers) {
+    this.#handlers = handlers;
+    const socket = new WebSocket(socketUrl("client/ws/speech", { ...query, queue: "true", positions: "true" }));
     this.#socket = socket;
-    this.#opened = new Promise((resolve) => {
-      socket.addEventListener("open", resolve, { once: true });
-      socket.addEventListener("close", resolve, { once: true });
-    });
-    this.#closed = new Promise((resolve, reject) => {
-      socket.addEventListener("close", (event) => {
-        if (!this.#failure && event.code !== 1000) this.#failure = new Error(STATUS_TEXTS[4]);
-        if (this.#failure) reject(this.#failure);
-        else resolve();
-      });
-    });
-    // Whoever waits for `closed` sees the failure; until then it must not count as unhandled.
-    this.#closed.catch(() => {});
     socket.addEventListener("open", () => {
       if (adaptationState) socket.send(JSON.stringify({ adaptation_state: adaptationState }));
+      this.#handlers?.onOpen();
     });
-    socket.addEventListener("message", (message) => {
-      const event = JSON.parse(message.data);
-      if (event.status === 0) onEvent(event);
-      else this.#failure = new Error(STATUS_TEXTS[event.status] ?? event.message ?? "The server reports an error.");
+    socket.addEventListener("message", (message) => this.#handlers?.onEvent(JSON.parse(message.data)));
+    socket.addEventListener("close", (event) => {
+      const handlers = this.#handlers;
+      this.#handlers = null;
+      handlers?.onClose(event.code === NORMAL_CLOSURE, event.reason);
     });
-  }
-
-  /** Fulfilled when the server has sent everything and closed; rejected with the reason of a failure. */
-  get closed() {
-    return this.#closed;
   }
 
   get isOpen() {
-    return this.#socket.readyState <= WebSocket.OPEN;
-  }
-
-  /** Bytes handed to `send` that have not left the browser. */
-  get waitingBytes() {
-    return this.#socket.bufferedAmount;
+    return this.#handlers !== null && this.#socket.readyState === WebSocket.OPEN;
   }
 
   /** Sends audio; fulfilled when more may be sent. */
   async send(audio) {
-    await this.#opened;
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(audio);
+    if (this.isOpen) this.#socket.send(audio);
     while (this.isOpen && this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 
   /** Says that no more audio will come. */
-  async finish() {
-    await this.#opened;
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send("EOS");
+  finish() {
+    if (this.isOpen) this.#socket.send("EOS");
   }
 
-  /** Gives up at once. */
+  /** Gives up at once: no handler is called any more. */
   cancel() {
-    this.#socket.close(1000);
+    this.#handlers = null;
+    this.#socket.close(NORMAL_CLOSURE);
   }
 }

@@ -25,7 +25,8 @@ export function askForToken() {
 function ask() {
   const dialog = document.createElement("dialog");
   dialog.id = "token-dialog";
-  dialog.className = "token-dialog";
+  dialog.className = "dialog";
+  dialog.setAttribute("aria-label", "Access");
   const form = document.createElement("form");
   form.method = "dialog";
   const label = document.createElement("label");
@@ -39,6 +40,7 @@ function ask() {
   const button = document.createElement("button");
   button.id = "token-use";
   button.textContent = "Use it";
+  button.className = "primary";
   form.append(label, button);
   dialog.append(form);
   document.body.append(dialog);
