@@ -24,7 +24,6 @@ __all__ = ["Finding", "examine"]
 
 PACKAGES = (
     "numpy",
-    "kaldi-native-fbank",
     "tornado",
     "pyyaml",
     "webrtcvad-wheels",

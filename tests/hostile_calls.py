@@ -70,6 +70,7 @@ class Pool:
         self.keep(_core.WordAlignLatticeLexiconInfo([[1, 1, 1, 2], [2, 2, 1]]))
         self.keep(_core.LookaheadFst.read(str(models / "HCLr.fst"), str(models / "Gr.fst"), [], 1 << 20))
         self.keep(_core.LatticeFasterDecoderConfig())
+        self.keep(self._frame_computer())
         for _ in range(6):
             self.keep(self.lattice(compact=False))
             self.keep(self.lattice(compact=True))
@@ -83,6 +84,22 @@ class Pool:
                 kept.append(item)
                 if len(kept) > 12:
                     del kept[self.rng.randrange(len(kept))]
+
+    def _frame_computer(self) -> _core.FrameComputer:
+        two = np.array([1, 2], np.int32)
+        return _core.FrameComputer(
+            window=np.ones(5, np.float32),
+            padded_size=6,
+            frame_shift=2,
+            remove_dc_offset=True,
+            preemph_coeff=0.97,
+            raw_energy=True,
+            use_power=False,
+            filter_begins=two - 1,
+            filter_ends=two,
+            filter_weights=np.ones(2, np.float32),
+            use_log=True,
+        )
 
     def _graph(self) -> _core.StdVectorFst:
         fst = _core.StdVectorFst()

@@ -46,6 +46,39 @@ class PackedProduct:
 
 # feat
 
+def all_finite(samples: NDArray[np.float32]) -> bool: ...
+
+class FrameComputer:
+    def __init__(
+        self,
+        window: NDArray[np.float32],
+        padded_size: SupportsIndex,
+        frame_shift: SupportsIndex,
+        remove_dc_offset: bool,
+        preemph_coeff: _Float,
+        raw_energy: bool,
+        use_power: bool,
+        filter_begins: NDArray[np.int32],
+        filter_ends: NDArray[np.int32],
+        filter_weights: NDArray[np.float32],
+        use_log: bool,
+        transform: NDArray[np.float32] | None = None,
+        kernels: str | None = None,
+    ) -> None: ...
+    @property
+    def dim(self) -> int: ...
+    def compute(
+        self,
+        samples: NDArray[np.float32],
+        num_frames: SupportsIndex,  # int64
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+def plp_cepstra(
+    mel_energies: NDArray[np.float32],
+    equal_loudness: NDArray[np.float32],
+    compress_factor: _Float,
+    idft_bases: NDArray[np.float32],
+) -> NDArray[np.float32]: ...
 def pitch_viterbi(
     local_cost: NDArray[np.float32], factor: _Float, forward_cost: NDArray[np.float32]
 ) -> tuple[NDArray[np.int16], NDArray[np.float32]]: ...

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi._core import (
     ConstArpaLmBuilder,
+    FrameComputer,
     LatticeFasterDecoderConfig,
     LatticeFasterOnlineDecoder,
     PackedProduct,
+    all_finite,
     linear_cgd,
     pitch_viterbi,
+    plp_cepstra,
     read_lattice,
     rescore_lattice,
 )
@@ -76,8 +79,28 @@ def decoder_of(id2pdf: NDArray[np.int32]) -> LatticeFasterOnlineDecoder:
     return LatticeFasterOnlineDecoder(small_graph(), LatticeFasterDecoderConfig(), id2pdf)
 
 
+def frame_computer(**changes: NDArray[Any]) -> FrameComputer:
+    arrays = {
+        "window": SQUARE[0],
+        "filter_begins": np.array([0, 1], np.int32),
+        "filter_ends": np.array([1, 2], np.int32),
+        "filter_weights": np.ones(2, np.float32),
+    } | changes
+    return FrameComputer(
+        padded_size=4,
+        frame_shift=2,
+        remove_dc_offset=True,
+        preemph_coeff=0.97,
+        raw_energy=True,
+        use_power=True,
+        use_log=True,
+        **arrays,
+    )
+
+
 ID2PDF = np.array([-1, 0], np.int32)
 SQUARE = np.zeros((4, 4), np.float32)
+PLP_BASES = np.zeros((3, 6), np.float32)
 CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object]]] = [
     ("loglikes", SQUARE, lambda x: decoder_of(ID2PDF).advance_decoding(x)),
     ("id2pdf", ID2PDF, lambda x: decoder_of(x)),
@@ -86,6 +109,16 @@ CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object
     ("id2pdf", ID2PDF, lambda x: rescore_lattice(SQUARE, x, LatticeVectorFst())),
     ("local_cost", SQUARE, lambda x: pitch_viterbi(x, 0.1, SQUARE[0])),
     ("forward_cost", SQUARE[0], lambda x: pitch_viterbi(SQUARE, 0.1, x)),
+    ("samples", SQUARE[0], all_finite),
+    ("samples", np.zeros(8, np.float32), lambda x: frame_computer().compute(x, 3)),
+    ("window", SQUARE[0], lambda x: frame_computer(window=x)),
+    ("filter_begins", np.array([0, 1], np.int32), lambda x: frame_computer(filter_begins=x)),
+    ("filter_ends", np.array([1, 2], np.int32), lambda x: frame_computer(filter_ends=x)),
+    ("filter_weights", SQUARE[0, :2].copy(), lambda x: frame_computer(filter_weights=x)),
+    ("transform", np.ones((4, 2), np.float32), lambda x: frame_computer(transform=x)),
+    ("mel_energies", SQUARE, lambda x: plp_cepstra(x, SQUARE[0], 0.3, PLP_BASES)),
+    ("equal_loudness", SQUARE[0], lambda x: plp_cepstra(SQUARE, x, 0.3, PLP_BASES)),
+    ("idft_bases", PLP_BASES, lambda x: plp_cepstra(SQUARE, SQUARE[0], 0.3, x)),
     ("weight", SQUARE, lambda x: PackedProduct(x)),
     ("bias", SQUARE[0], lambda x: PackedProduct(SQUARE, x)),
     ("scale", SQUARE[0], lambda x: PackedProduct(SQUARE, scale=x)),

@@ -19,7 +19,7 @@ from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.feat import MfccOptions, OnlineMatrixFeature, OnlineMfcc, OnlinePlp, PlpOptions
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
-from pykaldi_server.kaldi.feat.mfcc import FbankOptions, OnlineFbank
+from pykaldi_server.kaldi.feat.fbank import FbankOptions, OnlineFbank
 from pykaldi_server.kaldi.feat.online_feature import OnlineTransform, read_transform
 from pykaldi_server.kaldi.fstext import StdArc, StdConstFst, StdVectorFst
 from pykaldi_server.kaldi.gmm import AmDiagGmm, DiagGmm

@@ -2,14 +2,10 @@
 
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState
 from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
-from pykaldi_server.kaldi.feat.mfcc import (
-    FbankOptions,
-    FrameExtractionOptions,
-    MelBanksOptions,
-    MfccOptions,
-    OnlineFbank,
-    OnlineMfcc,
-)
+from pykaldi_server.kaldi.feat.fbank import FbankOptions, OnlineFbank
+from pykaldi_server.kaldi.feat.feature_window import FrameExtractionOptions
+from pykaldi_server.kaldi.feat.mel_computations import MelBanksOptions
+from pykaldi_server.kaldi.feat.mfcc import MfccOptions, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     OnlineAppendFeature,
     OnlineBaseFeature,

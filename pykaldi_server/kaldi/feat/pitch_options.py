@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.feat.mfcc import MAX_SAMPLE_RATE_HZ
+from pykaldi_server.kaldi.feat.feature_window import MAX_SAMPLE_RATE_HZ
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
 

@@ -3,7 +3,7 @@
 Concept: the spectrum as the ear hears it, described by an all-pole model, as cepstral coefficients. For
 each window
 
-    m    mel filter-bank energies of the power spectrum (kaldi-native-fbank)
+    m    mel filter-bank energies of the power spectrum
     e    (equal-loudness curve times m) to the power 0.33333: from intensity to loudness
     r    inverse cosine transform of e with its first and last value repeated: an autocorrelation
     a    linear prediction coefficients of r, by Durbin's recursion; E is the energy left unpredicted
@@ -14,36 +14,29 @@ smallest positive float, which is practically 0, and so do we. In windows withou
 divides 0 by 0, the coefficients are 0 here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.feat.mfcc import (
-    FbankOptions,
+from pykaldi_server.kaldi._core import plp_cepstra
+from pykaldi_server.kaldi.feat.feature_window import (
     FrameExtractionOptions,
-    MelBanksOptions,
-    OnlineFbank,
     OnlineWindowedFeature,
-    mel_banks_of_features,
+    floored_log_energies,
+    make_frame_computer,
 )
+from pykaldi_server.kaldi.feat.mel_computations import MelBanksOptions, lifter_coeffs, mel_banks_of_features
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames
 from pykaldi_server.kaldi.util.finite import require_finite, require_finite_options
 from pykaldi_server.kaldi.util.options import Options, group, option
 
-__all__ = [
-    "MAX_LPC_ORDER",
-    "OnlinePlp",
-    "PlpOptions",
-    "durbin",
-    "lpc_to_cepstrum",
-]
+__all__ = ["MAX_LPC_ORDER", "OnlinePlp", "PlpOptions"]
 
 MAX_LPC_ORDER = 1024
-_SMALLEST = np.finfo(np.float32).tiny
-# A window of digital silence has this log energy in filter-bank features, but log(_SMALLEST) in PLP.
-_FBANK_LOG_ENERGY_FLOOR = np.log(np.finfo(np.float32).eps)
+# The energy after the window function is at least this; before it, at least FLT_EPSILON, as in Kaldi.
+_LEAST_WINDOWED_ENERGY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass
@@ -95,23 +88,14 @@ class OnlinePlp(OnlineWindowedFeature):
             ConfigError: an option is invalid.
         """
         opts.validate()
-        super().__init__(opts.frame_opts, opts.num_ceps, dither_seed)
-        self._opts = opts
-        # The base class resamples and dithers; this one only filters, and keeps no history.
-        self._mel_energies = OnlineFbank(
-            FbankOptions(
-                frame_opts=replace(opts.frame_opts, dither=0.0, max_feature_vectors=0),
-                mel_opts=opts.mel_opts,
-                use_energy=opts.use_energy,
-                energy_floor=opts.energy_floor,
-                raw_energy=opts.raw_energy,
-                use_log_fbank=False,
-            )
+        computer = make_frame_computer(
+            opts.frame_opts, opts.mel_opts, raw_energy=opts.raw_energy, use_log=False
         )
-        self._num_computed = 0
+        super().__init__(opts.frame_opts, computer, opts.num_ceps, dither_seed)
+        self._opts = opts
         self._equal_loudness = _equal_loudness(_center_frequencies_hz(opts))
         self._idft_bases = _idft_bases(opts.lpc_order + 1, opts.mel_opts.num_bins + 2)
-        lifter = _lifter(opts.cepstral_lifter, opts.num_ceps)
+        lifter = lifter_coeffs(opts.cepstral_lifter, opts.num_ceps)
         try:
             self._scale = require_finite(lifter * opts.cepstral_scale, "their product", np.float32)
         except ValueError as error:
@@ -119,81 +103,23 @@ class OnlinePlp(OnlineWindowedFeature):
                 f"cepstral-lifter, cepstral-scale: expected a finite product, found {error}"
             ) from None
 
-    def _compute(self, waveform: NDArray[np.float32]) -> FloatFrames:
-        self._mel_energies.accept_waveform(self._frame_opts.samp_freq, waveform)
-        return self._new_frames()
-
-    def _finish(self) -> FloatFrames:
-        self._mel_energies.input_finished()
-        return self._new_frames()
-
-    def _new_frames(self) -> FloatFrames:
-        begin, self._num_computed = self._num_computed, self._mel_energies.num_frames_ready()
-        frames = self._mel_energies.get_frames(begin, self._num_computed)
-        log_energy = None
-        if self._opts.use_energy:
-            log_energy, frames = frames[:, 0], frames[:, 1:]
-            if not self._opts.raw_energy and self._opts.energy_floor == 0:
-                log_energy = np.where(log_energy > _FBANK_LOG_ENERGY_FLOOR, log_energy, np.log(_SMALLEST))
-        loudness = (frames * self._equal_loudness) ** np.float32(self._opts.compress_factor)
-        autocorrelation = np.pad(loudness, ((0, 0), (1, 1)), mode="edge") @ self._idft_bases.T
-        lpc, residual_energy = durbin(autocorrelation)
-        features = np.empty((len(frames), self._opts.num_ceps), np.float32)
-        features[:, 0] = np.maximum(np.log(np.maximum(residual_energy, _SMALLEST)), _SMALLEST)
-        features[:, 1:] = lpc_to_cepstrum(lpc)[:, : self._opts.num_ceps - 1]
-        features *= self._scale
-        if log_energy is not None:
-            features[:, 0] = log_energy
-        return np.roll(features, -1, axis=1) if self._opts.htk_compat else features
-
-
-def durbin(autocorrelation: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Solves the equations of linear prediction by Durbin's recursion (``Durbin`` in mel-computations.cc).
-
-    Args:
-        autocorrelation: (frames, order + 1) float32.
-
-    Returns:
-        Coefficients a, (frames, order), of the predictor filter 1 / (1 + sum_i a_i z^-i), and the energy of
-        what it does not predict, (frames,). Frames without energy give zeros.
-    """
-    frames, order = autocorrelation.shape[0], autocorrelation.shape[1] - 1
-    lpc = np.zeros((frames, order), np.float32)
-    energy = autocorrelation[:, 0].copy()
-    for i in range(order):
-        reflection = autocorrelation[:, i + 1] + (lpc[:, :i] * autocorrelation[:, i:0:-1]).sum(axis=1)
-        reflection = np.divide(reflection, energy, out=np.zeros_like(energy), where=energy > 0)
-        # A constant signal would leave no energy, or a negative one.
-        energy *= np.maximum(1 - reflection * reflection, np.float32(1e-5))
-        lpc[:, :i] -= reflection[:, np.newaxis] * lpc[:, :i][:, ::-1]
-        lpc[:, i] = -reflection
-    return lpc, energy
-
-
-def lpc_to_cepstrum(lpc: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cepstrum c_1 .. c_n of an all-pole filter: c_n = -a_n - 1/n sum_k (n - k) a_k c_{n-k}.
-
-    Args:
-        lpc: (frames, n) float32, as `durbin` returns them.
-
-    Returns:
-        (frames, n) float32.
-    """
-    cepstrum = np.zeros_like(lpc)
-    for i in range(lpc.shape[1]):
-        weights = np.arange(i, 0, -1, dtype=np.float64)
-        total = (weights * lpc[:, :i] * cepstrum[:, :i][:, ::-1]).sum(axis=1)
-        cepstrum[:, i] = -lpc[:, i] - total / (i + 1)
-    return cepstrum
+    def _finish_frames(self, features: FloatFrames, energies: NDArray[np.float32]) -> FloatFrames:
+        opts = self._opts
+        cepstra = plp_cepstra(features, self._equal_loudness, opts.compress_factor, self._idft_bases)
+        cepstra = cepstra[:, : opts.num_ceps] * self._scale
+        if opts.use_energy:
+            if opts.raw_energy:
+                cepstra[:, 0] = floored_log_energies(energies, opts.energy_floor)
+            else:
+                cepstra[:, 0] = floored_log_energies(energies, opts.energy_floor, _LEAST_WINDOWED_ENERGY)
+        return np.roll(cepstra, -1, axis=1) if opts.htk_compat else cepstra
 
 
 def _center_frequencies_hz(opts: PlpOptions) -> NDArray[np.float64]:
     """Centres of the mel filters: equally spaced on the mel scale 1127 ln(1 + f / 700)."""
-    nyquist_hz = 0.5 * opts.frame_opts.samp_freq
-    mel_opts = opts.mel_opts
-    high_hz = mel_opts.high_freq if mel_opts.high_freq > 0 else nyquist_hz + mel_opts.high_freq
-    edges_mel = 1127 * np.log1p(np.array([mel_opts.low_freq, high_hz]) / 700)
-    centers_mel = np.linspace(edges_mel[0], edges_mel[1], mel_opts.num_bins + 2)[1:-1]
+    edges_hz = np.array(opts.mel_opts.edges_hz(opts.frame_opts.samp_freq))
+    edges_mel = 1127 * np.log1p(edges_hz / 700)
+    centers_mel = np.linspace(edges_mel[0], edges_mel[1], opts.mel_opts.num_bins + 2)[1:-1]
     return 700 * np.expm1(centers_mel / 1127)
 
 
@@ -212,10 +138,3 @@ def _idft_bases(num_lags: int, num_points: int) -> NDArray[np.float32]:
     ends_count_half[[0, -1]] = 1.0
     bases: NDArray[np.float64] = np.cos(angles) * ends_count_half / (2 * (num_points - 1))
     return bases.astype(np.float32)
-
-
-def _lifter(constant: int, num_ceps: int) -> NDArray[np.float64]:
-    if constant == 0:
-        return np.ones(num_ceps)
-    lifter: NDArray[np.float64] = 1 + 0.5 * constant * np.sin(np.pi * np.arange(num_ceps) / constant)
-    return lifter

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.kaldi.feat.mfcc import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
+from pykaldi_server.kaldi.feat.fbank import FbankOptions, OnlineFbank
+from pykaldi_server.kaldi.feat.mfcc import MfccOptions, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     OnlineBaseFeature,
     OnlineDerivedFeature,

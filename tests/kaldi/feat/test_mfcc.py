@@ -12,7 +12,7 @@ from pykaldi_server.errors import AudioError, ConfigError, DecoderError
 from pykaldi_server.kaldi.feat import FbankOptions, MfccOptions, OnlineFbank, OnlineMfcc
 from pykaldi_server.kaldi.util.options import read_options
 
-# Rounding in single precision; Kaldi and kaldi-native-fbank use different FFTs.
+# Rounding in single precision; Kaldi uses another FFT.
 TOLERANCE = 1e-3
 
 
