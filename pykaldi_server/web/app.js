@@ -6,11 +6,13 @@ import { Desk } from "./desk.js";
 import { byId, setText } from "./dom.js";
 import { copyText, downloadsMenu } from "./downloads.js";
 import { acceptDrops } from "./drop.js";
-import { describeState, isActive } from "./machine.js";
+import { Hearing } from "./hearing.js";
+import { listenToKeys } from "./keyboard.js";
+import { describeState, isActive, isOver } from "./machine.js";
 import { microphoneIsPossible } from "./microphone.js";
 import { notice, withdraw } from "./notices.js";
-import { Recognizer } from "./recognizer.js";
 import { Recorder } from "./recorder.js";
+import { Requests } from "./requests.js";
 import { keepAwake, keepEndInView, warnBeforeLeaving } from "./screen.js";
 import { deviceStorage, Settings } from "./settings.js";
 import { SettingsView } from "./settings-view.js";
@@ -30,54 +32,37 @@ const archive = new Archive(storage, () =>
 );
 archive.isOn = settings.get("keepsTranscripts");
 
-/** What the server has learned about the speaker, by model; kept until the page is left. */
-const voices = new Map();
-const settingsView = new SettingsView(settings, () => voices.clear());
+const requests = new Requests(settings);
+const settingsView = new SettingsView(settings, () => requests.forgetVoice());
 const views = new Map(); // by take
 
 const desk = new Desk(archive, {
   serverName,
   now: () => performance.now(),
   askForAccess: (reason) => (wantsToken(reason) ? askForToken() : null),
-  connect,
+  connect: (entry, handlers) => requests.connect(entry, handlers),
   onChange: changed,
   onEntries: showEntries,
 });
+const hearing = new Hearing(desk, views, settings);
 const recorder = new Recorder(desk, settings, about, () => settingsView.open());
 
 function about() {
   return { model: settingsView.model, language: settingsView.language };
 }
 
-function connect({ take, source }, handlers) {
-  const isFile = take.kind === "file";
-  const options = {
-    ...(settings.get("wantsReadings") ? { "num-nbest": 5 } : {}),
-    ...(isFile && settings.get("splitsChannels") ? { channels: "split" } : {}),
-  };
-  const query = {
-    "content-type": source.contentType,
-    "content-id": take.id,
-    model: take.model,
-    options: Object.keys(options).length ? JSON.stringify(options) : "",
-  };
-  const voice = isFile || !settings.get("learnsVoice") ? null : (voices.get(take.model) ?? null);
-  return new Recognizer(query, voice, handlers);
-}
-
 // What has changed
 
 function changed(entry, { segment, event }) {
   const { take, job } = entry;
-  if (event?.adaptation_state && take.kind === "microphone" && settings.get("learnsVoice")) {
-    voices.set(take.model, event.adaptation_state);
-  }
+  if (event?.adaptation_state) requests.learn(take, event.adaptation_state);
   recorder.follow(entry, { segment });
   const view = views.get(take);
   if (!view) return;
   keepEndInView(() => {
     if (segment) view.words.add(segment);
     view.show(job, performance.now());
+    if (!isActive(job.state)) hearing.offer(entry);
     showActivity();
     showFooter();
   });
@@ -89,6 +74,7 @@ function showEntries(entries) {
     view.element.remove();
     views.delete(take);
   }
+  hearing.forgetOthers();
   keepEndInView(() => {
     for (const { take, job } of entries) {
       if (!views.has(take)) {
@@ -96,6 +82,7 @@ function showEntries(entries) {
         views.get(take).show(job, performance.now());
       }
     }
+    for (const entry of entries) if (!entry.job || isOver(entry.job.state)) hearing.offer(entry);
     arrange(entries.map(({ take }) => views.get(take).element));
     showActivity();
     showFooter();
@@ -194,5 +181,14 @@ followStatus((status) => {
   if (status && !wasReachable) desk.retryAll();
   wasReachable = status !== null;
 });
+listenToKeys(
+  {
+    toggleMicrophone: () => byId("microphone").click(),
+    openFiles: () => byId("file").click(),
+    togglePlay: () => hearing.toggle(),
+    openSettings: () => settingsView.open(),
+  },
+  () => settings.get("hasShortcuts"),
+);
 showDetailsIn(byId("takes"));
 desk.restore();

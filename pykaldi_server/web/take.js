@@ -82,6 +82,16 @@ export class Take {
     this.unfinished.clear();
   }
 
+  /** The word that is said at a time; null in pauses. */
+  wordAt(timeS) {
+    for (const segment of this.segments) {
+      if (timeS < segment.startS || timeS > segment.endS) continue;
+      const index = segment.words.findIndex(({ startS, endS }) => timeS >= startS && timeS < endS);
+      if (index >= 0) return { segment, index };
+    }
+    return null;
+  }
+
   /** The person says what a word really was; returns the segment's new text. */
   correct(segment, index, text) {
     const word = segment.words[index];
