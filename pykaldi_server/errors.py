@@ -25,6 +25,7 @@ __all__ = [
     "ModelFormatError",
     "ProtocolError",
     "PykaldiServerError",
+    "error_text",
 ]
 
 
@@ -73,3 +74,11 @@ class ProtocolError(PykaldiServerError, ValueError):
 
 class DatabaseError(PykaldiServerError, RuntimeError):
     """A database cannot be used at the moment: it is down, full, locked or damaged. The text names it."""
+
+
+def error_text(error: PykaldiServerError | OSError) -> str:
+    """The text of an error for people; of an operating-system error the file first, as in all others."""
+    if not isinstance(error, OSError):
+        return str(error)
+    text = error.strerror or str(error)
+    return text if error.filename is None else f"{os.fspath(error.filename)}: {text}"

@@ -1,6 +1,5 @@
 """What several commands share."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import click
 
-from pykaldi_server.errors import PykaldiServerError
+from pykaldi_server.errors import PykaldiServerError, error_text
 from pykaldi_server.logs import FORMATS, LEVELS
 
 __all__ = [
@@ -70,16 +69,10 @@ def plain_errors() -> Iterator[None]:
     """Reports errors that a user can do something about in one line, without a traceback."""
     try:
         yield
-    except PykaldiServerError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(_text_of(error)) from error
-
-
-def _text_of(error: OSError) -> str:
-    """The text of an operating-system error with the file first, as in all other errors, and no number."""
-    text = error.strerror or str(error)
-    return text if error.filename is None else f"{os.fspath(error.filename)}: {text}"
+    except BrokenPipeError:  # whoever read the output has seen enough
+        raise
+    except (PykaldiServerError, OSError) as error:
+        raise click.ClickException(error_text(error)) from error
 
 
 def has_demo_models() -> bool:

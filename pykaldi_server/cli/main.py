@@ -2,7 +2,9 @@
 
 import io
 import os
+import signal
 import sys
+from typing import Any
 
 import click
 
@@ -19,8 +21,38 @@ from pykaldi_server.version import __version__
 
 __all__ = ["main"]
 
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + signal.SIGPIPE
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class Program(click.Group):
+    """The whole command line; ends as programs do when they are interrupted or nobody reads on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; exits with 130 after Ctrl-C, and with 141 and no word where nobody reads on."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            click.echo(err=True)  # the terminal has written ^C to this line
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _forget_output()
+            sys.exit(BROKEN_PIPE)
+        return result
+
+
+def _forget_output() -> None:
+    """Keeps Python from complaining, at its end, that it cannot write what is left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(nowhere, stream.fileno())
+        except (OSError, ValueError):  # a stream of a test, which has no file
+            continue
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Live speech-to-text with Kaldi models."""

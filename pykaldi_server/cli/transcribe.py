@@ -1,81 +1,140 @@
 """`pykaldi-server transcribe`."""
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pykaldi_server.cli.common import channels_option, content_type_option, demo_models, plain_errors
-from pykaldi_server.cli.settings import FILE, assemble, help_sentence, settings
-from pykaldi_server.options import MODEL_OPTIONS_HELP, parse_assignments
-from pykaldi_server.worker.options import PostProcessorOptions
+from pykaldi_server.cli.common import channels_option, content_type_option, plain_errors
+from pykaldi_server.cli.recognition import model_arguments, model_settings
+from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
+
+if TYPE_CHECKING:
+    from pykaldi_server.batch.recognizer import RecognizerOptions
+    from pykaldi_server.batch.sources import Recording
+    from pykaldi_server.cli.batch_report import BatchReport
 
 __all__ = ["transcribe"]
 
+# A file of one of these formats is one document; several make no sense one after the other.
+DOCUMENTS = ("srt", "vtt", "ttml", "csv")
 
-@click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-@click.option(
-    "-m",
-    "--model",
-    metavar="MODEL",
-    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; the "
-    "English demo model if not set.",
+
+@click.command(epilog="Exit status: 0 if all files were recognised, 1 if one was not, 130 after Ctrl-C.")
+@click.argument(
+    "places", metavar="[FILE|DIRECTORY|-]...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option(
-    "--model-option",
-    "model_options",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help=help_sentence(MODEL_OPTIONS_HELP),
-)
-@settings(PostProcessorOptions, flags={"post_processor_timeout_s": ("--post-processor-timeout",)})
+@model_settings
 @content_type_option
 @channels_option
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print every event as the JSON message that a server would send."
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Write a file per recording and format to this directory. Recordings whose files are there already "
+    "are skipped, so that a run that was interrupted can be taken up again.",
+)
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    type=click.Choice(list(TRANSCRIPT_WRITERS)),
+    multiple=True,
+    help="Format of the transcripts; may be given several times with --output.  [default: txt]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Number of processes; each loads the model. Long recordings are cut at pauses and recognised by "
+    "several.  [default: one per core]",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Recognise also recordings whose transcripts are there already."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print every event, partial results included, as the JSON message that a server would send.",
 )
 def transcribe(
-    files: tuple[Path, ...],
-    model: str | None,
-    model_options: tuple[str, ...],
+    places: tuple[Path, ...],
+    output: Path | None,
+    formats: tuple[str, ...],
+    jobs: int | None,
+    overwrite: bool,
+    as_json: bool,
     content_type: str | None,
     channels: str | None,
-    as_json: bool,
     **values: Any,
 ) -> None:
-    """Recognise audio files without a server.
+    """Recognise audio files, and those in directories, without a server.
 
-    Post-processors that the model's YAML file names are run as well. With several channels, final results
-    come at the end of each file, in the order of time.
+    Transcripts are printed, or written to a directory. Post-processors that the model's YAML file names are
+    run as well. With several channels, the results of a file are in the order of time.
     """
-    from pykaldi_server.client.console import ResultPrinter
-    from pykaldi_server.session import Model
-    from pykaldi_server.session.channels import in_order_of_time
-    from pykaldi_server.session.transcribe import transcribe as recognise
-    from pykaldi_server.worker.event_messages import event_message
-    from pykaldi_server.worker.post_processor import PostProcessor
-    from pykaldi_server.worker.settings import WorkerSettings
+    from pykaldi_server.batch.outputs import Outputs
+    from pykaldi_server.batch.sources import find_recordings
+    from pykaldi_server.cli.batch_report import BatchReport
 
-    model = model or demo_models()[0]
+    if as_json and (output or formats):
+        raise click.UsageError("--json prints events: expected neither --output nor --format")
+    formats = tuple(dict.fromkeys(formats)) or ("txt",)
+    if output is None and len(formats) > 1:
+        raise click.UsageError("--format: expected one format without --output, found several")
     with plain_errors():
-        worker = WorkerSettings.read(model)
-        options = worker.complete(assemble(PostProcessorOptions, values))
-        with PostProcessor.start(options, worker.directory) or nullcontext() as post_processor:
-            loaded = Model.load(worker.model, **parse_assignments(model_options))
-            if post_processor is not None:
-                post_processor.check()
-            for file in files:
-                prefix = f"{file}: " if len(files) > 1 else ""
-                printer = ResultPrinter(sys.stdout, sys.stderr, prefix=prefix, as_json=as_json)
-                events = recognise(
-                    loaded,
-                    file,
-                    content_type=content_type,
-                    text_processor=post_processor,
-                    channels=channels or "mixed",
-                )
-                for event in events if as_json else in_order_of_time(events):
-                    printer.show(event_message(event, str(file)))
+        options = model_arguments(values, content_type=content_type, channels=channels)
+        recordings = find_recordings(places)
+        if len(recordings) > 1:
+            _check_several(recordings, formats[0] if output is None else "")
+        outputs = None if output is None else Outputs(output, formats)
+        complete = [each for each in recordings if outputs and not overwrite and outputs.is_complete(each)]
+        todo = [each for each in recordings if each not in complete]
+        report = BatchReport(todo, len(complete), outputs, None if as_json else formats[0])
+        if todo:
+            _recognise(todo, options, jobs, report, longest_first=output is not None)
+        report.summarise()
+    sys.exit(1 if report.num_failed else 0)
+
+
+def _check_several(recordings: "list[Recording]", format_name: str) -> None:
+    if any(each.is_standard_input for each in recordings):
+        raise click.UsageError("-: expected standard input alone, found other files as well")
+    if format_name in DOCUMENTS:
+        raise click.UsageError(
+            f"--format {format_name}: expected --output for several files, as each has its own document"
+        )
+
+
+def _recognise(
+    recordings: "list[Recording]",
+    options: "RecognizerOptions",
+    jobs: int | None,
+    report: "BatchReport",
+    longest_first: bool,
+) -> None:
+    """Recognises recordings: a short one here, where it is shown word by word, all others in processes."""
+    from pykaldi_server.audio.duration import estimated_duration_s
+    from pykaldi_server.batch.parts import SHORTEST_PART_S
+    from pykaldi_server.batch.recognizer import Recognizer
+    from pykaldi_server.batch.runner import Batch, num_cores
+
+    num_processes = jobs or num_cores()
+    durations_s = {each: estimated_duration_s(each.path, options.content_type) for each in recordings}
+    is_long = any((length_s or 0.0) >= 2 * SHORTEST_PART_S for length_s in durations_s.values())
+    with report.progress(sum(length_s or 0.0 for length_s in durations_s.values())):
+        if len(recordings) == 1 and (num_processes == 1 or not is_long or report.wants_all_events):
+            with Recognizer(options) as recognizer:
+                report.recognise_here(recordings[0], recognizer)
+            return
+        batch = Batch(
+            options,
+            num_processes,
+            with_all_events=report.wants_all_events,
+            longest_first=longest_first,
+        )
+        for outcome in batch.run(durations_s, report.advance):
+            report.take(outcome)

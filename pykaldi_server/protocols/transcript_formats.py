@@ -11,14 +11,16 @@ csv     one line per segment, under a line with the names of the columns: file, 
 ======  ====================================================================================================
 
 Times are seconds. CTM and STM are the formats of NIST's scoring toolkit (sctk, ``doc/infmts.htm``): fields
-are separated by spaces, so spaces in the name of a recording become underscores; channels are numbered
-from 1; a confidence that is not known is left out; lines are in the order of channel and time.
+are separated by spaces; a recording is named by its file without folder and ending, with underscores for
+spaces; channels are numbered from 1; a confidence that is not known is left out; lines are in the order of
+channel and time.
 """
 
 import csv as csv_module
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import PurePath
 
 from pykaldi_server.protocols.messages import dumps
 from pykaldi_server.protocols.subtitles import SUBTITLE_WRITERS
@@ -103,7 +105,7 @@ TRANSCRIPT_WRITERS: dict[str, TranscriptWriter] = {
 
 def _place(name: str, segment: Segment) -> Iterator[str]:
     """Recording and channel, as they begin the lines of CTM and STM."""
-    yield re.sub(r"\s", "_", name) or "-"
+    yield re.sub(r"\s", "_", PurePath(name).stem) or "-"
     yield str(_channel(segment) + 1)
 
 

@@ -1,11 +1,14 @@
 """The command line as a user meets it."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from pykaldi_server.cli import main
@@ -108,3 +111,42 @@ def test_mistakes_are_explained_without_a_traceback(arguments: list[str], text: 
     assert isinstance(ran.exception, SystemExit)
     assert text in ran.output
     assert ran.output.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_broken_pipe_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pykaldi_server", "model", "options"]
+    try:
+        ran = subprocess.run(command, cwd=REPOSITORY, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert ran.stderr == b""
+    assert ran.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell: str) -> None:
+    script = subprocess.check_output(
+        [sys.executable, "-c", "from pykaldi_server.cli import main; main(prog_name='pykaldi-server')"],
+        cwd=REPOSITORY,
+        env={**os.environ, "_PYKALDI_SERVER_COMPLETE": f"{shell}_source"},
+        text=True,
+    )
+    assert f"{shell}_complete" in script
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("transcr", "transcribe"),
+        ("transcribe --for", "--format"),
+        ("transcribe --format c", "ctm csv"),
+        ("model com", "compile"),
+    ],
+)
+def test_completion_knows_what_comes_next(words: str, completed: str) -> None:
+    *before, incomplete = words.split()
+    completer = ShellComplete(main, {}, "pykaldi-server", "_PYKALDI_SERVER_COMPLETE")
+    found = {item.value for item in completer.get_completions(before, incomplete)}
+    assert set(completed.split()) <= found

@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from two_speakers import channels_of_call, wav_of
@@ -17,13 +19,79 @@ DIGITS = "ps-tidigits-2934z"
 
 
 def test_transcribe_prints_what_kaldi_recognises(golden: Path) -> None:
-    one, other = (str(golden / "wav" / f"{name}.wav") for name in (DIGITS, "ps-cards-004"))
+    one = str(golden / "wav" / f"{DIGITS}.wav")
     ran = CliRunner().invoke(main, ["transcribe", one])
     assert ran.exit_code == 0
     assert ran.stdout == "two nine three four zero\n"
     assert ran.stderr.count("... ") > 2
-    ran = CliRunner().invoke(main, ["transcribe", one, other])
+
+
+def test_several_files_in_several_processes(golden: Path, tmp_path: Path) -> None:
+    """In the order of the command line; what fails is named, and does not stop the others."""
+    one, other = (str(golden / "wav" / f"{name}.wav") for name in (DIGITS, "ps-cards-004"))
+    damaged, silent = tmp_path / "x.ogg", tmp_path / "silent.wav"
+    damaged.write_bytes(b"OggS" + bytes(range(256)) * 40)
+    silent.write_bytes(wav_of(np.zeros(16000, np.int16)))
+    files = [one, str(damaged), str(tmp_path / "nothing.wav"), str(silent), other]
+    ran = CliRunner().invoke(main, ["transcribe", "-j2", *files])
+    assert ran.exit_code == 1
     assert ran.stdout == f"{one}: two nine three four zero\n{other}: five five\n"
+    *lines, summary = ran.stderr.splitlines()
+    assert sorted(line.split(": ")[1] for line in lines if line.startswith("Error: ")) == sorted(files[1:3])
+    assert f"{silent}: no words were recognised" in lines
+    assert len(lines) == 3
+    assert summary.startswith("5 files: 3 recognised, 2 failed; ")
+
+
+def test_transcripts_are_written_and_not_made_again(golden: Path, tmp_path: Path) -> None:
+    recordings, output = tmp_path / "recordings", tmp_path / "transcripts"
+    for name, words in ((f"a/{DIGITS}", 1), ("a/five", 0), ("b", 0)):
+        path = recordings / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(golden / "wav" / f"{DIGITS if words else 'ps-cards-004'}.wav", path)
+    (recordings / "notes.md").write_text("not audio")
+    command = ["transcribe", str(recordings), "-o", str(output), "-j2", "-f", "srt", "-f", "ctm"]
+    ran = CliRunner().invoke(main, command)
+    assert (ran.exit_code, ran.stdout) == (0, "")
+    names = sorted(str(path.relative_to(output)) for path in output.rglob("*.*"))
+    assert names == ["a/five.ctm", "a/five.srt", f"a/{DIGITS}.ctm", f"a/{DIGITS}.srt", "b.ctm", "b.srt"]
+    assert "\ntwo nine three four zero\n" in (output / f"a/{DIGITS}.srt").read_text()
+    rows = [line.split() for line in (output / "b.ctm").read_text().splitlines()]
+    assert [(row[0], row[1], row[4]) for row in rows] == [("b", "1", "five")] * 2
+    (output / "b.ctm").write_text("as it was")
+    (output / "a/five.srt").unlink()
+    ran = CliRunner().invoke(main, command)
+    assert ran.stderr.startswith("3 files: 1 recognised, 2 complete already; ")
+    assert (output / "a/five.srt").exists()
+    assert (output / "b.ctm").read_text() == "as it was"
+    ran = CliRunner().invoke(main, [*command, "--overwrite"])
+    assert ran.stderr.startswith("3 files: 3 recognised; ")
+    assert (output / "b.ctm").read_text() != "as it was"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["x.wav", "-m", "nowhere"], "nowhere"),
+        (["x.wav", "y.wav", "-m", "nowhere"], "nowhere"),
+        (["."], ".: expected a directory with audio files, found none in it"),
+        (["x.wav", "-"], "-: expected standard input alone"),
+        (["x.wav", "y.wav", "-f", "srt"], "--format srt: expected --output"),
+        (["x.wav", "-f", "srt", "-f", "txt"], "expected one format"),
+        (["x.wav", "--json", "-o", "there"], "--json prints events"),
+        (["x.wav", "--nbest", "0"], "--nbest"),
+        (["x.wav", "y.wav", "--beam=-1"], "beam"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    arguments: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(main, ["transcribe", *arguments])
+    assert ran.exit_code in (1, 2)
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert text in last
 
 
 def test_transcribe_as_json(golden: Path) -> None:
@@ -43,6 +111,20 @@ def test_options_of_the_model_can_be_set(golden: Path) -> None:
     (final,) = [result for result in results if result and result["final"]]
     assert len(final["hypotheses"]) == 3
     assert "phone-alignment" in final["hypotheses"][0]
+
+
+def test_ctrl_c_ends_it_without_a_traceback(golden: Path) -> None:
+    command = [sys.executable, "-m", "pykaldi_server", "transcribe", "-"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write((golden / "wav" / f"{DIGITS}.wav").read_bytes())
+        process.stdin.flush()  # and no end of the recording
+        assert process.stderr.readline().startswith(b"... ")
+        process.send_signal(signal.SIGINT)
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait() == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
@@ -65,7 +147,8 @@ def test_a_terminal_that_is_not_utf8_shows_escapes(
     lines = ran.stdout.splitlines()
     assert [line.split(b": ")[1] for line in lines] == [b"two nine three four zero"] * 2
     assert ran.returncode == 1
-    assert ran.stderr.splitlines()[-1].endswith(b": No such file or directory")
+    (error,) = [line for line in ran.stderr.splitlines() if line.startswith(b"Error: ")]
+    assert error.endswith(b": No such file or directory")
 
 
 def test_each_channel_by_itself(golden: Path, models: Path, tmp_path: Path) -> None:

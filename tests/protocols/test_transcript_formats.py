@@ -39,7 +39,7 @@ def test_json_is_one_object_with_everything() -> None:
 
 def test_ctm_has_one_line_per_word() -> None:
     lines = written("ctm", SEGMENT, WITHOUT_TIMES).splitlines()
-    assert lines[:2] == ["a_b.wav 1 0.500 0.400 two 0.750", "a_b.wav 1 1.000 0.410 nine 1.000"]
+    assert lines[:2] == ["a_b 1 0.500 0.400 two 0.750", "a_b 1 1.000 0.410 nine 1.000"]
     assert [line.split(" ")[2:] for line in lines[2:]] == [
         ["2.000", "0.500", "20"],
         ["2.500", "0.500", '"€",'],
@@ -58,8 +58,8 @@ def test_tables_of_speech_research_are_sorted_by_channel(ending: str) -> None:
 
 def test_stm_has_one_line_per_segment() -> None:
     assert written("stm", SEGMENT, WITHOUT_TIMES).splitlines() == [
-        "a_b.wav 1 a_b.wav-1 0.500 1.410 two nine",
-        'a_b.wav 1 a_b.wav-1 2.000 4.000 20 "€", yes indeed',
+        "a_b 1 a_b-1 0.500 1.410 two nine",
+        'a_b 1 a_b-1 2.000 4.000 20 "€", yes indeed',
     ]
 
 

@@ -1,0 +1,77 @@
+"""Transcripts in a directory: written whole or not at all, and found again by a later run."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykaldi_server.batch.sources import Recording
+from pykaldi_server.protocols.transcript import Segment
+from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
+
+__all__ = ["Outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where transcripts go.
+
+    Attributes:
+        directory: the directory, which is made when something is written.
+        formats: keys of `TRANSCRIPT_WRITERS`, which are also the endings of the files.
+    """
+
+    directory: Path
+    formats: tuple[str, ...]
+
+    def paths(self, recording: Recording) -> dict[str, Path]:
+        """The files of a recording by their formats."""
+        base = self.directory / recording.name
+        return {each: base.with_name(f"{base.name}.{each}") for each in self.formats}
+
+    def is_complete(self, recording: Recording) -> bool:
+        """Whether all files of a recording are there and none is older than the recording."""
+        if recording.is_standard_input:
+            return False
+        try:
+            recorded_ns = recording.path.stat().st_mtime_ns
+            return all(path.stat().st_mtime_ns >= recorded_ns for path in self.paths(recording).values())
+        except OSError:
+            return False
+
+    def write(self, recording: Recording, segments: Sequence[Segment]) -> None:
+        """Writes all files of a recording; each appears when it is complete.
+
+        Raises:
+            OSError: a file cannot be written; the error names it.
+        """
+        name = recording.name.name if recording.is_standard_input else recording.path.name
+        for ending, path in self.paths(recording).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(path, TRANSCRIPT_WRITERS[ending](segments, name))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file under another name and renames it, so that nobody finds a part of it."""
+    handle, temporary = tempfile.mkstemp(".part", f".{path.name[:100]}.", path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # a full disk, for one
+            error.filename = os.fspath(path)
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    """The permissions that new files of this process do not get."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

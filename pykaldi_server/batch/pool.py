@@ -1,0 +1,225 @@
+"""Processes that each load the model once and then do one task after another.
+
+A process that dies, of a damaged file or for want of memory, fails the task that it was doing, and no other:
+another process takes its place. Files that are mapped into memory, such as graphs, are there once for all.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Self
+
+from pykaldi_server.batch.parts import Heard
+from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.errors import ConfigError, PykaldiServerError, error_text
+from pykaldi_server.session.events import Event
+
+__all__ = ["Done", "Failed", "Progress", "Ready", "RecognizerPool", "Task"]
+
+Task = Recognize | ProcessTexts
+
+_SPAWN = multiprocessing.get_context("spawn")  # a copy of this process would lack its threads
+_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A process has loaded the model; see `Recognizer` for what it says about it."""
+
+    can_cut: bool
+    processes_texts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """So many seconds of a task's audio have been recognised."""
+
+    task: Task
+    done_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task is done; see `Recognizer.run` for its result."""
+
+    task: Task
+    result: tuple[Event, ...] | Heard
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task cannot be done; the text names the file and says why."""
+
+    task: Task
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _CannotStart:
+    text: str
+
+
+class _Worker:
+    """A process as the pool sees it: the connection, and the task that it is doing."""
+
+    def __init__(self, options: RecognizerOptions) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self.task: Task | None = None
+        self.is_ready = False
+        self.process: SpawnProcess = _SPAWN.Process(target=_serve, args=(theirs, options), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, task: Task) -> None:
+        """Hands a task over; a process that has died is noticed when it is asked for its answer."""
+        self.task = task
+        with suppress(OSError):
+            self.connection.send(task)
+
+    def end(self) -> None:
+        """Lets the process end once it has nothing to do, and waits for it."""
+        with suppress(OSError):
+            self.connection.send(None)
+        self.connection.close()
+        self.process.join(_END_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the process now."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+
+
+class RecognizerPool:
+    """Keeps processes and gives them tasks; a context manager, which ends the processes.
+
+    Args:
+        options: what each process loads.
+        num_processes: how many there are at most; more start when there are tasks for them.
+    """
+
+    def __init__(self, options: RecognizerOptions, num_processes: int) -> None:
+        self._options = options
+        self._num_processes = num_processes
+        self._workers: list[_Worker] = []
+        self._tasks: deque[Task] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exception_type: type[BaseException] | None, *exception: object) -> None:
+        for worker in self._workers:
+            if exception_type is None:
+                worker.end()
+            else:
+                worker.kill()
+        self._workers = []
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Adds tasks, which are begun in this order."""
+        self._tasks.extend(tasks)
+        self._hand_out()
+
+    def start(self, num_processes: int) -> Ready:
+        """Starts processes and waits until one has loaded the model.
+
+        Raises:
+            ConfigError: the model cannot be loaded; the text says why.
+        """
+        self._workers += [_Worker(self._options) for _ in range(min(num_processes, self._num_processes))]
+        for message in self._messages():
+            if isinstance(message, Ready):
+                return message
+        raise AssertionError("expected a process that is ready or cannot be, found neither")
+
+    def outcomes(self) -> Iterator[Progress | Done | Failed]:
+        """Yields what becomes of the tasks, until all are done; more may be added meanwhile.
+
+        Raises:
+            ConfigError: the model cannot be loaded; the text says why.
+        """
+        while self._tasks or any(worker.task is not None for worker in self._workers):
+            self._hand_out()
+            yield from (each for each in self._messages() if not isinstance(each, Ready))
+
+    def _hand_out(self) -> None:
+        """Gives tasks to all processes that are idle, and starts more if they are too few."""
+        for worker in self._workers:
+            if self._tasks and worker.is_ready and worker.task is None:
+                worker.give(self._tasks.popleft())
+        num_starting = sum(not worker.is_ready for worker in self._workers)
+        num_more = min(len(self._tasks) - num_starting, self._num_processes - len(self._workers))
+        self._workers += [_Worker(self._options) for _ in range(num_more)]
+
+    def _messages(self) -> Iterator[Ready | Progress | Done | Failed]:
+        """Waits for processes to say something, or to die, and yields what they said."""
+        workers = {worker.connection: worker for worker in self._workers}
+        for connection in wait(list(workers)):
+            assert isinstance(connection, Connection)
+            worker = workers[connection]
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):
+                yield from self._bury(worker)
+                continue
+            if isinstance(message, _CannotStart):
+                raise ConfigError(message.text)
+            worker.is_ready |= isinstance(message, Ready)
+            if isinstance(message, Done | Failed):
+                worker.task = None
+                self._hand_out()
+            yield message
+
+    def _bury(self, worker: _Worker) -> Iterator[Failed]:
+        worker.process.join(_END_S)
+        how = _how_it_ended(worker.process.exitcode)
+        self._workers.remove(worker)
+        worker.kill()
+        if not worker.is_ready:
+            raise ConfigError(f"{self._options.model}: the process that loaded the model {how}")
+        if worker.task is not None:
+            yield Failed(worker.task, f"{worker.task.path}: the process that recognised it {how}")
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended unexpectedly with exit code {code}"
+
+
+def _serve(connection: Connection, options: RecognizerOptions) -> None:
+    """The main function of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the pool's process decides
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with connection:
+        try:
+            with Recognizer(options) as recognizer:
+                connection.send(Ready(recognizer.can_cut, recognizer.processes_texts))
+                while (task := connection.recv()) is not None:
+                    connection.send(_outcome(recognizer, task, connection))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            os._exit(0)  # the pool's process is gone
+        except (PykaldiServerError, OSError) as error:
+            connection.send(_CannotStart(error_text(error)))
+
+
+def _outcome(recognizer: Recognizer, task: Task, connection: Connection) -> Done | Failed:
+    def report(done_s: float) -> None:
+        connection.send(Progress(task, done_s))
+
+    try:
+        return Done(task, recognizer.run(task, report))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except (PykaldiServerError, OSError) as error:
+        return Failed(task, error_text(error))

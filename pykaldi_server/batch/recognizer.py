@@ -1,0 +1,267 @@
+"""What one process of a batch does: load a model, then recognise recordings, or parts of them, one by one."""
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pykaldi_server.audio import AudioDecoder
+from pykaldi_server.batch.parts import LONGEST_OVERRUN_S, WHOLE, Heard, Part
+from pykaldi_server.batch.sources import STANDARD_INPUT
+from pykaldi_server.errors import AudioError
+from pykaldi_server.session import Model
+from pykaldi_server.session.channels import CHANNELS, AudioSession, parse_channels, start_session
+from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
+from pykaldi_server.session.samples import INT16_SCALE
+from pykaldi_server.session.streaming import pieces
+from pykaldi_server.session.text_processor import processed
+from pykaldi_server.worker.options import PostProcessorOptions
+from pykaldi_server.worker.post_processor import PostProcessor
+from pykaldi_server.worker.settings import WorkerSettings
+
+__all__ = ["ProcessTexts", "Recognize", "Recognizer", "RecognizerOptions"]
+
+_READ_BYTES = 1 << 16
+_REPORT_S = 5.0  # audio between two reports of progress
+
+Report = Callable[[float], None]
+"""Is told how many seconds of a recording have been recognised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognizerOptions:
+    """How recordings are recognised.
+
+    Attributes:
+        model: the model, as for `Model.load`, or a YAML file of kaldi-gstreamer-server.
+        model_options: options that win over those of the model.
+        content_type: how files are encoded, see `AudioDecoder`.
+        channels: ``mixed``, ``left``, ``right`` or ``split``.
+        post_processing: programs that change the text.
+    """
+
+    model: str
+    model_options: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    channels: str = "mixed"
+    post_processing: PostProcessorOptions = field(default_factory=PostProcessorOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognize:
+    """A task: recognise a recording or a part of it.
+
+    Attributes:
+        path: the file; ``-`` for standard input.
+        part: the part of it. The text of anything but `WHOLE` is not processed yet.
+        with_all_events: the events have partial results and adaptation states, too.
+    """
+
+    path: Path
+    part: Part = WHOLE
+    with_all_events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessTexts:
+    """A task: let the post-processors change final results of a recording."""
+
+    path: Path
+    finals: tuple[Final, ...]
+
+
+class Recognizer:
+    """Recognises recordings with one model; a context manager, which ends the post-processors.
+
+    Args:
+        options: the model, and how recordings are recognised.
+
+    Raises:
+        FileNotFoundError, ConfigError, ModelFormatError: as for `Model.load`.
+    """
+
+    def __init__(self, options: RecognizerOptions) -> None:
+        self._channels, _ = parse_channels({CHANNELS: options.channels})
+        self._content_type = options.content_type
+        with ExitStack() as stack:
+            settings = WorkerSettings.read(options.model)
+            programs = settings.complete(options.post_processing)
+            self._post_processor = PostProcessor.start(programs, settings.directory)
+            if self._post_processor is not None:
+                stack.enter_context(self._post_processor)
+            self._model = Model.load(settings.model, **options.model_options)
+            if self._post_processor is not None:
+                self._post_processor.check()
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether long recordings may be cut: segments end at pauses."""
+        return self._model.options.do_endpointing
+
+    @property
+    def processes_texts(self) -> bool:
+        """Whether there are post-processors."""
+        return self._post_processor is not None
+
+    def run(self, task: Recognize | ProcessTexts, report: Report) -> tuple[Event, ...] | Heard:
+        """Does a task.
+
+        Returns:
+            The events of a whole recording or of processed texts; what was heard of a part.
+
+        Raises:
+            AudioError: the audio cannot be decoded; the text names the file.
+            OSError: the file cannot be read.
+        """
+        match task:
+            case ProcessTexts():
+                return tuple(processed(task.finals, self._post_processor, str(task.path)))
+            case Recognize(part=part) if part is WHOLE or part == WHOLE:
+                events = self.events(task.path, report)
+                return tuple(event for event in events if task.with_all_events or isinstance(event, Final))
+            case _:
+                return self._hear(task.path, task.part, report)
+
+    def events(self, path: Path, report: Report) -> Iterator[Event]:
+        """Yields the events of a whole recording as they become known; raises as `run`."""
+        yield from processed(self._raw_events(path, report), self._post_processor, str(path))
+
+    def _raw_events(self, path: Path, report: Report) -> Iterator[Event]:
+        with _naming(path), _Hearing(self._start, WHOLE, report) as hearing:
+            for samples, rate_hz in self._samples(path):
+                yield from hearing.accept(samples, rate_hz)
+            yield from hearing.finish()
+
+    def _hear(self, path: Path, part: Part, report: Report) -> Heard:
+        finals: list[Final] = []
+        with _naming(path), _Hearing(self._start, part, report) as hearing:
+            for samples, rate_hz in self._samples(path):
+                finals += (event for event in hearing.accept(samples, rate_hz) if isinstance(event, Final))
+                if hearing.is_over(finals):
+                    break
+            finals += (event for event in hearing.finish() if isinstance(event, Final))
+            return Heard(tuple(finals), hearing.position_s)
+
+    def _start(self, rate_hz: float | None) -> AudioSession:
+        scale = None if rate_hz is None else INT16_SCALE
+        return start_session(lambda state: self._model.session(state, rate_hz, None, scale), self._channels)
+
+    def _samples(self, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Decodes a file; yields samples with their rate."""
+        with ExitStack() as stack:
+            file = _open(path, stack)
+            decoder = stack.enter_context(AudioDecoder(self._content_type, None, self._channels))
+            for samples in _decoded(file, decoder):
+                if decoder.sample_rate_hz is not None:
+                    yield samples, decoder.sample_rate_hz
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the file into the text of errors."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+
+
+class _Hearing:
+    """One part of a recording on its way through a session; a context manager, which closes the session.
+
+    Args:
+        start: starts a session for audio of a rate.
+        part: the part.
+        report: is told how far it has come.
+    """
+
+    def __init__(self, start: Callable[[float | None], AudioSession], part: Part, report: Report) -> None:
+        self._start = start
+        self._part = part
+        self._report = report
+        self._session: AudioSession | None = None
+        self._num_samples = 0  # of the recording so far
+        self._num_channels = 1
+        self._rate_hz = 1
+        self._reported_s = part.start_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    @property
+    def position_s(self) -> float:
+        """How much of the recording has been heard or passed over."""
+        return self._num_samples / self._rate_hz
+
+    def accept(self, samples: NDArray[np.float32], rate_hz: int) -> Iterator[Event]:
+        """Takes the next samples of the recording; the first ones set their rate."""
+        if self._session is None:
+            self._session, self._rate_hz = self._start(rate_hz), rate_hz
+        skipped = max(0, round(self._part.first_s * rate_hz) - self._num_samples)
+        self._num_samples += min(skipped, len(samples))
+        if samples.ndim == 2:
+            self._num_channels = samples.shape[1]
+        for piece in pieces(samples[skipped:], rate_hz):
+            if len(piece):
+                yield from self._in_time_of_recording(self._session.accept(piece))
+            self._num_samples += len(piece)
+            if self.position_s - self._reported_s >= _REPORT_S:
+                self._reported_s = self.position_s
+                self._report(self.position_s - self._part.start_s)
+
+    def is_over(self, finals: Iterable[Final]) -> bool:
+        """Whether each channel has ended a segment after the end of the part, or nobody waits any more."""
+        if self.position_s < self._part.end_s:
+            return False
+        over = {final.channel for final in finals if final.end_s >= self._part.end_s}
+        return len(over) >= self._num_channels or self.position_s >= self._part.end_s + LONGEST_OVERRUN_S
+
+    def finish(self) -> Iterator[Event]:
+        """Ends the session; yields what is left of its results."""
+        if self._session is None:
+            self._session = self._start(None)
+        yield from self._in_time_of_recording(self._session.finish())
+        self._report(max(0.0, min(self.position_s, self._part.end_s) - self._part.start_s))
+
+    def _in_time_of_recording(self, events: Iterable[Event]) -> Iterator[Event]:
+        by_s = self._part.first_s
+        for event in events:
+            match event:
+                case Final() if by_s:
+                    yield replace(
+                        event, start_s=event.start_s + by_s, total_length_s=event.total_length_s + by_s
+                    )
+                case Partial() | Final() | AdaptationState():
+                    yield event
+
+
+def _open(path: Path, stack: ExitStack) -> BinaryIO:
+    if str(path) == STANDARD_INPUT:
+        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+    try:
+        return stack.enter_context(open(path, "rb"))
+    except IsADirectoryError:
+        raise AudioError("expected an audio file, found a directory") from None
+
+
+def _decoded(file: BinaryIO, decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:
+    read = getattr(file, "read1", file.read)  # of a pipe, what there is
+    while data := read(_READ_BYTES):
+        yield from decoder.decode(data)
+    yield from decoder.decode_rest()
