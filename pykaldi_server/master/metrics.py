@@ -12,7 +12,7 @@ from functools import partial
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from pykaldi_server.master.records import RequestRecord
+from pykaldi_server.master.records import Delays, RequestRecord
 from pykaldi_server.metrics import (
     DELAYS_S,
     FACTORS,
@@ -54,12 +54,14 @@ class MasterMetrics(Collector):
     Attributes:
         registry: what `/metrics` shows of it.
         errors: number of errors by kind.
+        partials, finals: delays of all results so far.
     """
 
     def __init__(self) -> None:
         self.registry = process_registry(self)
         make = partial(histogram, self.registry)
         self.errors: Counter[str] = Counter()
+        self.partials, self.finals = Delays(), Delays()
         self._running: set[RequestRecord] = set()
         self._models: set[str] = {""}
         self._ended: Counter[tuple[str, str, str]] = Counter()  # by protocol, model, outcome
@@ -102,14 +104,30 @@ class MasterMetrics(Collector):
 
     def results_sent(self, record: RequestRecord, position: Position) -> None:
         """A worker says how long its latest results took."""
-        for found, delays_s in (
-            (self._partial_delay, position.partial_delays_s),
-            (self._final_delay, position.final_delays_s),
+        for found, total, delays_s in (
+            (self._partial_delay, self.partials, position.partial_delays_s),
+            (self._final_delay, self.finals, position.final_delays_s),
         ):
+            total.add(delays_s)
             if delays_s:
                 of_protocol = found.labels(record.protocol)
                 for delay_s in delays_s:
                     of_protocol.observe(delay_s)
+
+    def totals(self) -> dict[str, float]:
+        """What has been done since the start, of which two give a rate: see `docs/protocol.md`."""
+        sums = {name: 0.0 for name, _, _ in _SUMS}
+        for each in self._all_sums().values():
+            for (name, _, _), value in zip(_SUMS, each, strict=True):
+                sums[name] += value
+        return {
+            "audio_s": round(sums["audio_seconds"], 3),
+            "cpu_s": round(sums["recognition_cpu_seconds"], 3),
+            "num_partials": self.partials.count,
+            "partial_delay_s": round(self.partials.total_s, 4),
+            "num_finals": self.finals.count,
+            "final_delay_s": round(self.finals.total_s, 4),
+        }
 
     def request_ends(self, record: RequestRecord) -> None:
         """A request has ended."""
@@ -157,10 +175,8 @@ class MasterMetrics(Collector):
 
     def _collect_requests(self) -> Iterator[Metric]:
         running: Counter[tuple[str]] = Counter({(protocol,): 0 for protocol, _ in self._sums})
-        sums = {key: list(values) for key, values in self._sums.items()}
-        for record in self._running:
-            running[record.protocol,] += 1
-            _add(sums, record, self.model_label(record.model))
+        running.update((record.protocol,) for record in self._running)
+        sums = self._all_sums()
         yield gauge(
             "requests_running", "requests that have begun and not ended", ("protocol",), running.items()
         )
@@ -170,6 +186,13 @@ class MasterMetrics(Collector):
         for number, (name, text, _) in enumerate(_SUMS):
             values = ((key, each[number]) for key, each in sums.items())
             yield counter(name, text, ("protocol", "model"), values)
+
+    def _all_sums(self) -> _Sums:
+        """The sums over requests that have ended and those that run."""
+        sums = {key: list(values) for key, values in self._sums.items()}
+        for record in self._running:
+            _add(sums, record, self.model_label(record.model))
+        return sums
 
     def model_label(self, model: str) -> str:
         """The value of the label for a model that a worker serves."""

@@ -20,7 +20,11 @@ export class WordPanel {
    */
   constructor(actions) {
     this.#actions = actions;
-    this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape(event));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    addEventListener("resize", () => this.close());
+    document.addEventListener("focusin", ({ target }) => {
+      if (!this.#panel.contains(target) && target !== this.#span) this.close();
+    });
     document.addEventListener("pointerdown", ({ target }) => {
       if (!this.#panel.contains(target) && !target.closest?.(".word")) this.close();
     });
@@ -83,11 +87,6 @@ export class WordPanel {
 
   #wantReadings() {
     this.#actions.wantReadings();
-    this.close();
-  }
-
-  #escape(event) {
-    event.stopPropagation();
     this.close();
   }
 

@@ -1,6 +1,7 @@
 """How the server is doing: for people (status socket), orchestrators (health) and Prometheus (metrics)."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,15 +10,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from tornado.ioloop import PeriodicCallback
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError
 
+from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.access.visitors import visitor_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.metrics import counter, gauge
-from pykaldi_server.protocols.messages import Message, dumps
+from pykaldi_server.protocols.gstreamer import parse_query
+from pykaldi_server.protocols.messages import POLICY_VIOLATION, Message, dumps, excerpt
 from pykaldi_server.version import __version__
 
 __all__ = [
@@ -28,6 +32,8 @@ __all__ = [
     "StatusSocket",
     "status_message",
 ]
+
+SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 1.0, 3600.0
 
 
 def status_message(hub: Hub) -> Message:
@@ -47,6 +53,7 @@ def status_message(hub: Hub) -> Message:
 class StatusSocket(LiveSocket):
     """Serves `/client/ws/status`: the status on connect and on every change.
 
+    Who asks for it (``?every=SECONDS``) is sent it at that interval, too, with sums that give rates.
     A slow listener is sent the newest status when it has taken the last one, not every one between.
     """
 
@@ -58,21 +65,33 @@ class StatusSocket(LiveSocket):
         self._unlisten: Callable[[], None] | None = None
         self._sending = False
         self._stale = False
+        self._clock: PeriodicCallback | None = None
 
     async def opened(self) -> None:
+        try:
+            every_s = _parse_interval(parse_query(self.request.query).get("every"))
+        except ProtocolError as error:
+            self.close(POLICY_VIOLATION, str(error))
+            return
+        if every_s is not None:
+            self._clock = PeriodicCallback(self._send, 1000 * every_s)
+            self._clock.start()
         self._unlisten = self.hub.pool.listen(self._send)
         self._send()
 
     def ended(self) -> None:
         if self._unlisten is not None:
             self._unlisten()
+        if self._clock is not None:
+            self._clock.stop()
 
     def _send(self) -> None:
         if self._sending:
             self._stale = True
             return
         try:
-            written = self.write_message(dumps(status_message(self.hub)))
+            totals = {} if self._clock is None else {"totals": self.hub.metrics.totals()}
+            written = self.write_message(dumps({**status_message(self.hub), **totals}))
         except WebSocketClosedError:
             return
         self._sending, self._stale = True, False
@@ -82,6 +101,24 @@ class StatusSocket(LiveSocket):
         self._sending = False
         if not written.cancelled() and written.exception() is None and self._stale:
             self._send()
+
+
+def _parse_interval(text: str | None) -> float | None:
+    """Reads an interval in seconds; None if there is none.
+
+    Raises:
+        ProtocolError: it is something else, or out of bounds.
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not SHORTEST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S:
+        bounds = f"{SHORTEST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}"
+        raise ProtocolError(f"every: expected seconds from {bounds}, found {excerpt(text)}")
+    return seconds
 
 
 class _OpenHandler(RequestHandler):

@@ -484,6 +484,33 @@ def test_the_status_says_languages_and_the_default_model(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_the_status_at_an_interval_has_totals(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            url = f"{master.url.replace('http', 'ws')}/client/ws/status"
+            worker = await harness.worker(master, "model=english&protocol=2")
+            status = await harness.connect(f"{url}?every=1")
+            client = await harness.client(master)
+            await worker.read_json()
+            await worker.send(
+                {"position": {"bytes": 0, "seconds": 1.25, "end": False, "cpu": 0.5, "partials": [0.25, 0.5]}}
+            )
+            message = await status.until(lambda each: each["totals"]["num_partials"] == 2)
+            totals = message["totals"]
+            assert (totals["audio_s"], totals["cpu_s"]) == (1.25, 0.5)
+            assert totals["partial_delay_s"] >= 0.75
+            assert (totals["num_finals"], totals["final_delay_s"]) == (0, 0.0)
+            client.close()
+            for wrong in ("0", "x", "nan", "1e9"):
+                refused = await harness.connect(f"{url}?every={wrong}")
+                assert await refused.read() is None
+                assert refused.connection.close_code == 1008
+                assert "every: expected seconds from 1 to 3600" in str(refused.connection.close_reason)
+            assert "totals" not in await (await harness.status(master)).read_json()
+
+    harness.run(scenario)
+
+
 def test_status_tells_every_change(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
