@@ -1,7 +1,8 @@
 """What goes wrong while `soak.py` runs: one fault after the other, on purpose.
 
-A fault is a coroutine that does the damage and returns when it has been done. Nothing here judges: the soak
-test checks afterwards that the server is whole again, and that every client got its words or was told.
+A fault is a coroutine that does the damage and returns when it has been done: when a worker that was hit has
+gone, for example. It raises if the damage cannot be done. Nothing here judges the server: the soak test
+checks afterwards that it is whole again, and that every client got its words or was told.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ STORM_HANDSHAKES = 50
 SLOW_READER_S = 20.0
 SLOW_READER_REPEATS = 20
 HANG_S = 5.0
+ENDED_S = 60.0
+"""How long a worker that is to end may take, with the requests that it has."""
 GARBAGE_BYTES = 4096
 GARBAGE_CLIENTS = 20
 UPLOAD_BYTES = 8 * 2**20
@@ -48,12 +51,23 @@ class Scene:
         return int(max(self.server.workers(), key=lambda worker: worker.create_time()).pid)
 
 
+async def gone(scene: Scene, pids: Container[int]) -> None:
+    """Waits until none of these worker processes is left."""
+    async with asyncio.timeout(ENDED_S):
+        while any(each.pid in pids for each in scene.server.workers()):
+            await asyncio.sleep(0.05)
+
+
 async def kill_worker(scene: Scene) -> None:
-    os.kill(scene.youngest_worker(), signal.SIGKILL)
+    worker = scene.youngest_worker()
+    os.kill(worker, signal.SIGKILL)
+    await gone(scene, {worker})
 
 
 async def end_worker(scene: Scene) -> None:
-    os.kill(scene.youngest_worker(), signal.SIGTERM)
+    worker = scene.youngest_worker()
+    os.kill(worker, signal.SIGTERM)
+    await gone(scene, {worker})
 
 
 async def suspend_worker(scene: Scene) -> None:
@@ -61,12 +75,13 @@ async def suspend_worker(scene: Scene) -> None:
     worker = scene.youngest_worker()
     os.kill(worker, signal.SIGSTOP)
     await asyncio.sleep(HANG_S)
-    with suppress(ProcessLookupError):
-        os.kill(worker, signal.SIGCONT)
+    os.kill(worker, signal.SIGCONT)
 
 
 async def reload_server(scene: Scene) -> None:
+    workers = {each.pid for each in scene.server.workers()}
     os.kill(scene.server.process.pid, signal.SIGHUP)
+    await gone(scene, workers)
 
 
 async def vanish(scene: Scene) -> None:
@@ -114,7 +129,7 @@ async def send_garbage(scene: Scene) -> None:
     await asyncio.gather(*(shout(port) for port in ports if port for _ in range(GARBAGE_CLIENTS)))
     for path in ("/client/ws/speech", "/", "/twilio", "/v1/realtime?intent=transcription"):
         socket = await connect(f"ws://{scene.address.host}:{scene.address.port}{path}")
-        with suppress(WebSocketClosedError):
+        with suppress(WebSocketClosedError):  # it is thrown out
             await socket.write_message(json.dumps([[[scene.rng.random()]]]))
             await socket.write_message(scene.rng.randbytes(GARBAGE_BYTES), binary=True)
         socket.close()

@@ -150,15 +150,26 @@ def native_result(client: Client, message: Json) -> str | None:
 
 
 async def connect(url: str) -> WebSocketClientConnection:
-    """Opens a WebSocket."""
+    """Opens a WebSocket; one that nobody waits for any more is closed when it has been opened."""
+    request = HTTPRequest(url, connect_timeout=CONNECT_TIMEOUT_S)
+    connecting = asyncio.ensure_future(websocket_connect(request))
     try:
-        return await websocket_connect(HTTPRequest(url, connect_timeout=CONNECT_TIMEOUT_S))
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(close_connected)
+        raise
     except HTTPClientError as error:
         if error.code in HTTP_REFUSALS:
             raise Refused(HTTP_REFUSALS[error.code]) from None
         raise Told(f"HTTP {error.code} {error.message}") from None
     except OSError as error:
         raise Told(f"cannot connect: {error}") from None
+
+
+def close_connected(connecting: "asyncio.Future[WebSocketClientConnection]") -> None:
+    """Closes a connection that has been opened; one that has failed needs nothing."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
 
 
 class SocketClient(Client):

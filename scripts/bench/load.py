@@ -9,12 +9,14 @@ a second or two. The server and all its processes have one core, the clients the
    slow down who is admitted;
 3. the same clients as in 1 speak to Vosk with the same model and recipe behind an equal loop, `vosk_loop.py`.
 
-The last line has the ratio of streams per core. A word's delay is the time from the end of its sound to the
-first moment at which the client shows it; the ends are those of a decode by the library, and only protocols
-count that show words before they are certain (kaldi, vosk, asterisk, twilio). The final delay is
-the time from the end of the sound to the end of the results. CPU is in seconds per second of audio, memory is
-each process's part (PSS). `late` is by how much the clients themselves sent packets too late (p99): figures
-with more than some ms there say nothing about the server.
+The last line has the ratio of streams per core, if our clients speak the protocol of Vosk's. A word's delay
+is the time from the end of its sound to the first moment at which the client shows it; the ends are those of
+a decode by the library, and only protocols count that show words before they are certain (kaldi, vosk,
+asterisk, twilio). The final delay is the time from the end of the sound to the end of the results. CPU is in
+seconds per second of audio, memory is each process's part (PSS). `errors` are streams that failed and were
+not refused, `other` those that ended with words that are not the library's. `late` is by how much the clients
+themselves sent packets too late: for each stream the worst packet, of which this is p99. Figures with more
+than some ms there say nothing about the server.
 
 Usage: load.py [--model MODEL] [--protocols NAME,...] [--clients N,...] [--seconds S] [--quick]
 """
@@ -90,7 +92,7 @@ class Point:
         return Counter(str(each.failure) for each in self.outcomes if isinstance(each.failure, Refused))
 
     def errors(self) -> list[str]:
-        """What else went wrong, and streams that got other words than those of the model."""
+        """What else went wrong."""
         failed = [each for each in self.outcomes if each.failure and not isinstance(each.failure, Refused)]
         return [f"{type(each.failure).__name__}: {each.failure} {each.request_id}" for each in failed]
 
@@ -127,16 +129,13 @@ def delays_of(outcome: Outcome, expected: Expected, end_s: float) -> list[float]
     for shown in outcome.shown:
         for index in matched_words(expected.words, shown.text):
             first_shown.setdefault(index, shown.at_s)
-    last = max(first_shown, default=-1)
     delays = []
     for index, sound_end_s in enumerate(expected.ends_s):
         said_s = outcome.begin_s + sound_end_s
         if said_s > end_s - UNFINISHED_S:
             break
-        if index in first_shown:
-            delays.append(first_shown[index] - said_s)
-        elif outcome.end_s is None and index > last:  # still to come
-            delays.append(end_s - said_s)
+        shown_s = first_shown.get(index, end_s if outcome.end_s is None else outcome.end_s)
+        delays.append(shown_s - said_s)
     return delays
 
 
@@ -223,31 +222,52 @@ class Table:
         return point
 
 
-def find_capacity(table: Table, bound_s: float) -> int:
-    """The largest number of clients found that are all served in time; 0 if not even one is."""
+@dataclass(frozen=True)
+class Capacity:
+    """How many clients are served in time.
 
-    def is_borne(clients: int) -> bool:
-        point = table.points.get(clients) or table.measure(clients)
-        return not point.refused() and percentiles(point.word_delays_s())[1] < bound_s
+    Attributes:
+        clients: the largest number found that are; 0 if not even one is.
+        is_least: no larger number was tried.
+    """
 
-    if not is_borne(1):
-        return 0
+    clients: int
+    is_least: bool
+
+    def __str__(self) -> str:
+        return f"at least {self.clients}" if self.is_least else str(self.clients)
+
+
+def is_borne(point: Point, bound_s: float) -> bool:
+    """Whether all clients got the right words in time."""
+    went_wrong = point.refused() or point.errors() or point.other_words()
+    return not went_wrong and percentiles(point.word_delays_s())[1] < bound_s
+
+
+def find_capacity(table: Table, bound_s: float) -> Capacity:
+    """Measures ever more clients until they are too many, and then closes in on the number that is not."""
+
+    def measure(clients: int) -> bool:
+        return is_borne(table.points.get(clients) or table.measure(clients), bound_s)
+
+    if not measure(1):
+        return Capacity(0, is_least=False)
     estimate = 1 / table.points[1].cpu_per_audio_s()
     numbers = [max(1, round(share * estimate)) for share in LADDER]
     numbers += [round(estimate * GROWTH**step) for step in range(1, STEPS_BEYOND + 1)]
     borne, too_many = 1, 0
     for number in numbers:
-        if number > borne and not is_borne(number):
+        if number > borne and not measure(number):
             too_many = number
             break
         borne = max(borne, number)
     while too_many - borne > max(1, RESOLUTION * borne):
         middle = (borne + too_many) // 2
-        if is_borne(middle):
+        if measure(middle):
             borne = middle
         else:
             too_many = middle
-    return borne
+    return Capacity(borne, is_least=not too_many)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -310,18 +330,19 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         options = [*recipe, "--sessions", str(slots), "--queue-s", "0"]
         return our_server(ours, server_cores, variables, folder, *options)
 
-    def find(title: str, start: Server, script: Script) -> int:
+    def find(title: str, start: Server, script: Script) -> Capacity:
         # Twice as many slots as clients: a slot comes back some milliseconds after a client has its answer.
         with start(2 * max(numbers) if numbers else args.most_slots) as (server, address):
             table = Table(title, script, server, address)
             if not numbers:
                 return find_capacity(table, args.bound_s)
             points = [table.measure(number) for number in numbers]
-        return max((p.clients for p in points if percentiles(p.word_delays_s())[1] < args.bound_s), default=0)
+        borne = max((each.clients for each in points if is_borne(each, args.bound_s)), default=0)
+        return Capacity(borne, is_least=borne == max(numbers))
 
     protocols = ", ".join(args.protocols)
     capacity = find(f"pykaldi-server ({protocols}), slots for all", ours_with, script)
-    slots = args.slots or capacity
+    slots = args.slots or capacity.clients
     if slots:
         with ours_with(slots) as (server, address):
             table = Table(f"pykaldi-server ({protocols}), {slots} slots", script, server, address)
@@ -331,7 +352,10 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         return
     equal = Script(("vosk",), script.recordings, script.expected, script.seconds, script.packet_s)
     theirs = find("Vosk", lambda _: vosk_server(places[VOSK], server_cores, variables), equal)
-    ratio = f"{capacity / theirs:.1f} times as many" if theirs else "no ratio"
+    ratio = "no ratio"
+    if args.protocols == equal.protocols and capacity.clients and theirs.clients and not theirs.is_least:
+        least = "at least " if capacity.is_least else ""
+        ratio = f"{least}{capacity.clients / theirs.clients:.1f} times as many"
     bound = f"p95 of the word delay below {args.bound_s:g} s"
     print(f"\nstreams per core with {bound}: pykaldi-server {capacity}, Vosk {theirs}: {ratio}")
 

@@ -38,12 +38,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import psutil
 from faults import FAULTS, RELOAD, Scene
-from live_clients import Failure, Lost, Refused
+from live_clients import Client, Failure, Lost, Refused
 from recordings import Expected, Form, Recording, expect, read_recordings
 from servers import ROOT, ServerProcess, our_server
 from speaking import PROTOCOLS, Outcome, speak
 from tornado.httpclient import AsyncHTTPClient
-from tornado.websocket import WebSocketClosedError
 from vosk_terms import environment
 
 WAV = ROOT / "tests" / "data" / "golden" / "wav"
@@ -58,6 +57,9 @@ MAX_GROWTH = 1.05
 WINDOW_S = 120.0
 """Memory is the median over this time before the moments that are compared."""
 RECOVERY_S = 120.0
+PATIENCE_S = 120.0
+"""How long after the end of its sound a stream may last."""
+POLL_S = 0.1
 AFTERMATH_S = 3.0
 """How long after the server is whole again clients may still hear of the fault."""
 MOST_SHOWN = 20
@@ -113,7 +115,9 @@ class Diary:
         tally = self.tallies.setdefault(protocol, Tally())
         tally.streams += 1
         name = f"{protocol}, {recording}, request {outcome.request_id or 'without an id'}"
-        if outcome.failure is None:
+        if outcome.failure is None and outcome.end_s is None:
+            self.fail(f"{name}: silent loss: no end {PATIENCE_S:g} s after the sound")
+        elif outcome.failure is None:
             tally.words += 1
             if outcome.text != expected.text:
                 self.fail(f"{name}: expected {expected.text!r}, found {outcome.text!r}")
@@ -153,7 +157,7 @@ class Soak:
 
     async def run(self, clients: int, fault_s: float) -> None:
         """Lets clients speak and faults happen until the end."""
-        if not await self.recovers():
+        if not await self.has_slots():
             raise SystemExit(f"the server does not have {self._slots} slots after {RECOVERY_S:g} s")
         files = self.files()
         async with asyncio.TaskGroup() as group:
@@ -174,7 +178,7 @@ class Soak:
             name = names[turn % len(names)]
             recording = rng.choice(self._scene.recordings)
             kind = PROTOCOLS[name]
-            outcome = await speak(kind, self._scene.address, recording, PACKET_S)
+            outcome = await self.speak(kind, recording)
             expected = self._expected[kind.form, recording]
             self._diary.judge(name, recording.name, outcome, expected, loop.time())
             turn += 1
@@ -196,32 +200,46 @@ class Soak:
                 continue
             window = [begin_s, float("inf")]
             self._diary.faulty_s.append(window)
-            with suppress(Failure, OSError, WebSocketClosedError):  # clients that do damage may be thrown out
+            try:
                 await FAULTS[name](self._scene)
+            except (Failure, OSError) as error:  # time-outs are errors of the system, too
+                self._diary.fail(f"{name}: cannot be done: {error!r}")
             done_s = loop.time()
-            if not await self.recovers():
-                self._diary.fail(f"{name}: the server is not whole again after {RECOVERY_S:g} s")
-            self._diary.recoveries_s.setdefault(name, []).append(loop.time() - done_s)
+            if await self.has_slots():
+                self._diary.recoveries_s.setdefault(name, []).append(loop.time() - done_s)
+            else:
+                self._diary.fail(f"{name}: the server has not all slots again after {RECOVERY_S:g} s")
+            if not await self.gives_words():
+                self._diary.fail(f"{name}: no client gets its words after {RECOVERY_S:g} s")
             window[1] = loop.time() + AFTERMATH_S
             turn += 1
             next_s = max(next_s + fault_s, window[1])
 
-    async def recovers(self) -> bool:
-        """Waits until all slots are there and a client gets its words; False if that takes too long."""
-        probe = next(
-            (each for each in self._scene.recordings if each.name == PROBE), self._scene.recordings[0]
-        )
-        kind = PROTOCOLS["kaldi"]
-        try:
+    async def speak(self, kind: type[Client], recording: Recording) -> Outcome:
+        """One stream, which is left when its end does not come."""
+        until_s = asyncio.get_running_loop().time() + recording.length_s + PATIENCE_S
+        return await speak(kind, self._scene.address, recording, PACKET_S, until_s)
+
+    async def has_slots(self) -> bool:
+        """Waits until all slots are there; False if that takes too long."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(RECOVERY_S):
-                while True:
-                    if await self.slots() >= self._slots:
-                        outcome = await speak(kind, self._scene.address, probe, PACKET_S)
-                        if outcome.text == self._expected[kind.form, probe].text:
-                            return True
+                while await self.slots() < self._slots:
+                    await asyncio.sleep(POLL_S)
+                return True
+        return False
+
+    async def gives_words(self) -> bool:
+        """Waits until a client gets its words; False if that takes too long."""
+        recordings = self._scene.recordings
+        probe = next((each for each in recordings if each.name == PROBE), recordings[0])
+        kind = PROTOCOLS["kaldi"]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERY_S):
+                while (await self.speak(kind, probe)).text != self._expected[kind.form, probe].text:
                     await asyncio.sleep(RETRY_S)
-        except TimeoutError:
-            return False
+                return True
+        return False
 
     async def slots(self, only_free: bool = False) -> int:
         """How many slots the server has, free or busy."""
@@ -283,9 +301,11 @@ def settled_s(begin_s: float, minutes: float) -> float:
 
 def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerProcess) -> list[str]:
     """Compares the memory in the end with that after ten minutes; returns lines to print."""
+    is_judged = minutes >= JUDGED_MINUTES
     last_s = diary.samples[-1].at_s
     window_s = min(WINDOW_S, 60 * minutes / 4)
     lines = []
+    compared: set[str] = set()
     for pid in diary.samples[-1].memory_mib:
         early, late = (
             [
@@ -301,8 +321,11 @@ def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerPro
             continue
         growth = median(late) / median(early)
         lines.append(f"{role} {pid:8}  {median(early):10.1f} {median(late):10.1f} {growth - 1:+9.1%}")
-        if minutes >= JUDGED_MINUTES and growth > MAX_GROWTH:
+        compared.add(role)
+        if is_judged and growth > MAX_GROWTH:
             diary.fail(f"{role} {pid}: memory grew from {median(early):.1f} to {median(late):.1f} MiB")
+    for role in {"master", "worker"} - compared if is_judged else ():
+        diary.fail(f"memory: no {role} has lived long enough to be judged")
     return lines
 
 

@@ -31,10 +31,11 @@ def test_clients_of_all_protocols_are_measured_and_the_surplus_is_refused() -> N
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     ours, limited, theirs = list(tables(ran.stdout).values())[:3]
+    assert [int(row["clients"]) for row in ours] == [int(row["clients"]) for row in theirs] == [1, 2]
+    assert [int(row["clients"]) for row in limited] == [2, 4, 6]
     for row in (*ours, *limited):
         assert int(row["errors"]) == int(row["other"]) == 0, row[0]
         assert float(row["live"]) > 0, row[0]
-    assert [int(row["clients"]) for row in ours] == [1, 2]
     assert all(row["refused"].strip() == "-" for row in (*ours, *theirs))
     *_, most = limited
     assert re.fullmatch(r"9: [1-9]\d*", most["refused"].strip())
