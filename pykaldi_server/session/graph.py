@@ -3,7 +3,8 @@
 A folder has a graph in one of two forms: ``HCLG.fst``, or ``HCLr.fst`` and ``Gr.fst``, which are composed
 while they are searched. The composition can be compiled in advance, by `compile_graph` or in the background,
 into ``composed.graph`` in the folder itself or into a file in the user's cache. A compiled graph is used as
-long as it was made of the parts that are there: their contents are compared, not their dates.
+long as it was made of the parts that are there. If their sizes and times are those of before, a large graph
+is opened without reading it or its parts; both are then checked in the background.
 
 Words are named by the table that is embedded in the graph, as in Vosk, or else by ``words.txt``.
 """
@@ -13,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
@@ -22,6 +24,7 @@ from pykaldi_server.kaldi.fstext import (
     LookaheadFst,
     SymbolTable,
     compiled_for,
+    compiled_from,
     graph_fingerprint,
     read_decoding_graph,
     read_lookahead_graph,
@@ -42,6 +45,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 COMPILED_NAME = "composed.graph"
+# Files up to this size are checked before they are used, which takes 20 ms.
+_SMALL_FILE_BYTES = 64 << 20
+_LESS_PRIORITY = 10
 _COMPILER = "pykaldi_server.session.compile_graph"
 
 
@@ -71,13 +77,42 @@ def read_graph(path: Path) -> DecodingGraph:
     compiled = find_compiled(path.parent)
     if compiled is not None:
         try:
-            graph = CompiledGraph.read(os.fspath(compiled))
+            graph = _read_compiled(compiled, path.parent)
             logger.info("%s: compiled in %s", path.parent, compiled)
             return graph
         except (ModelFormatError, OSError) as error:
             logger.warning("going on without a compiled graph, which should be deleted: %s", error)
     logger.info("%s: composed in the search", path.parent)
     return read_lookahead_graph(path.parent)
+
+
+def _read_compiled(path: Path, folder: Path) -> CompiledGraph:
+    """Reads a compiled graph; checks a small one at once and a large one in the background."""
+    if path.stat().st_size <= _SMALL_FILE_BYTES:
+        return CompiledGraph.read(os.fspath(path))
+    graph = CompiledGraph.read(os.fspath(path), check=False)
+    threading.Thread(target=_check_large, args=(graph, path, folder), daemon=True, name="graph").start()
+    return graph
+
+
+def _check_large(graph: CompiledGraph, path: Path, folder: Path) -> None:
+    """Checks a graph that is in use; a file that must not be used again is removed, and reported."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LESS_PRIORITY)  # of this thread
+    try:
+        graph.check()
+        if compiled_for(path, graph_fingerprint(folder)):
+            return
+        problem = f"{path}: expected a graph compiled from the files in {folder}, found one from others"
+    except ModelFormatError as error:
+        problem = str(error)
+    except OSError as error:
+        logger.info("a compiled graph was not checked: %s", error)
+        return
+    logger.error("results may be wrong until the next start: %s", problem)
+    if path.name == COMPILED_NAME:  # not ours to delete
+        logger.error("%s: this file should be deleted", path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def describe_graph(graph: DecodingGraph) -> str:
@@ -101,10 +136,7 @@ def find_compiled(folder: Path) -> Path | None:
     except ConfigError as error:
         logger.debug("%s: %s", folder, error)
     there = [path for path in places if os.path.exists(path)]
-    if not there:
-        return None
-    fingerprint = graph_fingerprint(folder)
-    return next((path for path in there if compiled_for(path, fingerprint)), None)
+    return next((path for path in there if compiled_from(path, folder)), None)
 
 
 def cached_path(folder: Path) -> Path:

@@ -58,22 +58,49 @@ void BindReader(py::module_ &m) {
           py::arg("state"), "The arcs that leave a state, as a list of `StdArc`.");
 }
 
+void CheckSize(const std::string &what, const std::string &bytes, size_t expected) {
+  if (bytes.size() == expected) return;
+  throw py::value_error("expected " + what + " of " + std::to_string(expected) + " bytes, found " +
+                        std::to_string(bytes.size()));
+}
+
 void BindCompiledGraph(py::module_ &m) {
   py::class_<CompiledGraph, std::shared_ptr<CompiledGraph>>(
       m, "CompiledGraph",
       "A composed graph in a compact file, which is mapped: all processes share its pages. See\n"
       "csrc/fst/compiled-graph.h.")
-      .def_static("read", WithoutGil(+[](const Path &path) {
-                    return std::make_shared<CompiledGraph>(path.string());
-                  }),
-                  py::arg("path"),
-                  "Opens a file and checks all of it.\n\n"
-                  "Raises:\n    FileNotFoundError: there is no such file.\n"
-                  "    ModelFormatError: the file is damaged or of another kind; names the byte.")
+      .def_static(
+          "read", WithoutGil(+[](const Path &path, bool check) {
+            auto graph = std::make_shared<CompiledGraph>(path.string());
+            if (check) graph->Check();
+            return graph;
+          }),
+          py::arg("path"), py::arg("check") = true,
+          "Opens a file.\n\n"
+          "Args:\n"
+          "    path: the file.\n"
+          "    check: whether to `check` it. Otherwise damage may be found later, by a search, or may\n"
+          "        lead to wrong results; it never leads to wild access.\n\n"
+          "Raises:\n    FileNotFoundError: there is no such file.\n"
+          "    ModelFormatError: the file is damaged or of another kind; names the byte.")
+      .def("check", WithoutGil(&CompiledGraph::Check),
+           "Goes through the whole file.\n\n"
+           "Raises:\n    ModelFormatError: the file is damaged; names the byte.")
+      .def("num_bytes", WithGil(&CompiledGraph::NumBytes), "The size of the file.")
       .def_static(
           "read_fingerprint",
           [](const Path &path) { return py::bytes(CompiledGraph::ReadFingerprint(path.string())); },
           py::arg("path"), "What the file says that it was made of, 32 bytes; nothing else is checked.")
+      .def_static(
+          "read_stamp", [](const Path &path) { return py::bytes(CompiledGraph::ReadStamp(path.string())); },
+          py::arg("path"), "The stamp in the file, 16 bytes; nothing else is checked.")
+      .def_static(
+          "write_stamp",
+          [](const Path &path, const std::string &stamp) {
+            CheckSize("a stamp", stamp, CompiledGraph::kStampBytes);
+            CompiledGraph::WriteStamp(path.string(), stamp);
+          },
+          py::arg("path"), py::arg("stamp"), "Replaces the stamp in the file.")
       .def("num_states", WithGil(&CompiledGraph::NumStates))
       .def("num_arcs", WithGil(&CompiledGraph::NumArcs))
       .def("max_input_label", WithGil(&CompiledGraph::MaxInputLabel))
@@ -86,17 +113,15 @@ void BindCompiledGraph(py::module_ &m) {
 
 // Composes without the GIL, takes it to report.
 void Compile(const LookaheadFst &fst, const Path &path, const Path &directory, const std::string &fingerprint,
-             const py::function &progress) {
-  if (fingerprint.size() != CompiledGraph::kFingerprintBytes) {
-    throw py::value_error("expected a fingerprint of " + std::to_string(CompiledGraph::kFingerprintBytes) +
-                          " bytes, found " + std::to_string(fingerprint.size()));
-  }
+             const std::string &stamp, const py::function &progress) {
+  CheckSize("a fingerprint", fingerprint, CompiledGraph::kFingerprintBytes);
+  CheckSize("a stamp", stamp, CompiledGraph::kStampBytes);
   const CompileProgress report = [&progress](const char *what, int64_t done, int64_t total) {
     py::gil_scoped_acquire acquire;
     progress(what, done, total);
   };
   py::gil_scoped_release release;
-  CompileGraph(fst.Composition(), path.string(), directory.string(), fingerprint, report);
+  CompileGraph(fst.Composition(), path.string(), directory.string(), fingerprint, stamp, report);
 }
 
 }  // namespace
@@ -145,7 +170,8 @@ void BindLookahead(py::module_ &m) {
           "num_store_bytes", [](const LookaheadFst &fst) { return fst.Store()->NumBytes(); },
           "Memory of the current store, in bytes.")
       .def("compile", &Compile, py::arg("path"), py::arg("directory"), py::arg("fingerprint"),
-           py::arg("progress"), "Composes everything and writes a file for `CompiledGraph`.");
+           py::arg("stamp"), py::arg("progress"),
+           "Composes everything and writes a file for `CompiledGraph`.");
 }
 
 }  // namespace pykaldi

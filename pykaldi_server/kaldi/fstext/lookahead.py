@@ -17,7 +17,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,7 +32,9 @@ __all__ = [
     "Progress",
     "compile_graph",
     "compiled_for",
+    "compiled_from",
     "graph_fingerprint",
+    "graph_stamp",
     "read_disambig_labels",
     "read_lookahead_graph",
 ]
@@ -48,6 +50,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the current step, how much of it is done, and how much there is (as far as is known)."""
 
 _DIGEST_BYTES = 32
+_STAMP_BYTES = 16
 # Part of fingerprints: graphs compiled by another version of the composition are compiled again.
 _COMPOSITION_VERSION = b"1"
 
@@ -96,12 +99,28 @@ def graph_fingerprint(folder: str | os.PathLike[str]) -> bytes:
         FileNotFoundError: there is no such file.
     """
     digest = hashlib.blake2b(_COMPOSITION_VERSION, digest_size=_DIGEST_BYTES)
-    for path in (Path(folder, name) for name in (HCL_NAME, GRAMMAR_NAME, DISAMBIG_NAME)):
-        if path.name == DISAMBIG_NAME and not path.exists():
-            continue
+    for path in _parts(folder):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.digest()
+
+
+def graph_stamp(folder: str | os.PathLike[str]) -> bytes:
+    """Returns a digest of the sizes and times of the files of a lookahead graph, 16 bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    digest = hashlib.blake2b(_COMPOSITION_VERSION, digest_size=_STAMP_BYTES)
+    for path in _parts(folder):
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.digest()
+
+
+def _parts(folder: str | os.PathLike[str]) -> list[Path]:
+    paths = [Path(folder, name) for name in (HCL_NAME, GRAMMAR_NAME, DISAMBIG_NAME)]
+    return [path for path in paths if path.name != DISAMBIG_NAME or path.exists()]
 
 
 def compiled_for(path: str | os.PathLike[str], fingerprint: bytes) -> bool:
@@ -127,10 +146,11 @@ def compile_graph(
 
     Raises:
         FileNotFoundError: a part or the folder of ``out`` is missing.
-        ModelFormatError: a part is damaged, or the graph exceeds the format's limit of 2 GB.
+        ModelFormatError: a part is damaged, or the graph exceeds a limit of the format.
     """
     out = Path(out)
-    fingerprint = graph_fingerprint(folder)
+    # The stamp first: parts that are replaced from now on have another one.
+    stamp, fingerprint = graph_stamp(folder), graph_fingerprint(folder)
     with _only_one_at_work_in(out.parent):
         if compiled_for(out, fingerprint):
             return
@@ -139,7 +159,8 @@ def compile_graph(
         fst = read_lookahead_graph(folder, store_bytes=0)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
         try:
-            _compile(fst, folder, temporary, fingerprint, progress or _ignore)
+            _compile(fst, folder, temporary, (fingerprint, stamp), progress or _ignore)
+            CompiledGraph.read(temporary, check=True)
             os.fsync(descriptor)
             os.fchmod(descriptor, 0o644)
             os.replace(temporary, out)
@@ -154,13 +175,35 @@ def _compile(
     fst: LookaheadFst,
     folder: str | os.PathLike[str],
     path: str,
-    fingerprint: bytes,
+    made_from: tuple[bytes, bytes],
     progress: Progress,
 ) -> None:
     try:
-        fst.compile(path, os.path.dirname(path), fingerprint, progress)
+        fst.compile(path, os.path.dirname(path), *made_from, progress)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(folder)}: {error}") from error
+
+
+def compiled_from(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Returns whether a file is a graph compiled from the parts in a folder.
+
+    Parts whose sizes and times are known from before are taken to be the same, and are not read. Otherwise
+    their contents are compared, and if these are the same, their sizes and times are noted in the file.
+
+    Raises:
+        FileNotFoundError: there is no such part.
+    """
+    stamp = graph_stamp(folder)
+    try:
+        if CompiledGraph.read_stamp(os.fspath(path)) == stamp:
+            return True
+    except (OSError, ModelFormatError):
+        return False
+    if not compiled_for(path, graph_fingerprint(folder)):
+        return False
+    with suppress(OSError):  # the file need not be writable; the parts are then read each time
+        CompiledGraph.write_stamp(os.fspath(path), stamp)
+    return True
 
 
 @contextmanager

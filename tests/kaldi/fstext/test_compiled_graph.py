@@ -2,6 +2,8 @@
 
 import math
 import multiprocessing
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +29,29 @@ from lookahead_files import (
 )
 from numpy.typing import NDArray
 
-from pykaldi_server.errors import ModelFormatError
+from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi._core import available_cpu_kernels
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import (
     CompiledGraph,
     StdConstFst,
     compile_graph,
     compiled_for,
+    compiled_from,
     graph_fingerprint,
+    graph_stamp,
     read_lookahead_graph,
 )
 from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.lat import LatticeVectorFst
 from pykaldi_server.kaldi.util.io import KaldiReader
 
 # Weights that are pushed ahead are rounded to 1/1024.
 COST_TOLERANCE = 0.01
 OPTIONS = LatticeFasterDecoderOptions(beam=13.0, max_active=7000, min_active=200, lattice_beam=6.0)
+
+# Zeros behind the records of a graph, at its end when it has no table of words.
+PADDING_BYTES = 64
 
 # A word of each of these labels, which need one, two, three and four bytes; state 0 has too many arcs to be
 # counted in a byte.
@@ -181,6 +190,60 @@ def test_damage(tmp_path_factory: pytest.TempPathFactory, small_file: bytes, dat
         assert graph.to_const().num_arcs() == graph.num_arcs()
 
 
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_searching_a_damaged_graph(
+    tmp_path_factory: pytest.TempPathFactory, small_file: bytes, data: st.DataObject
+) -> None:
+    """A large graph is not checked before it is used: whatever is in it, a search stays within it."""
+    path = write(tmp_path_factory.mktemp("g"), "a.graph", data.draw(damaged(small_file)))
+    loglikes = np.log(np.full((6, 5), 0.2, np.float32))
+    with limited_memory(), suppress(ModelFormatError, DecoderError, ConfigError):
+        graph = CompiledGraph.read(str(path), check=False)
+        assert graph.num_bytes() == path.stat().st_size
+        decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, np.arange(-1, 5, dtype=np.int32))
+        decoder.advance_decoding(loglikes)
+        decoder.finalize_decoding()
+        assert len(decoder.get_best_path().alignment) <= len(loglikes)
+        assert decoder.get_raw_lattice().num_states() > 0
+
+
+def test_a_check_finds_what_reading_does_not(tmp_path: Path, small_file: bytes) -> None:
+    content = bytearray(small_file)
+    end_of_records = len(content) - PADDING_BYTES
+    content[end_of_records - 4 : end_of_records] = b"\xff" * 4  # the last cost
+    path = write(tmp_path, "a.graph", bytes(content))
+    graph = CompiledGraph.read(str(path), check=False)
+    with pytest.raises(ModelFormatError, match="at byte"):
+        graph.check()
+    with pytest.raises(ModelFormatError, match="at byte"):
+        CompiledGraph.read(str(path))
+
+
+def test_parts_of_known_sizes_and_times_are_not_read(tmp_path: Path) -> None:
+    make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
+    out, grammar = tmp_path / "a.graph", tmp_path / "Gr.fst"
+    assert not compiled_from(out, tmp_path)
+    compile_graph(tmp_path, out)
+    stamp = CompiledGraph.read_stamp(str(out))
+    assert stamp == graph_stamp(tmp_path)
+    assert compiled_from(out, tmp_path)
+    # Another time, the same contents: they are compared, and the time is noted.
+    os.utime(grammar, ns=(1, 1))
+    assert CompiledGraph.read_stamp(str(out)) != graph_stamp(tmp_path)
+    assert compiled_from(out, tmp_path)
+    assert CompiledGraph.read_stamp(str(out)) == graph_stamp(tmp_path) != stamp
+    CompiledGraph.read(str(out))
+    # Other contents of another time, and of the same.
+    content = bytearray(grammar.read_bytes())
+    content[-5] ^= 1
+    grammar.write_bytes(content)
+    assert not compiled_from(out, tmp_path)
+    os.utime(grammar, ns=(1, 1))
+    assert compiled_from(out, tmp_path)
+    assert not compiled_for(out, graph_fingerprint(tmp_path))
+
+
 def test_a_graph_is_made_when_its_parts_change(tmp_path: Path) -> None:
     make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
     out = tmp_path / "a.graph"
@@ -256,6 +319,34 @@ def test_words_of_general_english(english: CompiledGraph, models: Path) -> None:
     symbols = english.output_symbols()
     assert symbols is not None
     assert all(symbols.member_index(label) for label in grammar)
+
+
+@pytest.mark.parametrize("kernels", ["baseline", "avx2", "avx512"])
+def test_all_kernels_make_the_same_lattices(
+    english: CompiledGraph, golden: Path, models: Path, monkeypatch: pytest.MonkeyPatch, kernels: str
+) -> None:
+    """Bit by bit: all compute the same sums, and take what is below the same cutoff."""
+    if kernels not in available_cpu_kernels():
+        pytest.skip(f"this processor cannot run {kernels} kernels")
+    monkeypatch.setenv("PYKALDI_SERVER_KERNELS", kernels)
+    trans_model = TransitionModel.read(KaldiReader.open(models / "english" / "am" / "final.mdl"))
+    loglikes = np.load(golden / "general" / "loglikes.npz")
+    static = english.to_const()
+    for name in loglikes.files[:2]:
+        lattices = []
+        for graph in (english, static):
+            decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, trans_model.id2pdf)
+            decoder.advance_decoding(loglikes[name])
+            decoder.finalize_decoding()
+            lattices.append(decoder.get_raw_lattice())
+        ours, expected = map(links, lattices)
+        assert ours == expected, name
+
+
+def links(lattice: LatticeVectorFst) -> list[tuple[int, int, float, float]]:
+    """The arcs of a lattice, without regard to the numbers of its states."""
+    arcs = [arc for state in range(lattice.num_states()) for arc in lattice.arcs(state)]
+    return sorted((arc.ilabel, arc.olabel, arc.weight.value1, arc.weight.value2) for arc in arcs)
 
 
 def test_general_english(english: CompiledGraph, golden: Path, models: Path) -> None:

@@ -17,9 +17,11 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int32_t kNotExpanded = -1;
 constexpr int32_t kNotTaken = -1;
-// How many tokens ahead of the one that is expanded the state, and later its arcs, are asked for.
+// How many tokens ahead of the one that is expanded the state, and later its arcs, are asked for, and how
+// many candidates ahead the tokens of their states.
 constexpr size_t kPrefetchState = 12;
 constexpr size_t kPrefetchArcs = 6;
+constexpr size_t kPrefetchToken = 10;
 // Epsilon expansions in one frame: only a cycle of negative cost needs as many as this.
 constexpr int64_t kMaxExpansions = 10000000;
 // More than any model has; bounds what a wrong number can ask for.
@@ -37,6 +39,19 @@ int32_t CountPdfs(const std::vector<int32_t> &id2pdf) {
   return most + 1;
 }
 
+// The workspace of this thread; it is left empty whatever happens.
+class Workspace {
+ public:
+  Workspace() : work_(SearchWorkspace::OfThread()) {}
+  ~Workspace() { work_.Clear(); }
+  Workspace(const Workspace &) = delete;
+  Workspace &operator=(const Workspace &) = delete;
+  SearchWorkspace *Get() { return &work_; }
+
+ private:
+  SearchWorkspace &work_;
+};
+
 int32_t BestToken(const std::vector<Token> &tokens) {
   const auto best = std::min_element(tokens.begin(), tokens.end(),
                                      [](const Token &a, const Token &b) { return a.tot_cost < b.tot_cost; });
@@ -53,9 +68,7 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
       config_(config),
       num_pdfs_(CountPdfs(id2pdf)),
       pdf_of_label_(id2pdf),
-      lattice_(config.lattice_beam),
-      acoustic_costs_(num_pdfs_ + 1, kInfinity),
-      offset_costs_(num_pdfs_ + 1, kInfinity) {
+      lattice_(config.lattice_beam) {
   config_.Check();
   if (graph_->Start() == kNoStateId) throw ConfigError("the decoding graph has no start state");
   if (graph_->MaxInputLabel() >= static_cast<int64_t>(id2pdf.size())) {
@@ -64,19 +77,25 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
   }
   if (pdf_of_label_.empty()) pdf_of_label_.resize(1);
   pdf_of_label_[0] = num_pdfs_;
+  if constexpr (Graph::kHasColumns) {
+    for (int32_t i = 0; i < graph_->NumLabels(); ++i) {
+      pdf_of_position_.push_back(pdf_of_label_[graph_->Label(i)]);
+    }
+  }
   InitDecoding();
 }
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::InitDecoding() {
   if (lattice_.NumFrames() >= 0) graph_->RenewStates(lattice_.MutableNewestTokens());
-  tokens_.clear();
-  map_.Clear(0);
+  Workspace workspace;
+  SearchWorkspace *const work = workspace.Get();
+  work->map.Reserve(static_cast<size_t>(graph_->NumStates()));
   int32_t token;
-  Relax(graph_->Start(), 0, Token::kNoLink, &token);
-  ProcessNonemitting(config_.beam);
+  Relax(graph_->Start(), 0, Token::kNoLink, &token, work);
+  ProcessNonemitting(config_.beam, work);
   TokenLattice lattice(config_.lattice_beam);
-  lattice.AddBoundary(tokens_, epsilon_links_, {}, 0);
+  lattice.AddBoundary(work->tokens, work->epsilon_links, {}, 0);
   lattice_ = std::move(lattice);
   best_path_.Clear();
   is_finalized_ = false;
@@ -88,17 +107,27 @@ void LatticeFasterOnlineDecoder<Graph>::AdvanceDecoding(const LoglikeBlock &logl
   if (is_finalized_) throw DecoderError("decoding was finalized: InitDecoding starts a new utterance");
   CheckBlock(loglikes);
   graph_->RenewStates(lattice_.MutableNewestTokens());
-  for (int64_t i = 0; i < loglikes.num_frames; ++i) {
-    if (NumFramesDecoded() % config_.prune_interval == 0) {
-      lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
-    }
-    const float cutoff = ProcessEmitting(loglikes.Row(i));
-    if (tokens_.empty()) throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
-    ProcessNonemitting(cutoff);
-    lattice_.AddBoundary(tokens_, epsilon_links_, emitting_links_, cost_offset_);
-    statistics_.num_tokens += static_cast<int64_t>(tokens_.size());
-    statistics_.num_links += static_cast<int64_t>(emitting_links_.size() + epsilon_links_.size());
+  Workspace workspace;
+  workspace.Get()->map.Reserve(static_cast<size_t>(graph_->NumStates()));
+  for (int64_t i = 0; i < loglikes.num_frames; ++i) DecodeFrame(loglikes.Row(i), workspace.Get());
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::DecodeFrame(const float *loglikes, SearchWorkspace *work) {
+  if (NumFramesDecoded() % config_.prune_interval == 0) {
+    lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
   }
+  const std::vector<Token> &sources = lattice_.Newest().tokens;
+  const float cost_offset = -sources[BestToken(sources)].tot_cost;
+  const float cutoff = ProcessEmitting(loglikes, cost_offset, work);
+  if (work->tokens.empty())
+    throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
+  ProcessNonemitting(cutoff, work);
+  LinkCandidates(work);
+  lattice_.AddBoundary(work->tokens, work->epsilon_links, work->emitting_links, cost_offset);
+  statistics_.num_tokens += static_cast<int64_t>(work->tokens.size());
+  statistics_.num_links += static_cast<int64_t>(work->emitting_links.size() + work->epsilon_links.size());
+  work->Clear();
 }
 
 template <class Graph>
@@ -121,17 +150,18 @@ void LatticeFasterOnlineDecoder<Graph>::CheckBlock(const LoglikeBlock &loglikes)
 
 template <class Graph>
 typename LatticeFasterOnlineDecoder<Graph>::Cutoff LatticeFasterOnlineDecoder<Graph>::GetCutoff(
-    const std::vector<Token> &tokens, float best_cost) {
+    const std::vector<Token> &tokens, float best_cost, SearchWorkspace *work) const {
   const float beam_cutoff = best_cost + config_.beam;
   const size_t max_active = static_cast<size_t>(config_.max_active);
   const size_t min_active = static_cast<size_t>(config_.min_active);
   size_t num_within = 0;
   for (const Token &token : tokens) num_within += token.tot_cost <= beam_cutoff;
   const auto nth_cost = [&](size_t n) {
-    sorted_costs_.clear();
-    for (const Token &token : tokens) sorted_costs_.push_back(token.tot_cost);
-    std::nth_element(sorted_costs_.begin(), sorted_costs_.begin() + n, sorted_costs_.end());
-    return sorted_costs_[n];
+    std::vector<float> &costs = work->sorted_costs;
+    costs.clear();
+    for (const Token &token : tokens) costs.push_back(token.tot_cost);
+    std::nth_element(costs.begin(), costs.begin() + n, costs.end());
+    return costs[n];
   };
   float cutoff = beam_cutoff;
   if (num_within > max_active) {
@@ -144,135 +174,225 @@ typename LatticeFasterOnlineDecoder<Graph>::Cutoff LatticeFasterOnlineDecoder<Gr
 }
 
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglikes, float cost_offset) {
-  cost_offset_ = cost_offset;
+FrameCosts LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglikes, float cost_offset,
+                                                            SearchWorkspace *work) const {
+  work->acoustic_costs.resize(num_pdfs_ + 1);
+  work->offset_costs.resize(num_pdfs_ + 1);
   for (int32_t pdf = 0; pdf < num_pdfs_; ++pdf) {
-    acoustic_costs_[pdf] = -loglikes[pdf];
-    offset_costs_[pdf] = cost_offset - loglikes[pdf];
+    work->acoustic_costs[pdf] = -loglikes[pdf];
+    work->offset_costs[pdf] = cost_offset - loglikes[pdf];
   }
+  work->acoustic_costs[num_pdfs_] = work->offset_costs[num_pdfs_] = kInfinity;
+  if constexpr (Graph::kHasColumns) {
+    work->label_costs.resize(CompiledGraph::kMaxLabels);
+    float *const costs = work->label_costs.data();
+    return {costs, SetLabelCosts(kernels_, work->offset_costs.data(), pdf_of_position_, costs), 0};
+  }
+  return {work->offset_costs.data(), 0, 0};
 }
 
 template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::FirstNextCutoff(const Token &best, float adaptive_beam) const {
-  float least = kInfinity;
-  for (const StdArc &arc : graph_->Arcs(best.state)) {
-    least = std::min(least, best.tot_cost + offset_costs_[pdf_of_label_[arc.ilabel]] + arc.weight);
-  }
-  return least + adaptive_beam;
-}
-
-template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes) {
+float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, float cost_offset,
+                                                         SearchWorkspace *work) {
   const std::vector<Token> &sources = lattice_.Newest().tokens;
-  const Token &best = sources[BestToken(sources)];
-  const Cutoff cutoff = GetCutoff(sources, best.tot_cost);
-  SetFrameCosts(loglikes, -best.tot_cost);
-  float next_cutoff = FirstNextCutoff(best, cutoff.adaptive_beam);
+  const Cutoff cutoff = GetCutoff(sources, -cost_offset, work);
+  FrameCosts costs = SetFrameCosts(loglikes, cost_offset, work);
+  costs.beam = cutoff.adaptive_beam;
 
-  active_.clear();
-  for (size_t i = 0; i < sources.size(); ++i) {
-    if (sources[i].tot_cost <= cutoff.cost) active_.push_back(static_cast<int32_t>(i));
+  // The arcs of the best token give a cutoff to begin with.
+  float next_cutoff = kInfinity;
+  work->active.clear();
+  Activate(BestToken(sources), work);
+  FilterEmitting(costs, &next_cutoff, work);
+
+  work->active.clear();
+  const size_t num_sources = sources.size();
+  for (size_t i = 0; i < num_sources; ++i) {
+    if (i + kPrefetchState < num_sources) graph_->PrefetchState(sources[i + kPrefetchState].state);
+    if (sources[i].tot_cost <= cutoff.cost) Activate(static_cast<int32_t>(i), work);
   }
-  map_.Clear(static_cast<size_t>(static_cast<float>(sources.size()) * config_.hash_ratio));
-  tokens_.clear();
-  emitting_links_.clear();
-  const float *const costs = offset_costs_.data();
-  const int32_t *const pdf_of_label = pdf_of_label_.data();
-  const size_t num_active = active_.size();
-  for (size_t i = 0; i < num_active; ++i) {
-    if (i + kPrefetchState < num_active) graph_->PrefetchState(sources[active_[i + kPrefetchState]].state);
-    if (i + kPrefetchArcs < num_active) graph_->PrefetchArcs(sources[active_[i + kPrefetchArcs]].state);
-    const int32_t source = active_[i];
-    const float source_cost = sources[source].tot_cost;
-    const auto arcs = graph_->Arcs(sources[source].state);
-    statistics_.num_arcs += static_cast<int64_t>(arcs.size());
-    for (const StdArc &arc : arcs) {
-      const int32_t pdf = pdf_of_label[arc.ilabel];
-      const float tot_cost = source_cost + costs[pdf] + arc.weight;
-      if (!(tot_cost < next_cutoff)) continue;  // also every epsilon arc
-      next_cutoff = std::min(next_cutoff, tot_cost + cutoff.adaptive_beam);
-      int32_t target;
-      Relax(arc.nextstate, tot_cost, static_cast<int32_t>(emitting_links_.size()), &target);
-      // A link that is so much worse than the best one into its target would be pruned later in any case.
-      if (tot_cost - tokens_[target].tot_cost > config_.lattice_beam) continue;
-      emitting_links_.push_back({source, target, arc.ilabel, arc.olabel, arc.weight, acoustic_costs_[pdf]});
-    }
-  }
+  FilterEmitting(costs, &next_cutoff, work);
+  TakeCandidates(next_cutoff, work);
   return next_cutoff;
 }
 
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff) {
-  epsilon_links_.clear();
-  epsilon_begin_.assign(tokens_.size(), kNotExpanded);
-  queue_.clear();
-  for (size_t i = 0; i < tokens_.size(); ++i) {
-    if (tokens_[i].tot_cost < cutoff && graph_->NumInputEpsilons(tokens_[i].state) != 0) {
-      queue_.push_back(static_cast<int32_t>(i));
+void LatticeFasterOnlineDecoder<Graph>::Activate(int32_t token, SearchWorkspace *work) const {
+  const Token &source = lattice_.Newest().tokens[token];
+  if constexpr (Graph::kHasColumns) {
+    work->active.push_back({graph_->EmittingArcs(source.state), source.tot_cost, token});
+  } else {
+    work->active.push_back({{}, source.tot_cost, token});
+  }
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::FilterEmitting(const FrameCosts &costs, float *next_cutoff,
+                                                       SearchWorkspace *work) {
+  work->candidates.Clear();
+  if constexpr (Graph::kHasColumns) {
+    FilterArcs(kernels_, work->active, costs, next_cutoff, &work->candidates, &statistics_.num_arcs);
+  } else {
+    FilterArrays(costs, next_cutoff, work);
+  }
+}
+
+// As FilterArcs, for arcs in any order of which some have no input label.
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::FilterArrays(const FrameCosts &costs, float *next_cutoff,
+                                                     SearchWorkspace *work) {
+  if constexpr (!Graph::kHasColumns) {
+    const std::vector<Token> &sources = lattice_.Newest().tokens;
+    const std::vector<ActiveToken> &active = work->active;
+    const float *const pdf_costs = costs.label_costs;
+    const int32_t *const pdf_of_label = pdf_of_label_.data();
+    const size_t num_active = active.size();
+    float cutoff = *next_cutoff;
+    for (size_t i = 0; i < num_active; ++i) {
+      if (i + kPrefetchArcs < num_active) {
+        graph_->PrefetchArcs(sources[active[i + kPrefetchArcs].token].state);
+      }
+      const ActiveToken &token = active[i];
+      const auto arcs = graph_->Arcs(sources[token.token].state);
+      statistics_.num_arcs += static_cast<int64_t>(arcs.size());
+      work->candidates.Reserve(arcs.size());
+      uint32_t place = 0;
+      for (const StdArc &arc : arcs) {
+        const float tot_cost = token.cost + pdf_costs[pdf_of_label[arc.ilabel]] + arc.weight;
+        if (tot_cost < cutoff) {  // no epsilon arc is
+          cutoff = std::min(cutoff, tot_cost + costs.beam);
+          work->candidates.Add(tot_cost, arc.nextstate, place, static_cast<uint32_t>(i));
+        }
+        ++place;
+      }
+    }
+    *next_cutoff = cutoff;
+  }
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::TakeCandidates(float next_cutoff, SearchWorkspace *work) {
+  const ArcCandidates &candidates = work->candidates;
+  const size_t num_candidates = candidates.Size();
+  work->targets.resize(num_candidates);
+  for (size_t i = 0; i < num_candidates; ++i) {
+    if (i + kPrefetchToken < num_candidates) work->map.Prefetch(candidates.NextState(i + kPrefetchToken));
+    int32_t target = kNotTaken;
+    if (candidates.Cost(i) < next_cutoff) {
+      Relax(candidates.NextState(i), candidates.Cost(i), static_cast<int32_t>(i), &target, work);
+    }
+    work->targets[i] = target;
+  }
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) {
+  const ArcCandidates &candidates = work->candidates;
+  const std::vector<Token> &sources = lattice_.Newest().tokens;
+  for (size_t i = 0; i < candidates.Size(); ++i) {
+    if (work->targets[i] == kNotTaken) continue;
+    Token &target = work->tokens[work->targets[i]];
+    // A link that is so much worse than the best one into its target would be pruned later in any case.
+    if (candidates.Cost(i) - target.tot_cost > config_.lattice_beam) continue;
+    // Links are fewer than candidates, so this is no candidate whose turn is still to come.
+    if (target.best_link == static_cast<int32_t>(i)) {
+      target.best_link = static_cast<int32_t>(work->emitting_links.size());
+    }
+    const ActiveToken &source = work->active[candidates.Active(i)];
+    const uint32_t place = candidates.Arc(i);
+    int32_t ilabel, olabel;
+    float weight;
+    if constexpr (Graph::kHasColumns) {
+      const ArcColumns &arcs = source.arcs;
+      ilabel = graph_->Label(arcs.labels[place]);
+      olabel = arcs.olabels == nullptr ? 0 : arcs.olabels[place];
+      weight = arcs.weights[place];
+    } else {
+      const StdArc &arc = graph_->Arcs(sources[source.token].state).begin()[place];
+      ilabel = arc.ilabel;
+      olabel = arc.olabel;
+      weight = arc.weight;
+    }
+    work->emitting_links.push_back({source.token, work->targets[i], ilabel, olabel, weight,
+                                    work->acoustic_costs[pdf_of_label_[ilabel]]});
+  }
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchWorkspace *work) {
+  std::vector<Token> &tokens = work->tokens;
+  std::vector<Link> &links = work->epsilon_links;
+  std::vector<int32_t> &queue = work->queue;
+  work->epsilon_begin.assign(tokens.size(), kNotExpanded);
+  queue.clear();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].tot_cost < cutoff && graph_->HasInputEpsilons(tokens[i].state)) {
+      queue.push_back(static_cast<int32_t>(i));
     }
   }
   int64_t num_expansions = 0;
-  while (!queue_.empty()) {
-    const int32_t token = queue_.back();
-    queue_.pop_back();
-    if (tokens_[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff);
+  while (!queue.empty()) {
+    const int32_t token = queue.back();
+    queue.pop_back();
+    if (tokens[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff, work);
     if (++num_expansions > kMaxExpansions) {
       throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
     }
   }
   // Arcs beyond the cutoff have left gaps.
   size_t num_kept = 0;
-  for (size_t i = 0; i < epsilon_links_.size(); ++i) {
-    if (epsilon_links_[i].target == kNotTaken) continue;
-    Token &target = tokens_[epsilon_links_[i].target];
+  for (size_t i = 0; i < links.size(); ++i) {
+    if (links[i].target == kNotTaken) continue;
+    Token &target = tokens[links[i].target];
     if (target.best_link == ~static_cast<int32_t>(i)) target.best_link = ~static_cast<int32_t>(num_kept);
-    epsilon_links_[num_kept++] = epsilon_links_[i];
+    links[num_kept++] = links[i];
   }
-  epsilon_links_.resize(num_kept);
+  links.resize(num_kept);
 }
 
 // A token that became better after its expansion is expanded again. It then takes the same arcs at least, so
 // each of its epsilon arcs keeps its own place among the links from then on.
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff) {
-  const Token source = tokens_[token];
-  const int32_t num_epsilons = static_cast<int32_t>(graph_->NumInputEpsilons(source.state));
-  if (epsilon_begin_[token] == kNotExpanded) {
-    epsilon_begin_[token] = static_cast<int32_t>(epsilon_links_.size());
-    epsilon_links_.resize(epsilon_links_.size() + num_epsilons, {token, kNotTaken, 0, 0, 0, 0});
+void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work) {
+  const Token source = work->tokens[token];
+  std::vector<Link> &links = work->epsilon_links;
+  std::vector<int32_t> &begin = work->epsilon_begin;
+  if (begin[token] == kNotExpanded) {
+    begin[token] = static_cast<int32_t>(links.size());
+    links.resize(links.size() + graph_->NumInputEpsilons(source.state), {token, kNotTaken, 0, 0, 0, 0});
   }
-  int32_t place = epsilon_begin_[token];
-  const int32_t end = place + num_epsilons;
-  for (auto place_of_arc = graph_->Arcs(source.state).begin(); place < end; ++place_of_arc) {
+  int32_t place = begin[token];
+  graph_->ForEachEpsilonArc(source.state, [&](float weight, int32_t olabel, int32_t next_state) {
     ++statistics_.num_arcs;
-    const StdArc arc = *place_of_arc;
-    if (arc.ilabel != 0) continue;
-    const float tot_cost = source.tot_cost + arc.weight;
+    const float tot_cost = source.tot_cost + weight;
     if (tot_cost < cutoff) {
       int32_t target;
-      const bool improved = Relax(arc.nextstate, tot_cost, ~place, &target);
-      epsilon_links_[place] = {token, target, 0, arc.olabel, arc.weight, 0};
+      const bool improved = Relax(next_state, tot_cost, ~place, &target, work);
+      links[place] = {token, target, 0, olabel, weight, 0};
       if (improved) {
-        if (static_cast<size_t>(target) == epsilon_begin_.size()) epsilon_begin_.push_back(kNotExpanded);
-        if (graph_->NumInputEpsilons(arc.nextstate) != 0) queue_.push_back(target);
+        if (static_cast<size_t>(target) == begin.size()) begin.push_back(kNotExpanded);
+        if (graph_->HasInputEpsilons(next_state)) work->queue.push_back(target);
       }
     }
     ++place;
-  }
+  });
 }
 
 template <class Graph>
-bool LatticeFasterOnlineDecoder<Graph>::Relax(int32_t state, float tot_cost, int32_t link, int32_t *token) {
-  StateTokenMap::Slot *slot = map_.Find(state);
-  if (slot->state == StateTokenMap::kNoState) {
-    *token = static_cast<int32_t>(tokens_.size());
-    tokens_.push_back({tot_cost, 0, link, state});
+bool LatticeFasterOnlineDecoder<Graph>::Relax(int32_t state, float tot_cost, int32_t link, int32_t *token,
+                                              SearchWorkspace *work) {
+  if constexpr (Graph::kHasColumns) {
+    if (!graph_->IsState(state)) graph_->FailAtState(state);
+  }
+  *token = work->map.Find(state);
+  if (*token == StateTokenMap::kNoToken) {
+    *token = static_cast<int32_t>(work->tokens.size());
+    work->tokens.push_back({tot_cost, 0, link, state});
+    work->map.Set(state, *token);
     graph_->PrefetchState(state);
-    map_.Fill(slot, state, *token);
     return true;
   }
-  *token = slot->token;
-  Token &known = tokens_[*token];
+  Token &known = work->tokens[*token];
   if (!(tot_cost < known.tot_cost)) return false;
   known.tot_cost = tot_cost;
   known.best_link = link;

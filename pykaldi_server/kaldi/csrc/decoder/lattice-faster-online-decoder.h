@@ -7,17 +7,26 @@
 // min_active bound the tokens that are expanded; the cutoff for new tokens tightens while a frame's arcs are
 // visited, so tokens at the very edge of the beam depend on the order of the visits, here as in Kaldi.
 //
+// A frame has two halves. Arcs of all active tokens are filtered first (arc-filter.h); what is left of them
+// by the final cutoff then becomes tokens and links, so these do not depend on the order of the visits, as
+// they do in Kaldi at the very edge of the beam.
+//
 // The graph is a template parameter with these members, so that a graph that is composed while it is searched
 // is decoded by the same code:
 //
 //   int32_t Start()                      the start state, kNoStateId when there is none
+//   int32_t NumStates()                  as far as they are known
 //   float Final(state)                   the final cost, +infinity when the state is not final
-//   range Arcs(state)                    its arcs, with begin(), end() and size(); elements are StdArc
-//   uint32_t NumInputEpsilons(state)     how many of them have no input label
+//   bool HasInputEpsilons(state)         whether some of its arcs have no input label
+//   uint32_t NumInputEpsilons(state)     how many
+//   ForEachEpsilonArc(state, take)       calls take(cost, output label, next state) for each of them
 //   int32_t MaxInputLabel()              no input label is higher
-//   void PrefetchState/PrefetchArcs(state)   hints that Arcs will be called
+//   void PrefetchState(state)            a hint that the members above, or arcs, will be asked for
 //   void RenewStates(tokens)             called between frames: may renumber states, if it gives the newest
 //                                        tokens (Token, with a member `state`) their new numbers
+//   kHasColumns                          which of the following it has:
+//     ArcColumns EmittingArcs(state), Label(position), NumLabels(), IsState(state), FailAtState(state)
+//     range Arcs(state), PrefetchArcs(state)    all arcs as StdArc, in an array
 //
 // Sources: decoder/lattice-faster-decoder.cc, decoder/lattice-faster-online-decoder.cc, and "Generating exact
 // lattices in the WFST framework", Povey et al., ICASSP 2012.
@@ -29,9 +38,10 @@
 #include <memory>
 #include <vector>
 
+#include "csrc/base/cpu-kernels.h"
 #include "csrc/decoder/best-path.h"
 #include "csrc/decoder/lattice-faster-decoder-config.h"
-#include "csrc/decoder/state-token-map.h"
+#include "csrc/decoder/search-workspace.h"
 #include "csrc/decoder/token-lattice.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/lat/lattice.h"
@@ -103,45 +113,44 @@ class LatticeFasterOnlineDecoder {
   };
 
   void CheckBlock(const LoglikeBlock &loglikes) const;
-  Cutoff GetCutoff(const std::vector<Token> &tokens, float best_cost);
-  void SetFrameCosts(const float *loglikes, float cost_offset);
-  float FirstNextCutoff(const Token &best, float adaptive_beam) const;
+  Cutoff GetCutoff(const std::vector<Token> &tokens, float best_cost, SearchWorkspace *work) const;
+  // Sets the costs of a frame in the workspace; returns those that arcs are compared with.
+  FrameCosts SetFrameCosts(const float *loglikes, float cost_offset, SearchWorkspace *work) const;
+  // Decodes a frame: builds a boundary in the workspace, and adds it to the lattice.
+  void DecodeFrame(const float *loglikes, SearchWorkspace *work);
   // Builds the tokens of the next boundary that emitting arcs reach; returns the cutoff for further ones.
-  float ProcessEmitting(const float *loglikes);
-  // Adds those that epsilon arcs reach, up to a cutoff.
-  void ProcessNonemitting(float cutoff);
-  void ExpandEpsilons(int32_t token, float cutoff);
+  float ProcessEmitting(const float *loglikes, float cost_offset, SearchWorkspace *work);
+  // Collects those arcs of the active tokens that are below the next cutoff, and lowers it.
+  void FilterEmitting(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);
+  void FilterArrays(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);
+  // Adds a token of the newest boundary to the active ones.
+  void Activate(int32_t token, SearchWorkspace *work) const;
+  // Makes tokens of the collected arcs. Until their links are made, candidates stand for those.
+  void TakeCandidates(float next_cutoff, SearchWorkspace *work);
+  // Makes links of the collected arcs, when all costs of the tokens are known.
+  void LinkCandidates(SearchWorkspace *work);
+  // Adds the tokens that epsilon arcs reach, up to a cutoff.
+  void ProcessNonemitting(float cutoff, SearchWorkspace *work);
+  void ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work);
   // Finds or creates the new token of a state, and gives it the cost and the link if the cost is lower.
   // Returns whether it is.
-  bool Relax(int32_t state, float tot_cost, int32_t link, int32_t *token);
+  bool Relax(int32_t state, float tot_cost, int32_t link, int32_t *token, SearchWorkspace *work);
   FinalCosts ComputeFinalCosts() const;
   // Final costs as paths are to be ended by, according to the caller's wish and to what is active.
   std::vector<float> EndCosts(bool use_final_costs) const;
 
   const std::shared_ptr<Graph> graph_;
   const LatticeFasterDecoderConfig config_;
+  const CpuKernels kernels_ = DefaultCpuKernels();
   const int32_t num_pdfs_;
-  std::vector<int32_t> pdf_of_label_;  // epsilon: num_pdfs_, whose cost is infinite
+  std::vector<int32_t> pdf_of_label_;     // epsilon: num_pdfs_, whose cost is infinite
+  std::vector<int32_t> pdf_of_position_;  // in the columns of a graph that has them
 
   TokenLattice lattice_;
   CurrentBestPath best_path_;
   bool is_finalized_ = false;
   float final_relative_cost_ = 0;  // once finalized
   SearchStatistics statistics_;
-
-  // The boundary that is being built.
-  std::vector<Token> tokens_;
-  std::vector<Link> emitting_links_;  // to it
-  std::vector<Link> epsilon_links_;
-  float cost_offset_ = 0;  // of the frame before it
-  StateTokenMap map_;
-  // Scratch memory.
-  std::vector<float> acoustic_costs_;   // of the frame, by pdf
-  std::vector<float> offset_costs_;     // the same with the cost offset
-  std::vector<int32_t> active_;         // tokens to expand
-  std::vector<int32_t> queue_;          // new tokens whose epsilon arcs wait
-  std::vector<int32_t> epsilon_begin_;  // the first epsilon link of each new token, or kNotExpanded
-  std::vector<float> sorted_costs_;
 };
 
 }  // namespace pykaldi

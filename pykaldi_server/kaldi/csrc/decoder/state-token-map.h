@@ -1,63 +1,59 @@
-// A hash table from states of the graph to the tokens of one frame: open addressing with linear probing.
+// Which token of the boundary that is being built a state of the graph has: an array with an element for each
+// state.
+//
+// Its memory is as large as the graph has states, but only pages with states that a search has come to are
+// ever touched, and elements are found without a search. It is kept empty between frames by whoever uses it,
+// who knows which states have tokens.
 #ifndef PYKALDI_SERVER_DECODER_STATE_TOKEN_MAP_H_
 #define PYKALDI_SERVER_DECODER_STATE_TOKEN_MAP_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
 
 namespace pykaldi {
 
 class StateTokenMap {
  public:
-  static constexpr int32_t kNoState = -1;
+  static constexpr int32_t kNoToken = -1;
 
-  struct Slot {
-    int32_t state = kNoState;  // kNoState: empty
-    int32_t token;
-  };
-
-  // Empties the table and makes it at least `num_slots` large.
-  void Clear(size_t num_slots) {
-    size_t size = kLeastSlots;
-    while (size < num_slots) size *= 2;
-    slots_.assign(size, Slot());
-    mask_ = size - 1;
-    num_used_ = 0;
+  // Makes room for states below `num_states`; others come to have room when they get a token.
+  void Reserve(size_t num_states) {
+    if (num_states > size_) Grow(num_states);
   }
 
-  // The slot of a state. When it is empty, the state belongs there: fill it in with Fill. The slot is valid
-  // until the next Fill.
-  Slot *Find(int32_t state) {
-    size_t i = Hash(state) & mask_;
-    while (slots_[i].state != state && slots_[i].state != kNoState) i = (i + 1) & mask_;
-    return &slots_[i];
+  int32_t Find(int32_t state) const {
+    const size_t i = static_cast<size_t>(state);
+    return i < size_ ? static_cast<int32_t>(places_.get()[i]) - 1 : kNoToken;
   }
-
-  void Fill(Slot *slot, int32_t state, int32_t token) {
-    slot->state = state;
-    slot->token = token;
-    if (++num_used_ > slots_.size() / 2) Grow();
+  void Set(int32_t state, int32_t token) {
+    const size_t i = static_cast<size_t>(state);
+    if (i >= size_) Grow(std::max(i + 1, 2 * size_));
+    places_.get()[i] = static_cast<uint32_t>(token + 1);
   }
+  void Remove(int32_t state) { places_.get()[state] = 0; }
+  void Prefetch(int32_t state) const { __builtin_prefetch(places_.get() + state); }
 
  private:
-  static constexpr size_t kLeastSlots = 1024;
+  struct Free {
+    void operator()(uint32_t *memory) const { std::free(memory); }
+  };
 
-  // Fibonacci hashing: the upper bits of the product depend on all bits of the state.
-  static size_t Hash(int32_t state) { return (static_cast<uint32_t>(state) * 0x9E3779B1u) >> 8; }
-
-  void Grow() {
-    std::vector<Slot> old(2 * slots_.size());
-    old.swap(slots_);
-    mask_ = slots_.size() - 1;
-    for (const Slot &slot : old) {
-      if (slot.state != kNoState) *Find(slot.state) = slot;
-    }
+  // Large pieces of memory from calloc are pages that the system fills with zeros when they are touched.
+  void Grow(size_t size) {
+    std::unique_ptr<uint32_t, Free> places(static_cast<uint32_t *>(std::calloc(size, sizeof(uint32_t))));
+    if (places == nullptr) throw std::bad_alloc();
+    if (size_ > 0) std::memcpy(places.get(), places_.get(), size_ * sizeof(uint32_t));
+    places_ = std::move(places);
+    size_ = size;
   }
 
-  std::vector<Slot> slots_;
-  size_t mask_ = 0;
-  size_t num_used_ = 0;
+  std::unique_ptr<uint32_t, Free> places_;  // positions of tokens + 1; 0: none
+  size_t size_ = 0;
 };
 
 }  // namespace pykaldi

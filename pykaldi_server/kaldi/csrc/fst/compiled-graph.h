@@ -1,182 +1,208 @@
 // A static decoding graph in a compact file of our own, which is used where it lies in the mapped file.
 //
 // A lookahead graph is composed once in full (graph-compiler.h) and read ever after. A `const` FST has 16
-// bytes for an arc and 20 for a state; here they take 10 for an arc, its share of the state included. No cost
+// bytes per arc and 20 per state; here they take about 12 per arc, its share of the state included. No cost
 // is rounded.
 //
-// File: Header; the records of all states; kPaddingBytes zeros; the table of words, if any, in OpenFst's
-// binary form. A state is named by the place of its record, counted in bytes from the first one. Record:
+// The file is laid out for a search that looks at all arcs of a state and takes a few (decoder/arc-filter.h):
+// arcs with an input label are in columns, from the cheapest to the most expensive. All sections begin at
+// multiples of kAlignment bytes:
 //
-//   byte    bits 0-5 number of arcs, 63: it follows; bit 6 there are epsilon arcs; bit 7 the state is final
-//   uint32  number of arcs, if it did not fit
-//   float   final cost, if final
-//   bytes   tags of the arcs, as compiled-arc-coding.h has them; those without input label first. Only the
-//   last
-//           arc may lead to the state whose record follows
-//   bodies  of the arcs
+//   Header
+//   int32   input labels, ascending: columns contain positions in this table, which fit into 16 bits
+//   State   states; those with arcs without input label come first
+//   uint32  records of all states, in an order that keeps likely neighbours together
+//   bytes   kPaddingBytes zeros, so that a vector may be loaded from any place of a record
+//   bytes   the table of words, if any, in OpenFst's binary form
 //
-// Everything is checked when the file is opened, in one pass, so that searching needs no checks.
+// Record, in words of 4 bytes (State says what is there; n arcs have an input label, m have none):
+//
+//   uint32  n, m                       if they do not fit into State
+//   int32   next state [n]
+//   float   cost [n]
+//   uint16  input label [n], position in the table; one more is added when n is odd
+//   int32   output label [n]           if one of them is not 0
+//   EpsilonArc [m]
+//   float   final cost                 if the state is final
+//
+// Checks. A file is right when it is made, and one of hundreds of megabytes is not read to open it. A search
+// checks the little that keeps it within the file (that next states and records exist), so damage can lead to
+// wrong results or an error, but not to wild access. Check finds all of it.
 #ifndef PYKALDI_SERVER_FST_COMPILED_GRAPH_H_
 #define PYKALDI_SERVER_FST_COMPILED_GRAPH_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "csrc/base/mapped-file.h"
-#include "csrc/fst/compiled-arc-coding.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/symbol-table.h"
 
 namespace pykaldi {
 
+// The arcs with an input label that leave a state, from the cheapest to the most expensive.
+struct ArcColumns {
+  const int32_t *next_states;
+  const float *weights;
+  const uint16_t *labels;  // positions in a table of input labels
+  const int32_t *olabels;  // null: all are 0
+  uint32_t num_arcs;
+};
+
+// An arc without input label.
+struct EpsilonArc {
+  int32_t next_state;
+  int32_t olabel;
+  float weight;
+};
+
 class CompiledGraph {
  public:
+  static constexpr bool kHasColumns = true;
   static constexpr size_t kFingerprintBytes = 32;
-  static constexpr size_t kPaddingBytes = 8;
-  // Addresses are int32.
-  static constexpr int64_t kMaxRecordBytes = std::numeric_limits<int32_t>::max();
+  static constexpr size_t kStampBytes = 16;
+  static constexpr size_t kAlignment = 64;
+  static constexpr size_t kPaddingBytes = 64;
+  static constexpr int64_t kMaxLabels = 1 << 16;
+  // Places of records are numbers of words.
+  static constexpr int64_t kMaxRecordWords = std::numeric_limits<uint32_t>::max();
 
 #pragma pack(push, 1)
   struct Header {
     char magic[8] = {'P', 'K', 'S', 'g', 'r', 'a', 'p', 'h'};
-    uint32_t version = 1;
-    uint32_t start = 0;
-    char fingerprint[kFingerprintBytes] = {};  // of what the graph was made of
+    uint32_t version = 2;
+    int32_t start = 0;
+    char fingerprint[kFingerprintBytes] = {};  // of the contents of what the graph was made of
+    char stamp[kStampBytes] = {};              // of the sizes and times of those files
     int64_t num_states = 0;
+    int64_t num_epsilon_states = 0;  // those with arcs without input label
     int64_t num_arcs = 0;
-    int64_t record_bytes = 0;
-    uint32_t has_symbols = 0;
-    ArcCodingParameters coding;
+    int64_t num_labels = 0;
+    int64_t num_words = 0;  // of all records
+    int64_t has_symbols = 0;
   };
 #pragma pack(pop)
 
-  // The fields at the start of a record.
-  struct RecordHead {
-    static constexpr uint8_t kManyArcs = 63;
-    static constexpr uint8_t kHasEpsilons = 1 << 6;
-    static constexpr uint8_t kIsFinal = 1 << 7;
+  struct State {
+    static constexpr uint16_t kManyArcs = 0xffff;  // as num_emitting: both counts are in the record
+    static constexpr uint16_t kMaxEpsilons = (1 << 14) - 1;
+    static constexpr uint16_t kHasOutputLabels = 1 << 14;
+    static constexpr uint16_t kIsFinal = 1 << 15;
 
-    bool has_epsilons;
-    uint32_t num_arcs;
-    float final_weight;  // +infinity: not final
-    uint32_t size;       // of the head itself
+    uint32_t begin;  // of its record, in words
+    uint16_t num_emitting;
+    uint16_t num_epsilons_and_flags;
   };
 
-  // Goes through the arcs of a state; decodes each when it is looked at.
-  class ArcIterator {
-   public:
-    ArcIterator(const CompiledGraph &graph, uint32_t state, uint32_t tag, uint32_t body)
-        : graph_(&graph), state_(state), tag_(tag), body_(body) {}
-
-    StdArc operator*() const {
-      return graph_->coding_.Decode(graph_->Byte(tag_), graph_->records_, body_, state_);
-    }
-    ArcIterator &operator++() {
-      body_ += graph_->coding_.Size(graph_->Byte(tag_));
-      ++tag_;
-      return *this;
-    }
-    // Compares iterators of the same state.
-    bool operator!=(const ArcIterator &other) const { return tag_ != other.tag_; }
-    // Where the body of the arc is; behind the last arc, the end of the record.
-    uint32_t Body() const { return body_; }
-
-   private:
-    const CompiledGraph *graph_;
-    uint32_t state_;
-    uint32_t tag_;   // address of the tag
-    uint32_t body_;  // address of the body
-  };
-
-  class ArcRange {
-   public:
-    ArcRange(const CompiledGraph &graph, uint32_t state, uint32_t tags, uint32_t num_arcs)
-        : begin_(graph, state, tags, tags + num_arcs),
-          end_(graph, state, tags + num_arcs, 0),
-          size_(num_arcs) {}
-    ArcIterator begin() const { return begin_; }
-    ArcIterator end() const { return end_; }
-    size_t size() const { return size_; }
-
-   private:
-    ArcIterator begin_;
-    ArcIterator end_;
-    size_t size_;
-  };
-
-  // Opens a file; throws FileError or ModelFormatError.
+  // Opens a file, and reads of it the header and the table of words. Throws FileError or ModelFormatError.
   explicit CompiledGraph(const std::string &path);
   CompiledGraph(const CompiledGraph &) = delete;
   CompiledGraph &operator=(const CompiledGraph &) = delete;
 
-  // The fingerprint in a file, which is not checked any further.
+  // The fingerprint or stamp in a file, which is not checked any further.
   static std::string ReadFingerprint(const std::string &path);
+  static std::string ReadStamp(const std::string &path);
+  // Replaces the stamp in a file. Throws FileError when that is not possible.
+  static void WriteStamp(const std::string &path, const std::string &stamp);
 
-  int64_t NumStates() const { return header_.num_states; }
+  // Goes through the whole file. Throws ModelFormatError when any of it is not as it should be.
+  void Check() const;
+
+  int32_t NumStates() const { return static_cast<int32_t>(header_.num_states); }
   int64_t NumArcs() const { return header_.num_arcs; }
+  size_t NumBytes() const { return file_->Size(); }
   const std::shared_ptr<SymbolTable> &OutputSymbols() const { return output_symbols_; }
-  // A copy whose states have numbers, in the order of the records.
+  // A copy whose states have the same numbers; the arcs without input label come first.
   std::shared_ptr<ConstFst> ToConst() const;
-
-  // What LatticeFasterOnlineDecoder asks of a graph.
-  int32_t Start() const { return static_cast<int32_t>(header_.start); }
-  float Final(int32_t state) const { return Head(static_cast<uint32_t>(state)).final_weight; }
-  uint32_t NumInputEpsilons(int32_t state) const {
-    const uint32_t address = static_cast<uint32_t>(state);
-    return Byte(address) & RecordHead::kHasEpsilons ? CountEpsilons(address) : 0;
-  }
-  ArcRange Arcs(int32_t state) const {
-    const uint32_t address = static_cast<uint32_t>(state);
-    const RecordHead head = Head(address);
-    return {*this, address, address + head.size, head.num_arcs};
-  }
-  int32_t MaxInputLabel() const { return max_ilabel_; }
   // The output labels of all arcs but 0, ascending; goes through the arcs.
   std::vector<int32_t> OutputLabels() const;
-  void PrefetchState(int32_t state) const { __builtin_prefetch(records_ + state); }
-  // The first arcs came with the state, but every other record continues in the next cache line.
-  void PrefetchArcs(int32_t state) const { __builtin_prefetch(records_ + state + kPrefetchBytes); }
+
+  // The input label with a position in columns; 0 beyond the last one.
+  int32_t Label(int32_t position) const { return position < header_.num_labels ? labels_[position] : 0; }
+  int32_t NumLabels() const { return static_cast<int32_t>(header_.num_labels); }
+
+  // What LatticeFasterOnlineDecoder asks of a graph. States must be IsState.
+  bool IsState(int32_t state) const { return static_cast<uint32_t>(state) < header_.num_states; }
+  int32_t Start() const { return header_.start; }
+  float Final(int32_t state) const;
+  bool HasInputEpsilons(int32_t state) const { return state < header_.num_epsilon_states; }
+  ArcColumns EmittingArcs(int32_t state) const { return Record(state).emitting; }
+  uint32_t NumInputEpsilons(int32_t state) const {
+    return HasInputEpsilons(state) ? Record(state).num_epsilons : 0;
+  }
+  // Calls take(weight, olabel, next state) for each arc without input label.
+  template <class Take>
+  void ForEachEpsilonArc(int32_t state, Take take) const {
+    if (!HasInputEpsilons(state)) return;
+    const StateRecord record = Record(state);
+    for (uint32_t i = 0; i < record.num_epsilons; ++i) {
+      const EpsilonArc &arc = record.epsilons[i];
+      take(arc.weight, arc.olabel, arc.next_state);
+    }
+  }
+  int32_t MaxInputLabel() const { return header_.num_labels == 0 ? 0 : labels_[header_.num_labels - 1]; }
+  void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }
   template <class Tokens>
   void RenewStates(Tokens *) const {}
+  [[noreturn]] void FailAtState(int32_t state) const;
 
  private:
-  static constexpr int32_t kPrefetchBytes = 48;
+  struct StateRecord {
+    ArcColumns emitting;
+    const EpsilonArc *epsilons;
+    uint32_t num_epsilons;
+    const float *final_weight;  // null: the state is not final
+  };
 
-  uint8_t Byte(uint32_t address) const { return static_cast<uint8_t>(records_[address]); }
+  static uint64_t LabelWords(uint64_t num_emitting) { return (num_emitting + 1) / 2; }
 
-  RecordHead Head(uint32_t address) const {
-    const uint8_t byte = Byte(address);
-    uint32_t place = address + 1;
-    RecordHead head;
-    head.has_epsilons = byte & RecordHead::kHasEpsilons;
-    head.num_arcs = byte & RecordHead::kManyArcs;
-    if (head.num_arcs == RecordHead::kManyArcs) {
-      std::memcpy(&head.num_arcs, records_ + place, sizeof(head.num_arcs));
-      place += sizeof(head.num_arcs);
+  StateRecord Record(int32_t number) const {
+    const State &state = states_[number];
+    uint64_t num_emitting = state.num_emitting;
+    uint64_t num_epsilons = state.num_epsilons_and_flags & State::kMaxEpsilons;
+    uint64_t begin = state.begin;
+    if (num_emitting == State::kManyArcs && begin + 2 <= num_words_) {
+      num_emitting = words_[begin];
+      num_epsilons = words_[begin + 1];
+      begin += 2;
     }
-    head.final_weight = std::numeric_limits<float>::infinity();
-    if (byte & RecordHead::kIsFinal) {
-      std::memcpy(&head.final_weight, records_ + place, sizeof(head.final_weight));
-      place += sizeof(head.final_weight);
-    }
-    head.size = place - address;
-    return head;
+    const bool has_olabels = state.num_epsilons_and_flags & State::kHasOutputLabels;
+    const bool is_final = state.num_epsilons_and_flags & State::kIsFinal;
+    const uint64_t weights = begin + num_emitting;
+    const uint64_t labels = weights + num_emitting;
+    const uint64_t olabels = labels + LabelWords(num_emitting);
+    const uint64_t epsilons = olabels + (has_olabels ? num_emitting : 0);
+    const uint64_t final_weight = epsilons + num_epsilons * (sizeof(EpsilonArc) / sizeof(uint32_t));
+    if (final_weight + is_final > num_words_) FailAtRecord(number);
+    const char *const data = reinterpret_cast<const char *>(words_);
+    const auto at = [data](uint64_t word) { return data + word * sizeof(uint32_t); };
+    StateRecord record;
+    record.emitting = {reinterpret_cast<const int32_t *>(at(begin)),
+                       reinterpret_cast<const float *>(at(weights)),
+                       reinterpret_cast<const uint16_t *>(at(labels)),
+                       has_olabels ? reinterpret_cast<const int32_t *>(at(olabels)) : nullptr,
+                       static_cast<uint32_t>(num_emitting)};
+    record.epsilons = reinterpret_cast<const EpsilonArc *>(at(epsilons));
+    record.num_epsilons = static_cast<uint32_t>(num_epsilons);
+    record.final_weight = is_final ? reinterpret_cast<const float *>(at(final_weight)) : nullptr;
+    return record;
   }
-  uint32_t CountEpsilons(uint32_t address) const;
+  [[noreturn]] void FailAtRecord(int32_t state) const;
 
-  // Goes through all records: heads, tags, labels, costs, and whether next states are records.
-  class Checker;
+  void CheckState(int32_t state) const;
+  void CheckArc(int32_t state, float weight, int32_t olabel, int32_t next_state) const;
+  [[noreturn]] void Fail(size_t offset, const std::string &expected, const std::string &found) const;
 
   std::shared_ptr<const MappedFile> file_;
   Header header_;
-  CompiledArcCoding coding_;
-  const char *records_;
-  int32_t max_ilabel_ = 0;
+  const int32_t *labels_;
+  const State *states_;
+  const uint32_t *words_;
+  uint64_t num_words_;
   std::shared_ptr<SymbolTable> output_symbols_;
 };
 

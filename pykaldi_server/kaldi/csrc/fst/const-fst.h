@@ -54,8 +54,19 @@ struct ArcSpan {
   size_t size() const { return static_cast<size_t>(last - first); }
 };
 
+// Calls take(weight, olabel, next state) for each arc without input label.
+template <class Take>
+void ForEachEpsilonArc(const ArcSpan &arcs, Take take) {
+  for (const StdArc &arc : arcs) {
+    if (arc.ilabel == 0) take(arc.weight, arc.olabel, arc.nextstate);
+  }
+}
+
 class ConstFst {
  public:
+  // What searches are asked for is in arrays, see lattice-faster-online-decoder.h.
+  static constexpr bool kHasColumns = false;
+
   // Takes over arrays; throws ModelFormatError when they are not consistent.
   ConstFst(int32_t start, std::vector<ConstState> states, std::vector<StdArc> arcs);
   // Uses the arrays of a const FST where they lie in a file, beginning at the place of the reader, after the
@@ -72,7 +83,13 @@ class ConstFst {
   int32_t NumStates() const { return num_states_; }
   int64_t NumArcs() const { return num_arcs_; }
   float Final(int32_t state) const { return states_[state].final_weight; }
+  bool HasInputEpsilons(int32_t state) const { return NumInputEpsilons(state) != 0; }
   uint32_t NumInputEpsilons(int32_t state) const { return states_[state].num_input_epsilons; }
+  // Calls take(weight, olabel, next state) for each arc without input label.
+  template <class Take>
+  void ForEachEpsilonArc(int32_t state, Take take) const {
+    pykaldi::ForEachEpsilonArc(Arcs(state), take);
+  }
   ArcSpan Arcs(int32_t state) const {
     const ConstState &s = states_[state];
     return {arcs_ + s.begin, arcs_ + s.begin + s.num_arcs};

@@ -9,54 +9,61 @@
 
 #include "csrc/base/byte-writer.h"
 #include "csrc/base/error.h"
-#include "csrc/fst/compiled-arc-coding.h"
 #include "csrc/fst/compiled-graph.h"
+#include "csrc/fst/label-set.h"
 
 namespace pykaldi {
 namespace {
 
 constexpr int32_t kNoPlace = -1;
-constexpr size_t kWeightSamples = size_t{1} << 20;
 constexpr int32_t kStatesPerReport = 1 << 14;
-using RecordHead = CompiledGraph::RecordHead;
+using State = CompiledGraph::State;
 
 class GraphCompiler {
  public:
   GraphCompiler(const ExpandedGraph &graph, const CompileProgress &progress)
-      : graph_(graph), progress_(progress), coding_(ArcCodingParameters()) {}
+      : graph_(graph), progress_(progress) {}
 
   void LayOut() {
     OrderStates();
-    ChooseCoding();
+    NumberStates();
+    FindLabels();
+    MeasureRecords();
   }
 
-  void Write(const std::string &path, const std::string &fingerprint, const SymbolTable *symbols);
+  void Write(const std::string &path, const std::string &fingerprint, const std::string &stamp,
+             const SymbolTable *symbols);
 
  private:
   void OrderStates();
   // The state whose record is to follow that of the state whose arcs are in arcs_, or kNoPlace.
   int32_t NextInChain(const std::vector<uint8_t> &is_placed) const;
-  void ChooseCoding();
-  std::vector<float> CommonWeights() const;
-  // Gives each state its address; returns the number of bytes of all records.
-  int64_t Address();
+  void NumberStates();
+  void FindLabels();
+  void MeasureRecords();
 
-  // Puts the kept arcs of the state at a position of the order into arcs_, in the order of a record, and
-  // returns by what kind the last one leads on.
-  void CollectArcs(size_t position);
-  // Appends the record of a position to `out`, or only counts its bytes when `out` is null.
-  size_t CodeRecord(size_t position, std::vector<char> *out);
-  NextStateKind KindOf(const StdArc &arc, size_t position, bool is_last) const;
+  // Puts the kept arcs of a state into epsilons_ and emitting_, as they are in a record.
+  void CollectArcs(int32_t state);
+  bool HasOutputLabels() const;
+  bool HasManyArcs() const {
+    return emitting_.size() >= State::kManyArcs || epsilons_.size() > State::kMaxEpsilons;
+  }
+  // The entry of the state whose arcs are collected.
+  State MakeEntry(int32_t state, uint32_t begin) const;
+  int64_t RecordWords(int32_t state) const;
+  void AppendRecord(int32_t state, std::vector<uint32_t> *words) const;
 
   const ExpandedGraph &graph_;
   const CompileProgress &progress_;
-  CompiledArcCoding coding_;
-  std::vector<int32_t> order_;       // states by their place in the file
-  std::vector<uint32_t> addresses_;  // of all states
-  int64_t num_arcs_ = 0;             // that are kept
+  std::vector<int32_t> order_;    // states by the places of their records
+  std::vector<int32_t> numbers_;  // of states in the file
+  std::vector<State> entries_;    // by number
+  std::vector<int32_t> labels_;
+  int32_t num_epsilon_states_ = 0;
+  int64_t num_arcs_ = 0;  // that are kept
+  int64_t num_words_ = 0;
   // Scratch memory of one record.
-  std::vector<StdArc> arcs_;
-  std::vector<uint8_t> tags_;
+  std::vector<StdArc> arcs_, epsilons_, emitting_;
 };
 
 void GraphCompiler::OrderStates() {
@@ -86,141 +93,151 @@ int32_t GraphCompiler::NextInChain(const std::vector<uint8_t> &is_placed) const 
   return next;
 }
 
-void GraphCompiler::ChooseCoding() {
-  int32_t max_ilabel = 0;
-  int32_t max_olabel = 0;
-  for (int64_t i = 0; i < graph_.NumArcs(); ++i) {
-    const StdArc arc = graph_.Arc(i);
-    if (arc.ilabel > max_ilabel) max_ilabel = arc.ilabel;
-    if (arc.olabel > max_olabel) max_olabel = arc.olabel;
-  }
-  ArcCodingParameters parameters;
-  parameters.ilabel_bytes = CompiledArcCoding::BytesFor(max_ilabel);
-  parameters.olabel_bytes = CompiledArcCoding::BytesFor(max_olabel);
-  const std::vector<float> weights = CommonWeights();
-  std::copy(weights.begin(), weights.end(), parameters.common_weights);
-  coding_ = CompiledArcCoding(parameters);
-  // Shorter addresses make shorter records, so what is enough for the longer ones is enough.
-  parameters.address_bytes = CompiledArcCoding::BytesFor(Address());
-  coding_ = CompiledArcCoding(parameters);
-}
-
-std::vector<float> GraphCompiler::CommonWeights() const {
-  // Costs are compared by their bits.
-  std::vector<uint32_t> sample;
-  const int64_t step = std::max<int64_t>(1, graph_.NumArcs() / static_cast<int64_t>(kWeightSamples));
-  for (int64_t i = 0; i < graph_.NumArcs(); i += step) {
-    uint32_t bits;
-    std::memcpy(&bits, &graph_.Arc(i).weight, sizeof(bits));
-    sample.push_back(bits);
-  }
-  std::sort(sample.begin(), sample.end());
-  std::vector<std::pair<int64_t, uint32_t>> counts;
-  for (auto begin = sample.begin(); begin != sample.end();) {
-    const auto end = std::upper_bound(begin, sample.end(), *begin);
-    counts.emplace_back(end - begin, *begin);
-    begin = end;
-  }
-  std::sort(counts.rbegin(), counts.rend());
-  counts.resize(std::min(counts.size(), ArcCodingParameters::kNumCommonWeights));
-  std::vector<float> weights(counts.size());
-  for (size_t i = 0; i < counts.size(); ++i) std::memcpy(&weights[i], &counts[i].second, sizeof(float));
-  return weights;
-}
-
-int64_t GraphCompiler::Address() {
-  addresses_.assign(graph_.NumStates(), 0);
-  int64_t num_bytes = 0;
-  for (size_t position = 0; position < order_.size(); ++position) {
-    if (position % kStatesPerReport == 0) progress_("measuring", position, order_.size());
-    addresses_[order_[position]] = static_cast<uint32_t>(num_bytes);
-    num_bytes += static_cast<int64_t>(CodeRecord(position, nullptr));
-    if (num_bytes > CompiledGraph::kMaxRecordBytes) {
-      throw ModelFormatError("the compiled graph would be larger than 2 GB");
+void GraphCompiler::NumberStates() {
+  std::vector<int32_t> others;
+  numbers_.assign(graph_.NumStates(), kNoPlace);
+  for (const int32_t state : order_) {
+    graph_.KeptArcs(state, &arcs_);
+    const bool has_epsilons =
+        std::any_of(arcs_.begin(), arcs_.end(), [](const StdArc &arc) { return arc.ilabel == 0; });
+    if (has_epsilons) {
+      numbers_[state] = num_epsilon_states_++;
+    } else {
+      others.push_back(state);
     }
   }
-  return num_bytes;
+  int32_t number = num_epsilon_states_;
+  for (const int32_t state : others) numbers_[state] = number++;
 }
 
-void GraphCompiler::CollectArcs(size_t position) {
-  graph_.KeptArcs(order_[position], &arcs_);
-  std::stable_partition(arcs_.begin(), arcs_.end(), [](const StdArc &arc) { return arc.ilabel == 0; });
-  if (position + 1 == order_.size()) return;
-  const int32_t following = order_[position + 1];
-  const auto arc = std::find_if(arcs_.begin(), arcs_.end(), [following](const StdArc &a) {
-    return a.ilabel != 0 && a.nextstate == following;
-  });
-  if (arc != arcs_.end()) std::rotate(arc, arc + 1, arcs_.end());
+void GraphCompiler::FindLabels() {
+  LabelSet labels;
+  for (int64_t i = 0; i < graph_.NumArcs(); ++i) labels.Add(graph_.Arc(i).ilabel);
+  labels_ = labels.Sorted();
+  if (static_cast<int64_t>(labels_.size()) > CompiledGraph::kMaxLabels) {
+    throw ModelFormatError("the compiled graph would have " + std::to_string(labels_.size()) +
+                           " input labels, more than " + std::to_string(CompiledGraph::kMaxLabels));
+  }
 }
 
-NextStateKind GraphCompiler::KindOf(const StdArc &arc, size_t position, bool is_last) const {
-  if (arc.nextstate == order_[position]) return NextStateKind::kSame;
-  if (is_last && position + 1 < order_.size() && arc.nextstate == order_[position + 1]) {
-    return NextStateKind::kFollowing;
+void GraphCompiler::MeasureRecords() {
+  entries_.resize(order_.size());
+  for (size_t place = 0; place < order_.size(); ++place) {
+    if (place % kStatesPerReport == 0) progress_("measuring", place, order_.size());
+    const int32_t state = order_[place];
+    CollectArcs(state);
+    entries_[numbers_[state]] = MakeEntry(state, static_cast<uint32_t>(num_words_));
+    num_words_ += RecordWords(state);
+    if (num_words_ > CompiledGraph::kMaxRecordWords) {
+      throw ModelFormatError("the compiled graph would be larger than 16 GB");
+    }
   }
-  return NextStateKind::kAddress;
 }
 
-size_t GraphCompiler::CodeRecord(size_t position, std::vector<char> *out) {
-  CollectArcs(position);
-  const float final_weight = graph_.Final(order_[position]);
-  const bool is_final = final_weight != std::numeric_limits<float>::infinity();
-  const bool has_epsilons = !arcs_.empty() && arcs_.front().ilabel == 0;
-  const bool has_many = arcs_.size() >= RecordHead::kManyArcs;
-  size_t size = 1;
-  char bytes[CompiledArcCoding::kMaxBodyBytes];
-  bytes[0] = static_cast<char>((has_many ? RecordHead::kManyArcs : arcs_.size()) |
-                               (has_epsilons ? RecordHead::kHasEpsilons : 0) |
-                               (is_final ? RecordHead::kIsFinal : 0));
-  if (has_many) {
-    const uint32_t num_arcs = static_cast<uint32_t>(arcs_.size());
-    std::memcpy(bytes + size, &num_arcs, sizeof(num_arcs));
-    size += sizeof(num_arcs);
-  }
-  if (is_final) {
-    std::memcpy(bytes + size, &final_weight, sizeof(final_weight));
-    size += sizeof(final_weight);
-  }
-  tags_.clear();
-  for (size_t i = 0; i < arcs_.size(); ++i) {
-    tags_.push_back(coding_.Tag(arcs_[i], KindOf(arcs_[i], position, i + 1 == arcs_.size())));
-  }
-  if (out != nullptr) {
-    out->insert(out->end(), bytes, bytes + size);
-    out->insert(out->end(), tags_.begin(), tags_.end());
-  }
-  size += tags_.size();
-  for (size_t i = 0; i < arcs_.size(); ++i) {
-    size += coding_.Size(tags_[i]);
-    if (out == nullptr) continue;
-    arcs_[i].nextstate = static_cast<int32_t>(addresses_[arcs_[i].nextstate]);
-    out->insert(out->end(), bytes, bytes + coding_.EncodeBody(arcs_[i], tags_[i], bytes));
-  }
-  return size;
+void GraphCompiler::CollectArcs(int32_t state) {
+  graph_.KeptArcs(state, &arcs_);
+  epsilons_.clear();
+  emitting_.clear();
+  for (const StdArc &arc : arcs_) (arc.ilabel == 0 ? epsilons_ : emitting_).push_back(arc);
+  std::stable_sort(emitting_.begin(), emitting_.end(),
+                   [](const StdArc &a, const StdArc &b) { return a.weight < b.weight; });
 }
 
-void GraphCompiler::Write(const std::string &path, const std::string &fingerprint,
+bool GraphCompiler::HasOutputLabels() const {
+  return std::any_of(emitting_.begin(), emitting_.end(), [](const StdArc &arc) { return arc.olabel != 0; });
+}
+
+State GraphCompiler::MakeEntry(int32_t state, uint32_t begin) const {
+  State entry{begin, State::kManyArcs, 0};
+  if (!HasManyArcs()) {
+    entry.num_emitting = static_cast<uint16_t>(emitting_.size());
+    entry.num_epsilons_and_flags = static_cast<uint16_t>(epsilons_.size());
+  }
+  if (HasOutputLabels()) entry.num_epsilons_and_flags |= State::kHasOutputLabels;
+  if (graph_.Final(state) != std::numeric_limits<float>::infinity()) {
+    entry.num_epsilons_and_flags |= State::kIsFinal;
+  }
+  return entry;
+}
+
+int64_t GraphCompiler::RecordWords(int32_t state) const {
+  const State entry = MakeEntry(state, 0);
+  const int64_t num_emitting = static_cast<int64_t>(emitting_.size());
+  const int64_t num_epsilons = static_cast<int64_t>(epsilons_.size());
+  return (HasManyArcs() ? 2 : 0) + 2 * num_emitting + (num_emitting + 1) / 2 +
+         (entry.num_epsilons_and_flags & State::kHasOutputLabels ? num_emitting : 0) + 3 * num_epsilons +
+         (entry.num_epsilons_and_flags & State::kIsFinal ? 1 : 0);
+}
+
+void GraphCompiler::AppendRecord(int32_t state, std::vector<uint32_t> *words) const {
+  const State entry = MakeEntry(state, 0);
+  const auto append_integer = [words](int32_t value) { words->push_back(static_cast<uint32_t>(value)); };
+  const auto append_cost = [words](float cost) {
+    uint32_t bits;
+    std::memcpy(&bits, &cost, sizeof(bits));
+    words->push_back(bits);
+  };
+  const auto position = [this](const StdArc &arc) {
+    return static_cast<uint32_t>(std::lower_bound(labels_.begin(), labels_.end(), arc.ilabel) -
+                                 labels_.begin());
+  };
+  if (HasManyArcs()) {
+    words->push_back(static_cast<uint32_t>(emitting_.size()));
+    words->push_back(static_cast<uint32_t>(epsilons_.size()));
+  }
+  for (const StdArc &arc : emitting_) append_integer(numbers_[arc.nextstate]);
+  for (const StdArc &arc : emitting_) append_cost(arc.weight);
+  for (size_t i = 0; i < emitting_.size(); i += 2) {
+    const uint32_t second = i + 1 < emitting_.size() ? position(emitting_[i + 1]) : 0;
+    words->push_back(position(emitting_[i]) | second << 16);
+  }
+  if (entry.num_epsilons_and_flags & State::kHasOutputLabels) {
+    for (const StdArc &arc : emitting_) append_integer(arc.olabel);
+  }
+  for (const StdArc &arc : epsilons_) {
+    append_integer(numbers_[arc.nextstate]);
+    append_integer(arc.olabel);
+    append_cost(arc.weight);
+  }
+  if (entry.num_epsilons_and_flags & State::kIsFinal) append_cost(graph_.Final(state));
+}
+
+template <class T>
+void WriteArray(std::ostream &file, const std::vector<T> &array) {
+  file.write(reinterpret_cast<const char *>(array.data()),
+             static_cast<std::streamsize>(array.size() * sizeof(T)));
+}
+
+void GraphCompiler::Write(const std::string &path, const std::string &fingerprint, const std::string &stamp,
                           const SymbolTable *symbols) {
   CompiledGraph::Header header;
   std::copy_n(fingerprint.begin(), std::min(fingerprint.size(), sizeof(header.fingerprint)),
               header.fingerprint);
-  header.record_bytes = Address();
-  header.start = addresses_[0];
+  std::copy_n(stamp.begin(), std::min(stamp.size(), sizeof(header.stamp)), header.stamp);
+  header.start = numbers_[0];
   header.num_states = static_cast<int64_t>(order_.size());
+  header.num_epsilon_states = num_epsilon_states_;
   header.num_arcs = num_arcs_;
+  header.num_labels = static_cast<int64_t>(labels_.size());
+  header.num_words = num_words_;
   header.has_symbols = symbols != nullptr;
-  header.coding = coding_.Parameters();
 
   std::ofstream file(path, std::ios::binary);
   if (!file) throw FileError(path, errno);
   WriteBytes(file, header);
-  std::vector<char> records;
-  for (size_t position = 0; position < order_.size(); ++position) {
-    CodeRecord(position, &records);
-    if ((position + 1) % kStatesPerReport != 0 && position + 1 != order_.size()) continue;
-    file.write(records.data(), static_cast<std::streamsize>(records.size()));
-    records.clear();
-    progress_("writing", position + 1, order_.size());
+  WritePadding(file, CompiledGraph::kAlignment);
+  WriteArray(file, labels_);
+  WritePadding(file, CompiledGraph::kAlignment);
+  WriteArray(file, entries_);
+  WritePadding(file, CompiledGraph::kAlignment);
+  std::vector<uint32_t> words;
+  for (size_t place = 0; place < order_.size(); ++place) {
+    CollectArcs(order_[place]);
+    AppendRecord(order_[place], &words);
+    if ((place + 1) % kStatesPerReport != 0 && place + 1 != order_.size()) continue;
+    WriteArray(file, words);
+    words.clear();
+    progress_("writing", place + 1, order_.size());
   }
   const char padding[CompiledGraph::kPaddingBytes] = {};
   file.write(padding, sizeof(padding));
@@ -232,12 +249,12 @@ void GraphCompiler::Write(const std::string &path, const std::string &fingerprin
 }  // namespace
 
 void CompileGraph(const LookaheadComposition &composition, const std::string &path,
-                  const std::string &directory, const std::string &fingerprint,
+                  const std::string &directory, const std::string &fingerprint, const std::string &stamp,
                   const CompileProgress &progress) {
   const ExpandedGraph graph(composition, directory, progress);
   GraphCompiler compiler(graph, progress);
   compiler.LayOut();
-  compiler.Write(path, fingerprint, composition.OutputSymbols().get());
+  compiler.Write(path, fingerprint, stamp, composition.OutputSymbols().get());
 }
 
 }  // namespace pykaldi

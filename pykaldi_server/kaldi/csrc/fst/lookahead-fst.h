@@ -59,6 +59,8 @@ class LookaheadFst {
 
 class LookaheadFstReader {
  public:
+  static constexpr bool kHasColumns = false;
+
   explicit LookaheadFstReader(std::shared_ptr<LookaheadFst> fst)
       : fst_(std::move(fst)), store_(fst_->Store()) {}
 
@@ -69,6 +71,11 @@ class LookaheadFstReader {
   float Final(int32_t state) const { return fst_->Composition().Final(store_->State(state)); }
   ArcSpan Arcs(int32_t state) const { return store_->Arcs(state); }
   uint32_t NumInputEpsilons(int32_t state) const { return store_->NumInputEpsilons(state); }
+  bool HasInputEpsilons(int32_t state) const { return NumInputEpsilons(state) != 0; }
+  template <class Take>
+  void ForEachEpsilonArc(int32_t state, Take take) const {
+    pykaldi::ForEachEpsilonArc(Arcs(state), take);
+  }
   int32_t MaxInputLabel() const { return fst_->Composition().MaxInputLabel(); }
   // Those that exist in the current store.
   int32_t NumStates() const { return store_->NumStates(); }
