@@ -112,7 +112,7 @@ class WorkerMetrics(Collector):
             (
                 gauge,
                 "longest_step_seconds",
-                "time since the recogniser that shows the least progress last showed some",
+                "time since the oldest of the steps that the recogniser is at has begun",
                 _longest_step_s(process),
             ),
         ):
@@ -244,4 +244,4 @@ def _log_http(handler: RequestHandler) -> None:
 
 
 def _longest_step_s(process: Watched) -> float:
-    return max((each.longest_call_s() for each in process.workers), default=0.0)
+    return max((each.longest_step_s() for each in process.workers), default=0.0)

@@ -121,7 +121,7 @@ class WorkerProcess:
 
     def is_well(self) -> bool:
         """Whether no piece of work hangs."""
-        return all(each.worker.longest_call_s() < HANG_S for each in self._generations)
+        return all(each.worker.longest_step_s() < HANG_S for each in self._generations)
 
     async def reload(self) -> None:
         """Reads the settings and the model again, for new requests.

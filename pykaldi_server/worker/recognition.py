@@ -35,8 +35,9 @@ __all__ = ["Recognition", "is_out_of_memory", "status_of"]
 
 logger = logging.getLogger(__name__)
 
-STEP_S = 1.0
-"""Audio is recognised in steps of this length, all channels together: between them a cancel is noticed."""
+STEP_S = 0.5
+"""Audio is recognised in steps of this length, all channels together: between them a cancel is noticed, and
+other requests have their turn."""
 
 
 class Recognition:

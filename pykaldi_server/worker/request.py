@@ -1,16 +1,15 @@
-"""One request as a worker sees it: messages from the master, work on a thread, events back, in order.
+"""One request as a worker sees it: messages from the master, work on threads, events back, in order.
 
-Each message is one piece of work for a thread. Whatever ends a request before its audio does, what has been
-recognised of the current segment is sent first.
+Each message is one piece of work for the threads. Whatever ends a request before its audio does, what has
+been recognised of the current segment is sent first.
 """
 
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tornado.websocket import WebSocketClientConnection
 
@@ -28,25 +27,18 @@ from pykaldi_server.protocols.messages import Status, dumps, message_bytes
 from pykaldi_server.protocols.worker import PIECE_BYTES, Position, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.events import AdaptationState, Event
+from pykaldi_server.worker.decoder_threads import Share
 from pykaldi_server.worker.inbox import Inbox
 from pykaldi_server.worker.outbox import Outbox, ProcessText
 from pykaldi_server.worker.recognition import Recognition, is_out_of_memory, status_of
 from pykaldi_server.worker.statistics import RequestStatistics, WorkerStatistics
 
-__all__ = ["RunInThread", "WorkerRequest"]
+__all__ = ["WorkerRequest"]
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-
-class RunInThread(Protocol):
-    """Runs a piece of work on a thread and returns its result.
-
-    The work gets a function that it calls from time to time, so that nobody takes it for hung.
-    """
-
-    async def __call__(self, work: Callable[[Callable[[], None]], T], /) -> T: ...
+TimedEvents = list[tuple[Event, float | None]]
+"""Events, each with the time when what it needs had been received."""
 
 
 class CancelledByMasterError(Exception):
@@ -68,7 +60,7 @@ class WorkerRequest:
         connection: to the master.
         info: that first message.
         model: what to recognise with.
-        run_in_thread: runs a function on a thread and returns its result.
+        share: the request's share of the threads.
         silence_timeout_s: ends the request when nothing new is recognised for this long; None never does.
         process_text: changes the text of results; None leaves it alone.
         out_dir: directory in which the audio is kept; None keeps none.
@@ -83,7 +75,7 @@ class WorkerRequest:
         connection: WebSocketClientConnection,
         info: WorkerRequestInfo,
         model: Model,
-        run_in_thread: RunInThread,
+        share: Share,
         silence_timeout_s: float | None,
         process_text: ProcessText | None = None,
         out_dir: Path | None = None,
@@ -95,7 +87,7 @@ class WorkerRequest:
         self._out_dir = out_dir
         self._id = info.request.id
         self._model = model
-        self._run_in_thread = run_in_thread
+        self._share = share
         self._silence_timeout_s = silence_timeout_s
         self._loop = asyncio.get_running_loop()
         self._last_result_s = self._loop.time()
@@ -161,31 +153,29 @@ class WorkerRequest:
             message: what to do; audio may be that of several messages.
             first_s: when the message, or the first of several, had been received.
         """
-        last_s = self._inbox.received_s
-        is_audio = isinstance(message, Audio)
-        statistics = self._statistics
-
-        def work(progress: Callable[[], None]) -> None:
-            begin_s = time.thread_time()
-            for events in recognition.handle(message):
-                progress()
-                statistics.recognized(recognition.position_s, first_s, last_s)
-                now_s = time.thread_time()
-                statistics.cpu_s += now_s - begin_s
-                begin_s = now_s
-                if events:
-                    timed = [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
-                    self._loop.call_soon_threadsafe(self._tell, timed)
-                if self._is_cancelled.is_set() or self._interruption.done():
-                    return
-
-        await self._run_in_thread(work)
+        try:
+            await self._share.run(self._steps(recognition, message, first_s), self._tell)
+        finally:
+            self._statistics.cpu_s = self._share.cpu_s
         if self._is_cancelled.is_set() or self._outbox.is_closed:
             raise CancelledByMasterError
         if self._interruption.done():
             raise self._interruption.result()
 
-    def _tell(self, events: list[tuple[Event, float | None]]) -> None:
+    def _steps(
+        self, recognition: Recognition, message: ClientMessage, first_s: float
+    ) -> Generator[TimedEvents]:
+        """What a thread does, step by step."""
+        last_s = self._inbox.received_s
+        is_audio = isinstance(message, Audio)
+        statistics = self._statistics
+        for events in recognition.handle(message):
+            statistics.recognized(recognition.position_s, first_s, last_s)
+            yield [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
+            if self._is_cancelled.is_set() or self._interruption.done():
+                return
+
+    def _tell(self, events: TimedEvents) -> None:
         if not all(isinstance(event, AdaptationState) for event, _ in events):
             self._last_result_s = self._loop.time()
         self._outbox.put_timed(*events)
@@ -243,8 +233,13 @@ class WorkerRequest:
         await self._outbox.flush()
 
     async def _last_events(self, recognition: Recognition) -> list[Event]:
+        events: list[Event] = []
+
+        def steps() -> Generator[list[Event]]:
+            yield recognition.finalize()
+
         try:
-            return await self._run_in_thread(lambda progress: recognition.finalize())
+            await self._share.run(steps(), events.extend)
         except Exception:  # the session may be what has failed
             logger.warning("%s: nothing more can be had of the segment", self._id, exc_info=True)
-            return []
+        return events

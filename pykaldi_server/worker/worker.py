@@ -1,20 +1,18 @@
 """A worker: slots that each keep one connection to the master and serve one request after another.
 
-A slot is a coroutine: connect, wait for a request, serve it (`worker_request`), close, connect again. The
-audio is decoded and recognised in a pool with one thread per slot, one message at a time. The connection is
+A slot is a coroutine: connect, wait for a request, serve it (`worker.request`), close, connect again. The
+audio is decoded and recognised by `decoder_threads`, one message of a request at a time. The connection is
 always read: the master keeps only so much on the way as the worker's positions allow.
 """
 
 import asyncio
 import contextvars
 import logging
-import threading
-import time
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
@@ -29,6 +27,7 @@ from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, Worke
 from pykaldi_server.session import Model
 from pykaldi_server.session.text_processor import Result, TextProcessor
 from pykaldi_server.version import __version__
+from pykaldi_server.worker.decoder_threads import DecoderThreads
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.request import WorkerRequest
 from pykaldi_server.worker.statistics import WorkerStatistics
@@ -41,7 +40,6 @@ FIRST_PAUSE_S = 0.1
 HANG_S = 60.0
 """A recogniser that shows no progress for this long hangs."""
 HANDSHAKE_S = 1.0  # for opening and closing handshakes at the end
-T = TypeVar("T")
 
 
 class Worker:
@@ -71,7 +69,7 @@ class Worker:
         self._text_processor = text_processor
         info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
         self._url = info.url(options.url)
-        self._threads = ThreadPoolExecutor(options.sessions, thread_name_prefix="session")
+        self._threads = DecoderThreads(min(options.sessions, len(os.sched_getaffinity(0))))
         # A request that was cancelled may leave a result with the text processor for a while.
         self._text_threads = ThreadPoolExecutor(2 * options.sessions, thread_name_prefix="text")
         self._draining = asyncio.Event()
@@ -79,17 +77,16 @@ class Worker:
         self._has_complained = False
         self._waiting: set[WebSocketClientConnection] = set()
         self._requests: set[WorkerRequest] = set()
-        self._calls: dict[object, float] = {}
 
     async def run(self) -> None:
         """Serves requests until after `drain` the running ones have ended; cancel it to stop at once."""
         try:
-            _start_threads(self._threads, self._options.sessions)
+            self._threads.start()
             async with asyncio.TaskGroup() as slots:
                 for _ in range(self._options.sessions):
                     slots.create_task(self._run_slot())
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.stop()
             self._text_threads.shutdown(wait=False, cancel_futures=True)
 
     def drain(self) -> None:
@@ -103,10 +100,9 @@ class Worker:
         for request in tuple(self._requests):
             request.interrupt("the worker is shutting down")
 
-    def longest_call_s(self) -> float:
-        """How long ago the piece of work that shows the least progress last showed some; 0 without any."""
-        now_s = time.monotonic()
-        return max((now_s - start_s for start_s in self._calls.values()), default=0.0)
+    def longest_step_s(self) -> float:
+        """How long ago the oldest of the steps that the recogniser is at has begun; 0 without any."""
+        return self._threads.longest_step_s()
 
     @property
     def slots(self) -> dict[str, int]:
@@ -160,7 +156,7 @@ class Worker:
             connection,
             info,
             self.model,
-            self._in_thread,
+            self._threads.share(),
             self._options.silence_timeout_s,
             None if self._text_processor is None else self._process_text,
             self._options.out_dir,
@@ -237,43 +233,6 @@ class Worker:
         process = partial(self._text_processor.process, result, request_id)
         context = contextvars.copy_context()  # log lines have the request's id
         return await asyncio.get_running_loop().run_in_executor(self._text_threads, context.run, process)
-
-    async def _in_thread(self, work: Callable[[Callable[[], None]], T]) -> T:
-        """Runs a piece of work in the pool.
-
-        Even when cancelled, it returns only after the work has: no thread may still be using a session that
-        somebody is about to close.
-        """
-        call = object()
-
-        def progress() -> None:
-            self._calls[call] = time.monotonic()
-
-        context = contextvars.copy_context()  # log lines have the request's id
-        running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work, progress)
-        progress()
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
-        finally:
-            self._calls.pop(call, None)
-
-
-def _start_threads(pool: ThreadPoolExecutor, num_threads: int) -> None:
-    """Starts all threads of a pool: later there may not be the memory for one, and work would wait for ever.
-
-    Raises:
-        RuntimeError: they cannot be started.
-    """
-    all_started = threading.Barrier(num_threads)
-    try:
-        for _ in range(num_threads):
-            pool.submit(all_started.wait)
-    except RuntimeError:
-        all_started.abort()
-        raise
 
 
 def _refusal_of(error: Exception) -> str | None:

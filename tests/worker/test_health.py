@@ -154,7 +154,9 @@ def test_a_stuck_recogniser_shows(harness: Any, digits: Model, monkeypatch: pyte
     async def scenario() -> None:
         async with harness.master() as master, running_worker(digits, master, sessions=1) as worker:
             with health_server(worker) as server:
-                stuck = asyncio.create_task(worker._in_thread(lambda progress: may_go_on.wait()))
+                hanging = (may_go_on.wait() for _ in range(1))
+                share = worker._threads.share()
+                stuck = asyncio.create_task(share.run(hanging, lambda _: None))
                 try:
                     health = await until(server.port, "/healthz", 503)
                     assert health["status"] == "failing"
