@@ -1,12 +1,12 @@
 """What one process of a batch does: load a model, then recognise recordings, or parts of them, one by one."""
 
-import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,11 @@ class Recognizer:
         self._stack.close()
 
     @property
+    def sample_rate_hz(self) -> int:
+        """The model's sample rate."""
+        return self._model.sample_rate_hz
+
+    @property
     def can_cut(self) -> bool:
         """Whether long recordings may be cut: segments end at pauses."""
         return self._model.options.do_endpointing
@@ -137,18 +142,36 @@ class Recognizer:
 
     def events(self, path: Path, report: Report) -> Iterator[Event]:
         """Yields the events of a whole recording as they become known; raises as `run`."""
-        yield from processed(self._raw_events(path, report), self._post_processor, str(path))
+        yield from self.stream(_chunks(path), str(path), self._content_type, report)
 
-    def _raw_events(self, path: Path, report: Report) -> Iterator[Event]:
-        with _naming(path), _Hearing(self._start, WHOLE, report) as hearing:
-            for samples, rate_hz in self._samples(path):
+    def stream(
+        self, chunks: Iterable[bytes], name: str, content_type: str | None, report: Report
+    ) -> Iterator[Event]:
+        """Yields the events of bytes that are arriving.
+
+        Args:
+            chunks: the bytes of a file, or raw audio, cut anywhere.
+            name: what errors call it.
+            content_type: how it is encoded, see `AudioDecoder`.
+            report: is told how far recognition has come.
+
+        Raises:
+            AudioError: the audio cannot be decoded; the text has the name.
+        """
+        yield from processed(self._raw_events(chunks, name, content_type, report), self._post_processor, name)
+
+    def _raw_events(
+        self, chunks: Iterable[bytes], name: str, content_type: str | None, report: Report
+    ) -> Iterator[Event]:
+        with _naming(name), _Hearing(self._start, WHOLE, report) as hearing:
+            for samples, rate_hz in self._samples(chunks, content_type):
                 yield from hearing.accept(samples, rate_hz)
             yield from hearing.finish()
 
     def _hear(self, path: Path, part: Part, report: Report) -> Heard:
         finals: list[Final] = []
-        with _naming(path), _Hearing(self._start, part, report) as hearing:
-            for samples, rate_hz in self._samples(path):
+        with _naming(str(path)), _Hearing(self._start, part, report) as hearing:
+            for samples, rate_hz in self._samples(_chunks(path), self._content_type):
                 finals += (event for event in hearing.accept(samples, rate_hz) if isinstance(event, Final))
                 if hearing.is_over(finals):
                     break
@@ -159,23 +182,23 @@ class Recognizer:
         scale = None if rate_hz is None else INT16_SCALE
         return start_session(lambda state: self._model.session(state, rate_hz, None, scale), self._channels)
 
-    def _samples(self, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Decodes a file; yields samples with their rate."""
-        with ExitStack() as stack:
-            file = _open(path, stack)
-            decoder = stack.enter_context(AudioDecoder(self._content_type, None, self._channels))
-            for samples in _decoded(file, decoder):
+    def _samples(
+        self, chunks: Iterable[bytes], content_type: str | None
+    ) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Decodes audio; yields samples with their rate."""
+        with AudioDecoder(content_type, None, self._channels) as decoder:
+            for samples in _decoded(chunks, decoder):
                 if decoder.sample_rate_hz is not None:
                     yield samples, decoder.sample_rate_hz
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Puts the file into the text of errors."""
+def _naming(name: str) -> Iterator[None]:
+    """Puts the name of a recording into the text of errors."""
     try:
         yield
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+        raise AudioError(f"{name}: {error}") from error
 
 
 class _Hearing:
@@ -251,17 +274,21 @@ class _Hearing:
                     yield event
 
 
-def _open(path: Path, stack: ExitStack) -> BinaryIO:
+def _chunks(path: Path) -> Iterator[bytes]:
+    """Reads a file, or standard input, of which it takes what there is."""
     if str(path) == STANDARD_INPUT:
-        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+        while data := os.read(sys.stdin.fileno(), _READ_BYTES):
+            yield data
+        return
     try:
-        return stack.enter_context(open(path, "rb"))
+        with open(path, "rb") as file:
+            while data := file.read(_READ_BYTES):
+                yield data
     except IsADirectoryError:
         raise AudioError("expected an audio file, found a directory") from None
 
 
-def _decoded(file: BinaryIO, decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:
-    read = getattr(file, "read1", file.read)  # of a pipe, what there is
-    while data := read(_READ_BYTES):
+def _decoded(chunks: Iterable[bytes], decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:
+    for data in chunks:
         yield from decoder.decode(data)
     yield from decoder.decode_rest()

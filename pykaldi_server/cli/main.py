@@ -10,6 +10,7 @@ import click
 
 from pykaldi_server.cli.client import client
 from pykaldi_server.cli.doctor import doctor
+from pykaldi_server.cli.listen import listen
 from pykaldi_server.cli.master import master
 from pykaldi_server.cli.model import model
 from pykaldi_server.cli.requests import requests
@@ -71,5 +72,5 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (serve, master, worker, client, transcribe, doctor, model, states, requests):
+for command in (serve, master, worker, client, transcribe, listen, doctor, model, states, requests):
     main.add_command(command)

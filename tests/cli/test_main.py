@@ -45,7 +45,18 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
 
 def test_all_commands_are_known() -> None:
     assert {words[0] for words in all_commands(main)} == {
-        *("client", "doctor", "master", "model", "requests", "serve", "states", "transcribe", "version"),
+        *(
+            "client",
+            "doctor",
+            "listen",
+            "master",
+            "model",
+            "requests",
+            "serve",
+            "states",
+            "transcribe",
+            "version",
+        ),
         "worker",
     }
 

@@ -1,0 +1,131 @@
+"""Live audio for programs that wait for it: a microphone, or a pipe that another program writes to.
+
+Whoever waits can be interrupted at any time, also by a signal, without losing what has been recorded.
+"""
+
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+from pykaldi_server.errors import AudioError
+
+__all__ = ["LiveAudio", "microphone", "microphone_names", "pipe"]
+
+_PIPE_BYTES = 16384
+_MOST_WAITING = 16  # pieces of a pipe that are read ahead
+_HOW_TO_INSTALL = (
+    "install pykaldi-server[microphone] and, on Debian, libportaudio2; or let another program record: "
+    "arecord -f S16_LE -r 16000 | pykaldi-server listen -"
+)
+
+
+class LiveAudio:
+    """Pieces of audio that one thread records and another one takes, by iteration.
+
+    Attributes:
+        content_type: how the audio is encoded, see `AudioDecoder`; None if its bytes tell.
+        name: where it comes from.
+    """
+
+    def __init__(self, name: str, content_type: str | None = None) -> None:
+        self.name = name
+        self.content_type = content_type
+        self._pieces: SimpleQueue[bytes] = SimpleQueue()
+        self._room = threading.Semaphore(_MOST_WAITING)
+
+    def put(self, piece: bytes) -> None:
+        """Adds a piece of audio."""
+        if piece:
+            self._pieces.put(piece)
+
+    def put_when_there_is_room(self, piece: bytes) -> None:
+        """Adds a piece of audio; waits while too many have not been taken."""
+        self._room.acquire()
+        self.put(piece)
+
+    def end(self) -> None:
+        """Ends the audio after what has been recorded so far; also a signal handler may call it."""
+        self._pieces.put(b"")
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._pieces.get():
+            self._room.release()
+            yield piece
+
+
+@contextmanager
+def pipe(descriptor: int, name: str, content_type: str | None) -> Iterator[LiveAudio]:
+    """Reads an open file or pipe to its end.
+
+    Args:
+        descriptor: the file; it is not closed.
+        name: what errors call it.
+        content_type: how the audio is encoded, see `AudioDecoder`.
+    """
+    audio = LiveAudio(name, content_type)
+
+    def read() -> None:
+        try:
+            while piece := os.read(descriptor, _PIPE_BYTES):
+                audio.put_when_there_is_room(piece)
+        finally:
+            audio.end()
+
+    # Nobody can end a thread that waits for a pipe; it ends with the process.
+    threading.Thread(target=read, daemon=True).start()
+    yield audio
+
+
+@contextmanager
+def microphone(device: str, rate_hz: int) -> Iterator[LiveAudio]:
+    """Records from a microphone.
+
+    Args:
+        device: number of a device or a part of its name; "" for the system's default.
+        rate_hz: the rate to record at, if the device can; otherwise it is the device's own.
+
+    Raises:
+        AudioError: nothing can be recorded; the text says what is missing.
+    """
+    sounddevice = _sounddevice()
+    chosen = int(device) if device.isdecimal() else device or None
+    try:
+        found: Any = sounddevice.query_devices(chosen, "input")
+        try:
+            sounddevice.check_input_settings(chosen, channels=1, dtype="int16", samplerate=rate_hz)
+        except sounddevice.PortAudioError:
+            rate_hz = round(found["default_samplerate"])
+        audio = LiveAudio(found["name"], f"audio/x-raw,format=S16LE,rate={rate_hz},channels=1")
+        stream = sounddevice.RawInputStream(
+            rate_hz,
+            device=chosen,
+            channels=1,
+            dtype="int16",
+            callback=lambda data, *_: audio.put(bytes(data)),
+            finished_callback=audio.end,
+        )
+    except (sounddevice.PortAudioError, ValueError) as error:  # the latter if there is no such device
+        raise AudioError(f"microphone {device or '(default)'}: {error}") from error
+    with stream:
+        yield audio
+
+
+def microphone_names() -> list[tuple[int, str]]:
+    """The devices that can record: number and name.
+
+    Raises:
+        AudioError: they cannot be listed; the text says what is missing.
+    """
+    devices: Any = _sounddevice().query_devices()
+    return [(number, each["name"]) for number, each in enumerate(devices) if each["max_input_channels"] > 0]
+
+
+def _sounddevice() -> Any:
+    try:
+        return importlib.import_module("sounddevice")
+    except (ImportError, OSError) as error:  # the latter without the library that it binds
+        raise AudioError(f"microphone: {error}; {_HOW_TO_INSTALL}") from error
