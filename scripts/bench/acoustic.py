@@ -1,9 +1,10 @@
-"""CPU seconds per second of audio of each part of the acoustic side, alone, for one and more streams.
+"""CPU seconds per second of audio of each part of the acoustic side, alone.
 
-The network is compared with what NumPy needs for its matrix products alone: the same sizes, one after the
-other, in the same run, in turn with the network. Prints the least of several rounds.
+The network is measured with all kinds of kernels that the processor can run, and compared with its matrix
+products alone, and with what NumPy needs for those: the same sizes, one after the other, in the same run, in
+turn with the network. Prints the least of several rounds.
 
-Usage: acoustic.py [--model DIR[:GRAPH]] [--streams N ...] [--rounds N] [--part PART ...]
+Usage: acoustic.py [--model DIR[:GRAPH]] [--rounds N] [--part PART ...]
 """
 
 import argparse
@@ -12,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# One thread for matrix products, as in a worker; it counts when NumPy is first imported.
+# One thread for the products of NumPy, with which ours are compared; counts when NumPy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from pykaldi_server.kaldi._core import PackedProduct, available_cpu_kernels, default_cpu_kernels
 from pykaldi_server.kaldi.feat import OnlineMatrixFeature
 from pykaldi_server.kaldi.feat.online_feature import FloatFrames
 from pykaldi_server.kaldi.nnet3 import DecodableNnetLoopedOnline, DecodableNnetSimpleLoopedInfo, LoopedStream
@@ -36,7 +38,7 @@ ROUND_S = 0.3  # CPU time of one round of one measurement
 
 
 def blas_kernel() -> str:
-    """Says which library and which kernel multiplies matrices, and with how many threads."""
+    """Says which library and which kernel multiplies NumPy's matrices, and with how many threads."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
@@ -66,32 +68,36 @@ def least_cpu_s(calls: Sequence[Callable[[], object]], rounds: int) -> list[floa
     return least
 
 
-def plain_products(products: Sequence[tuple[int, int, int]]) -> Callable[[], None]:
+def plain_products(products: Sequence[tuple[int, int, int]], kernels: str | None) -> Callable[[], None]:
     """Returns a function that multiplies matrices of these sizes, (rows, inner, columns), one after the
-    other."""
+    other, with packed matrices and these kernels, or (None) as NumPy does."""
     random = np.random.default_rng(0)
     operands = []
     for rows, inner, columns in products:
         x = random.standard_normal((rows, inner), np.float32)
         weight = random.standard_normal((columns, inner), np.float32)
-        operands.append((x, weight.T, np.empty((rows, columns), np.float32)))
+        packed = None if kernels is None else PackedProduct(weight, kernels=kernels)
+        operands.append((x, weight.T, packed, np.empty((rows, columns), np.float32)))
 
     def multiply() -> None:
-        for x, weight, y in operands:
-            np.matmul(x, weight, y)
+        for x, weight, packed, y in operands:
+            if packed is None:
+                np.matmul(x, weight, y)
+            else:
+                packed.multiply(x)
 
     return multiply
 
 
-def running_network(info: DecodableNnetSimpleLoopedInfo, num_streams: int) -> Callable[[], object]:
-    """Returns a function that computes the next chunk of some streams, which are past their first chunks."""
+def running_network(info: DecodableNnetSimpleLoopedInfo) -> Callable[[], object]:
+    """Returns a function that computes the next chunk of a stream, which is past its first chunks."""
     random = np.random.default_rng(0)
-    streams = [LoopedStream(info) for _ in range(num_streams)]
-    ivectors = [random.standard_normal(info.ivector_dim, np.float32) for _ in streams]
+    stream = LoopedStream(info)
+    ivector = random.standard_normal(info.ivector_dim, np.float32)
 
     def chunk() -> None:
-        begin, end = info.input_frames(streams[0].chunks)
-        info.compute_chunks(streams, [features[: end - begin]] * num_streams, ivectors)
+        begin, end = info.input_frames(stream.chunks)
+        stream.compute_chunk(features[: end - begin], ivector)
 
     begin, end = info.input_frames(0)
     features = random.standard_normal((end - begin, info.input_dim), np.float32)
@@ -100,25 +106,45 @@ def running_network(info: DecodableNnetSimpleLoopedInfo, num_streams: int) -> Ca
     return chunk
 
 
-def measure_network(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
+def measure_network(model: str, rounds: int) -> None:
     """Prints the figures of the network."""
-    info = acoustics.network
-    chunk_s = info.frames_per_chunk * FRAME_SHIFT_S
-    print(f"network: {info.frames_per_chunk} frames a chunk")
-    for streams in num_streams:
-        products = info.matrix_products(streams)
-        operations = 2e-9 * sum(rows * inner * columns for rows, inner, columns in products)
-        network_s, plain_s = least_cpu_s([running_network(info, streams), plain_products(products)], rounds)
+    names = available_cpu_kernels()
+    infos = []
+    for name in names:
+        os.environ["PYKALDI_SERVER_KERNELS"] = name
+        infos.append(read_acoustics(model).network)
+    del os.environ["PYKALDI_SERVER_KERNELS"]
+    products = infos[0].matrix_products
+    chunk_s = infos[0].frames_per_chunk * FRAME_SHIFT_S
+    multiply_adds = sum(rows * inner * columns for rows, inner, columns in products)
+    print(f"network: {infos[0].frames_per_chunk} frames a chunk, {multiply_adds / 1e6:.1f} M multiply-adds")
+    calls = [running_network(info) for info in infos]
+    calls += [plain_products(products, name) for name in [*names, None]]
+    seconds = least_cpu_s(calls, rounds)
+    for name, network_s, plain_s in zip(names, seconds, seconds[len(names) :], strict=False):
         print(
-            f"  {streams:2} streams  {network_s / streams / chunk_s:.5f} CPU s per s of audio and stream  "
-            f"{operations / network_s:6.1f} GFLOP/s, plain products {operations / plain_s:6.1f} GFLOP/s: "
-            f"{network_s / plain_s:.2f} times their time"
+            f"  {name:8}  {network_s / chunk_s:.5f} CPU s per s of audio, "
+            f"{multiply_adds / network_s / 1e9:5.1f} GMAC/s; products alone "
+            f"{multiply_adds / plain_s / 1e9:5.1f}, NumPy's "
+            f"{multiply_adds / seconds[-1] / 1e9:5.1f}"
         )
-    stream = LoopedStream(info)
+    stream = LoopedStream(infos[-1])
     for _ in range(10):
-        begin, end = info.input_frames(stream.chunks)
-        stream.compute_chunk(np.zeros((end - begin, info.input_dim), np.float32), None)
-    print(f"  a stream keeps {sum(array.nbytes for array in stream.state) / 1024:.1f} KiB")
+        begin, end = stream.info.input_frames(stream.chunks)
+        stream.compute_chunk(np.zeros((end - begin, stream.info.input_dim), np.float32), None)
+    print(f"  a stream keeps {stream.state.nbytes / 1024:.1f} KiB")
+
+
+def read_acoustics(model: str) -> Nnet3Acoustics:
+    """Loads a model anew.
+
+    Raises:
+        ValueError: it is not an nnet3 model.
+    """
+    acoustics = read_source(model, {}).acoustics
+    if not isinstance(acoustics, Nnet3Acoustics):
+        raise ValueError(f"{model}: expected an nnet3 model, found {type(acoustics).__name__}")
+    return acoustics
 
 
 def speech(sample_rate_hz: int) -> FloatFrames:
@@ -153,8 +179,9 @@ def run_acoustics(acoustics: Nnet3Acoustics, samples: FloatFrames) -> None:
         decodable.advance()
 
 
-def measure_pipeline(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
+def measure_pipeline(model: str, rounds: int) -> None:
     """Prints the figures of features and i-vectors, and of everything before the search, for one stream."""
+    acoustics = read_acoustics(model)
     samples = speech(acoustics.sample_rate_hz)
     audio_s = len(samples) / acoustics.sample_rate_hz
     base = make_base_feature(acoustics.features.feature_opts)
@@ -168,8 +195,9 @@ def measure_pipeline(acoustics: Nnet3Acoustics, num_streams: Sequence[int], roun
         print(f"{name}: {seconds / audio_s:.5f} CPU s per s of audio")
 
 
-def measure_memory(acoustics: Nnet3Acoustics, num_streams: Sequence[int], rounds: int) -> None:
+def measure_memory(model: str, rounds: int) -> None:
     """Prints what a further stream of a minute needs, and how an hour of audio in one stream grows."""
+    acoustics = read_acoustics(model)
     samples = speech(acoustics.sample_rate_hz)
     step = int(QUANTUM_S * acoustics.sample_rate_hz)
 
@@ -203,23 +231,19 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-Part = Callable[[Nnet3Acoustics, Sequence[int], int], None]
+Part = Callable[[str, int], None]
 PARTS: dict[str, Part] = {"network": measure_network, "pipeline": measure_pipeline, "memory": measure_memory}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "models" / "english") + ":graph-digits")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--part", choices=PARTS, nargs="+", default=["network", "pipeline"])
     args = parser.parse_args()
-    acoustics = read_source(args.model, {}).acoustics
-    if not isinstance(acoustics, Nnet3Acoustics):
-        parser.error(f"{args.model} is no nnet3 model")
-    print(f"{args.model}; {blas_kernel()}")
+    print(f"{args.model}; kernels {default_cpu_kernels()}; NumPy: {blas_kernel()}")
     for part in args.part:
-        PARTS[part](acoustics, args.streams, args.rounds)
+        PARTS[part](args.model, args.rounds)
 
 
 if __name__ == "__main__":

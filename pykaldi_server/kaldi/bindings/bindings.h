@@ -8,6 +8,7 @@ namespace pykaldi {
 
 void BindErrors(pybind11::module_ &m);
 void BindMatrix(pybind11::module_ &m);
+void BindNnet3(pybind11::module_ &m);
 void BindFeat(pybind11::module_ &m);
 void BindFst(pybind11::module_ &m);
 void BindLookahead(pybind11::module_ &m);

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of the Kaldi runtime.";
   pykaldi::BindErrors(m);
   pykaldi::BindMatrix(m);
+  pykaldi::BindNnet3(m);
   pykaldi::BindFeat(m);
   pykaldi::BindFst(m);
   pykaldi::BindLookahead(m);

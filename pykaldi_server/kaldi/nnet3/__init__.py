@@ -1,7 +1,7 @@
 """nnet3 networks: reading them, and computing them in a stream or over whole recordings."""
 
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
-from pykaldi_server.kaldi.nnet3.decodable_online_looped import DecodableNnetLoopedOnline, advance_streams
+from pykaldi_server.kaldi.nnet3.decodable_online_looped import DecodableNnetLoopedOnline
 from pykaldi_server.kaldi.nnet3.looped import (
     DecodableNnetSimpleLoopedInfo,
     LoopedStream,
@@ -20,6 +20,5 @@ __all__ = [
     "NnetSimpleComputationOptions",
     "NnetSimpleLoopedComputationOptions",
     "NnetSummary",
-    "advance_streams",
     "read_raw_nnet",
 ]

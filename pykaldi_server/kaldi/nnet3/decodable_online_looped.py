@@ -9,8 +9,6 @@ The network continues from one segment to the next: a decoder that is restarted 
 receives the blocks from there on.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +16,7 @@ from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi.feat.online_feature import OnlineFeatureInterface
 from pykaldi_server.kaldi.nnet3.looped import DecodableNnetSimpleLoopedInfo, LoopedStream
 
-__all__ = ["DecodableNnetLoopedOnline", "advance_streams"]
+__all__ = ["DecodableNnetLoopedOnline"]
 
 
 class DecodableNnetLoopedOnline:
@@ -81,7 +79,12 @@ class DecodableNnetLoopedOnline:
             The log-likelihoods not returned before, (frames, output_dim) float32, possibly none, minus the
             logarithms of the priors, times the acoustic scale.
         """
-        return advance_streams([self])[0]
+        blocks = []
+        while self.chunk_is_ready():
+            blocks.append(self._trim_output(self._stream.compute_chunk(*self._take_input())))
+        if len(blocks) == 1:
+            return blocks[0]
+        return np.concatenate([np.zeros((0, self.info.output_dim), np.float32), *blocks])
 
     def _take_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns features and i-vector of the next chunk, which must be ready and must then be computed."""
@@ -106,26 +109,3 @@ class DecodableNnetLoopedOnline:
             return None
         with_ivector = min(ready, self._ivector_features.num_frames_ready())
         return self._ivector_features.get_frame(with_ivector - 1) if with_ivector else None
-
-
-def advance_streams(decodables: Sequence[DecodableNnetLoopedOnline]) -> list[NDArray[np.float32]]:
-    """Computes everything that can be computed so far for several streams, with their chunks in one batch.
-
-    Args:
-        decodables: different streams of one plan (`DecodableNnetLoopedOnline.info`), which no other thread is
-            using.
-
-    Returns:
-        The results of `DecodableNnetLoopedOnline.advance` for each.
-    """
-    if not decodables:
-        return []
-    info = decodables[0].info
-    blocks: list[list[NDArray[np.float32]]] = [[] for _ in decodables]
-    while ready := [n for n, decodable in enumerate(decodables) if decodable.chunk_is_ready()]:
-        features, ivectors = zip(*(decodables[n]._take_input() for n in ready), strict=True)
-        outputs = info.compute_chunks([decodables[n]._stream for n in ready], features, ivectors)
-        for n, output in zip(ready, outputs, strict=True):
-            blocks[n].append(decodables[n]._trim_output(output))
-    nothing = np.zeros((0, info.output_dim), np.float32)
-    return [found[0] if len(found) == 1 else np.concatenate([nothing, *found]) for found in blocks]

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi._core import NnetMemoryPool, default_cpu_kernels
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
 from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_times
+from pykaldi_server.kaldi.nnet3.compile import compile_chunk
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
-from pykaldi_server.kaldi.nnet3.execute import State, Workspace, WorkspacePool
 from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
@@ -75,6 +76,7 @@ class DecodableNnetSimpleLoopedInfo:
         output_dim: columns of the output.
         log_priors: (output_dim,) float32, subtracted from the output; None if the model has none.
         output_frames_per_chunk: output rows per chunk.
+        kernels: name of the kernels that it uses (see `default_cpu_kernels`).
     """
 
     def __init__(
@@ -97,11 +99,16 @@ class DecodableNnetSimpleLoopedInfo:
         self.log_priors = model.log_priors if isinstance(model, AmNnetSimple) else None
         try:
             with np.errstate(all="ignore"):
-                self._plan = self._make_plan(nnet, collapse)
+                plan = self._make_plan(nnet, collapse)
         except ValueError as error:
             text = f"{nnet.path}: this network cannot be computed in a stream: {error}"
             raise ModelFormatError(text) from error
-        self._pool = WorkspacePool(self._plan)
+        pool = NnetMemoryPool()
+        self._computations = [
+            compile_chunk(plan, chunk, pool, self.log_priors, self.opts.acoustic_scale)
+            for chunk in range(len(plan.chunks))
+        ]
+        self.kernels = default_cpu_kernels()
 
     def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:
         if not nnet.is_simple():
@@ -144,45 +151,41 @@ class DecodableNnetSimpleLoopedInfo:
         inputs = {"input": _indexes(range(begin, end)), "ivector": _indexes(sorted(ivectors))}
         return ChunkRequest(inputs, _indexes(output))
 
-    def matrix_products(self, num_streams: int) -> list[tuple[int, int, int]]:
-        """Returns the sizes (rows, inner, columns) of the matrix products of a chunk in mid-stream."""
-        return Workspace(self._plan, len(self._plan.chunks) - 1, num_streams).matrix_products
+    @property
+    def matrix_products(self) -> list[tuple[int, int, int]]:
+        """Sizes (rows, inner, columns) of the matrix products of a chunk in mid-stream, in order."""
+        return self._computations[-1].products
 
-    def compute_chunks(
-        self,
-        streams: Sequence["LoopedStream"],
-        features: Sequence[NDArray[np.float32]],
-        ivectors: Sequence[NDArray[np.float32] | None],
-    ) -> list[NDArray[np.float32]]:
-        """Computes the next chunk of several streams.
-
-        Streams at the same kind of chunk share one matrix product per layer.
+    def compute_chunk(
+        self, stream: "LoopedStream", features: NDArray[np.float32], ivector: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Computes the next chunk of a stream.
 
         Args:
-            streams: different streams of this plan, which no other thread is using.
-            features: per stream, the frames of `input_frames`, (frames, input_dim) float32.
-            ivectors: per stream, its i-vector, (ivector_dim,) float32; None counts as zero.
+            stream: a stream of this plan, which no other thread is using.
+            features: the frames of `input_frames`, (frames, input_dim) float32.
+            ivector: (ivector_dim,) float32; None counts as zero.
 
         Returns:
-            Per stream, (output_frames_per_chunk, output_dim) float32: log-likelihoods minus the logarithms of
-            the priors, times the acoustic scale.
+            (output_frames_per_chunk, output_dim) float32: log-likelihoods minus the logarithms of the
+            priors, times the acoustic scale.
+
+        Raises:
+            ValueError: an input has the wrong shape.
         """
-        results: list[NDArray[np.float32] | None] = [None] * len(streams)
-        groups: dict[int, list[int]] = {}
-        for position, stream in enumerate(streams):
-            self._check(stream, features[position], ivectors[position])
-            groups.setdefault(min(stream.chunks, len(self._plan.chunks) - 1), []).append(position)
-        for chunk, positions in groups.items():
-            inputs = [self._inputs(features[n], ivectors[n]) for n in positions]
-            workspace = self._pool.acquire(chunk, len(positions))
-            with np.errstate(all="ignore"):
-                outputs, states = workspace.run([streams[n].state for n in positions], inputs)
-                self._pool.release(workspace)
-                for n, output, state in zip(positions, outputs, states, strict=True):
-                    streams[n].state = state
-                    streams[n].chunks += 1
-                    results[n] = self._scaled(output)
-        return [result for result in results if result is not None]
+        self._check(stream, features, ivector)
+        computation = self._computations[min(stream.chunks, len(self._computations) - 1)]
+        if ivector is None:
+            ivector = np.zeros(self.ivector_dim, np.float32)
+        inputs = [np.ascontiguousarray(x, np.float32) for x in (features, ivector[np.newaxis])]
+        state = stream.state
+        if len(state) != computation.next_state_size:
+            state = np.empty(computation.next_state_size, np.float32)
+        output = np.empty(computation.output_shape, np.float32)
+        computation.run(inputs, stream.state, state, output)
+        stream.state = state
+        stream.chunks += 1
+        return output
 
     def _check(
         self, stream: "LoopedStream", features: NDArray[np.float32], ivector: NDArray[np.float32] | None
@@ -193,20 +196,6 @@ class DecodableNnetSimpleLoopedInfo:
         if ivector is not None and ivector.shape != (self.ivector_dim,):
             raise ValueError(f"expected an i-vector of {self.ivector_dim}, found {ivector.shape}")
 
-    def _inputs(
-        self, features: NDArray[np.float32], ivector: NDArray[np.float32] | None
-    ) -> dict[str, NDArray[np.float32]]:
-        if ivector is None:
-            ivector = np.zeros(self.ivector_dim, np.float32)
-        return {"input": features, "ivector": ivector[np.newaxis]}
-
-    def _scaled(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.log_priors is not None:
-            output -= self.log_priors
-        if self.opts.acoustic_scale != 1.0:
-            output *= np.float32(self.opts.acoustic_scale)
-        return output
-
 
 class LoopedStream:
     """One stream of a looped computation: its state between chunks.
@@ -214,19 +203,19 @@ class LoopedStream:
     Attributes:
         info: the plan.
         chunks: chunks computed so far.
-        state: kept rows; belongs to the plan's workspaces.
+        state: the numbers that later chunks need, float32.
     """
 
     def __init__(self, info: DecodableNnetSimpleLoopedInfo):
         self.info = info
         self.chunks = 0
-        self.state: State = []
+        self.state = np.empty(0, np.float32)
 
     def compute_chunk(
         self, features: NDArray[np.float32], ivector: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
-        """Computes the next chunk; see `DecodableNnetSimpleLoopedInfo.compute_chunks`."""
-        return self.info.compute_chunks([self], [features], [ivector])[0]
+        """Computes the next chunk; see `DecodableNnetSimpleLoopedInfo.compute_chunk`."""
+        return self.info.compute_chunk(self, features, ivector)
 
 
 def _indexes(times: Sequence[int]) -> list[Index]:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.kaldi._core import NnetComputation, NnetMemoryPool
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
+from pykaldi_server.kaldi.nnet3.compile import compile_chunk
 from pykaldi_server.kaldi.nnet3.context import compute_simple_nnet_context
-from pykaldi_server.kaldi.nnet3.execute import Workspace
 from pykaldi_server.kaldi.nnet3.lowering import build_graph
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
-from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_single
+from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, plan_single
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option, require_range
 
@@ -55,7 +56,9 @@ class NnetSimpleComputationOptions(Options):
 
 
 class NnetComputer:
-    """A model prepared for whole recordings. Immutable except for its cache of plans; threads may share it.
+    """A model prepared for whole recordings; threads may share it.
+
+    Immutable except for its cache of computations.
 
     Attributes:
         opts: the options.
@@ -76,7 +79,8 @@ class NnetComputer:
         self._log_priors = model.log_priors if isinstance(model, AmNnetSimple) else None
         self._ivector_dim = nnet.input_dim("ivector")
         self._input_dim = nnet.input_dim("input")
-        self._plans: dict[tuple[int, int, int], Plan] = {}
+        self._pool = NnetMemoryPool()
+        self._computations: dict[tuple[int, int, int], NnetComputation] = {}
         self._lock = threading.Lock()
         try:
             if not nnet.is_simple():
@@ -115,24 +119,21 @@ class NnetComputer:
         factor, frames = self.opts.frame_subsampling_factor, len(features)
         rows_per_chunk = self.frames_per_chunk // factor
         rows = -(-frames // factor)
+        nothing = np.empty(0, np.float32)
         blocks = [np.zeros((0, self._graph.values[self._graph.output].dim), np.float32)]
         for start in range(0, rows, rows_per_chunk):
             count = min(rows_per_chunk, rows - start)
             first, last = start * factor, (start + count - 1) * factor
             left, right = self._chunk_context(start == 0, start + count == rows)
             times = np.clip(np.arange(first - left, last + right + 1), 0, frames - 1)
-            inputs = {"input": features[times]}
+            inputs = [np.ascontiguousarray(features[times], np.float32)]
             if ivectors is not None:
                 row = min((first + (last - first) // 2) // ivector_period_frames, len(ivectors) - 1)
-                inputs["ivector"] = ivectors[row : row + 1]
-            workspace = Workspace(self._plan(count, left, right), 0, 1)
-            with np.errstate(all="ignore"):
-                outputs, _ = workspace.run([[]], [inputs])
-            blocks.append(outputs[0])
-        result = np.concatenate(blocks)
-        if self._log_priors is not None:
-            result -= self._log_priors
-        return result * np.float32(self.opts.acoustic_scale)
+                inputs.append(np.ascontiguousarray(ivectors[row : row + 1], np.float32))
+            computation = self._computation(count, left, right)
+            blocks.append(np.empty(computation.output_shape, np.float32))
+            computation.run(inputs, nothing, nothing, blocks[-1])
+        return np.concatenate(blocks)
 
     def _check(self, features: NDArray[np.float32], ivectors: NDArray[np.float32] | None) -> None:
         if features.ndim != 2 or features.shape[1] != self._input_dim:
@@ -151,13 +152,15 @@ class NnetComputer:
             right = self.opts.extra_right_context_final
         return self.left_context + left, self.right_context + right
 
-    def _plan(self, rows: int, left: int, right: int) -> Plan:
+    def _computation(self, rows: int, left: int, right: int) -> NnetComputation:
         key = (rows, left, right)
         with self._lock:
-            if key not in self._plans:
+            if key not in self._computations:
                 factor = self.opts.frame_subsampling_factor
                 output = [(row * factor, 0) for row in range(rows)]
                 inputs = [(t, 0) for t in range(-left, (rows - 1) * factor + right + 1)]
-                request = ChunkRequest({"input": inputs, "ivector": [(0, 0)]}, output)
-                self._plans[key] = plan_single(self._graph, request)
-            return self._plans[key]
+                plan = plan_single(self._graph, ChunkRequest({"input": inputs, "ivector": [(0, 0)]}, output))
+                self._computations[key] = compile_chunk(
+                    plan, 0, self._pool, self._log_priors, self.opts.acoustic_scale
+                )
+            return self._computations[key]

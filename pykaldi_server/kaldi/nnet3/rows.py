@@ -1,21 +1,15 @@
 """Copies of rows by number, as few large copies.
 
-Source and target rows are known when a plan is bound to its arrays. A list of row numbers is split into
+Source and target rows are known when a chunk is planned. A list of row numbers is split into
 *runs*, in which both numbers grow by a constant step; each run is one copy between two slices. Networks over
 time nearly always need only one or two runs.
 """
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pykaldi_server.kaldi.nnet3.components.base import Array, Call
-
-__all__ = ["MISSING", "copy_runs", "row_runs"]
+__all__ = ["MISSING", "row_runs"]
 
 MISSING = -1
-_ZERO = np.zeros((), np.float32)
 
 
 def row_runs(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[slice, slice | None]]:
@@ -26,7 +20,7 @@ def row_runs(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[s
         sources: the row to read for each target; `MISSING` for none.
 
     Yields:
-        Pairs of slices of equal length; a repeated source is a slice of one row (which NumPy broadcasts);
+        Pairs of slices of equal length; a repeated source is a slice of one row;
         None if the sources are missing.
     """
     start = 0
@@ -49,12 +43,3 @@ def row_runs(targets: Sequence[int], sources: Sequence[int]) -> Iterator[tuple[s
 def _to_slice(first: int, last: int, count: int) -> slice:
     step = (last - first) // (count - 1) if count > 1 and last > first else 1
     return slice(first, last + 1, step)
-
-
-def copy_runs(target: Array, source: Array, rows: NDArray[np.intp]) -> list[Call]:
-    """Returns the calls for ``target[i] = source[rows[i]]``, zero where the row is `MISSING`."""
-    numbers: list[int] = rows.tolist()
-    return [
-        (np.copyto, (target[to], _ZERO if origin is None else source[origin]))
-        for to, origin in row_runs(range(len(numbers)), numbers)
-    ]

@@ -4,6 +4,7 @@
   reader is merged into the reader's parts;
 * a value with a single reader at the same index takes over the reader's kernels (affine, rectifier and batch
   normalisation become one step);
+* rectifiers, scales and offsets after an affine kernel become part of it;
 * scales and offsets are multiplied into the affine kernel before or after them, and consecutive affine
   kernels into one if that saves work;
 * an affine kernel in a recurrence is split, so that its part for rows from outside the recurrence is computed
@@ -30,7 +31,7 @@ from pykaldi_server.kaldi.nnet3.graph import (
 )
 from pykaldi_server.kaldi.nnet3.parts import Constant, Leaf, SumOf, leaves_of, map_leaves, part_dim
 
-__all__ = ["join_kernels", "simplify"]
+__all__ = ["fuse_kernels", "join_kernels", "simplify"]
 
 
 def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
@@ -51,7 +52,7 @@ def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
             kernels = join_kernels(value.kernels)
             joined = [kernel for kernel in kernels if kernel not in value.kernels]
             require_finite_kernels(joined, f"node {value.name}, with the nodes joined to it")
-            values[number] = replace(value, kernels=kernels)
+            values[number] = replace(value, kernels=fuse_kernels(kernels))
     return {number: values[number] for number in _reachable(values, output)}
 
 
@@ -219,6 +220,20 @@ def join_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
             case _:
                 joined.append(kernel)
     return tuple(joined)
+
+
+def fuse_kernels(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """Makes a rectifier, and a scale and an offset, part of the affine kernel before them."""
+    fused: list[Kernel] = []
+    for kernel in kernels:
+        match fused[-1:], kernel:
+            case [Affine(rectify=False, scale=None, offset=None) as affine], Rectifier():
+                fused[-1] = Affine(affine.weight, affine.bias, rectify=True)
+            case [Affine(scale=None, offset=None) as affine], Diagonal():
+                fused[-1] = Affine(affine.weight, affine.bias, affine.rectify, kernel.scale, kernel.offset)
+            case _:
+                fused.append(kernel)
+    return tuple(fused)
 
 
 def _joined(first: Kernel, second: Kernel) -> Kernel | None:

@@ -17,9 +17,15 @@ class AlignedArray {
 
   AlignedArray() = default;
   // All elements are zero.
-  explicit AlignedArray(size_t size)
-      : data_(static_cast<T *>(::operator new[](size * sizeof(T), kAlignment))), size_(size) {
+  explicit AlignedArray(size_t size) : AlignedArray(Uninitialised(size)) {
     std::fill_n(data_.get(), size, T());
+  }
+  // For memory that is written before it is read.
+  static AlignedArray Uninitialised(size_t size) {
+    AlignedArray array;
+    array.data_.reset(static_cast<T *>(::operator new[](size * sizeof(T), kAlignment)));
+    array.size_ = size;
+    return array;
   }
 
   T *Data() { return data_.get(); }

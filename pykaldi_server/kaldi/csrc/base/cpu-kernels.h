@@ -57,6 +57,35 @@ CpuKernels FindCpuKernels(const char *name);
 // best ones. Throws ConfigError like FindCpuKernels.
 CpuKernels DefaultCpuKernels();
 
+// Calls work.Run<Vector>() compiled for these kernels. Run must be KERNEL_INLINE, and so must be what it
+// calls, for this to have an effect.
+template <class Work>
+void RunForBaseline(const Work &work) {
+  work.template Run<Vector4f>();
+}
+
+template <class Work>
+KERNEL_TARGET_AVX2 void RunForAvx2(const Work &work) {
+  work.template Run<Vector8f>();
+}
+
+template <class Work>
+KERNEL_TARGET_AVX512 void RunForAvx512(const Work &work) {
+  work.template Run<Vector16f>();
+}
+
+template <class Work>
+void RunFor(CpuKernels kernels, const Work &work) {
+  switch (kernels) {
+    case CpuKernels::kAvx512:
+      return RunForAvx512(work);
+    case CpuKernels::kAvx2:
+      return RunForAvx2(work);
+    case CpuKernels::kBaseline:
+      return RunForBaseline(work);
+  }
+}
+
 }  // namespace pykaldi
 
 #endif  // PYKALDI_SERVER_BASE_CPU_KERNELS_H_

@@ -6,22 +6,25 @@ Source: ``nnet3/nnet-simple-component.cc``, ``nnet3/nnet-tdnn-component.cc``.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
+from pykaldi_server.kaldi._core import NnetComputation, PackedProduct, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     INTEGER,
     INTEGERS,
     MATRIX,
     VECTOR,
     Array,
-    Call,
     Component,
     Fields,
     Kernel,
     Scratch,
     component,
+    plain_array,
 )
+from pykaldi_server.kaldi.nnet3.sub_matrices import column_range
 from pykaldi_server.kaldi.util.finite import find_not_finite
 
 __all__ = ["Affine", "BlockAffine", "affine_component", "require_finite_kernels"]
@@ -30,18 +33,37 @@ _MAX_TIME_OFFSET = 10000
 
 
 class Affine(Kernel):
-    """y = W x + b with W (output_dim, input_dim) and b (output_dim,) or None."""
+    """y = W x + b with W (output_dim, input_dim) and b (output_dim,) or None.
 
-    def __init__(self, weight: Array, bias: Array | None = None):
+    What follows it may become part of it (`fuse_kernels`): max(y, 0) if `rectify`, then scale y + offset,
+    where None means 1 or 0.
+    """
+
+    def __init__(
+        self,
+        weight: Array,
+        bias: Array | None = None,
+        rectify: bool = False,
+        scale: Array | None = None,
+        offset: Array | None = None,
+    ):
         super().__init__(weight.shape[1], weight.shape[0])
         self.weight = weight
         self.bias = bias
+        self.rectify = rectify
+        self.scale = scale
+        self.offset = offset
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        calls: list[Call] = [(np.matmul, (x, self.weight.T, y))]
-        if self.bias is not None:
-            calls.append((np.add, (y, self.bias, y)))
-        return calls
+    @cached_property
+    def product(self) -> PackedProduct:
+        """The matrix in the order of its use, with all the rest."""
+        bias, scale, offset = (
+            None if vector is None else plain_array(vector) for vector in (self.bias, self.scale, self.offset)
+        )
+        return PackedProduct(plain_array(self.weight), bias, self.rectify, scale, offset)
+
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.affine(self.product, x, y)
 
     def scaled_after(self, scale: Array | None, offset: Array | None) -> "Affine":
         """Returns the transform followed by y -> scale y + offset."""
@@ -73,22 +95,36 @@ class Affine(Kernel):
 
 
 class BlockAffine(Kernel):
-    """Each block of input times its own matrix: (blocks, output, input) weights, (blocks * output,) bias."""
+    """Each block of input times its own matrix: (blocks, output, input) weights, (blocks * output,) bias.
 
-    def __init__(self, weights: Array, bias: Array):
+    All blocks have the same matrix and bias if `repeated`.
+    """
+
+    def __init__(self, weights: Array, bias: Array, repeated: bool = False):
         blocks, block_output, block_input = weights.shape
         super().__init__(blocks * block_input, blocks * block_output)
         self.weights = weights
         self.bias = bias
+        self.repeated = repeated
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        blocks, block_output, block_input = self.weights.shape
-        x_blocks = x.reshape(len(x), blocks, block_input).swapaxes(0, 1)
-        y_blocks = y.reshape(len(y), blocks, block_output).swapaxes(0, 1)
+    @cached_property
+    def products(self) -> list[PackedProduct]:
+        """The matrix of each block; one for all if they are the same."""
+        blocks = len(self.weights)
+        biases = self.bias.reshape(blocks, -1)
+        if self.repeated:
+            return [PackedProduct(plain_array(self.weights[0]), plain_array(biases[0]))] * blocks
         return [
-            (np.matmul, (x_blocks, self.weights.swapaxes(1, 2), y_blocks)),
-            (np.add, (y, self.bias, y)),
+            PackedProduct(plain_array(weight), plain_array(bias))
+            for weight, bias in zip(self.weights, biases, strict=True)
         ]
+
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        _, block_output, block_input = self.weights.shape
+        for block, product in enumerate(self.products):
+            x_block = column_range(x, block * block_input, (block + 1) * block_input)
+            y_block = column_range(y, block * block_output, (block + 1) * block_output)
+            commands.affine(product, x_block, y_block)
 
 
 def require_finite_kernels(kernels: Iterable[Kernel], what: str) -> None:
@@ -169,5 +205,5 @@ def _repeated_affine(fields: Fields) -> Component:
     weight = fields.matrix("LinearParams")
     repeats = fields.integer("NumRepeats", least=1, most=1 << 16)
     bias = np.tile(fields.vector("BiasParams", len(weight)), repeats)
-    kernel = BlockAffine(np.broadcast_to(weight, (repeats, *weight.shape)), bias)
+    kernel = BlockAffine(np.broadcast_to(weight, (repeats, *weight.shape)), bias, repeated=True)
     return Component.row_wise(fields.type_name, kernel, num_parameters=weight.size + len(weight))

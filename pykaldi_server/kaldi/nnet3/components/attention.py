@@ -15,19 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import NnetComputation, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
     NUMBER,
-    Array,
-    Call,
     Component,
     Fields,
     Scratch,
     Window,
     component,
 )
-from pykaldi_server.kaldi.nnet3.rows import copy_runs
 
 __all__ = ["AttentionShape", "RestrictedAttention"]
 
@@ -71,36 +69,27 @@ class RestrictedAttention(Window):
         required = [-shape.left_required <= step <= shape.right_required for step in steps]
         return [t + step * shape.stride for step in steps], required
 
-    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
+    def bind(
+        self,
+        source: SubMatrix,
+        rows: NDArray[np.intp],
+        y: SubMatrix,
+        commands: NnetComputation,
+        scratch: Scratch,
+    ) -> None:
         shape = self.shape
-        count, streams = y.shape[:2]
-        heads, key, value = shape.num_heads, shape.key_dim, shape.value_dim
-        blocks = source.reshape(len(source), streams, heads, -1)
-        keys_and_values = scratch(count, streams, heads, shape.positions, key + value)
-        queries = scratch(count, streams, heads, 1, key + shape.positions)
-        scores = scratch(count, streams, heads, 1, shape.positions)
-        column = scratch(count, streams, heads, 1, 1)
-        out = y.reshape(count, streams, heads, 1, -1)
-        calls: list[Call] = []
-        for position in range(shape.positions):
-            calls += copy_runs(
-                keys_and_values[:, :, :, position], blocks[..., : key + value], rows[:, position]
-            )
-        calls += copy_runs(queries[:, :, :, 0], blocks[..., key + value :], rows[:, shape.left])
-        calls += [
-            (np.matmul, (queries[..., :key], keys_and_values[..., :key].swapaxes(-1, -2), scores)),
-            (np.multiply, (scores, np.float32(shape.key_scale), scores)),
-            (np.add, (scores, queries[..., key:], scores)),
-            (np.amax, (scores, 4, column, True)),
-            (np.subtract, (scores, column, scores)),
-            (np.exp, (scores, scores)),
-            (np.sum, (scores, 4, None, column, True)),
-            (np.divide, (scores, column, scores)),
-            (np.matmul, (scores, keys_and_values[..., key:], out[..., :value])),
-        ]
-        if shape.output_context:
-            calls.append((np.copyto, (out[..., value:], scores)))
-        return calls
+        commands.attention(
+            source,
+            rows,
+            scratch(1, shape.positions),
+            y,
+            shape.num_heads,
+            shape.key_dim,
+            shape.value_dim,
+            shape.left,
+            shape.output_context,
+            shape.key_scale,
+        )
 
 
 @component(

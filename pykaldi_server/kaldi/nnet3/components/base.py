@@ -5,8 +5,8 @@ row t, and the component is a sequence of *kernels*. Some read several rows: the
 (which input rows output row t reads, and what it does with them), except TdnnComponent, which is an affine
 kernel over an Append of shifted rows and is described by time offsets.
 
-Kernels and windows are *bound* to arrays once and then run many times: binding returns a list of calls, each
-a function (nearly always of NumPy) with its arguments, so that running them involves no other work.
+Kernels and windows are *bound* to matrices once and then run many times: binding adds commands to a
+computation of the core (`NnetComputation`).
 
 In a file, a component is a series of fields between ``<Type>`` and ``</Type>``. The fields depend on the
 Kaldi version that wrote them; those that only matter in training are skipped.
@@ -15,13 +15,13 @@ Kaldi version that wrote them; those that only matter in training are skipped.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ModelFormatError
+from pykaldi_server.kaldi._core import NnetComputation, SubMatrix
 from pykaldi_server.kaldi.util.finite import require_finite
 from pykaldi_server.kaldi.util.io import FloatArray, KaldiReader, as_float32
 
@@ -36,7 +36,6 @@ __all__ = [
     "PAIRS",
     "VECTOR",
     "Array",
-    "Call",
     "Component",
     "Fields",
     "Index",
@@ -44,29 +43,27 @@ __all__ = [
     "Scratch",
     "Window",
     "component",
-    "maximum_call",
+    "plain_array",
     "read_component",
 ]
 
 Array = NDArray[np.float32]
 Index = tuple[int, int]
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
-
-def maximum_call(x: Array, floor: Array, y: Array) -> Call:
-    """Returns the call for ``y = max(x, floor)``; np.maximum takes its output as a keyword argument."""
-    return partial(np.maximum, out=y), (x, floor)
-
 
 MAX_DIM = 1 << 18
 """The largest number of columns that a reader accepts."""
 
 
 class Scratch(Protocol):
-    """Provides arrays whose contents are needed only within the current step."""
+    """Provides matrices whose contents are needed only within the current step."""
 
-    def __call__(self, *shape: int) -> Array:
-        """Returns an uninitialised contiguous float32 array."""
+    def __call__(self, num_rows: int, num_cols: int, /) -> SubMatrix:
+        """Returns a contiguous matrix."""
+
+
+def plain_array(values: Array) -> Array:
+    """Returns an array as the core takes it: contiguous and aligned; a copy only if necessary."""
+    return np.require(values, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 class Kernel(ABC):
@@ -74,7 +71,7 @@ class Kernel(ABC):
 
     Attributes:
         input_dim, output_dim: columns of input and output.
-        in_place: whether `bind` takes the same array for input and output.
+        in_place: whether `bind` takes the same matrix for input and output.
     """
 
     in_place = False
@@ -84,10 +81,10 @@ class Kernel(ABC):
         self.output_dim = output_dim
 
     @abstractmethod
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        """Returns the calls that compute ``y`` (rows, output_dim) from ``x`` (rows, input_dim), both float32.
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        """Adds the commands that compute ``y`` (rows, output_dim) from ``x`` (rows, input_dim).
 
-        ``y`` is contiguous, and so is ``x``, except for `Affine`, which also accepts longer row strides.
+        ``y`` is contiguous; ``x`` may have any stride.
         """
 
 
@@ -112,13 +109,21 @@ class Window(ABC):
         """
 
     @abstractmethod
-    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
-        """Returns the calls that compute the output.
+    def bind(
+        self,
+        source: SubMatrix,
+        rows: NDArray[np.intp],
+        y: SubMatrix,
+        commands: NnetComputation,
+        scratch: Scratch,
+    ) -> None:
+        """Adds the commands that compute the output.
 
         Args:
-            source: (source rows, streams, input_dim) float32.
+            source: (source rows, input_dim).
             rows: (n, inputs) rows of source in the order of `input_times`, -1 where an input is missing.
-            y: (n, streams, output_dim) float32, contiguous.
+            y: (n, output_dim), contiguous.
+            commands: where to add them.
             scratch: for intermediate results.
         """
 

@@ -11,10 +11,12 @@ ConvolutionComponent and MaxpoolingComponent treat a row as a small tensor (x, y
 
 import itertools
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import NnetComputation, PackedProduct, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     INTEGER,
     INTEGERS,
@@ -23,16 +25,16 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     PAIRS,
     VECTOR,
     Array,
-    Call,
     Component,
     Fields,
     Kernel,
     Scratch,
     Window,
     component,
+    plain_array,
 )
 from pykaldi_server.kaldi.nnet3.components.groups import MaxOfColumns
-from pykaldi_server.kaldi.nnet3.rows import copy_runs
+from pykaldi_server.kaldi.nnet3.sub_matrices import reshaped
 
 __all__ = ["BoxConvolution", "TimeHeightConvolution"]
 
@@ -70,32 +72,33 @@ class TimeHeightConvolution(Window):
     def input_times(self, t: int) -> tuple[Sequence[int], Sequence[bool]]:
         return [t + offset for offset in self.times], self.required
 
-    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
-        count, streams = y.shape[:2]
-        image = source.reshape(len(source), streams, self.height_in, self.filters_in)
-        patches = scratch(count, streams, self.height_out, len(self.offsets), self.filters_in)
-        calls: list[Call] = []
-        for number, (time, height) in enumerate(self.offsets):
-            inside = [
-                h for h in range(self.height_out) if 0 <= h * self.height_step + height < self.height_in
-            ]
-            first, last = (inside[0], inside[-1]) if inside else (0, -1)
-            start = first * self.height_step + height
-            covered = slice(start, start + (last - first) * self.height_step + 1, self.height_step)
-            target = patches[:, :, :, number]
-            for edge in (target[:, :, :first], target[:, :, last + 1 :]):
-                if edge.size:
-                    calls.append((np.copyto, (edge, np.float32(0))))
-            if inside:
-                calls += copy_runs(
-                    target[:, :, first : last + 1],
-                    image[:, :, covered],
-                    rows[:, self.times.index(time)],
-                )
-        flat = y.reshape(-1, self.filters_out)
-        calls.append((np.matmul, (patches.reshape(len(flat), -1), self.weight.T, flat)))
-        calls.append((np.add, (flat, self.bias, flat)))
-        return calls
+    @cached_property
+    def product(self) -> PackedProduct:
+        """The matrix in the order of its use, and the bias."""
+        return PackedProduct(plain_array(self.weight), plain_array(self.bias))
+
+    def bind(
+        self,
+        source: SubMatrix,
+        rows: NDArray[np.intp],
+        y: SubMatrix,
+        commands: NnetComputation,
+        scratch: Scratch,
+    ) -> None:
+        patch_dim = len(self.offsets) * self.filters_in
+        patches = scratch(y.num_rows, self.height_out * patch_dim)
+        offsets = [(self.times.index(time), height) for time, height in self.offsets]
+        commands.patches(
+            source,
+            rows,
+            patches,
+            self.height_in,
+            self.height_out,
+            self.height_step,
+            self.filters_in,
+            offsets,
+        )
+        commands.affine(self.product, reshaped(patches, patch_dim), reshaped(y, self.filters_out))
 
 
 class BoxConvolution(Kernel):
@@ -107,14 +110,16 @@ class BoxConvolution(Kernel):
         self.weight = weight
         self.bias = bias
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        patches = scratch(len(x), *self.columns.shape)
-        flat = y.reshape(-1, len(self.weight))
-        return [
-            (np.take, (x, self.columns, 1, patches, "clip")),
-            (np.matmul, (patches.reshape(len(flat), -1), self.weight.T, flat)),
-            (np.add, (flat, self.bias, flat)),
-        ]
+    @cached_property
+    def product(self) -> PackedProduct:
+        """The matrix in the order of its use, and the bias."""
+        return PackedProduct(plain_array(self.weight), plain_array(self.bias))
+
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        box_size = self.columns.shape[1]
+        patches = scratch(x.num_rows, self.columns.size)
+        commands.max_of_columns(x, patches, self.columns.reshape(1, -1))
+        commands.affine(self.product, reshaped(patches, box_size), reshaped(y, len(self.weight)))
 
 
 @component(

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from pykaldi_server.kaldi._core import NnetComputation, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
@@ -19,20 +20,15 @@ from pykaldi_server.kaldi.nnet3.components.base import (
     NUMBER,
     VECTOR,
     Array,
-    Call,
     Component,
     Fields,
     Kernel,
     Scratch,
     component,
-    maximum_call,
+    plain_array,
 )
 
-__all__ = ["Constant", "Diagonal", "Rectifier", "Sigmoid", "Softmax", "Tanh", "sigmoid_calls"]
-
-_ZERO = np.zeros((), np.float32)
-_HALF = np.full((), 0.5, np.float32)
-_SOFTMAX_FLOOR = np.full((), 1e-20, np.float32)
+__all__ = ["Constant", "Diagonal", "Rectifier", "Sigmoid", "Softmax", "Tanh"]
 
 
 class Diagonal(Kernel):
@@ -46,13 +42,9 @@ class Diagonal(Kernel):
         self.scale = scale
         self.offset = offset
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        calls: list[Call] = []
-        if self.scale is not None:
-            calls.append((np.multiply, (y, self.scale, y)))
-        if self.offset is not None:
-            calls.append((np.add, (y, self.offset, y)))
-        return calls
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        scale, offset = (None if v is None else plain_array(v) for v in (self.scale, self.offset))
+        commands.scale_and_offset(y, scale, offset)
 
     def after(self, first: "Diagonal") -> "Diagonal":
         """Returns ``first`` followed by this one."""
@@ -75,22 +67,22 @@ class _InPlace(Kernel):
 class Rectifier(_InPlace):
     """y = max(x, 0)."""
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return [maximum_call(y, _ZERO, y)]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.rectify(y)
 
 
 class Tanh(_InPlace):
     """y = tanh(x)."""
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return [(np.tanh, (y, y))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.tanh(y)
 
 
 class Sigmoid(_InPlace):
-    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow."""
+    """y = 1 / (1 + exp(-x))."""
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return sigmoid_calls(y)
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.sigmoid(y)
 
 
 class Softmax(_InPlace):
@@ -100,28 +92,11 @@ class Softmax(_InPlace):
         super().__init__(dim)
         self.log = log
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        column = scratch(len(y), 1)
-        calls: list[Call] = [
-            (np.amax, (y, 1, column, True)),
-            (np.subtract, (y, column, y)),
-        ]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
         if self.log:
-            powers = scratch(*y.shape)
-            return [
-                *calls,
-                (np.exp, (y, powers)),
-                (np.sum, (powers, 1, None, column, True)),
-                (np.log, (column, column)),
-                (np.subtract, (y, column, y)),
-            ]
-        return [
-            *calls,
-            (np.exp, (y, y)),
-            (np.sum, (y, 1, None, column, True)),
-            (np.divide, (y, column, y)),
-            maximum_call(y, _SOFTMAX_FLOOR, y),
-        ]
+            commands.log_softmax(y)
+        else:
+            commands.softmax(y)
 
 
 class Constant(Kernel):
@@ -131,18 +106,8 @@ class Constant(Kernel):
         super().__init__(input_dim, len(row))
         self.row = row
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return [(np.copyto, (y, self.row))]
-
-
-def sigmoid_calls(y: Array) -> list[Call]:
-    """Returns the calls that replace ``y`` with its logistic sigmoid."""
-    return [
-        (np.multiply, (y, _HALF, y)),
-        (np.tanh, (y, y)),
-        (np.multiply, (y, _HALF, y)),
-        (np.add, (y, _HALF, y)),
-    ]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.set_rows(y, plain_array(self.row))
 
 
 @component("RectifiedLinearComponent", Dim=INTEGER, BlockDim=INTEGER)

@@ -10,26 +10,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import NnetComputation, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
     INTEGERS,
     MAX_DIM,
     NUMBER,
-    Array,
-    Call,
     Component,
     Fields,
     Kernel,
     Scratch,
     component,
-    maximum_call,
 )
+from pykaldi_server.kaldi.nnet3.sub_matrices import column_range
 
 __all__ = ["ElementwiseProduct", "MaxOfColumns", "Normalize", "Pnorm", "SumBlock", "SumGroup", "TakeColumns"]
-
-_SQUARED_NORM_FLOOR = np.full((), 2.0**-66, np.float32)
-_MINUS_HALF = np.full((), -0.5, np.float32)
 
 
 class Normalize(Kernel):
@@ -42,55 +38,28 @@ class Normalize(Kernel):
         self.add_log_stddev = add_log_stddev
         super().__init__(dim, dim + self.blocks * add_log_stddev)
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        rows = len(x)
-        blocks = x.reshape(rows, self.blocks, self.block_dim)
-        squares = scratch(rows, self.blocks, self.block_dim)
-        norm = scratch(rows, self.blocks, 1)
-        shape = (rows, self.blocks, self.block_dim + self.add_log_stddev)
-        out = y.reshape(shape)
-        weight = np.full((), 1.0 / (self.block_dim * self.target_rms**2), np.float32)
-        # norm becomes target_rms / (rms of the block).
-        calls: list[Call] = [
-            (np.multiply, (blocks, blocks, squares)),
-            (np.sum, (squares, 2, None, norm, True)),
-            (np.multiply, (norm, weight, norm)),
-            maximum_call(norm, _SQUARED_NORM_FLOOR, norm),
-            (np.power, (norm, _MINUS_HALF, norm)),
-            (np.multiply, (blocks, norm, out[:, :, : self.block_dim])),
-        ]
-        if self.add_log_stddev:
-            log_target = np.full((), math.log(self.target_rms), np.float32)
-            calls += [
-                (np.log, (norm, norm)),
-                (np.subtract, (log_target, norm, out[:, :, self.block_dim :])),
-            ]
-        return calls
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.normalize(x, y, self.block_dim, self.target_rms, self.add_log_stddev)
 
 
 class Pnorm(Kernel):
     """The Euclidean norm of each group of neighbouring columns."""
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        groups = x.reshape(len(x), self.output_dim, -1)
-        squares = scratch(*groups.shape)
-        return [
-            (np.multiply, (groups, groups, squares)),
-            (np.sum, (squares, 2, None, y)),
-            (np.sqrt, (y, y)),
-        ]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.pnorm(x, y)
 
 
 class ElementwiseProduct(Kernel):
     """The product of the blocks of a row."""
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
         dim = self.output_dim
-        blocks = [x[:, start : start + dim] for start in range(0, self.input_dim, dim)]
-        if len(blocks) == 1:
-            return [(np.copyto, (y, x))]
-        calls: list[Call] = [(np.multiply, (blocks[0], blocks[1], y))]
-        return calls + [(np.multiply, (y, block, y)) for block in blocks[2:]]
+        first, *others = (column_range(x, start, start + dim) for start in range(0, self.input_dim, dim))
+        if not others:
+            commands.copy(first, y)
+        for block in others:
+            commands.multiply(first, block, y)
+            first = y
 
 
 class SumBlock(Kernel):
@@ -98,11 +67,10 @@ class SumBlock(Kernel):
 
     def __init__(self, input_dim: int, output_dim: int, scale: float):
         super().__init__(input_dim, output_dim)
-        self.scale = np.full((), scale, np.float32)
+        self.scale = scale
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        blocks = x.reshape(len(x), -1, self.output_dim)
-        return [(np.sum, (blocks, 1, None, y)), (np.multiply, (y, self.scale, y))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.sum_blocks(x, y, self.scale)
 
 
 class SumGroup(Kernel):
@@ -110,10 +78,10 @@ class SumGroup(Kernel):
 
     def __init__(self, sizes: NDArray[np.int32]):
         super().__init__(int(sizes.sum()), len(sizes))
-        self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self.sizes: list[int] = sizes.tolist()
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return [(np.add.reduceat, (x, self.starts, 1, None, y))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.sum_groups(x, y, self.sizes)
 
 
 class TakeColumns(Kernel):
@@ -123,8 +91,8 @@ class TakeColumns(Kernel):
         super().__init__(input_dim, len(columns))
         self.columns = columns
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        return [(np.take, (x, self.columns, 1, y, "clip"))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.max_of_columns(x, y, self.columns[np.newaxis])
 
 
 class MaxOfColumns(Kernel):
@@ -134,9 +102,8 @@ class MaxOfColumns(Kernel):
         super().__init__(input_dim, columns.shape[1])
         self.columns = columns
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        patches = scratch(len(x), *self.columns.shape)
-        return [(np.take, (x, self.columns, 1, patches, "clip")), (np.amax, (patches, 1, y))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.max_of_columns(x, y, self.columns)
 
 
 @component(

@@ -17,22 +17,25 @@ GRU: input (z, r, hpart, c_prev[, s_prev]) gives (h_t, c_t) with
 the input (z, hpart, c_prev) and h_t = tanh(hpart + w * c_prev) with a vector w.
 """
 
+from functools import cached_property
+
 import numpy as np
 
+from pykaldi_server.kaldi._core import NnetComputation, PackedProduct, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
     MATRIX,
     VECTOR,
     Array,
-    Call,
     Component,
     Fields,
     Kernel,
     Scratch,
     component,
+    plain_array,
 )
-from pykaldi_server.kaldi.nnet3.components.elementwise import sigmoid_calls
+from pykaldi_server.kaldi.nnet3.sub_matrices import column_range
 
 __all__ = ["GruNonlinearity", "LstmNonlinearity", "OutputGruNonlinearity"]
 
@@ -46,46 +49,22 @@ class LstmNonlinearity(Kernel):
         self.use_dropout = use_dropout
         super().__init__(5 * self.cell_dim + 3 * use_dropout, 2 * self.cell_dim)
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
-        dim, rows = self.cell_dim, len(x)
-        i, f, c, o, previous = (x[:, n * dim : (n + 1) * dim] for n in range(5))
-        cell, output = y[:, :dim], y[:, dim:]
-        gates = scratch(rows, 2, dim)
-        product, gate = scratch(rows, dim), scratch(rows, dim)
-        calls: list[Call] = [
-            (np.multiply, (previous[:, np.newaxis], self.weights[:2], gates)),
-            (np.add, (gates[:, 0], i, gates[:, 0])),
-            (np.add, (gates[:, 1], f, gates[:, 1])),
-            *sigmoid_calls(gates),
-            *self._dropout(x, gates, 0),
-            (np.tanh, (c, cell)),
-            (np.multiply, (cell, gates[:, 0], cell)),
-            (np.multiply, (previous, gates[:, 1], product)),
-            (np.add, (cell, product, cell)),
-            (np.multiply, (cell, self.weights[2], gate)),
-            (np.add, (gate, o, gate)),
-            *sigmoid_calls(gate),
-            (np.tanh, (cell, output)),
-            (np.multiply, (output, gate, output)),
-        ]
-        if self.use_dropout:
-            calls.append((np.multiply, (output, x[:, 5 * dim + 2 :], output)))
-        return calls
-
-    def _dropout(self, x: Array, gates: Array, start: int) -> list[Call]:
-        if not self.use_dropout:
-            return []
-        scales = x[:, 5 * self.cell_dim : 5 * self.cell_dim + 2, np.newaxis]
-        return [(np.multiply, (gates, scales, gates))]
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
+        commands.lstm(x, y, plain_array(self.weights), self.use_dropout)
 
 
-def _interpolate(y: Array, hidden: Array, z: Array, previous: Array) -> list[Call]:
-    """Returns the calls for y = (1 - z) hidden + z previous, computed as hidden + z (previous - hidden)."""
-    return [
-        (np.subtract, (previous, hidden, y)),
-        (np.multiply, (y, z, y)),
-        (np.add, (y, hidden, y)),
-    ]
+def _interpolate(
+    part: SubMatrix,
+    hidden: SubMatrix,
+    gate: SubMatrix,
+    previous: SubMatrix,
+    new_cell: SubMatrix,
+    commands: NnetComputation,
+) -> None:
+    """Adds the commands that complete a GRU from its `hidden` sums without the part of the input."""
+    commands.copy(part, hidden, accumulate=True)
+    commands.tanh(hidden)
+    commands.interpolate(hidden, gate, previous, new_cell)
 
 
 class GruNonlinearity(Kernel):
@@ -98,20 +77,24 @@ class GruNonlinearity(Kernel):
         input_dim = 3 * self.cell_dim + self.recurrent_dim * (2 if self.separate_state else 1)
         super().__init__(input_dim, 2 * self.cell_dim)
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
+    @cached_property
+    def product(self) -> PackedProduct:
+        """W in the order of its use."""
+        return PackedProduct(plain_array(self.weight))
+
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
         cell, recurrent = self.cell_dim, self.recurrent_dim
         widths = [cell, recurrent, cell, cell] + [recurrent] * self.separate_state
-        z, r, hidden_part, previous, *rest = np.split(x, np.cumsum(widths)[:-1], axis=1)
+        ends = np.cumsum(widths).tolist()
+        z, r, hidden_part, previous, *rest = (
+            column_range(x, end - width, end) for width, end in zip(widths, ends, strict=True)
+        )
         state = rest[0] if rest else previous
-        hidden, new_cell = y[:, :cell], y[:, cell:]
-        gated, product = scratch(len(x), recurrent), scratch(len(x), cell)
-        return [
-            (np.multiply, (state, r, gated)),
-            (np.matmul, (gated, self.weight.T, product)),
-            (np.add, (product, hidden_part, product)),
-            (np.tanh, (product, hidden)),
-            *_interpolate(new_cell, hidden, z, previous),
-        ]
+        hidden, new_cell = column_range(y, 0, cell), column_range(y, cell, 2 * cell)
+        gated = scratch(x.num_rows, recurrent)
+        commands.multiply(state, r, gated)
+        commands.affine(self.product, gated, hidden)
+        _interpolate(hidden_part, hidden, z, previous, new_cell, commands)
 
 
 class OutputGruNonlinearity(Kernel):
@@ -121,16 +104,13 @@ class OutputGruNonlinearity(Kernel):
         super().__init__(3 * len(weight), 2 * len(weight))
         self.weight = weight
 
-    def bind(self, x: Array, y: Array, scratch: Scratch) -> list[Call]:
+    def bind(self, x: SubMatrix, y: SubMatrix, commands: NnetComputation, scratch: Scratch) -> None:
         dim = len(self.weight)
-        z, hidden_part, previous = x[:, :dim], x[:, dim : 2 * dim], x[:, 2 * dim :]
-        hidden, new_cell = y[:, :dim], y[:, dim:]
-        return [
-            (np.multiply, (previous, self.weight, hidden)),
-            (np.add, (hidden, hidden_part, hidden)),
-            (np.tanh, (hidden, hidden)),
-            *_interpolate(new_cell, hidden, z, previous),
-        ]
+        z, hidden_part, previous = (column_range(x, n * dim, (n + 1) * dim) for n in range(3))
+        hidden, new_cell = column_range(y, 0, dim), column_range(y, dim, 2 * dim)
+        commands.copy(previous, hidden)
+        commands.scale_and_offset(hidden, plain_array(self.weight), None)
+        _interpolate(hidden_part, hidden, z, previous, new_cell, commands)
 
 
 @component("LstmNonlinearityComponent", Params=MATRIX, ValueAvg=MATRIX, DerivAvg=MATRIX, UseDropout=BOOL)

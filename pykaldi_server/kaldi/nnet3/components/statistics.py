@@ -10,33 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import NnetComputation, SubMatrix
 from pykaldi_server.kaldi.nnet3.components.base import (
     BOOL,
     INTEGER,
     NUMBER,
-    Array,
-    Call,
     Component,
     Fields,
     Scratch,
     Window,
     component,
-    maximum_call,
 )
-from pykaldi_server.kaldi.nnet3.rows import MISSING
 
 __all__ = ["StatisticsExtraction", "StatisticsPooling"]
 
 _MAX_PERIOD = 10000
 _MAX_INPUTS = 5000
-
-
-def _selection(rows: NDArray[np.intp], source_rows: int) -> Array:
-    """Returns the matrix (n, source rows) whose product with the source adds the rows listed."""
-    matrix = np.zeros((len(rows), source_rows), np.float32)
-    for target, numbers in enumerate(rows):
-        np.add.at(matrix[target], numbers[numbers != MISSING], 1)
-    return matrix
 
 
 class StatisticsExtraction(Window):
@@ -55,26 +44,15 @@ class StatisticsExtraction(Window):
         times = range(start, start + self.output_period, self.input_period)
         return times, [False] * len(times)
 
-    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
-        first, last = rows[rows != MISSING].min(), rows.max()
-        used = source[first : last + 1]
-        streams, dim = source.shape[1:]
-        selection = _selection(np.where(rows == MISSING, MISSING, rows - first), len(used))
-        sums = scratch(len(rows), streams * dim)
-        counts = np.broadcast_to(selection.sum(1)[:, np.newaxis], (len(rows), streams))
-        calls: list[Call] = [
-            (np.copyto, (y[:, :, 0], counts)),
-            (np.matmul, (selection, used.reshape(len(used), -1), sums)),
-            (np.copyto, (y[:, :, 1 : 1 + dim], sums.reshape(len(rows), streams, dim))),
-        ]
-        if self.include_variance:
-            squares = scratch(len(used), streams * dim)
-            calls += [
-                (np.square, (used.reshape(len(used), -1), squares)),
-                (np.matmul, (selection, squares, sums)),
-                (np.copyto, (y[:, :, 1 + dim :], sums.reshape(len(rows), streams, dim))),
-            ]
-        return calls
+    def bind(
+        self,
+        source: SubMatrix,
+        rows: NDArray[np.intp],
+        y: SubMatrix,
+        commands: NnetComputation,
+        scratch: Scratch,
+    ) -> None:
+        commands.extract_statistics(source, rows, y, self.include_variance)
 
 
 class StatisticsPooling(Window):
@@ -102,32 +80,16 @@ class StatisticsPooling(Window):
         times = range(t - self.context[0], t + self.context[1] + 1, self.input_period)
         return times, [False] * len(times)
 
-    def bind(self, source: Array, rows: NDArray[np.intp], y: Array, scratch: Scratch) -> list[Call]:
-        first, last = rows[rows != MISSING].min(), rows.max()
-        used = source[first : last + 1]
-        streams, dim = source.shape[1:]
-        selection = _selection(np.where(rows == MISSING, MISSING, rows - first), len(used))
-        flat = scratch(len(rows), streams * dim)
-        sums = flat.reshape(len(rows), streams, dim)
-        statistics = y[:, :, self.num_log_counts :]
-        calls: list[Call] = [
-            (np.matmul, (selection, used.reshape(len(used), -1), flat)),
-            (np.divide, (sums[:, :, 1:], sums[:, :, :1], statistics)),
-        ]
-        if self.num_log_counts:
-            calls.append((np.log, (sums[:, :, :1], sums[:, :, :1])))
-            calls.append((np.copyto, (y[:, :, : self.num_log_counts], sums[:, :, :1])))
-        if self.variance_floor is not None:
-            half = (dim - 1) // 2
-            mean, variance = statistics[:, :, :half], statistics[:, :, half:]
-            squares = sums[:, :, 1 : 1 + half]
-            calls += [
-                (np.square, (mean, squares)),
-                (np.subtract, (variance, squares, variance)),
-                maximum_call(variance, np.full((), self.variance_floor, np.float32), variance),
-                (np.sqrt, (variance, variance)),
-            ]
-        return calls
+    def bind(
+        self,
+        source: SubMatrix,
+        rows: NDArray[np.intp],
+        y: SubMatrix,
+        commands: NnetComputation,
+        scratch: Scratch,
+    ) -> None:
+        sums = scratch(1, self.input_dim)
+        commands.pool_statistics(source, rows, sums, y, self.num_log_counts, self.variance_floor)
 
 
 # Kaldi misspells the last token of StatisticsExtraction.

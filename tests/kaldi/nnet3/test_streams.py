@@ -1,5 +1,5 @@
-"""Several streams at once give what each gives alone; so do several threads, and priors and scale do what
-they say."""
+"""Streams that take turns give what each gives alone; so do several threads and all kinds of kernels, and
+priors and scale do what they say."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import available_cpu_kernels
 from pykaldi_server.kaldi.nnet3 import (
     AmNnetSimple,
     DecodableNnetSimpleLoopedInfo,
@@ -55,26 +56,28 @@ def make_inputs(
 
 
 @pytest.mark.parametrize("name", NAMES.split())
-def test_batch_equals_single_streams(golden_network: Path, name: str) -> None:
+def test_streams_in_turn_and_all_kernels(
+    golden_network: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     info = make_info(golden_network, name)
-    inputs = [make_inputs(info, golden_network, seed) for seed in range(4)]
+    inputs = [make_inputs(info, golden_network, seed) for seed in range(3)]
     expected = []
     for chunks in inputs:
         stream = LoopedStream(info)
         expected.append([stream.compute_chunk(*chunk) for chunk in chunks])
-
-    # Stream number n starts n chunks after the first one, so that a call has streams at different kinds of
-    # chunk.
-    streams = [LoopedStream(info) for _ in inputs]
-    for step in range(NUM_CHUNKS + len(streams) - 1):
-        active = [n for n in range(len(streams)) if 0 <= step - n < NUM_CHUNKS]
-        found = info.compute_chunks(
-            [streams[n] for n in active],
-            [inputs[n][step - n][0] for n in active],
-            [inputs[n][step - n][1] for n in active],
-        )
-        for n, output in zip(active, found, strict=True):
-            np.testing.assert_allclose(output, expected[n][step - n], atol=TOLERANCE, rtol=0)
+    for kernels in available_cpu_kernels():
+        monkeypatch.setenv("PYKALDI_SERVER_KERNELS", kernels)
+        other = make_info(golden_network, name)
+        assert other.kernels == kernels
+        # Stream number n starts n chunks after the first one.
+        streams = [LoopedStream(other) for _ in inputs]
+        for step in range(NUM_CHUNKS + len(streams) - 1):
+            for n in range(max(0, step - NUM_CHUNKS + 1), min(step + 1, len(streams))):
+                found = streams[n].compute_chunk(*inputs[n][step - n])
+                if kernels == info.kernels:
+                    np.testing.assert_array_equal(found, expected[n][step - n])
+                else:
+                    np.testing.assert_allclose(found, expected[n][step - n], atol=TOLERANCE, rtol=0)
 
 
 def test_threads_share_a_plan(golden: Path) -> None:
