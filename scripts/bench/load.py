@@ -170,7 +170,7 @@ async def run_clients(script: Script, clients: int, server: ServerProcess, addre
         for number in range(clients):
             group.create_task(run_client(script, number, address, point.end_s, point))
     for each in server.usage():
-        begun = before.get(each.pid, Usage(each.role, each.pid, 0.0, 0.0))
+        begun = before.get(each.pid, Usage(each.role, each.pid, 0.0, 0.0, 0.0))
         point.cpu_s[each.role] = each.cpu_s - begun.cpu_s
         point.memory_mib[each.role] = each.memory_mib
     return point

@@ -31,15 +31,20 @@ LISTENING = {
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used: CPU seconds since it began, and memory of its own, in MiB.
+    """What a process uses.
 
-    Of memory that processes share (a mapped graph), each has its part: PSS.
+    Attributes:
+        role, pid: which process.
+        cpu_s: CPU seconds since it began.
+        memory_mib: memory, in MiB, where each process has its part of what they share (a mapped graph): PSS.
+        own_mib: memory without mapped files, in MiB: what only grows if the process itself asks for more.
     """
 
     role: str
     pid: int
     cpu_s: float
     memory_mib: float
+    own_mib: float
 
 
 class ServerProcess:
@@ -89,7 +94,9 @@ class ServerProcess:
 
 def usage_of(process: psutil.Process, role: str) -> Usage:
     times = process.cpu_times()
-    return Usage(role, process.pid, times.user + times.system, process.memory_full_info().pss / MIB)
+    memory = process.memory_full_info()
+    own_bytes = memory.rss - memory.shared
+    return Usage(role, process.pid, times.user + times.system, memory.pss / MIB, own_bytes / MIB)
 
 
 def split_cores() -> tuple[set[int], set[int]]:
