@@ -32,6 +32,24 @@ def test_a_server_serves_and_stops(tmp_path: Path, golden: Path) -> None:
         assert "... two" in ran.stderr
         assert json.loads(state.read_text())["type"] == "string+gzip+base64"
 
+        # The same with every option that the original's client.py has.
+        raw = tmp_path / "speech.raw"
+        raw.write_bytes(wav.read_bytes()[44:])
+        again = tmp_path / "again.json"
+        originals = {
+            "--uri": url,
+            "--rate": "320000",
+            "--save-adaptation-state": str(again),
+            "--send-adaptation-state": str(state),
+            "--content-type": "audio/x-raw, layout=(string)interleaved, rate=(int)16000, "
+            "format=(string)S16LE, channels=(int)1",
+        }
+        arguments = ["client", *(word for option in originals.items() for word in option), str(raw)]
+        command = [sys.executable, "-m", "pykaldi_server", *arguments]
+        ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        assert ran.stdout == "two nine three four zero\n"
+        assert json.loads(again.read_text())["value"] != json.loads(state.read_text())["value"]
+
         (worker,) = map(Watched, serve.children())
         serve.process.send_signal(signal.SIGINT)
         assert serve.process.wait(PATIENCE_S) == 0

@@ -1,0 +1,122 @@
+"""Long recordings as people transcribe them: in parts, and into subtitles."""
+
+import itertools
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from golden_data import read_wav
+from numpy.typing import NDArray
+
+from pykaldi_server.batch.parts import SHORTEST_PART_S, Heard, Part, joined
+from pykaldi_server.batch.recognizer import Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.cli import main
+from pykaldi_server.protocols.subtitles import LINE_CHARACTERS, LONGEST_MS, SHORTEST_MS, cues
+from pykaldi_server.protocols.transcript import Transcript
+from pykaldi_server.session.events import Final
+from pykaldi_server.worker.event_messages import event_message
+
+RATE_HZ = 16000
+
+
+def recording(path: Path, golden: Path, prefix: str, pause_s: float, length_s: float) -> Path:
+    """Writes recordings, without the silence around them, one after the other until they are so long."""
+    speech = [without_silence(read_wav(each)[1]) for each in sorted((golden / "wav").glob(f"{prefix}*.wav"))]
+    pause = np.zeros(round(pause_s * RATE_HZ), np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        for each in itertools.cycle(speech):
+            file.writeframes(np.concatenate([each.astype(np.int16), pause]).astype("<i2").tobytes())
+            if file.tell() >= length_s * RATE_HZ:
+                return path
+    raise AssertionError("a cycle has no end")
+
+
+def without_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cuts the silence before and after speech off."""
+    loudness = np.convolve(np.abs(samples), np.ones(400) / 400, "same")
+    loud = np.flatnonzero(loudness > 0.06 * loudness.max())
+    return samples[max(0, loud[0] - 400) : loud[-1] + 800]
+
+
+def options(models: Path) -> RecognizerOptions:
+    return RecognizerOptions(model=str(models / "english"))
+
+
+def ignore(done_s: float) -> None:
+    """Takes reports of progress."""
+
+
+def check_subtitles(path: Path, models: Path) -> None:
+    """Cues are within their limits, and have the words that were recognised, each once."""
+    with Recognizer(options(models)) as recognizer:
+        finals = [each for each in recognizer.events(path, ignore) if isinstance(each, Final)]
+    transcript = Transcript()
+    for final in finals:
+        transcript.add(event_message(final, "id"))
+    assert max(final.length_s for final in finals) > 17, "segments that end by their length"
+    found = cues(transcript.segments)
+    words = [word for final in finals for word in final.words]
+    assert " ".join(cue.text for cue in found).split() == [word.word for word in words]
+    starts_ms = {round(1000 * word.start_s) for word in words}
+    for cue, following in itertools.pairwise([*found, None]):
+        assert cue is not None
+        lines = cue.text.split("\n")
+        assert len(lines) <= 2
+        assert max(map(len, lines)) <= LINE_CHARACTERS
+        assert SHORTEST_MS <= cue.end_ms - cue.start_ms <= LONGEST_MS
+        assert cue.start_ms in starts_ms
+        assert following is None or cue.end_ms <= following.start_ms
+
+
+def test_subtitles_of_continuous_speech(golden: Path, models: Path, tmp_path: Path) -> None:
+    check_subtitles(recording(tmp_path / "speech.wav", golden, "ps-librivox", 0.05, 45), models)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_subtitles_of_an_hour_of_continuous_speech(golden: Path, models: Path, tmp_path: Path) -> None:
+    check_subtitles(recording(tmp_path / "speech.wav", golden, "ps-librivox", 0.05, 3600), models)
+
+
+def test_parts_that_have_heard_all_before_them_are_the_whole(
+    golden: Path, models: Path, tmp_path: Path
+) -> None:
+    """The second part is warmed up with the whole first one, so nothing may differ."""
+    path = recording(tmp_path / "speech.wav", golden, "ps-", 0.3, 40)
+    parts = [Part(0.0, 20.0), Part(20.0)]
+    reports: list[float] = []
+    with Recognizer(options(models)) as recognizer:
+        whole = [each for each in recognizer.events(path, reports.append) if isinstance(each, Final)]
+        heard = [recognizer.run(Recognize(path, part), ignore) for part in parts]
+    assert reports == sorted(reports)
+    assert reports[-1] == pytest.approx(whole[-1].end_s, abs=0.2)
+    together = []
+    for part, each in zip(parts, heard, strict=True):
+        assert isinstance(each, Heard)
+        together.append((part, each))
+    assert 20 < together[0][1].end_s < 40
+    assert joined(together) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_long_file_has_the_words_of_one_run(golden: Path, models: Path, tmp_path: Path) -> None:
+    """At least 99.5 % of them, in the same places, where two processes share the work."""
+    path = recording(tmp_path / "speech.wav", golden, "ps-", 0.5, 4 * SHORTEST_PART_S)
+    rows = {}
+    for jobs in ("1", "2"):
+        ran = CliRunner().invoke(main, ["transcribe", str(path), "-f", "ctm", f"-j{jobs}"])
+        assert ran.exit_code == 0
+        rows[jobs] = [(fields[4], float(fields[2])) for fields in map(str.split, ran.stdout.splitlines())]
+    near = 0.1
+    equal = sum(
+        any(word == other and abs(start_s - other_s) <= near for other, other_s in rows["2"])
+        for word, start_s in rows["1"]
+    )
+    assert equal >= 0.995 * len(rows["1"]), f"{equal} of {len(rows['1'])} words are equal"
+    assert len(rows["2"]) <= 1.005 * len(rows["1"])
