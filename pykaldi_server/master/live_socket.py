@@ -79,7 +79,8 @@ class LiveSocket(WebSocketHandler):
             written = self.write_message(message, binary=isinstance(message, bytes))
         except WebSocketClosedError:
             return None
-        written.add_done_callback(_retrieve_exception)
+        if not written.done():
+            written.add_done_callback(_retrieve_exception)
         return written
 
     async def write_all(self, *messages: str | bytes) -> None:
@@ -88,8 +89,8 @@ class LiveSocket(WebSocketHandler):
         Their order is that of the calls. Cancelling it leaves the messages on their way.
         """
         written = [future for message in messages if (future := self.write_soon(message)) is not None]
-        if written:
-            await asyncio.wait(written)
+        if waiting := [future for future in written if not future.done()]:
+            await asyncio.wait(waiting)
 
     @property
     def peer_has_closed(self) -> bool:

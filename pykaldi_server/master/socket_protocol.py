@@ -14,10 +14,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado.websocket import WebSocketHandler, WebSocketProtocol13
+from tornado.websocket import WebSocketHandler
 
 from pykaldi_server.protocols.messages import MESSAGE_TOO_BIG, TRY_AGAIN_LATER
 from pykaldi_server.protocols.store import Holding, StoreBudget
+from pykaldi_server.sockets import QuickProtocol
 
 __all__ = ["SocketProtocol"]
 
@@ -29,7 +30,7 @@ HEADER_BYTES = 8
 """The largest field of a frame's header."""
 
 
-class SocketProtocol(WebSocketProtocol13):
+class SocketProtocol(QuickProtocol):
     """The protocol of one connection.
 
     Args:

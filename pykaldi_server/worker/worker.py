@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from tornado.httpclient import HTTPError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
+from tornado.websocket import WebSocketClientConnection, WebSocketError
 
 from pykaldi_server.errors import ConfigError, ProtocolError
 from pykaldi_server.protocols.addresses import shown_url
@@ -26,6 +26,7 @@ from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.text_processor import Result, TextProcessor
+from pykaldi_server.sockets import connect_quickly
 from pykaldi_server.version import __version__
 from pykaldi_server.worker.decoder_threads import DecoderThreads
 from pykaldi_server.worker.options import WorkerOptions
@@ -181,7 +182,7 @@ class Worker:
     async def _connect(self) -> WebSocketClientConnection:
         options = self._options
         connecting = asyncio.ensure_future(
-            websocket_connect(
+            connect_quickly(
                 HTTPRequest(
                     self._url,
                     headers=authorization(find_token(options.token, options.token_file)),

@@ -15,7 +15,17 @@ from urllib.parse import urlsplit
 import psutil
 from live_clients import Address
 
-__all__ = ["MIB", "ROOT", "ServerProcess", "Usage", "our_server", "split_cores", "vosk_server"]
+__all__ = [
+    "MIB",
+    "ROOT",
+    "SERVING",
+    "ServerProcess",
+    "Usage",
+    "our_server",
+    "running",
+    "split_cores",
+    "vosk_server",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20

@@ -1,0 +1,169 @@
+"""WebSockets that read in bulk: the same messages however their bytes are cut, errors of handlers, writes."""
+
+import asyncio
+import base64
+import os
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, websocket_connect
+
+from pykaldi_server.sockets import BULK_BYTES, QuickProtocol, connect_quickly
+
+LIMIT_S = 30.0
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+MESSAGES: tuple[str | bytes, ...] = (
+    b"",
+    "words",
+    b"\x00" * 3200,
+    b"ab" * BULK_BYTES,
+    os.urandom(BULK_BYTES - 8),
+    "EOS",
+    bytes(70_000),
+    b"x",
+)
+
+
+class Echo(WebSocketHandler):
+    """Sends back what it gets."""
+
+    task: "asyncio.Task[Any] | None" = None
+
+    def initialize(self, heard: list[str | bytes]) -> None:
+        self.heard = heard
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        plain: Any = super().get_websocket_protocol()
+        return QuickProtocol(self, mask_outgoing=False, params=plain.params)
+
+    async def on_message(self, message: str | bytes) -> None:
+        if message == "fail":
+            raise ValueError("a handler that fails")
+        self.task = self.task or asyncio.current_task()
+        assert asyncio.current_task() is self.task  # no task per message
+        self.heard.append(message)
+        await asyncio.sleep(0)
+        await self.write_message(message, binary=isinstance(message, bytes))
+
+
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[tuple[int, list[str | bytes]]]:
+    heard: list[str | bytes] = []
+    listening, port = bind_unused_port()
+    server = HTTPServer(Application([("/", Echo, {"heard": heard})]))
+    server.add_socket(listening)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            yield port, heard
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+def frame(opcode: int, data: bytes, is_last: bool = True) -> bytes:
+    """A masked frame, as clients send it."""
+    mask = b"\x12\x34\x56\x78"
+    if len(data) < 126:
+        head = struct.pack("!BB", opcode | 0x80 * is_last, 0x80 | len(data))
+    elif len(data) < 1 << 16:
+        head = struct.pack("!BBH", opcode | 0x80 * is_last, 0x80 | 126, len(data))
+    else:
+        head = struct.pack("!BBQ", opcode | 0x80 * is_last, 0x80 | 127, len(data))
+    key = (mask * (len(data) // 4 + 1))[: len(data)]
+    masked = (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(len(data), "big")
+    return head + mask + masked
+
+
+def frames(messages: Sequence[str | bytes]) -> bytes:
+    """All messages, every other one in two fragments with a ping in between."""
+    written = b""
+    for number, message in enumerate(messages):
+        opcode = TEXT if isinstance(message, str) else BINARY
+        data = message.encode() if isinstance(message, str) else message
+        if number % 2:
+            half = len(data) // 2
+            written += frame(opcode, data[:half], False) + frame(PING, b"there?") + frame(0, data[half:])
+        else:
+            written += frame(opcode, data)
+    return written
+
+
+async def open_raw(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    key = base64.b64encode(bytes(16)).decode()
+    lines = ["GET / HTTP/1.1", "Host: here", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+@pytest.mark.parametrize("piece_bytes", [7, 100, 3209, BULK_BYTES, 10**6])
+def test_messages_do_not_depend_on_how_their_bytes_are_cut(piece_bytes: int) -> None:
+    messages = MESSAGES if piece_bytes > 50 else MESSAGES[:3]
+
+    async def scenario() -> None:
+        async with echo_server() as (port, heard):
+            reader, writer = await open_raw(port)
+            data = frames(messages) + frame(CLOSE, struct.pack("!H", 1000))
+            for begin in range(0, len(data), piece_bytes):
+                writer.write(data[begin : begin + piece_bytes])
+                await writer.drain()
+                await asyncio.sleep(0)
+            answer = await reader.read()
+            assert heard == list(messages)
+            assert answer.count(b"there?") <= len(messages) // 2  # a pong answers the latest ping
+            assert answer.endswith(struct.pack("!BBH", 0x80 | CLOSE, 2, 1000))
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_both_ends_understand_each_other() -> None:
+    async def scenario() -> None:
+        async with echo_server() as (port, _):
+            connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            for message in MESSAGES:
+                await connection.write_message(message, binary=isinstance(message, bytes))
+                assert await connection.read_message() == message
+            connection.close()
+            assert await connection.read_message() is None
+
+    asyncio.run(scenario())
+
+
+def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with echo_server() as (port, heard):
+            failing = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            await failing.write_message("fail")
+            assert await failing.read_message() is None
+            other = await websocket_connect(f"ws://127.0.0.1:{port}/")
+            await other.write_message("still there")
+            assert await other.read_message() == "still there"
+            assert heard == ["still there"]
+            for each in (failing, other):
+                each.close()
+
+    asyncio.run(scenario())
+    assert "a handler that fails" in caplog.text
+
+
+def test_nothing_can_be_written_to_a_peer_that_is_gone() -> None:
+    async def scenario() -> None:
+        async with echo_server() as (port, _):
+            connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            protocol: Any = connection.protocol
+            protocol.stream.close()
+            with pytest.raises(WebSocketClosedError):
+                await connection.write_message("lost")
+            connection.close()
+
+    asyncio.run(scenario())
