@@ -14,7 +14,7 @@ PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-fuzz serve test test-random test-hostile test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
+.PHONY: help setup setup-axe setup-bench setup-fuzz serve test test-random test-hostile test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PROCESSES=1] [PYTEST_ARGS="..."]'
@@ -36,6 +36,11 @@ $(STAMP): $(BUILD_INPUTS)
 # What results are compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
 setup-bench: setup ## Install what `make bench` and the slow tests need in addition
 	@$(BIN)/python scripts/install_extra.py bench
+
+# Looks at the page for what keeps people out. Without npm, or without a network, the tests that use it are skipped.
+setup-axe: ## Install axe-core, with which the slow tests look at the page (needs npm)
+	@test -f build/axe/node_modules/axe-core/axe.min.js || npm install --silent --no-save --prefix build/axe axe-core@4 \
+	    || echo 'axe-core is not installed; the tests of accessibility will be skipped'
 
 setup-fuzz: setup
 	@$(BIN)/python scripts/install_extra.py fuzz

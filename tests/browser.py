@@ -101,7 +101,14 @@ class Browser:
         await self.evaluate(f"document.getElementById('{element}').click()")
 
     async def text(self, element: str) -> str:
-        text: str = await self.evaluate(f"document.getElementById('{element}').innerText")
+        """The visible text of an element, that which the browser has not drawn yet included."""
+        text: str = await self.evaluate(
+            f"(() => {{ const element = document.getElementById('{element}'); "
+            "const lazy = [...element.querySelectorAll('.words p')]; "
+            "for (const each of lazy) each.style.contentVisibility = 'visible'; "
+            "const text = element.innerText; "
+            "for (const each of lazy) each.style.contentVisibility = ''; return text })()"
+        )
         return text
 
     async def press(self, key: str, text: str = "") -> None:
@@ -180,6 +187,7 @@ async def open_browser(
         CHROMIUM, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
+    connection, drain = None, None
     try:
         port = None
         while port is None:
@@ -201,9 +209,11 @@ async def open_browser(
         await browser.wait_for("location.protocol !== 'about:' && document.readyState === 'complete'")
         yield browser
         assert await browser.evaluate("window.testErrors") == []
-        connection.close()
-        drain.cancel()
     finally:
+        if connection is not None:
+            connection.close()
+        if drain is not None:
+            drain.cancel()
         if process.returncode is None:
             process.kill()
         await process.wait()

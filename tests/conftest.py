@@ -20,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 EXPECTED_SKIPS = (
     "needs chromium",
     "needs Node.js",
+    "needs axe-core",
     "needs IPv6",
     "needs network namespaces",
     "needs to mount",

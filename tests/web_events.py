@@ -44,4 +44,4 @@ def activity(text: str) -> str:
 
 def shows(text: str) -> str:
     """The condition that the transcripts have this text somewhere."""
-    return f"document.getElementById('takes').innerText.includes({json.dumps(text)})"
+    return f"document.getElementById('takes').textContent.includes({json.dumps(text)})"

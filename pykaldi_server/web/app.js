@@ -59,13 +59,12 @@ function changed(entry, { segment, event }) {
   recorder.follow(entry, { segment });
   const view = views.get(take);
   if (!view) return;
-  keepEndInView(() => {
-    if (segment) view.words.add(segment);
-    view.show(job, performance.now());
-    if (!isActive(job.state)) hearing.offer(entry);
-    showActivity();
-    showFooter();
-  });
+  if (segment) view.words.add(segment);
+  view.show(job, performance.now());
+  if (!isActive(job.state)) hearing.offer(entry);
+  showActivity();
+  showFooter();
+  keepEndInView();
 }
 
 function showEntries(entries) {
@@ -75,18 +74,16 @@ function showEntries(entries) {
     views.delete(take);
   }
   hearing.forgetOthers();
-  keepEndInView(() => {
-    for (const { take, job } of entries) {
-      if (!views.has(take)) {
-        views.set(take, new TakeView(take, actions));
-        views.get(take).show(job, performance.now());
-      }
-    }
-    for (const entry of entries) if (!entry.job || isOver(entry.job.state)) hearing.offer(entry);
-    arrange(entries.map(({ take }) => views.get(take).element));
-    showActivity();
-    showFooter();
-  });
+  for (const { take, job } of entries) {
+    if (views.has(take)) continue;
+    views.set(take, new TakeView(take, actions));
+    views.get(take).show(job, performance.now());
+  }
+  for (const entry of entries) if (!entry.job || isOver(entry.job.state)) hearing.offer(entry);
+  arrange(entries.map(({ take }) => views.get(take).element));
+  showActivity();
+  showFooter();
+  keepEndInView();
 }
 
 /** Puts elements in order; none is moved that is where it belongs, so that focus stays. */

@@ -2,12 +2,32 @@
 
 const NEAR_END_PX = 240;
 
-/** Makes a change; who was reading the newest words still sees them, who was reading elsewhere stays there. */
-export function keepEndInView(change) {
-  const root = document.documentElement;
-  const wasAtEnd = root.scrollHeight - root.clientHeight - root.scrollTop < NEAR_END_PX;
-  change();
-  if (wasAtEnd) scrollTo({ top: root.scrollHeight });
+let isAtEnd = true;
+let isPlanned = false;
+let lastY = 0;
+
+addEventListener(
+  "scroll",
+  () => {
+    // Upwards only the reader scrolls; what is added later in this frame must not count as scrolling away.
+    if (scrollY < lastY || !isPlanned) {
+      const root = document.documentElement;
+      isAtEnd = root.scrollHeight - root.clientHeight - scrollY < NEAR_END_PX;
+    }
+    lastY = scrollY;
+  },
+  { passive: true },
+);
+
+/** The page has grown: who was reading the newest words sees them, who was reading elsewhere stays there. */
+export function keepEndInView() {
+  if (!isAtEnd || isPlanned) return;
+  isPlanned = true;
+  // Once per frame, however many words come: a long page takes time to lay out.
+  requestAnimationFrame(() => {
+    isPlanned = false;
+    if (isAtEnd) scrollTo({ top: document.documentElement.scrollHeight });
+  });
 }
 
 let lock = null;

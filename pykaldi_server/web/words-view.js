@@ -22,7 +22,8 @@ export class WordsView {
   }
 
   set language(tag) {
-    this.#log.lang = this.#live.lang = tag;
+    // Even the same one would have all words styled again.
+    if (this.#log.lang !== tag) this.#log.lang = this.#live.lang = tag;
   }
 
   /** Shows a segment at its place in time: those of several channels may come out of order. */

@@ -55,13 +55,13 @@ def test_words_are_heard_corrected_and_sent(harness: Harness, golden: Path, tmp_
             await browser.wait_for(f"!{PANEL}.hidden")
             await browser.wait_for(f"{WORDS}[2].classList.contains('spoken')")
             await browser.wait_for("document.querySelector('.spoken') === null")  # it ends with the word
-            await browser.wait_for("document.querySelector('.player time').innerText.startsWith('0:01')")
+            await browser.wait_for("document.querySelector('.player time').textContent.startsWith('0:01')")
 
             await browser.evaluate(f"{PANEL}.querySelector('input').value = 'not'")
             await browser.evaluate(f"{PANEL}.querySelector('form button').click()")
             await browser.wait_for(shows("he was not"))
             await browser.wait_for(
-                "document.getElementById('notices').innerText.includes('the right text, too')"
+                "document.getElementById('notices').textContent.includes('the right text, too')"
             )
             (line,) = (tmp_path / "references.jsonl").read_text().splitlines()
             reference = json.loads(line)
@@ -71,9 +71,9 @@ def test_words_are_heard_corrected_and_sent(harness: Harness, golden: Path, tmp_
             await browser.press("Enter", "\r")
             await browser.wait_for(f"!{PANEL}.hidden && {PANEL}.contains(document.activeElement)")
             readings = f"[...{PANEL}.querySelectorAll('li button')]"
-            await browser.evaluate(f"{readings}.find((each) => each.innerText === 'she was not').click()")
+            await browser.evaluate(f"{readings}.find((each) => each.textContent === 'she was not').click()")
             await browser.wait_for(shows("she was not"))
-            assert await browser.evaluate("document.activeElement.innerText") == "she"
+            assert await browser.evaluate("document.activeElement.textContent") == "she"
             await browser.reload()
             await browser.wait_for(shows("she was not"))
 
@@ -135,7 +135,7 @@ def test_channels_have_lanes(harness: Harness, golden: Path, tmp_path: Path) -> 
             init = await recognise(worker, late, early)
             assert init["options"] == {"channels": "split"}
             await browser.wait_for(f"{WORDS}.length === 2")
-            assert await browser.evaluate(f"{WORDS}.map((word) => word.innerText)") == ["early", "late"]
+            assert await browser.evaluate(f"{WORDS}.map((word) => word.textContent)") == ["early", "late"]
             assert "Channel 2 early" in " ".join((await browser.text("takes")).split())
 
     harness.run(scenario)

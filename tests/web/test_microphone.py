@@ -15,6 +15,7 @@ from web_events import ADAPTATION_STATE, PHASE, WORKER, activity, final, partial
 
 from pykaldi_server.master.server import Master
 
+NOTICES = "document.getElementById('notices').textContent"
 WORDS = "[...document.querySelectorAll('.word')]"
 
 
@@ -209,7 +210,7 @@ def test_a_server_that_stops_and_comes_back(harness: Harness, recording: Path, t
                     await browser.wait_for(shows("more"))
                     await second.send(final([("more", 0.0, 0.5, 1.0)], 0.0, 1.0))
                     await browser.wait_for(
-                        f"{WORDS}.map((word) => word.innerText).join(' ') === 'last words more'"
+                        f"{WORDS}.map((word) => word.textContent).join(' ') === 'last words more'"
                     )
                     await browser.wait_for("document.getElementById('status').dataset.state !== 'lost'")
                     assert (
@@ -229,13 +230,13 @@ def test_a_dead_microphone_gets_a_hint_with_a_way_to_another(harness: Harness, t
         async with harness.master() as master, open_browser(master.url, tmp_path, silence) as browser:
             await harness.worker(master, WORKER)
             await browser.click("microphone")
-            await browser.wait_for("document.getElementById('notices').innerText.includes('No sound comes')")
+            await browser.wait_for(f"{NOTICES}.includes('No sound comes')")
             await browser.evaluate("document.querySelector('[data-key=level] button').click()")
             await browser.wait_for("document.getElementById('settings').open")
             await browser.wait_for("document.getElementById('device').options.length > 0")
             await browser.click("settings-close")
             await browser.click("microphone")
-            await browser.wait_for("!document.getElementById('notices').innerText.includes('No sound comes')")
+            await browser.wait_for(f"!{NOTICES}.includes('No sound comes')")
 
     harness.run(scenario)
 

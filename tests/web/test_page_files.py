@@ -142,7 +142,7 @@ def test_failures_name_the_file_and_the_way_out(harness: Harness, recording: Pat
             )
             await browser.choose_files(empty)
             await browser.wait_for(
-                "document.getElementById('notices').innerText.includes('empty.wav is empty')"
+                "document.getElementById('notices').textContent.includes('empty.wav is empty')"
             )
             await browser.choose_files(recording)
             await browser.wait_for(shows("All places on the server are taken."))
