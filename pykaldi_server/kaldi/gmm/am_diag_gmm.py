@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import PackedProduct
 from pykaldi_server.kaldi.gmm.diag_gmm import (
     DiagGmm,
     FloatMatrix,
@@ -55,7 +56,9 @@ class AmDiagGmm:
         self._gconsts = compute_gconsts(weights, means_invvars, inv_vars)
         self._num_gauss_in_pdf = num_gauss_in_pdf
         self._first_gauss = np.cumsum(num_gauss_in_pdf) - num_gauss_in_pdf
-        self._linear_and_square = np.ascontiguousarray(np.hstack([means_invvars, -0.5 * inv_vars]).T)
+        both = np.ascontiguousarray(np.hstack([means_invvars, -0.5 * inv_vars]), np.float32)
+        self._linear_and_square = np.ascontiguousarray(both.T)
+        self._scores = PackedProduct(both, np.ascontiguousarray(self._gconsts, np.float32))
 
     def num_pdfs(self) -> int:
         """Returns the number of pdfs."""
@@ -129,8 +132,13 @@ class AmDiagGmm:
         Returns:
             Two arrays (frames, dim) float32.
         """
-        both = gaussian_posteriors @ self._linear_and_square.T
+        both = self._sums.multiply(np.ascontiguousarray(gaussian_posteriors, np.float32))
         return both[:, : self.dim()], -2 * both[:, self.dim() :]
+
+    @cached_property
+    def _sums(self) -> PackedProduct:
+        """The parameters as a product with posteriors; only models that estimate transforms need it."""
+        return PackedProduct(self._linear_and_square)
 
     @cached_property
     def inv_var_range(self) -> tuple[FloatMatrix, FloatMatrix]:
@@ -162,8 +170,7 @@ class AmDiagGmm:
         """
         # Scores that overflow become NaN or infinite; the decoder refuses them.
         with np.errstate(over="ignore", invalid="ignore"):
-            gaussians = np.hstack([features, np.square(features)]) @ self._linear_and_square
-            gaussians += self._gconsts
+            gaussians = self._scores.multiply(np.hstack([features, np.square(features)]))
             highest = np.maximum.reduceat(gaussians, self._first_gauss, axis=1)
             # Avoids -inf - -inf if all Gaussians of a pdf are switched off.
             np.maximum(highest, np.finfo(np.float32).min, out=highest)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pykaldi_server.kaldi._core import PackedProduct
 from pykaldi_server.kaldi.nnet2.component import (
     MAX_CONTEXT_FRAMES,
     MAX_DIM,
@@ -47,12 +48,37 @@ def _demand(condition: bool, found: str) -> None:
 # Layers with parameters
 
 
+def _product(weights: FloatFrames, bias: FloatFrames | None = None) -> Callable[[FloatFrames], FloatFrames]:
+    """Returns the function x -> weights x + bias of the rows of a matrix; ``weights`` are copied."""
+    _demand(weights.size > 0, f"weights {weights.shape}")
+    if bias is not None:
+        bias = np.ascontiguousarray(bias, np.float32)
+    product = PackedProduct(np.require(weights, np.float32, ["C_CONTIGUOUS", "ALIGNED"]), bias)
+    return lambda x: product.multiply(np.ascontiguousarray(x, np.float32))
+
+
+def _block_products(
+    matrices: list[FloatFrames], biases: list[FloatFrames] | None = None
+) -> Callable[[FloatFrames], FloatFrames]:
+    """Returns the product with a block-diagonal matrix, plus the bias of each block."""
+    ends = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
+    if biases is None:
+        products = [_product(matrix) for matrix in matrices]
+    else:
+        products = [_product(matrix, bias) for matrix, bias in zip(matrices, biases, strict=True)]
+
+    def propagate(x: FloatFrames) -> FloatFrames:
+        blocks = zip(products, np.split(x, ends, axis=1), strict=True)
+        return np.hstack([product(block) for product, block in blocks])
+
+    return propagate
+
+
 @_builds("AffineComponent", "AffineComponentPreconditioned", "AffineComponentPreconditionedOnline")
 def _affine(type_name: str, fields: Fields) -> Component:
     weights, bias = fields["LinearParams"], fields["BiasParams"]
     _demand(weights.shape[0] == len(bias), f"weights {weights.shape} and a bias of {len(bias)}")
-    transposed = np.ascontiguousarray(weights.T)
-    return Component(type_name, weights.shape[1], len(bias), lambda x: x @ transposed + bias)
+    return Component(type_name, weights.shape[1], len(bias), _product(weights, bias))
 
 
 _builds("FixedAffineComponent")(_affine)
@@ -61,8 +87,7 @@ _builds("FixedAffineComponent")(_affine)
 @_builds("FixedLinearComponent")
 def _fixed_linear(type_name: str, fields: Fields) -> Component:
     weights = fields["CuMatrix"]
-    transposed = np.ascontiguousarray(weights.T)
-    return Component(type_name, weights.shape[1], weights.shape[0], lambda x: x @ transposed)
+    return Component(type_name, weights.shape[1], weights.shape[0], _product(weights))
 
 
 @_builds("FixedScaleComponent")
@@ -86,13 +111,7 @@ def _block_affine(type_name: str, fields: Fields) -> Component:
         f"{blocks} blocks, weights {weights.shape} and a bias of {len(bias)}",
     )
     columns = weights.shape[1]
-    by_block = np.ascontiguousarray(weights.reshape(blocks, -1, columns).transpose(0, 2, 1))
-
-    def propagate(x: FloatFrames) -> FloatFrames:
-        products = x.reshape(len(x), blocks, columns).transpose(1, 0, 2) @ by_block
-        y: FloatFrames = products.transpose(1, 0, 2).reshape(len(x), len(bias)) + bias
-        return y
-
+    propagate = _block_products(list(np.split(weights, blocks)), list(np.split(bias, blocks)))
     return Component(type_name, blocks * columns, len(bias), propagate)
 
 
@@ -101,13 +120,8 @@ def _mixture_prob(type_name: str, fields: Fields) -> Component:
     """A block-diagonal matrix with blocks of any shapes; ``SumGroupComponent`` has replaced it."""
     matrices = fields["Params"]
     _demand(len(matrices) > 0, "no matrices")
-    splits = np.cumsum([matrix.shape[1] for matrix in matrices])
-
-    def propagate(x: FloatFrames) -> FloatFrames:
-        parts = np.split(x, splits[:-1], axis=1)
-        return np.hstack([part @ matrix.T for part, matrix in zip(parts, matrices, strict=True)])
-
-    return Component(type_name, int(splits[-1]), sum(matrix.shape[0] for matrix in matrices), propagate)
+    input_dim, output_dim = (sum(matrix.shape[axis] for matrix in matrices) for axis in (1, 0))
+    return Component(type_name, input_dim, output_dim, _block_products(matrices))
 
 
 @_builds("Convolutional1dComponent")
@@ -130,12 +144,11 @@ def _convolutional_1d(type_name: str, fields: Fields) -> Component:
         columns = ((patch * step + d) * num_splice + splice).ravel()
     else:
         columns = (patch * step + splice * stride + d).ravel()
-    transposed = np.ascontiguousarray(filters.T)
+    product = _product(filters, bias)
 
     def propagate(x: FloatFrames) -> FloatFrames:
-        patches = x[:, columns].reshape(len(x), num_patches, filters.shape[1])
-        y: FloatFrames = (patches @ transposed + bias).reshape(len(x), -1)
-        return y
+        patches = x[:, columns].reshape(len(x) * num_patches, filters.shape[1])
+        return product(patches).reshape(len(x), num_patches * len(filters))
 
     return Component(type_name, stride * num_splice, num_patches * len(filters), propagate)
 
@@ -223,15 +236,15 @@ def _dct(type_name: str, fields: Fields) -> Component:
     blocks = dim // dct_dim
     k, n = np.ogrid[:keep, :dct_dim]
     dct = np.sqrt(np.where(k == 0, 1, 2) / dct_dim) * np.cos(np.pi / dct_dim * (n + 0.5) * k)
-    transposed = np.ascontiguousarray(dct.T, np.float32)
+    product = _product(dct.astype(np.float32))
 
     def propagate(x: FloatFrames) -> FloatFrames:
         if reorder:
             interleaved = x[:, : keep * blocks].reshape(len(x), keep, blocks)
             x = np.zeros_like(x)
             x[:, : keep * blocks] = interleaved.transpose(0, 2, 1).reshape(len(x), -1)
-        kept = x.reshape(len(x), blocks, dct_dim) @ transposed
-        return (kept.transpose(0, 2, 1) if reorder else kept).reshape(len(x), -1)
+        kept = product(x.reshape(len(x) * blocks, dct_dim)).reshape(len(x), blocks, keep)
+        return (kept.transpose(0, 2, 1) if reorder else kept).reshape(len(x), blocks * keep)
 
     return Component(type_name, dim, blocks * keep, propagate)
 
