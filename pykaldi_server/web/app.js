@@ -23,6 +23,8 @@ import { askForToken, wantsToken } from "./token.js";
 import { showDetailsIn } from "./tooltip.js";
 import { takeText } from "./writing.js";
 
+const UNDO_MS = 30_000;
+
 const storage = deviceStorage();
 const settings = new Settings(storage);
 const archive = new Archive(storage, () =>
@@ -118,12 +120,15 @@ const actions = {
     desk.beginFiles();
   },
   remove(take) {
-    const undo = desk.clear([desk.entryOf(take)]);
-    notice("undo", `“${take.title}” was removed.`, { action: { text: "Undo", onClick: undo }, lastsMs: 30_000 });
+    offerUndo(`“${take.title}” was removed.`, desk.clear([desk.entryOf(take)]));
   },
   copy: (take) => copyText(takeText(take)),
   downloads: (take) => downloadsMenu(take, () => desk.entryOf(take)?.source ?? null),
 };
+
+function offerUndo(text, undo) {
+  notice("undo", text, { action: { text: "Undo", onClick: undo }, lastsMs: UNDO_MS, takesFocus: true });
+}
 
 function openFiles(files) {
   withdraw("undo");
@@ -145,8 +150,7 @@ byId("file").addEventListener("change", () => {
 acceptDrops(openFiles);
 byId("copy").addEventListener("click", () => copyText(desk.entries.map(({ take }) => takeText(take)).join("\n")));
 byId("clear").addEventListener("click", () => {
-  const undo = desk.clear();
-  notice("undo", "Cleared.", { action: { text: "Undo", onClick: undo }, lastsMs: 30_000 });
+  offerUndo("Cleared.", desk.clear());
 });
 
 settings.onChange((name, value) => {
@@ -162,6 +166,7 @@ addEventListener("pagehide", () => {
 addEventListener("online", () => desk.retryAll());
 warnBeforeLeaving(() => desk.wouldLose);
 setInterval(() => {
+  recorder.check();
   for (const { take, job } of desk.active) views.get(take)?.show(job, performance.now());
 }, 500);
 

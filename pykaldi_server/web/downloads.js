@@ -76,11 +76,24 @@ function save(blob, name) {
 /** Copies text; where the browser does not let the page, says what to do. */
 export async function copyText(text) {
   try {
-    await navigator.clipboard.writeText(text);
+    if (navigator.clipboard) await navigator.clipboard.writeText(text);
+    else copyBySelection(text);
     notice("copy", "Copied.", { lastsMs: 4000 });
   } catch (error) {
     notice("copy", `The browser does not let the page copy (${error.message}). Download the text instead.`, {
       isFailure: true,
     });
   }
+}
+
+/** For pages without https, which have no clipboard. */
+function copyBySelection(text) {
+  const area = make("textarea.visually-hidden", { value: text });
+  const focused = document.activeElement;
+  document.body.append(area);
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  focused?.focus();
+  if (!isCopied) throw new Error("it refuses");
 }

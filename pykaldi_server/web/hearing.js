@@ -64,11 +64,12 @@ export class Hearing {
     }
   }
 
-  /** Plays or pauses: the take that was heard last, or else the last one on the page. */
+  /** Plays or pauses: the take that was heard last, or else the last one on the page; false if there is none. */
   toggle(take = this.#player.take ?? [...this.#controls.keys()].at(-1)) {
-    if (!take) return;
+    if (!take) return false;
     if (this.#player.isPlaying && this.#player.take === take) this.#player.pause();
     else this.#play(take);
+    return true;
   }
 
   #play(take, fromS = null, untilS = Infinity) {

@@ -21,8 +21,8 @@ export function listenToKeys(actions, areOn) {
     if (isUsedBy(event.target, event.key) || document.querySelector("dialog[open]")) return;
     const found = KEYS.find(({ key }) => key === event.key.toLowerCase());
     if (!found) return;
-    event.preventDefault();
-    found.run(actions);
+    // A key that has nothing to do keeps its meaning: the space bar scrolls.
+    if (found.run(actions) !== false) event.preventDefault();
   });
 }
 

@@ -27,6 +27,11 @@ export class LevelWatch {
     return nowMs - this.#lastVoiceMs >= QUIET_AFTER_MS ? "quiet" : null;
   }
 
+  /** What to say of a microphone that gives no samples at all. */
+  check(nowMs) {
+    return this.add(0, nowMs);
+  }
+
   /** Words have come: however quiet it is, it is loud enough. */
   heard(nowMs) {
     this.#lastVoiceMs = nowMs;

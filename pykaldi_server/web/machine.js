@@ -127,9 +127,9 @@ export function describeState(state, isFile) {
     case "waiting":
       return `Waiting: ${ordinal(state.place)} in line${kept}`;
     case "running":
-      return isFile ? "Writing down" : state.isStopping ? "Finishing …" : "Listening";
+      return isFile ? "Transcribing" : state.isStopping ? "Finishing …" : "Listening";
     case "finishing":
-      return isFile ? "Writing down" : "Finishing …";
+      return isFile ? "Transcribing" : "Finishing …";
     case "reconnecting":
       return `Trying again${kept}`;
     case "done":

@@ -32,6 +32,9 @@ export class Microphone {
       audio: { ...device, channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true },
     });
     this.#context = new AudioContext();
+    // Some browsers start it asleep, and phones put it to sleep for a call.
+    this.#context.addEventListener("statechange", () => this.#wake());
+    this.#wake();
     this.rateHz = Math.min(WANTED_RATE_HZ, this.#context.sampleRate);
     await this.#context.audioWorklet.addModule(new URL("recorder-worklet.js", import.meta.url));
   }
@@ -55,6 +58,16 @@ export class Microphone {
     };
     for (const track of this.#stream.getTracks()) track.addEventListener("ended", onEnd);
     source.connect(this.#recorder);
+  }
+
+  async #wake() {
+    const context = this.#context;
+    if (!context || context.state === "running" || context.state === "closed") return;
+    try {
+      await context.resume();
+    } catch (error) {
+      if (error.name !== "InvalidStateError") throw error; // closed meanwhile
+    }
   }
 
   /** Stops; fulfilled when the last samples have been given. */

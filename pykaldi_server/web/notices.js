@@ -11,8 +11,9 @@ const shown = new Map();
  * @param {boolean} [more.isFailure]
  * @param {{text: string, onClick: () => void}} [more.action]
  * @param {number} [more.lastsMs]  after which it goes by itself
+ * @param {boolean} [more.takesFocus]  for who has just removed what had the focus
  */
-export function notice(key, text, { isFailure = false, action = null, lastsMs = 0 } = {}) {
+export function notice(key, text, { isFailure = false, action = null, lastsMs = 0, takesFocus = false } = {}) {
   const known = shown.get(key);
   if (known?.text === text) return;
   withdraw(key);
@@ -27,6 +28,7 @@ export function notice(key, text, { isFailure = false, action = null, lastsMs = 
   };
   // Added after the element itself, so that screen readers say it.
   element.append(make("p", { textContent: text }), ...(action ? [button(action.text, act)] : []), close);
+  if (takesFocus) element.querySelector("button").focus();
   const timer = lastsMs ? setTimeout(() => withdraw(key), lastsMs) : null;
   shown.set(key, { text, element, timer });
 }

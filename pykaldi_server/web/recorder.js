@@ -47,6 +47,7 @@ export class Recorder {
     const microphone = new Microphone();
     this.#entry = entry;
     this.#microphone = microphone;
+    this.#watch = null;
     this.#show();
     try {
       await microphone.open(this.#settings.get("microphone"));
@@ -108,11 +109,18 @@ export class Recorder {
     recording.append(samples, peak);
     if (this.#entry?.source !== recording) return;
     byId("microphone").style.setProperty("--level", loudness(peak).toFixed(3));
-    const hint = this.#watch.add(peak, performance.now());
-    if (hint) {
-      const action = { text: "Choose microphone", onClick: this.#onChooseMicrophone };
-      notice("level", LEVEL_HINTS[hint], { action });
-    } else withdraw("level");
+    this.#hint(this.#watch.add(peak, performance.now()));
+  }
+
+  /** To be called now and then: notices a microphone that gives nothing at all. */
+  check() {
+    if (this.#entry && this.#watch) this.#hint(this.#watch.check(performance.now()));
+  }
+
+  #hint(hint) {
+    const action = { text: "Choose microphone", onClick: this.#onChooseMicrophone };
+    if (hint) notice("level", LEVEL_HINTS[hint], { action });
+    else withdraw("level");
   }
 
   #show() {

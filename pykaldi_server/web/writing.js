@@ -15,10 +15,12 @@ function recordingName(startedAt) {
   return `recording ${day} ${two(at.getHours())}.${two(at.getMinutes())}`;
 }
 
+const firstS = (segment) => segment.words[0]?.startS ?? segment.startS;
+const lastS = (segment) => segment.words.at(-1)?.endS ?? segment.endS;
+
 /** Segments in the order in which their first words begin. */
-export function inOrder(take) {
-  const startOf = (segment) => segment.words[0]?.startS ?? segment.startS;
-  return [...take.segments].sort((a, b) => startOf(a) - startOf(b));
+function inOrder(take) {
+  return [...take.segments].sort((a, b) => firstS(a) - firstS(b));
 }
 
 /** One segment per line, and what was not finished at the end. */
@@ -28,16 +30,18 @@ export function takeText(take) {
   return [...inOrder(take).map(line), ...unfinished].map((each) => `${each}\n`).join("");
 }
 
-/** The object that the server's HTTP interface answers with, and makes subtitles of. */
+/** The object that `pykaldi-server transcribe -f json` writes; the server makes subtitles of it. */
 export function takeData(take) {
+  const segments = inOrder(take);
   return {
-    title: take.title,
-    model: take.model,
-    segments: inOrder(take).map((segment) => ({
+    file: take.title,
+    text: segments.map(({ text }) => text).join(" "),
+    segments: segments.map((segment) => ({
       ...(segment.channel === null ? {} : { channel: segment.channel }),
       start: segment.startS,
       end: segment.endS,
       text: segment.text,
+      ...(segment.words.length ? { confidence: confidence(segment) } : {}),
       ...(segment.alternatives.length ? { alternatives: segment.alternatives } : {}),
       words: segment.words.map(({ text, startS, endS, confidence }) => ({
         word: text,
@@ -49,15 +53,23 @@ export function takeData(take) {
   };
 }
 
-/** A row per word, as spreadsheets read it (RFC 4180); per segment where words have no times. */
+/** A row per segment, as `pykaldi-server transcribe -f csv` writes it (RFC 4180). */
 export function takeTable(take) {
-  const rows = [["channel", "start", "end", "text", "confidence"]];
-  for (const segment of inOrder(take)) {
-    const channel = segment.channel === null ? "" : segment.channel + 1;
-    const words = segment.words.length ? segment.words : [{ ...segment, confidence: "" }];
-    for (const { startS, endS, text, confidence } of words) rows.push([channel, startS, endS, text, confidence]);
-  }
-  return rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+  const rows = inOrder(take).map((segment) => [
+    take.title,
+    segment.channel === null ? "" : segment.channel + 1,
+    firstS(segment).toFixed(3),
+    lastS(segment).toFixed(3),
+    segment.words.length ? confidence(segment).toFixed(3) : "",
+    segment.text,
+  ]);
+  const head = ["file", "channel", "start", "end", "confidence", "text"];
+  return [head, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+}
+
+/** The mean over the words. */
+function confidence({ words }) {
+  return Math.round((1000 * words.reduce((sum, word) => sum + word.confidence, 0)) / words.length) / 1000;
 }
 
 function cell(value) {

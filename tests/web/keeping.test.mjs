@@ -81,6 +81,8 @@ test("a microphone that is dead or hears nobody is noticed", () => {
   watch.heard(8100);
   assert.equal(watch.add(0.01, 9000), null);
   assert.equal(watch.add(0.5, 20_000), null);
+  assert.equal(watch.check(21_000), null);
+  assert.equal(watch.check(22_000), "dead");
   assert.deepEqual([loudness(0), loudness(1)], [0, 1]);
 });
 

@@ -84,7 +84,14 @@ test("corrections and other readings", () => {
 test("tables and names of files", () => {
   const take = new Take(about);
   take.addFinal(final('say "hm,"', 0, 1));
-  assert.equal(takeTable(take), 'channel,start,end,text,confidence\r\n,0,0.5,say,0.75\r\n,0.5,1,"""hm,""",0.75\r\n');
+  take.addFinal({ ...final("12", 4, 1, { channel: 1 }), result: { hypotheses: [{ transcript: "12" }] } });
+  assert.equal(
+    takeTable(take),
+    'file,channel,start,end,confidence,text\n"talk, part 1.mp3",,0.000,1.000,0.750,"say ""hm,"""\n"talk, part 1.mp3",2,4.000,5.000,,12\n',
+  );
+  const { file, text, segments } = takeData(take);
+  assert.deepEqual([file, text], [about.title, 'say "hm," 12']);
+  assert.equal(segments[0].confidence, 0.75);
   assert.equal(fileName(take), "talk, part 1");
   assert.equal(fileName(new Take({ ...about, title: "a/b:c.wav" })), "a_b_c");
   assert.match(fileName(new Take({ ...about, kind: "microphone" })), /^recording \d{4}-\d\d-\d\d \d\d\.\d\d$/);

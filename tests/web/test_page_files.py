@@ -96,7 +96,7 @@ def test_several_files_are_a_list_and_are_saved_under_their_names(
                 {"word": "three", "start": 3600.5, "end": 3600.75, "confidence": 0.9}
             ]
             table = await download(browser, "Table (.csv)", downloads / f"{name}.csv")
-            assert table.splitlines()[3] == ",3600.5,3600.75,three,0.9"
+            assert table.splitlines()[2] == "ps-librivox-0880.wav,,3600.500,3600.750,0.900,three"
 
     harness.run(scenario)
 
