@@ -24,7 +24,10 @@ from tornado.websocket import (
     WebSocketProtocol13,
 )
 
-__all__ = ["QuickProtocol", "connect_quickly"]
+__all__ = ["QuickConnection", "QuickProtocol", "Receiver", "connect_quickly"]
+
+Receiver = Callable[[str | bytes | None], "asyncio.Future[None] | None"]
+"""Takes a message, None when the connection is closed. Until what it returns is done, no more is read."""
 
 BULK_BYTES = 16 * 1024
 """As much is read at once, if it has come: several packets of a live stream."""
@@ -99,13 +102,28 @@ async def _written(written: "asyncio.Future[None]") -> None:
         raise WebSocketClosedError from None
 
 
-class _QuickConnection(WebSocketClientConnection):
+class QuickConnection(WebSocketClientConnection):
+    """A connection to a server, made by `connect_quickly`."""
+
+    _receiver: Receiver | None = None
+
+    def give_to(self, receiver: Receiver | None) -> None:
+        """Gives messages to a function, those first that have come; None has them wait for `read_message`."""
+        self._receiver = receiver
+        while receiver is not None and not self.read_queue.empty():
+            receiver(self.read_queue.get_nowait())
+
+    def _on_message(self, message: str | bytes | None) -> Awaitable[None] | None:
+        if self._receiver is not None:
+            return self._receiver(message)
+        return super()._on_message(message)
+
     def get_websocket_protocol(self) -> WebSocketProtocol:
         return QuickProtocol(self, mask_outgoing=True, params=self.params)
 
 
-def connect_quickly(request: HTTPRequest) -> "asyncio.Future[WebSocketClientConnection]":
+def connect_quickly(request: HTTPRequest) -> "asyncio.Future[QuickConnection]":
     """Opens a WebSocket, as `tornado.websocket.websocket_connect` does."""
     request.headers = HTTPHeaders(request.headers)
     complete = cast(HTTPRequest, _RequestProxy(request, HTTPRequest._DEFAULTS))
-    return _QuickConnection(complete).connect_future
+    return cast("asyncio.Future[QuickConnection]", QuickConnection(complete).connect_future)

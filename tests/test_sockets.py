@@ -167,3 +167,40 @@ def test_nothing_can_be_written_to_a_peer_that_is_gone() -> None:
             connection.close()
 
     asyncio.run(scenario())
+
+
+def test_messages_can_be_given_to_a_function_and_back() -> None:
+    """Those that came before are given first; while what it returns is not done, nothing more is read."""
+
+    async def scenario() -> None:
+        async with echo_server() as (port, _):
+            connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            numbers = [str(number) for number in range(10)]
+            for number in numbers:
+                await connection.write_message(number)
+            while connection.read_queue.empty():
+                await asyncio.sleep(0)
+            given: list[str | bytes | None] = []
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def take(message: str | bytes | None) -> "asyncio.Future[None] | None":
+                given.append(message)
+                return room if len(given) >= 5 else None
+
+            connection.give_to(take)
+            while len(given) < 5:
+                await asyncio.sleep(0)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert given == numbers[:5]
+            connection.give_to(None)
+            room.set_result(None)
+            assert [await connection.read_message() for _ in range(5)] == numbers[5:]
+            connection.give_to(take)
+            await connection.write_message("fail")
+            while given[-1] is not None:
+                await asyncio.sleep(0)
+            assert given == [*numbers[:5], None]
+            connection.close()
+
+    asyncio.run(scenario())

@@ -66,7 +66,9 @@ def watch_server(connection: Any, interval_s: float, lost: Callable[[], None]) -
 
     async def on_message(message: str | bytes) -> None:
         with liveness.not_reading():  # until somebody takes the message, nothing more is read
-            await pass_on(message)
+            taken = pass_on(message)
+            if taken is not None:
+                await taken
 
     connection.on_message = on_message
     connection.on_ping = connection.on_pong = lambda data: liveness.heard()

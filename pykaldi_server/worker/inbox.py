@@ -4,12 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from tornado.websocket import WebSocketClientConnection
-
 from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.protocols.gstreamer import is_eos
 from pykaldi_server.protocols.messages import message_bytes
 from pykaldi_server.protocols.store import MessageStore
+from pykaldi_server.sockets import QuickConnection
 
 __all__ = ["Inbox"]
 
@@ -30,26 +29,28 @@ class Inbox:
         received_s: when the message that was taken last had come, on the monotonic clock.
     """
 
-    def __init__(self, connection: WebSocketClientConnection, on_closed: Callable[[], None]) -> None:
+    def __init__(self, connection: QuickConnection, on_closed: Callable[[], None]) -> None:
+        self.received_s = 0.0
         self._connection = connection
         self._on_closed = on_closed
         self._store = MessageStore(STORE_BYTES)
-        self._changed = asyncio.Event()
         self._is_closed = False
+        self._is_interrupted = False
         self._failure: OSError | None = None  # messages have been lost
-        self.received_s = 0.0
-        self._reading = asyncio.get_running_loop().create_task(self._read_all())
+        self._coming: asyncio.Future[None] | None = None  # somebody waits for a message
+        self._room: asyncio.Future[None] | None = None  # the master waits for room
+        connection.give_to(self._receive)
 
     async def get(self) -> str | bytes | None:
-        """The next message; None when the master has closed the connection, whatever waits.
+        """The next message; None when the master has closed the connection, or after `interrupt`.
 
         Raises:
             PykaldiServerError: there was no room for it on disk.
         """
-        while not self._store and not self._is_closed and self._failure is None:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._is_closed:
+        while not (self._store or self._is_closed or self._is_interrupted or self._failure is not None):
+            self._coming = asyncio.get_running_loop().create_future()
+            await self._coming
+        if self._is_closed or self._is_interrupted:
             return None
         if self._failure is not None and not self._store:
             text = f"The recogniser has no room left to store audio: {self._failure.strerror}"
@@ -70,28 +71,43 @@ class Inbox:
             limit_bytes -= message_bytes(message)
         return messages
 
+    def interrupt(self) -> None:
+        """Nobody waits for messages any more, whatever comes."""
+        self._is_interrupted = True
+        _finish(self._coming)
+
     def close(self) -> None:
-        """Stops reading and drops what waits."""
-        self._reading.cancel()
+        """Drops what waits, and lets the connection keep what else comes."""
+        self._connection.give_to(None)
         self._store.close()
+        _finish(self._room)
 
     def _take(self) -> str | bytes:
         message = self._store.get()
         self.received_s = self._store.came_s
-        self._changed.set()
+        if self._room is not None and not self._store.is_full:
+            _finish(self._room)
+            self._room = None
         return message
 
-    async def _read_all(self) -> None:
-        while (message := await self._connection.read_message()) is not None:
-            try:
-                if self._failure is None:
-                    self._store.put(message)
-            except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
-                self._failure = error
-            self._changed.set()
-            while self._store.is_full:
-                self._changed.clear()
-                await self._changed.wait()
-        self._is_closed = True
-        self._changed.set()
-        self._on_closed()
+    def _receive(self, message: str | bytes | None) -> "asyncio.Future[None] | None":
+        """Takes what has come; returns what is done when there is room for more, None if there is."""
+        if message is None:
+            self._is_closed = True
+            _finish(self._coming)
+            self._on_closed()
+            return None
+        try:
+            if self._failure is None:
+                self._store.put(message)
+        except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
+            self._failure = error
+        _finish(self._coming)
+        if self._store.is_full:
+            self._room = asyncio.get_running_loop().create_future()
+        return self._room
+
+
+def _finish(future: "asyncio.Future[None] | None") -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

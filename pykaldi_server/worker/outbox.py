@@ -1,7 +1,7 @@
-"""What a request sends to its master: events and positions, written in order by a task of their own.
+"""What a request sends to its master: events and positions, in order.
 
-Recognition goes on while a message is being written, or while a result is with a text processor; `flush`
-waits until all have been written.
+Usually the connection takes them at once. Otherwise a task waits for it, or for a text processor; recognition
+goes on meanwhile, and `flush` waits until all have been written.
 
 Positions keep the client's audio coming, so they overtake a result that is with a text processor for longer
 than `PATIENCE_S`. The end position never overtakes anything.
@@ -63,6 +63,7 @@ class Outbox:
         self._has_items = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
+        self._writes: Awaitable[None] | None = None  # has been given to the connection, not yet written
         self._writing = asyncio.get_running_loop().create_task(self._write_all(), name=f"outbox {request_id}")
 
     def put(self, *items: Item) -> None:
@@ -72,7 +73,9 @@ class Outbox:
     def put_timed(self, *items: tuple[Item, float | None]) -> None:
         """Appends items, each with the time, on the monotonic clock, when what it needs had been received."""
         self._items.extend(items)
-        if items:
+        if self._is_empty.is_set():
+            self._write_at_once()
+        if self._items or self._writes is not None:
             self._has_items.set()
             self._is_empty.clear()
 
@@ -91,6 +94,9 @@ class Outbox:
     async def _write_all(self) -> None:
         while True:
             await self._has_items.wait()
+            if self._writes is not None:
+                await self._wait_for(self._writes)
+                self._writes = None
             while self._items:
                 item, received_s = self._items.popleft()
                 if isinstance(item, Partial | Final) and self._process_text is not None:
@@ -98,6 +104,22 @@ class Outbox:
                 await self._write(item, received_s)
             self._has_items.clear()
             self._is_empty.set()
+
+    def _write_at_once(self) -> None:
+        """Writes what needs no text processor, as long as the connection takes it."""
+        while self._items and self._writes is None and not self.is_closed:
+            item, received_s = self._items[0]
+            if isinstance(item, Partial | Final) and self._process_text is not None:
+                return
+            self._items.popleft()
+            try:
+                written = self._connection.write_message(self._text(item))
+            except WebSocketClosedError:
+                self.is_closed = True
+                return
+            self._note_sent(item, received_s)
+            if not (isinstance(written, asyncio.Future) and written.done()):
+                self._writes = written
 
     async def _processed(self, result: Result, process_text: ProcessText) -> Result:
         if self.is_closed or (isinstance(result, Partial) and self._is_outdated(result)):
@@ -135,10 +157,21 @@ class Outbox:
         if self.is_closed:
             return
         try:
-            await self._connection.write_message(self._text(item))
+            written = self._connection.write_message(self._text(item))
         except WebSocketClosedError:
             self.is_closed = True
             return
+        await self._wait_for(written)
+        if not self.is_closed:
+            self._note_sent(item, received_s)
+
+    async def _wait_for(self, written: Awaitable[None]) -> None:
+        try:
+            await written
+        except WebSocketClosedError:
+            self.is_closed = True
+
+    def _note_sent(self, item: Item, received_s: float | None) -> None:
         if self._statistics is not None and received_s is not None and isinstance(item, Partial | Final):
             self._statistics.sent(item, time.monotonic() - received_s)
 

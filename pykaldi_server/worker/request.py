@@ -9,9 +9,6 @@ import logging
 import threading
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
-
-from tornado.websocket import WebSocketClientConnection
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.logs import LogContext
@@ -27,6 +24,7 @@ from pykaldi_server.protocols.messages import Status, dumps, message_bytes
 from pykaldi_server.protocols.worker import PIECE_BYTES, Position, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.events import AdaptationState, Event
+from pykaldi_server.sockets import QuickConnection
 from pykaldi_server.worker.decoder_threads import Share
 from pykaldi_server.worker.inbox import Inbox
 from pykaldi_server.worker.outbox import Outbox, ProcessText
@@ -72,7 +70,7 @@ class WorkerRequest:
 
     def __init__(
         self,
-        connection: WebSocketClientConnection,
+        connection: QuickConnection,
         info: WorkerRequestInfo,
         model: Model,
         share: Share,
@@ -92,7 +90,7 @@ class WorkerRequest:
         self._loop = asyncio.get_running_loop()
         self._last_result_s = self._loop.time()
         self._is_cancelled = threading.Event()
-        self._interruption: asyncio.Future[Any] = self._loop.create_future()
+        self._interruption: RequestEndedError | None = None
         self._inbox = Inbox(connection, self._is_cancelled.set)
         self._outbox = Outbox(connection, self._id, process_text, self._statistics)
         self._consumed_bytes = 0
@@ -122,8 +120,9 @@ class WorkerRequest:
 
     def interrupt(self, reason: str) -> None:
         """Ends the request with status 2 and this reason, after what has been recognised."""
-        if not self._interruption.done():
-            self._interruption.set_result(RequestEndedError(Status.ABORTED, reason))
+        if self._interruption is None:
+            self._interruption = RequestEndedError(Status.ABORTED, reason)
+            self._inbox.interrupt()
 
     async def _recognize(self, recognition: Recognition) -> None:
         at_end = False
@@ -159,8 +158,8 @@ class WorkerRequest:
             self._statistics.cpu_s = self._share.cpu_s
         if self._is_cancelled.is_set() or self._outbox.is_closed:
             raise CancelledByMasterError
-        if self._interruption.done():
-            raise self._interruption.result()
+        if self._interruption is not None:
+            raise self._interruption
 
     def _steps(
         self, recognition: Recognition, message: ClientMessage, first_s: float
@@ -172,7 +171,7 @@ class WorkerRequest:
         for events in recognition.handle(message):
             statistics.recognized(recognition.position_s, first_s, last_s)
             yield [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
-            if self._is_cancelled.is_set() or self._interruption.done():
+            if self._is_cancelled.is_set() or self._interruption is not None:
                 return
 
     def _tell(self, events: TimedEvents) -> None:
@@ -189,25 +188,20 @@ class WorkerRequest:
             self._outbox.put(Position(self._consumed_bytes, recognition.position_s, at_end, cpu_s))
 
     async def _next_message(self) -> str | bytes:
-        coming: asyncio.Future[Any] = asyncio.ensure_future(self._inbox.get())
-        try:
-            async with asyncio.timeout_at(self._deadline_s()):
-                await asyncio.wait((coming, self._interruption), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            text = f"nothing was recognised for {self._silence_timeout_s:g} s"
-            raise RequestEndedError(Status.NO_SPEECH, text) from None
-        finally:
-            if not coming.done():
-                coming.cancel()
-        if self._interruption.done():
-            raise self._interruption.result()
-        message: str | bytes | None = coming.result()
+        if self._silence_timeout_s is None:
+            message = await self._inbox.get()
+        else:
+            try:
+                async with asyncio.timeout_at(self._last_result_s + self._silence_timeout_s):
+                    message = await self._inbox.get()
+            except TimeoutError:
+                text = f"nothing was recognised for {self._silence_timeout_s:g} s"
+                raise RequestEndedError(Status.NO_SPEECH, text) from None
+        if self._interruption is not None:
+            raise self._interruption
         if message is None:
             raise CancelledByMasterError
         return message
-
-    def _deadline_s(self) -> float | None:
-        return None if self._silence_timeout_s is None else self._last_result_s + self._silence_timeout_s
 
     def _parse(self, message: str | bytes) -> ClientMessage | None:
         try:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from tornado.httpclient import HTTPError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, WebSocketError
+from tornado.websocket import WebSocketError
 
 from pykaldi_server.errors import ConfigError, ProtocolError
 from pykaldi_server.protocols.addresses import shown_url
@@ -26,7 +26,7 @@ from pykaldi_server.protocols.trust import Trust
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, WorkerInfo, WorkerRequestInfo
 from pykaldi_server.session import Model
 from pykaldi_server.session.text_processor import Result, TextProcessor
-from pykaldi_server.sockets import connect_quickly
+from pykaldi_server.sockets import QuickConnection, connect_quickly
 from pykaldi_server.version import __version__
 from pykaldi_server.worker.decoder_threads import DecoderThreads
 from pykaldi_server.worker.options import WorkerOptions
@@ -76,7 +76,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._master_is_away = False
         self._has_complained = False
-        self._waiting: set[WebSocketClientConnection] = set()
+        self._waiting: set[QuickConnection] = set()
         self._requests: set[WorkerRequest] = set()
 
     async def run(self) -> None:
@@ -147,7 +147,7 @@ class Worker:
         finally:
             await _close(connection)
 
-    async def _serve_one(self, connection: WebSocketClientConnection) -> bool:
+    async def _serve_one(self, connection: QuickConnection) -> bool:
         """Waits for a request and serves it; False when the master closes without one."""
         info = await self._wait_for_request(connection)
         if info is None:
@@ -179,7 +179,7 @@ class Worker:
             "the master at %s has given no sign of life for %g s", shown_url(self._options.url), silent_s
         )
 
-    async def _connect(self) -> WebSocketClientConnection:
+    async def _connect(self) -> QuickConnection:
         options = self._options
         connecting = asyncio.ensure_future(
             connect_quickly(
@@ -199,7 +199,7 @@ class Worker:
                 await _close(connecting.result())
             raise
 
-    async def _wait_for_request(self, connection: WebSocketClientConnection) -> WorkerRequestInfo | None:
+    async def _wait_for_request(self, connection: QuickConnection) -> WorkerRequestInfo | None:
         self._waiting.add(connection)
         if len(self._waiting) + len(self._requests) == self._options.sessions:
             self.connected.set()
@@ -220,7 +220,7 @@ class Worker:
             self._complain(f"{shown_url(self._options.url)} is not a master's address for workers: {error}")
             return None
 
-    def _explain_close(self, connection: WebSocketClientConnection) -> None:
+    def _explain_close(self, connection: QuickConnection) -> None:
         if connection.close_code == POLICY_VIOLATION:
             self._complain(f"{shown_url(self._options.url)} refuses this worker: {connection.close_reason}")
 
@@ -243,7 +243,7 @@ def _refusal_of(error: Exception) -> str | None:
     return refusal_text(error.code, error.response.body if error.response is not None else b"")
 
 
-async def _close(connection: WebSocketClientConnection) -> None:
+async def _close(connection: QuickConnection) -> None:
     """Closes a connection and waits for the master to do so; what it still sends is dropped."""
     is_closed = connection.protocol is None or connection.protocol.is_closing()
     connection.close(NORMAL_CLOSURE)

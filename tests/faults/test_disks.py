@@ -21,6 +21,7 @@ from pykaldi_server.errors import DatabaseError, PykaldiServerError
 from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
 from pykaldi_server.session import Model
 from pykaldi_server.session.graph import compile_in_background
+from pykaldi_server.sockets import Receiver
 from pykaldi_server.worker.inbox import Inbox
 
 DISK_BYTES = 64 * 1024
@@ -168,12 +169,18 @@ class Connection:
     def __init__(self, messages: list[bytes]) -> None:
         self.messages = messages
         self.closed = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
 
-    async def read_message(self) -> bytes | None:
-        if self.messages:
-            return self.messages.pop(0)
+    def give_to(self, receiver: Receiver | None) -> None:
+        if receiver is not None:
+            self._sending = asyncio.create_task(self._send(receiver))
+
+    async def _send(self, receiver: Receiver) -> None:
+        while self.messages:
+            taken = receiver(self.messages.pop(0))
+            await (taken or asyncio.sleep(0))
         await self.closed.wait()
-        return None
+        receiver(None)
 
 
 def test_what_a_worker_has_no_room_for_ends_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
