@@ -14,15 +14,14 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // How many tokens ahead of the one that is looked at the arcs are asked for.
 constexpr size_t kPrefetchArcs = 8;
-constexpr size_t kCacheLineBytes = 64;
 constexpr uint32_t kLanes = 8;  // of a vector
 
-// The columns of a state with up to twelve arcs lie in two cache lines.
+// The first column and the last one; what is between them lies in the same cache lines if a state has few
+// arcs.
 inline void Prefetch(const std::vector<ActiveToken> &active, size_t i) {
   if (i >= active.size()) return;
-  const char *arcs = reinterpret_cast<const char *>(active[i].arcs.next_states);
-  __builtin_prefetch(arcs);
-  __builtin_prefetch(arcs + kCacheLineBytes);
+  __builtin_prefetch(active[i].arcs.next_states);
+  __builtin_prefetch(active[i].arcs.labels);
 }
 
 // For each set of lanes: the lanes in it, one per byte.
@@ -47,6 +46,8 @@ void ArcCandidates::Reserve(size_t num_more) {
   const size_t room = std::max(size, 2 * costs_.size());
   costs_.resize(room);
   next_states_.resize(room);
+  weights_.resize(room);
+  labels_.resize(room);
   arcs_.resize(room);
   active_.resize(room);
 }
@@ -78,6 +79,8 @@ struct ArcFilterKernels {
         const float cost = token.cost + label_costs[arcs.labels[k]] + arcs.weights[k];
         out.costs_[size] = cost;
         out.next_states_[size] = arcs.next_states[k];
+        out.weights_[size] = arcs.weights[k];
+        out.labels_[size] = arcs.labels[k];
         out.arcs_[size] = k;
         out.active_[size] = static_cast<uint32_t>(i);
         size += cost < cutoff;
@@ -112,8 +115,8 @@ struct ArcFilterKernels {
             _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k)), lanes);
         const __m256i labels = _mm256_and_si256(is_arc, _mm256_cvtepu16_epi32(Load8Labels(arcs.labels + k)));
         const __m256 label_costs = _mm256_i32gather_ps(job.costs.label_costs, labels, 4);
-        const __m256 costs =
-            _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), _mm256_loadu_ps(arcs.weights + k));
+        const __m256 weights = _mm256_loadu_ps(arcs.weights + k);
+        const __m256 costs = _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), weights);
         const __m256 is_below =
             _mm256_and_ps(_mm256_cmp_ps(costs, cutoffs, _CMP_LT_OQ), _mm256_castsi256_ps(is_arc));
         const unsigned mask = static_cast<unsigned>(_mm256_movemask_ps(is_below));
@@ -125,6 +128,8 @@ struct ArcFilterKernels {
         const __m256i next_states =
             _mm256_loadu_si256(reinterpret_cast<const __m256i *>(arcs.next_states + k));
         Store(&out.next_states_[size], _mm256_permutevar8x32_epi32(next_states, kept));
+        _mm256_storeu_ps(&out.weights_[size], _mm256_permutevar8x32_ps(weights, kept));
+        Store(&out.labels_[size], _mm256_permutevar8x32_epi32(labels, kept));
         Store(&out.arcs_[size], _mm256_add_epi32(kept, _mm256_set1_epi32(static_cast<int>(k))));
         Store(&out.active_[size], _mm256_set1_epi32(static_cast<int>(i)));
         size += static_cast<size_t>(__builtin_popcount(mask));
@@ -184,6 +189,8 @@ struct ArcFilterKernels {
         const __m256i places = _mm256_add_epi32(lanes, _mm256_set1_epi32(static_cast<int>(k)));
         _mm256_storeu_ps(&out.costs_[size], _mm256_maskz_compress_ps(mask, costs));
         Store(&out.next_states_[size], _mm256_maskz_compress_epi32(mask, next_states));
+        _mm256_storeu_ps(&out.weights_[size], _mm256_maskz_compress_ps(mask, weights));
+        Store(&out.labels_[size], _mm256_maskz_compress_epi32(mask, labels));
         Store(&out.arcs_[size], _mm256_maskz_compress_epi32(mask, places));
         Store(&out.active_[size], _mm256_set1_epi32(static_cast<int>(i)));
         size += static_cast<size_t>(__builtin_popcount(mask));

@@ -42,6 +42,8 @@ class ArcCandidates {
   size_t Size() const { return size_; }
   float Cost(size_t i) const { return costs_[i]; }
   int32_t NextState(size_t i) const { return next_states_[i]; }
+  float Weight(size_t i) const { return weights_[i]; }
+  uint32_t Label(size_t i) const { return labels_[i]; }
   uint32_t Arc(size_t i) const { return arcs_[i]; }       // its place among the arcs of its token
   uint32_t Active(size_t i) const { return active_[i]; }  // the position of its token
 
@@ -49,8 +51,10 @@ class ArcCandidates {
   // Makes room for so many more, and for a vector that is stored behind them.
   void Reserve(size_t num_more);
   // Adds one, for which there must be room.
-  void Add(float cost, int32_t next_state, uint32_t arc, uint32_t active) {
+  void Add(float cost, int32_t next_state, float weight, uint32_t label, uint32_t arc, uint32_t active) {
     costs_[size_] = cost;
+    weights_[size_] = weight;
+    labels_[size_] = label;
     next_states_[size_] = next_state;
     arcs_[size_] = arc;
     active_[size_++] = active;
@@ -60,9 +64,9 @@ class ArcCandidates {
   friend struct ArcFilterKernels;
 
   size_t size_ = 0;
-  std::vector<float> costs_;
+  std::vector<float> costs_, weights_;
   std::vector<int32_t> next_states_;
-  std::vector<uint32_t> arcs_, active_;
+  std::vector<uint32_t> labels_, arcs_, active_;
 };
 
 // Appends the arcs of all tokens that are below the cutoff, and lowers it. `num_visited` counts arcs looked

@@ -19,7 +19,7 @@ constexpr int32_t kNotExpanded = -1;
 constexpr int32_t kNotTaken = -1;
 // How many tokens ahead of the one that is expanded the state, and later its arcs, are asked for, and how
 // many candidates ahead the tokens of their states.
-constexpr size_t kPrefetchState = 12;
+constexpr size_t kPrefetchState = 24;
 constexpr size_t kPrefetchArcs = 6;
 constexpr size_t kPrefetchToken = 10;
 // Epsilon expansions in one frame: only a cycle of negative cost needs as many as this.
@@ -261,7 +261,8 @@ void LatticeFasterOnlineDecoder<Graph>::FilterArrays(const FrameCosts &costs, fl
         const float tot_cost = token.cost + pdf_costs[pdf_of_label[arc.ilabel]] + arc.weight;
         if (tot_cost < cutoff) {  // no epsilon arc is
           cutoff = std::min(cutoff, tot_cost + costs.beam);
-          work->candidates.Add(tot_cost, arc.nextstate, place, static_cast<uint32_t>(i));
+          work->candidates.Add(tot_cost, arc.nextstate, arc.weight, static_cast<uint32_t>(arc.ilabel), place,
+                               static_cast<uint32_t>(i));
         }
         ++place;
       }
@@ -299,21 +300,16 @@ void LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) {
       target.best_link = static_cast<int32_t>(work->emitting_links.size());
     }
     const ActiveToken &source = work->active[candidates.Active(i)];
-    const uint32_t place = candidates.Arc(i);
     int32_t ilabel, olabel;
-    float weight;
     if constexpr (Graph::kHasColumns) {
-      const ArcColumns &arcs = source.arcs;
-      ilabel = graph_->Label(arcs.labels[place]);
-      olabel = arcs.olabels == nullptr ? 0 : arcs.olabels[place];
-      weight = arcs.weights[place];
+      const int32_t *olabels = source.arcs.olabels;
+      ilabel = graph_->Label(static_cast<int32_t>(candidates.Label(i)));
+      olabel = olabels == nullptr ? 0 : olabels[candidates.Arc(i)];
     } else {
-      const StdArc &arc = graph_->Arcs(sources[source.token].state).begin()[place];
-      ilabel = arc.ilabel;
-      olabel = arc.olabel;
-      weight = arc.weight;
+      ilabel = static_cast<int32_t>(candidates.Label(i));
+      olabel = graph_->Arcs(sources[source.token].state).begin()[candidates.Arc(i)].olabel;
     }
-    work->emitting_links.push_back({source.token, work->targets[i], ilabel, olabel, weight,
+    work->emitting_links.push_back({source.token, work->targets[i], ilabel, olabel, candidates.Weight(i),
                                     work->acoustic_costs[pdf_of_label_[ilabel]]});
   }
 }
@@ -328,6 +324,7 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i].tot_cost < cutoff && graph_->HasInputEpsilons(tokens[i].state)) {
       queue.push_back(static_cast<int32_t>(i));
+      if constexpr (Graph::kHasColumns) graph_->PrefetchEpsilonArcs(tokens[i].state);
     }
   }
   int64_t num_expansions = 0;
@@ -362,6 +359,8 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
     links.resize(links.size() + graph_->NumInputEpsilons(source.state), {token, kNotTaken, 0, 0, 0, 0});
   }
   int32_t place = begin[token];
+  graph_->ForEachEpsilonArc(source.state,
+                            [work](float, int32_t, int32_t next_state) { work->map.Prefetch(next_state); });
   graph_->ForEachEpsilonArc(source.state, [&](float weight, int32_t olabel, int32_t next_state) {
     ++statistics_.num_arcs;
     const float tot_cost = source.tot_cost + weight;

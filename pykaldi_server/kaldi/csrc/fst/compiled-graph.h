@@ -146,6 +146,7 @@ class CompiledGraph {
   }
   int32_t MaxInputLabel() const { return header_.num_labels == 0 ? 0 : labels_[header_.num_labels - 1]; }
   void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }
+  void PrefetchEpsilonArcs(int32_t state) const { __builtin_prefetch(Record(state).epsilons); }
   template <class Tokens>
   void RenewStates(Tokens *) const {}
   [[noreturn]] void FailAtState(int32_t state) const;
