@@ -1,4 +1,4 @@
-"""What makes a comparison with Vosk fair: the same model, recipe and matrix kernels on both sides."""
+"""What makes a comparison with Vosk fair: the same model and recipe on both sides, and one thread."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ def environment(cache: Path) -> dict[str, str]:
     """The environment of a process of either side.
 
     OpenBLAS falls back to its slowest kernels on a CPU that it does not know, and the copy inside Vosk is an
-    old one. So both are told to use the same kernels, unless OPENBLAS_CORETYPE is set.
+    old one. So it is told which kernels to use, unless OPENBLAS_CORETYPE is set.
 
     Args:
         cache: a directory for what is kept from one run to the next.

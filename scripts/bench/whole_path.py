@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from parts import REST, watch_parts
 
+from pykaldi_server.kaldi._core import default_cpu_kernels
 from pykaldi_server.kaldi.util.table import read_wave
 from pykaldi_server.session import Final, Model
 
@@ -51,7 +52,7 @@ def main() -> None:
         for samples in recordings:
             decode(model, samples)
         rounds.append((time.process_time() - start) / audio_s)
-    print(f"{model.name}: {len(recordings)} recordings, {audio_s:.1f} s of audio")
+    print(f"{model.name}: {len(recordings)} recordings, {audio_s:.1f} s; kernels {default_cpu_kernels()}")
     print(f"whole path   {min(rounds[1:]):.4f} CPU s per s of audio (best of {args.rounds} rounds)")
 
     seconds = watch_parts()
