@@ -1,19 +1,19 @@
 """A long recording in parts that are recognised side by side, and joined as if it had been one.
 
-Each part but the first begins with a *warm-up*: audio before it that teaches the recogniser the speaker. Each
-part but the last runs on until a segment ends after the part does, so neighbours have heard the same
-seconds:
+Each part but the first begins with a *warm-up*: audio that teaches the recogniser the speaker, see `hearing`.
+Results begin some seconds before the part, and those of each part but the last go on until a segment ends
+after the part does; so neighbours have heard the same seconds:
 
-    part 0  |------------------------------|--|
-    part 1                    |~~~~~~~~~~~~|------------------------------|
-            time -->          ^ warm-up    ^ the parts' border
+    part 0  |--------------------------------|---|
+    part 1               |~~~~~~~~~~~~~~~|---|----------------------------|
+            time -->     ^ warm-up           ^ the parts' border
 
 They are joined in a pause that both have heard: where segments of both end if possible, else in the longest
 one, which may split a segment of either. Words before it are those of the earlier part, words after it those
 of the later one; so no word is lost, and none is there twice.
 
-What a part knows of the speaker comes from its warm-up, not from the whole recording before it; so some words
-differ from those of one run.
+What a part knows of the speaker comes from its warm-up, not from the whole recording before it; so a few
+words differ from those of one run.
 """
 
 import math
@@ -42,6 +42,8 @@ LONGEST_OVERRUN_S = 30.0
 
 _GRID_S = 6.0  # parts begin at multiples of all the steps of a recogniser: quanta, frames, chunks
 _SKIP_COST = 0.05  # to decode audio up to a part without recognising it, relative to recognising it
+_OVERLAP_S = 18.0  # results of a part begin so long before it does
+_IN_STEP_S = 6.0  # results are not used before so much audio: the first word may be cut
 _CLEAR_PAUSE_S = 0.1  # the least at which segments of both sides can be taken to end
 
 
@@ -60,7 +62,16 @@ class Part:
     @property
     def first_s(self) -> float:
         """Where its warm-up starts."""
-        return max(0.0, math.floor((self.start_s - WARM_UP_S) / _GRID_S) * _GRID_S) if self.start_s else 0.0
+        return _on_grid_s(self.heard_from_s - WARM_UP_S)
+
+    @property
+    def heard_from_s(self) -> float:
+        """Where its warm-up ends; results begin there."""
+        return _on_grid_s(self.start_s - _OVERLAP_S)
+
+
+def _on_grid_s(time_s: float) -> float:
+    return max(0.0, math.floor(time_s / _GRID_S) * _GRID_S)
 
 
 WHOLE = Part()
@@ -93,7 +104,7 @@ def plan_parts(length_s: float, num_parts: int) -> list[Part]:
     def ends_at(cost_s: float) -> list[float]:
         ends_s = [cost_s / (1 + _SKIP_COST)]
         while len(ends_s) < num_parts:
-            ends_s.append((cost_s - WARM_UP_S + ends_s[-1]) / (1 + _SKIP_COST))
+            ends_s.append((cost_s - WARM_UP_S - _OVERLAP_S + ends_s[-1]) / (1 + _SKIP_COST))
         return ends_s
 
     low_s, high_s = 0.0, 2 * length_s + num_parts * WARM_UP_S
@@ -125,7 +136,7 @@ def _joined_channel(parts: Sequence[tuple[Part, Heard]], channel: int | None) ->
     for part, heard in parts:
         finals = [final for final in heard.finals if final.channel == channel]
         if previous is not None:
-            zone_s = part.start_s - (part.start_s - part.first_s) / 2, max(part.start_s, previous.end_s)
+            zone_s = part.heard_from_s + (_IN_STEP_S if part.heard_from_s else 0), previous.end_s
             border_s = _best_border_s(whole, finals, *zone_s)
             before = (_cut(final, -math.inf, border_s) for final in whole)
             after = (_cut(final, border_s, math.inf) for final in finals)

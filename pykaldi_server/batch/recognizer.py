@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.audio import AudioDecoder
-from pykaldi_server.batch.parts import LONGEST_OVERRUN_S, WHOLE, Heard, Part
+from pykaldi_server.batch.hearing import Hearing, Report
+from pykaldi_server.batch.parts import WHOLE, Heard, Part
 from pykaldi_server.batch.sources import STANDARD_INPUT
 from pykaldi_server.errors import AudioError
 from pykaldi_server.session import Model
 from pykaldi_server.session.channels import CHANNELS, AudioSession, parse_channels, start_session
-from pykaldi_server.session.events import AdaptationState, Event, Final, Partial
+from pykaldi_server.session.events import Event, Final
 from pykaldi_server.session.samples import INT16_SCALE
-from pykaldi_server.session.streaming import pieces
 from pykaldi_server.session.text_processor import processed
 from pykaldi_server.worker.options import PostProcessorOptions
 from pykaldi_server.worker.post_processor import PostProcessor
@@ -28,10 +28,6 @@ from pykaldi_server.worker.settings import WorkerSettings
 __all__ = ["ProcessTexts", "Recognize", "Recognizer", "RecognizerOptions"]
 
 _READ_BYTES = 1 << 16
-_REPORT_S = 5.0  # audio between two reports of progress
-
-Report = Callable[[float], None]
-"""Is told how many seconds of a recording have been recognised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +159,15 @@ class Recognizer:
     def _raw_events(
         self, chunks: Iterable[bytes], name: str, content_type: str | None, report: Report
     ) -> Iterator[Event]:
-        with _naming(name), _Hearing(self._start, WHOLE, report) as hearing:
+        with _naming(name), Hearing(self._start, WHOLE, report) as hearing:
             for samples, rate_hz in self._samples(chunks, content_type):
                 yield from hearing.accept(samples, rate_hz)
             yield from hearing.finish()
 
     def _hear(self, path: Path, part: Part, report: Report) -> Heard:
         finals: list[Final] = []
-        with _naming(str(path)), _Hearing(self._start, part, report) as hearing:
+        remembers_all = self._model.acoustics.remembers_all
+        with _naming(str(path)), Hearing(self._start, part, report, remembers_all) as hearing:
             for samples, rate_hz in self._samples(_chunks(path), self._content_type):
                 finals += (event for event in hearing.accept(samples, rate_hz) if isinstance(event, Final))
                 if hearing.is_over(finals):
@@ -178,9 +175,11 @@ class Recognizer:
             finals += (event for event in hearing.finish() if isinstance(event, Final))
             return Heard(tuple(finals), hearing.position_s)
 
-    def _start(self, rate_hz: float | None) -> AudioSession:
+    def _start(self, rate_hz: int | None, states: Mapping[int, str] | None = None) -> AudioSession:
         scale = None if rate_hz is None else INT16_SCALE
-        return start_session(lambda state: self._model.session(state, rate_hz, None, scale), self._channels)
+        return start_session(
+            lambda state: self._model.session(state, rate_hz, None, scale), self._channels, states
+        )
 
     def _samples(
         self, chunks: Iterable[bytes], content_type: str | None
@@ -199,79 +198,6 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
-
-
-class _Hearing:
-    """One part of a recording on its way through a session; a context manager, which closes the session.
-
-    Args:
-        start: starts a session for audio of a rate.
-        part: the part.
-        report: is told how far it has come.
-    """
-
-    def __init__(self, start: Callable[[float | None], AudioSession], part: Part, report: Report) -> None:
-        self._start = start
-        self._part = part
-        self._report = report
-        self._session: AudioSession | None = None
-        self._num_samples = 0  # of the recording so far
-        self._num_channels = 1
-        self._rate_hz = 1
-        self._reported_s = part.start_s
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._session is not None:
-            self._session.close()
-
-    @property
-    def position_s(self) -> float:
-        """How much of the recording has been heard or passed over."""
-        return self._num_samples / self._rate_hz
-
-    def accept(self, samples: NDArray[np.float32], rate_hz: int) -> Iterator[Event]:
-        """Takes the next samples of the recording; the first ones set their rate."""
-        if self._session is None:
-            self._session, self._rate_hz = self._start(rate_hz), rate_hz
-        skipped = max(0, round(self._part.first_s * rate_hz) - self._num_samples)
-        self._num_samples += min(skipped, len(samples))
-        if samples.ndim == 2:
-            self._num_channels = samples.shape[1]
-        for piece in pieces(samples[skipped:], rate_hz):
-            if len(piece):
-                yield from self._in_time_of_recording(self._session.accept(piece))
-            self._num_samples += len(piece)
-            if self.position_s - self._reported_s >= _REPORT_S:
-                self._reported_s = self.position_s
-                self._report(self.position_s - self._part.start_s)
-
-    def is_over(self, finals: Iterable[Final]) -> bool:
-        """Whether each channel has ended a segment after the end of the part, or nobody waits any more."""
-        if self.position_s < self._part.end_s:
-            return False
-        over = {final.channel for final in finals if final.end_s >= self._part.end_s}
-        return len(over) >= self._num_channels or self.position_s >= self._part.end_s + LONGEST_OVERRUN_S
-
-    def finish(self) -> Iterator[Event]:
-        """Ends the session; yields what is left of its results."""
-        if self._session is None:
-            self._session = self._start(None)
-        yield from self._in_time_of_recording(self._session.finish())
-        self._report(max(0.0, min(self.position_s, self._part.end_s) - self._part.start_s))
-
-    def _in_time_of_recording(self, events: Iterable[Event]) -> Iterator[Event]:
-        by_s = self._part.first_s
-        for event in events:
-            match event:
-                case Final() if by_s:
-                    yield replace(
-                        event, start_s=event.start_s + by_s, total_length_s=event.total_length_s + by_s
-                    )
-                case Partial() | Final() | AdaptationState():
-                    yield event
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

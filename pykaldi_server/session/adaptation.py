@@ -12,7 +12,7 @@ from pykaldi_server.kaldi.feat.cmvn import OnlineCmvnState
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
-__all__ = ["SpeakerState", "split_state"]
+__all__ = ["SpeakerState", "split_state", "weighted_state"]
 
 _IVECTOR_END = "</OnlineIvectorExtractorAdaptationState>"
 _CMVN_START = "<OnlineCmvnState>"
@@ -67,3 +67,19 @@ def split_state(text: str) -> tuple[str, str | None]:
         return "", text
     before, end, rest = text.partition(_IVECTOR_END)
     return (f"{before}{end} ", rest.lstrip()) if rest.strip() else (text, None)
+
+
+def weighted_state(text: str, factor: float) -> str:
+    """Returns a state whose i-vector is the same but changes more slowly, or faster.
+
+    Args:
+        text: the state in Kaldi's text form.
+        factor: by which the number of frames that it comes from is multiplied.
+
+    Raises:
+        ModelFormatError: the text is damaged.
+    """
+    state = SpeakerState.from_text(text)
+    if state.ivector is not None:
+        state.ivector.ivector_stats.scale(factor)
+    return state.text() or text

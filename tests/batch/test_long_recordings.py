@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from golden_data import read_wav
 from numpy.typing import NDArray
 
+from pykaldi_server.batch import parts as parts_module
 from pykaldi_server.batch.parts import SHORTEST_PART_S, Heard, Part, joined
 from pykaldi_server.batch.recognizer import Recognize, Recognizer, RecognizerOptions
 from pykaldi_server.cli import main
@@ -120,3 +121,28 @@ def test_a_long_file_has_the_words_of_one_run(golden: Path, models: Path, tmp_pa
     )
     assert equal >= 0.995 * len(rows["1"]), f"{equal} of {len(rows['1'])} words are equal"
     assert len(rows["2"]) <= 1.005 * len(rows["1"])
+
+
+def test_parts_that_are_warmed_up(
+    golden: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times stay those of the recording; what a part is not to hear, it does not."""
+    monkeypatch.setattr(parts_module, "WARM_UP_S", 6.0)
+    monkeypatch.setattr(parts_module, "_OVERLAP_S", 12.0)
+    path = recording(tmp_path / "digits.wav", golden, "ps-tidigits", 0.4, 40)
+    part = Part(28.0)
+    assert (part.first_s, part.heard_from_s) == (6.0, 12.0)
+    with Recognizer(RecognizerOptions(model=f"{models}/english:graph-digits")) as recognizer:
+        whole = [each for each in recognizer.events(path, ignore) if isinstance(each, Final)]
+        left, right = (recognizer.run(Recognize(path, each), ignore) for each in (Part(0.0, 28.0), part))
+    assert isinstance(left, Heard)
+    assert isinstance(right, Heard)
+    assert right.finals[0].start_s == 12.0
+    found = joined([(Part(0.0, 28.0), left), (part, right)])
+    words = [
+        [(word.word, word.start_s) for each in finals for word in each.words] for finals in (found, whole)
+    ]
+    assert [word for word, _ in words[0]] == [word for word, _ in words[1]]
+    assert [start_s for _, start_s in words[0]] == pytest.approx(
+        [start_s for _, start_s in words[1]], abs=0.1
+    )

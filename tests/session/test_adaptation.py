@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pykaldi_server.session import AdaptationState, Final, Model
+from pykaldi_server.session.adaptation import SpeakerState, weighted_state
 
 NUMBER = re.compile(r"(?<=\s)-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?=\s)")
 WRONG_NUMBERS = ["0", "-1", "1e-300", "1e6", "-1e9", "1e15", "1e30", "-1e30", "3e38", "1e300", "nan", "-inf"]
@@ -90,3 +91,16 @@ def test_no_number_ends_a_session(
     model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
     count = len(NUMBER.findall(state))
     recognise(model, replaced(state, int(place * count), value), samples[:20000])
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 50.0])
+def test_a_state_of_another_weight_has_the_same_ivector(network_state: str, factor: float) -> None:
+    """Above `max_count` frames, where the prior grows with them; its 1000 frames count as 100."""
+    many = weighted_state(network_state, 10.0)
+    before, after = (SpeakerState.from_text(text).ivector for text in (many, weighted_state(many, factor)))
+    assert before is not None
+    assert after is not None
+    assert after.ivector_stats.num_frames == pytest.approx(factor * before.ivector_stats.num_frames)
+    start = np.zeros(before.ivector_stats.ivector_dim())
+    ivectors = [each.ivector_stats.get_ivector(100, start) for each in (before, after)]
+    assert ivectors[0] == pytest.approx(ivectors[1], abs=1e-4)

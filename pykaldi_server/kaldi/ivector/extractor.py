@@ -278,7 +278,7 @@ class OnlineIvectorEstimationStats:
             self._add_prior(self._prior_scale() - old_scale)
 
     def scale(self, factor: float) -> None:
-        """Scales the frames by 0 <= factor <= 1; the prior is not scaled."""
+        """Scales the frames by ``factor``, which is not negative; the prior is not scaled."""
         old_scale = factor * self._prior_scale()
         self.num_frames *= factor
         self.quadratic_term *= factor

@@ -24,6 +24,8 @@ __all__ = ["Nnet3Acoustics", "Nnet3Stream"]
 class Nnet3Acoustics(Acoustics):
     """An nnet3 network with its features."""
 
+    remembers_all = True
+
     def __init__(
         self,
         transition_model: TransitionModel,

@@ -60,6 +60,8 @@ class Acoustics(ABC):
 
     Attributes:
         has_endpoint_rules: whether Kaldi's endpoint rules apply to models of this kind.
+        remembers_all: whether a stream weighs all that it has heard of a speaker, not only what an adaptation
+            state remembers.
         rescores_segments: whether lattices of segments that have ended may have another best path than the
             search found.
         transition_model: what transition-ids mean.
@@ -72,6 +74,7 @@ class Acoustics(ABC):
     """
 
     has_endpoint_rules: ClassVar[bool] = True
+    remembers_all: ClassVar[bool] = False
     rescores_segments: ClassVar[bool] = False
 
     def __init__(
