@@ -3,7 +3,20 @@
 import json
 from typing import Any
 
-__all__ = ["ADAPTATION_STATE", "PHASE", "WORKER", "activity", "final", "partial", "position", "shows"]
+from browser import Browser
+from harness import Socket
+
+__all__ = [
+    "ADAPTATION_STATE",
+    "PHASE",
+    "WORKER",
+    "activity",
+    "by_take",
+    "final",
+    "partial",
+    "position",
+    "shows",
+]
 
 WORKER = "model=english&language=en&protocol=2"
 ADAPTATION_STATE = {"id": "x", "value": "abc", "type": "string+gzip+base64", "time": "2020-01-01T00:00:00"}
@@ -45,3 +58,10 @@ def activity(text: str) -> str:
 def shows(text: str) -> str:
     """The condition that the transcripts have this text somewhere."""
     return f"document.getElementById('takes').textContent.includes({json.dumps(text)})"
+
+
+async def by_take(browser: Browser, workers: list[Socket]) -> list[Socket]:
+    """Reads how requests begin; returns their workers in the order of the takes that they serve."""
+    begun = {(await worker.read_json())["content_id"]: worker for worker in workers}
+    takes = await browser.evaluate("[...document.querySelectorAll('.take h2')].map((each) => each.id)")
+    return [begun[take.removeprefix("take-")] for take in takes if take.removeprefix("take-") in begun]

@@ -17,6 +17,9 @@
  * @property {string[]} alternatives  other readings, the likelier ones first
  */
 
+/** Players do not stop exactly where they are told to. */
+const NEAR_S = 0.005;
+
 export class Take {
   /** @type {Segment[]} */
   segments = [];
@@ -86,7 +89,7 @@ export class Take {
   wordAt(timeS) {
     for (const segment of this.segments) {
       if (timeS < segment.startS || timeS > segment.endS) continue;
-      const index = segment.words.findIndex(({ startS, endS }) => timeS >= startS && timeS < endS);
+      const index = segment.words.findLastIndex(({ startS, endS }) => timeS >= startS - NEAR_S && timeS < endS);
       if (index >= 0) return { segment, index };
     }
     return null;

@@ -25,6 +25,7 @@ test("the word that is said at a time", () => {
   const hypotheses = [{ transcript: "w0 w1 w3", "word-alignment": words }];
   take.addFinal({ "segment-start": 10, "segment-length": 5, result: { final: true, hypotheses } });
   assert.equal(take.wordAt(11.5).index, 1);
+  assert.equal(take.wordAt(10.998).index, 1);
   assert.equal(take.wordAt(12.5), null);
   assert.equal(take.wordAt(9), null);
 });

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from browser import Browser, open_browser
 from harness import Harness
-from web_events import PHASE, WORKER, final, partial, position, shows
+from web_events import PHASE, WORKER, by_take, final, partial, position, shows
 
 pytestmark = pytest.mark.slow
 
@@ -63,11 +63,9 @@ def test_no_violation_in_any_state(harness: Harness, golden: Path, tmp_path: Pat
         async with harness.master() as master, open_browser(master.url, tmp_path, recording) as browser:
             await browser.wait_for("document.getElementById('status').dataset.state === 'busy'")
             await check(browser, axe, "the first sight")
-            worker = await harness.worker(master, WORKER)
-            other = await harness.worker(master, WORKER)
+            workers = [await harness.worker(master, WORKER) for _ in range(2)]
             await browser.choose_files(recording, failing, recording)
-            await worker.read_json()
-            await other.read_json()
+            worker, other = await by_take(browser, workers)
             await worker.send(said)
             await worker.send(partial("four five"))
             await worker.send(position(20000, 1.0))

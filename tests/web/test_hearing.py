@@ -9,6 +9,12 @@ from harness import Harness, Socket
 from web_events import WORKER, activity, final, position, shows
 
 WORDS = "[...document.querySelectorAll('.word')]"
+WATCH_SPOKEN = """
+window.spoken = new Set();
+new MutationObserver((changes) => {
+  for (const { target } of changes) if (target.matches('.spoken')) spoken.add(target.textContent);
+}).observe(document.getElementById('takes'), { subtree: true, attributes: true, attributeFilter: ['class'] });
+"""
 PANEL = "document.getElementById('word-panel')"
 
 
@@ -46,16 +52,17 @@ def test_words_are_heard_corrected_and_sent(harness: Harness, golden: Path, tmp_
             await browser.evaluate("document.querySelector('[data-setting=wantsReadings]').click()")
             await browser.choose_files(recording)
             init = await recognise(worker, said)
-            assert init["options"] == {"num-nbest": 5}
+            assert (init["content_type"], init["options"]) == ("audio/wav", {"num-nbest": 5})
             await browser.wait_for(activity("Ready"))
             await browser.wait_for("document.querySelectorAll('.track .segment').length === 1")
             await browser.wait_for("document.querySelector('.track .sound')?.getAttribute('d').length > 1000")
 
+            await browser.evaluate(WATCH_SPOKEN)
             await pointer(browser, f"{WORDS}[2]")
             await browser.wait_for(f"!{PANEL}.hidden")
-            await browser.wait_for(f"{WORDS}[2].classList.contains('spoken')")
+            await browser.wait_for("spoken.has('knot')")
             await browser.wait_for("document.querySelector('.spoken') === null")  # it ends with the word
-            await browser.wait_for("document.querySelector('.player time').textContent.startsWith('0:01')")
+            await browser.wait_for("Number(document.querySelector('.track input').value) >= 1.1")
 
             await browser.evaluate(f"{PANEL}.querySelector('input').value = 'not'")
             await browser.evaluate(f"{PANEL}.querySelector('form button').click()")
@@ -105,7 +112,6 @@ def test_a_recording_can_be_played_with_the_keyboard_alone(
             await worker.send(position(10**6, 2.0, is_end=True))
             await browser.wait_for("document.querySelector('.track .sound') !== null")
             await browser.press(" ", " ")
-            await browser.wait_for(f"{pause}.startsWith('Pause')")
             await browser.wait_for("Number(document.querySelector('.track input').value) > 0")
             await browser.press(" ", " ")
             await browser.wait_for(f"{pause}.startsWith('Play')")
