@@ -43,6 +43,7 @@ class PackedProduct:
     @property
     def kernels(self) -> str: ...
     def multiply(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def multiply_spliced(self, frames: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 # nnet3
 
@@ -194,6 +195,32 @@ def plp_cepstra(
 def pitch_viterbi(
     local_cost: NDArray[np.float32], factor: _Float, forward_cost: NDArray[np.float32]
 ) -> tuple[NDArray[np.int16], NDArray[np.float32]]: ...
+
+# gmm
+
+class GaussianPosteriors:
+    def __init__(
+        self,
+        means_invvars: NDArray[np.float32],
+        inv_vars: NDArray[np.float32],
+        gconsts: NDArray[np.float32],
+        kernels: str | None = None,
+    ) -> None: ...
+    def compute(
+        self, features: NDArray[np.float32], num_gselect: SupportsIndex, min_post: NDArray[np.float32]
+    ) -> NDArray[np.float32]: ...
+
+# ivector
+
+def acc_ivector_stats(
+    features: NDArray[np.float32],
+    posteriors: NDArray[np.float32],
+    linear: NDArray[np.float64],
+    quadratic: NDArray[np.float64],
+    linear_term: NDArray[np.float64],
+    quadratic_term: NDArray[np.float64],
+    kernels: str | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]: ...
 
 # fst
 
@@ -641,3 +668,25 @@ class LookaheadFasterOnlineDecoder(_Decoder):
     def __init__(
         self, fst: LookaheadFst, config: LatticeFasterDecoderConfig, id2pdf: NDArray[np.int32]
     ) -> None: ...
+
+# online2
+
+class SilenceWeighting:
+    def __init__(
+        self,
+        is_silence: NDArray[np.bool_],
+        silence_weight: _Float,
+        max_state_duration: _Float,
+        subsampling: SupportsIndex,
+    ) -> None: ...
+    def set_traceback(
+        self,
+        num_frames_decoded: SupportsIndex,  # int64
+        first: SupportsIndex,  # int64
+        transition_ids: NDArray[np.int32],
+    ) -> None: ...
+    def get_delta_weights(
+        self,
+        num_frames_ready: SupportsIndex,  # int64
+        first_input_frame: SupportsIndex,  # int64
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...

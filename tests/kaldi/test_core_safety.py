@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi._core import (
     ConstArpaLmBuilder,
     FrameComputer,
+    GaussianPosteriors,
     LatticeFasterDecoderConfig,
     LatticeFasterOnlineDecoder,
     PackedProduct,
+    SilenceWeighting,
+    acc_ivector_stats,
     all_finite,
     linear_cgd,
     pitch_viterbi,
@@ -79,6 +83,20 @@ def decoder_of(id2pdf: NDArray[np.int32]) -> LatticeFasterOnlineDecoder:
     return LatticeFasterOnlineDecoder(small_graph(), LatticeFasterDecoderConfig(), id2pdf)
 
 
+IVECTOR_ARRAYS: dict[str, Any] = {
+    "features": np.ones((2, 3), np.float32),
+    "posteriors": np.ones((2, 4), np.float32),
+    "linear": np.ones((4, 3, 2)),
+    "quadratic": np.ones((4, 3)),
+    "linear_term": np.ones(2),
+    "quadratic_term": np.ones(3),
+}
+
+
+def acc_ivector_stats_with(name: str, array: NDArray[Any]) -> object:
+    return acc_ivector_stats(**(IVECTOR_ARRAYS | {name: array}))
+
+
 def frame_computer(**changes: NDArray[Any]) -> FrameComputer:
     arrays = {
         "window": SQUARE[0],
@@ -109,6 +127,12 @@ CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object
     ("id2pdf", ID2PDF, lambda x: rescore_lattice(SQUARE, x, LatticeVectorFst())),
     ("local_cost", SQUARE, lambda x: pitch_viterbi(x, 0.1, SQUARE[0])),
     ("forward_cost", SQUARE[0], lambda x: pitch_viterbi(SQUARE, 0.1, x)),
+    ("is_silence", np.zeros(4, np.bool_), lambda x: SilenceWeighting(x, 0.1, -1, 1)),
+    (
+        "transition_ids",
+        np.ones(2, np.int32),
+        lambda x: SilenceWeighting(np.zeros(4, np.bool_), 0.1, -1, 1).set_traceback(2, 0, x),
+    ),
     ("samples", SQUARE[0], all_finite),
     ("samples", np.zeros(8, np.float32), lambda x: frame_computer().compute(x, 3)),
     ("window", SQUARE[0], lambda x: frame_computer(window=x)),
@@ -119,6 +143,13 @@ CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object
     ("mel_energies", SQUARE, lambda x: plp_cepstra(x, SQUARE[0], 0.3, PLP_BASES)),
     ("equal_loudness", SQUARE[0], lambda x: plp_cepstra(SQUARE, x, 0.3, PLP_BASES)),
     ("idft_bases", PLP_BASES, lambda x: plp_cepstra(SQUARE, SQUARE[0], 0.3, x)),
+    ("means_invvars", SQUARE, lambda x: GaussianPosteriors(x, SQUARE, SQUARE[0])),
+    ("inv_vars", SQUARE, lambda x: GaussianPosteriors(SQUARE, x, SQUARE[0])),
+    ("gconsts", SQUARE[0], lambda x: GaussianPosteriors(SQUARE, SQUARE, x)),
+    ("features", SQUARE, lambda x: GaussianPosteriors(SQUARE, SQUARE, SQUARE[0]).compute(x, 2, SQUARE[0])),
+    ("min_post", SQUARE[0], lambda x: GaussianPosteriors(SQUARE, SQUARE, SQUARE[0]).compute(SQUARE, 2, x)),
+    *((name, good, partial(acc_ivector_stats_with, name)) for name, good in IVECTOR_ARRAYS.items()),
+    ("frames", SQUARE, lambda x: PackedProduct(SQUARE).multiply_spliced(x)),
     ("weight", SQUARE, lambda x: PackedProduct(x)),
     ("bias", SQUARE[0], lambda x: PackedProduct(SQUARE, x)),
     ("scale", SQUARE[0], lambda x: PackedProduct(SQUARE, scale=x)),

@@ -218,8 +218,8 @@ NNET3 = (
 
 def use_extractor(extractor: IvectorExtractor) -> None:
     stats = OnlineIvectorEstimationStats.from_prior(extractor.ivector_dim(), extractor.prior_offset(), 10.0)
-    posteriors = np.full((len(FRAMES), extractor.num_gauss()), 0.25)
-    frames = np.resize(FRAMES.astype(np.float64), (len(FRAMES), extractor.feat_dim()))
+    posteriors = np.full((len(FRAMES), extractor.num_gauss()), 0.25, np.float32)
+    frames = np.resize(FRAMES, (len(FRAMES), extractor.feat_dim()))
     stats.acc_stats(extractor, frames, posteriors)
     assert np.isfinite(stats.get_ivector(15, np.zeros(extractor.ivector_dim()))).all()
 

@@ -10,6 +10,8 @@ void BindErrors(pybind11::module_ &m);
 void BindMatrix(pybind11::module_ &m);
 void BindNnet3(pybind11::module_ &m);
 void BindFeat(pybind11::module_ &m);
+void BindGmm(pybind11::module_ &m);
+void BindIvector(pybind11::module_ &m);
 void BindFst(pybind11::module_ &m);
 void BindLookahead(pybind11::module_ &m);
 void BindLat(pybind11::module_ &m);
@@ -17,6 +19,7 @@ void BindLatAlign(pybind11::module_ &m);
 void BindLatRescore(pybind11::module_ &m);
 void BindLm(pybind11::module_ &m);
 void BindDecoder(pybind11::module_ &m);
+void BindOnline2(pybind11::module_ &m);
 
 }  // namespace pykaldi
 

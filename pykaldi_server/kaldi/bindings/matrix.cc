@@ -1,6 +1,7 @@
 // Bindings of csrc/matrix.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -113,7 +114,35 @@ void BindPackedProduct(py::module_ &m) {
           "Returns y, (rows, output_dim) float32, for x, (rows, input_dim) float32.\n\n"
           "Raises:\n"
           "    TypeError: x has another dtype.\n"
-          "    ValueError: x has another shape, or is not contiguous.");
+          "    ValueError: x has another shape, or is not contiguous.")
+      .def(
+          "multiply_spliced",
+          [](const PackedProduct &product, const py::array &frames) {
+            const InputArray<float> x(frames, "frames", {"frames", "dim"});
+            const int64_t dim = x.Shape(1), window = dim > 0 ? product.InputDim() / dim : 0;
+            if (window < 1 || window * dim != product.InputDim()) {
+              throw py::value_error("frames: expected a dimension that divides " +
+                                    std::to_string(product.InputDim()) + ", found " + std::to_string(dim));
+            }
+            const int64_t num_rows = std::max<int64_t>(0, x.Shape(0) - window + 1);
+            const int64_t output_dim = product.OutputDim();
+            py::array_t<float> y({num_rows, output_dim});
+            float *data = y.mutable_data();
+            {
+              const py::gil_scoped_release release;
+              product.Multiply(x.Data(), dim, num_rows, data, output_dim);
+            }
+            return y;
+          },
+          py::arg("frames"),
+          "Returns y for the rows that consecutive frames make, each one frame later than the last.\n\n"
+          "Args:\n"
+          "    frames: (frames, dim), float32; `input_dim` is a multiple of dim.\n\n"
+          "Returns:\n"
+          "    (frames - input_dim / dim + 1, output_dim), float32; no rows if there are too few frames.\n\n"
+          "Raises:\n"
+          "    TypeError: the frames have another dtype.\n"
+          "    ValueError: they have another shape, or are not contiguous.");
 }
 
 }  // namespace

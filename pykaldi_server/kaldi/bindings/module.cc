@@ -8,6 +8,8 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindMatrix(m);
   pykaldi::BindNnet3(m);
   pykaldi::BindFeat(m);
+  pykaldi::BindGmm(m);
+  pykaldi::BindIvector(m);
   pykaldi::BindFst(m);
   pykaldi::BindLookahead(m);
   pykaldi::BindLat(m);
@@ -15,4 +17,5 @@ PYBIND11_MODULE(_core, m) {
   pykaldi::BindLatRescore(m);
   pykaldi::BindLm(m);
   pykaldi::BindDecoder(m);
+  pykaldi::BindOnline2(m);
 }

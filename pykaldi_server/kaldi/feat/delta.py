@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.online_feature import (
     OnlineFeatureInterface,
-    OnlineSpliceFrames,
-    OnlineTransform,
+    OnlineSpliceTransform,
+    packed_transform,
 )
 from pykaldi_server.kaldi.util.options import Options, option
 
@@ -46,7 +46,7 @@ class DeltaFeaturesOptions(Options):
             )
 
 
-class OnlineDeltaFeature(OnlineTransform):
+class OnlineDeltaFeature(OnlineSpliceTransform):
     """Frames with their derivatives appended, computed as a matrix times spliced frames."""
 
     def __init__(self, opts: DeltaFeaturesOptions, src: OnlineFeatureInterface):
@@ -58,7 +58,7 @@ class OnlineDeltaFeature(OnlineTransform):
         opts.validate()
         context = opts.order * opts.window
         matrix = np.kron(delta_weights(opts), np.eye(src.dim(), dtype=np.float32))
-        super().__init__(matrix, OnlineSpliceFrames(src, context, context))
+        super().__init__(packed_transform(matrix, matrix.shape[1]), src, context, context)
 
 
 def delta_weights(opts: DeltaFeaturesOptions) -> NDArray[np.float32]:

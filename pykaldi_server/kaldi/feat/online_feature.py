@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi._core import PackedProduct
 from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -25,7 +26,9 @@ __all__ = [
     "OnlineFeatureInterface",
     "OnlineMatrixFeature",
     "OnlineSpliceFrames",
+    "OnlineSpliceTransform",
     "OnlineTransform",
+    "packed_transform",
     "read_transform",
 ]
 
@@ -224,19 +227,44 @@ class OnlineSpliceFrames(OnlineDerivedFeature):
         return max(0, ready - self._right)
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        if not 0 <= begin <= end <= self.num_frames_ready():
-            raise IndexError(
-                f"expected frames up to {self.num_frames_ready()}, which are ready, found {begin} to {end}"
-            )
+        padded = self._padded(begin, end)
         if begin == end:
             return np.zeros((0, self.dim()), np.float32)
-        first = max(0, begin - self._left)
-        last = min(self._src.num_frames_ready(), end + self._right)
-        frames = self._src.get_frames(first, last)
-        span = np.arange(begin - self._left, end + self._right)
-        padded = frames[np.clip(span, first, last - 1) - first]
-        windows = np.lib.stride_tricks.sliding_window_view(padded, self._left + 1 + self._right, axis=0)
-        return np.ascontiguousarray(windows.transpose(0, 2, 1)).reshape(end - begin, self.dim())
+        window = self._left + 1 + self._right
+        joined = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
+        return np.ascontiguousarray(joined.transpose(0, 2, 1)).reshape(end - begin, self.dim())
+
+    def _padded(self, begin: int, end: int) -> FloatFrames:
+        """The frames with all their neighbours, (end - begin + left + right, dim)."""
+        ready = self.num_frames_ready()
+        if not 0 <= begin <= end <= ready:
+            raise IndexError(f"expected frames up to {ready}, which are ready, found {begin} to {end}")
+        if begin == end:
+            return np.zeros((self._left + self._right, self._src.dim()), np.float32)
+        first, last = begin - self._left, end + self._right
+        available = self._src.num_frames_ready()
+        frames = self._src.get_frames(max(0, first), min(last, available))
+        if first >= 0 and last <= available:
+            return frames
+        return np.pad(frames, ((max(0, -first), max(0, last - available)), (0, 0)), mode="edge")
+
+
+def packed_transform(transform: NDArray[np.floating], dim: int) -> PackedProduct:
+    """Prepares a matrix that transforms features, such as LDA, for use.
+
+    Args:
+        transform: (dim_out, dim) or (dim_out, dim + 1); an additional column is an offset.
+        dim: dimension of the features.
+
+    Raises:
+        ValueError: the matrix does not fit the dimension, or is not finite.
+    """
+    transform = require_finite(transform, "the transform", np.float32)
+    columns = transform.shape[1]
+    if columns not in (dim, dim + 1):
+        raise ValueError(f"expected a transform with {dim} or {dim + 1} columns, found {columns}")
+    offset = transform[:, dim].copy() if columns == dim + 1 else None
+    return PackedProduct(np.ascontiguousarray(transform[:, :dim]), bias=offset)
 
 
 class OnlineTransform(OnlineDerivedFeature):
@@ -248,23 +276,31 @@ class OnlineTransform(OnlineDerivedFeature):
         Raises:
             ValueError: the matrix does not fit the dimension of ``src``, or is not finite.
         """
-        transform = require_finite(transform, "the transform", np.float32)
-        columns, dim = transform.shape[1], src.dim()
-        if columns not in (dim, dim + 1):
-            raise ValueError(f"expected a transform with {dim} or {dim + 1} columns, found {columns}")
         super().__init__(src)
-        self._linear = np.ascontiguousarray(transform[:, :dim].T)
-        self._offset = transform[:, dim].copy() if columns == dim + 1 else None
+        self._product = packed_transform(transform, src.dim())
 
     def dim(self) -> int:
-        return int(self._linear.shape[1])
+        return self._product.output_dim
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        with np.errstate(over="ignore", invalid="ignore"):
-            frames: FloatFrames = self._src.get_frames(begin, end) @ self._linear
-            if self._offset is not None:
-                frames += self._offset
-        return frames
+        return self._product.multiply(self._src.get_frames(begin, end))
+
+
+class OnlineSpliceTransform(OnlineSpliceFrames):
+    """Joins each frame with its neighbours and multiplies the result by a matrix, without a copy of it."""
+
+    def __init__(
+        self, transform: PackedProduct, src: OnlineFeatureInterface, left_context: int, right_context: int
+    ):
+        """Takes a matrix for the joined frames, see `packed_transform`."""
+        super().__init__(src, left_context, right_context)
+        self._product = transform
+
+    def dim(self) -> int:
+        return self._product.output_dim
+
+    def get_frames(self, begin: int, end: int) -> FloatFrames:
+        return self._product.multiply_spliced(self._padded(begin, end))
 
 
 def read_transform(reader: KaldiReader) -> NDArray[np.float32]:

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, DecoderError
-from pykaldi_server.kaldi._core import linear_cgd
+from pykaldi_server.kaldi._core import acc_ivector_stats, linear_cgd
 from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
 from pykaldi_server.kaldi.util.finite import (
-    find_not_finite,
     read_finite_float,
     read_finite_matrix,
     read_finite_packed,
@@ -38,6 +37,7 @@ from pykaldi_server.kaldi.util.io import (
 __all__ = ["IvectorExtractor", "OnlineIvectorEstimationStats"]
 
 _Doubles = NDArray[np.float64]
+_Floats = NDArray[np.float32]
 
 _MAX_GAUSSIANS = 1 << 20
 # Bounds on what audio can have: the distance of an i-vector from its prior in standard deviations, and the
@@ -250,30 +250,28 @@ class OnlineIvectorEstimationStats:
                 f"deviations of its prior, found {furthest:g}"
             )
 
-    def acc_stats(self, extractor: IvectorExtractor, features: _Doubles, posteriors: _Doubles) -> None:
+    def acc_stats(self, extractor: IvectorExtractor, features: _Floats, posteriors: _Floats) -> None:
         """Adds frames.
 
         Args:
             extractor: the model.
-            features: (frames, feat_dim).
-            posteriors: (frames, gaussians), scaled and weighted; negative ones subtract frames again.
+            features: (frames, feat_dim), float32.
+            posteriors: (frames, gaussians), float32, scaled and weighted; negative ones take frames away
+                again.
 
         Raises:
             DecoderError: a sum is not finite, because features or parameters are too large.
         """
-        active = np.flatnonzero(posteriors.any(axis=0))
-        posteriors = posteriors[:, active]
-        with np.errstate(over="ignore", invalid="ignore"):
-            first_order = posteriors.T @ features
-            linear = extractor.linear[active].reshape(-1, extractor.ivector_dim())
-            linear_term = self.linear_term + first_order.reshape(-1) @ linear
-            quadratic_term = self.quadratic_term + posteriors.sum(axis=0) @ extractor.quadratic[active]
-        found = find_not_finite(linear_term) or find_not_finite(quadratic_term)
-        if found is not None:
-            raise DecoderError(f"i-vector statistics: expected finite sums, found {found}")
-        self.linear_term, self.quadratic_term = linear_term, quadratic_term
+        self.linear_term, self.quadratic_term, num_frames = acc_ivector_stats(
+            features,
+            posteriors,
+            extractor.linear,
+            extractor.quadratic,
+            self.linear_term,
+            self.quadratic_term,
+        )
         old_scale = self._prior_scale()
-        self.num_frames += float(posteriors.sum())
+        self.num_frames += num_frames
         if self.max_count > 0.0:
             self._add_prior(self._prior_scale() - old_scale)
 

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, DecoderError
+from pykaldi_server.kaldi._core import GaussianPosteriors, PackedProduct
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
     OnlineCacheFeature,
     OnlineFeatureInterface,
-    OnlineSpliceFrames,
-    OnlineTransform,
+    OnlineSpliceTransform,
+    packed_transform,
     read_transform,
 )
 from pykaldi_server.kaldi.gmm import DiagGmm
@@ -36,7 +37,6 @@ __all__ = [
     "OnlineIvectorExtractorAdaptationState",
     "OnlineIvectorFeature",
     "OnlineSpliceOptions",
-    "pruned_posteriors",
 ]
 
 _MAX_MIN_POST = 0.99
@@ -123,6 +123,8 @@ class OnlineIvectorExtractionInfo:
     Attributes:
         lda_mat: (dim, spliced dim), or (dim, spliced dim + 1) with an offset column.
         global_cmvn_stats: (2, feat_dim + 1), float64.
+        lda: ``lda_mat``, ready for use.
+        posteriors: ``diag_ubm``, ready for use.
     """
 
     opts: OnlineIvectorExtractionConfig
@@ -132,10 +134,16 @@ class OnlineIvectorExtractionInfo:
     extractor: IvectorExtractor
     cmvn_opts: OnlineCmvnOptions = field(default_factory=OnlineCmvnOptions)
     splice_opts: OnlineSpliceOptions = field(default_factory=OnlineSpliceOptions)
+    lda: PackedProduct = field(init=False)
+    posteriors: GaussianPosteriors = field(init=False)
 
     def __post_init__(self) -> None:
         self.opts.validate()
         self.check()
+        window = self.splice_opts.left_context + 1 + self.splice_opts.right_context
+        self.lda = packed_transform(self.lda_mat, window * self.expected_feature_dim())
+        ubm = self.diag_ubm
+        self.posteriors = GaussianPosteriors(ubm.means_invvars, ubm.inv_vars, ubm.gconsts)
 
     @classmethod
     def from_config(
@@ -350,8 +358,8 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
 
     def _lda_of(self, src: OnlineFeatureInterface) -> OnlineCacheFeature:
         splice = self._info.splice_opts
-        spliced = OnlineSpliceFrames(src, splice.left_context, splice.right_context)
-        return OnlineCacheFeature(OnlineTransform(self._info.lda_mat, spliced), self._history)
+        spliced = OnlineSpliceTransform(self._info.lda, src, splice.left_context, splice.right_context)
+        return OnlineCacheFeature(spliced, self._history)
 
     def _set_cmvn(self, state: OnlineCmvnState) -> None:
         self._cmvn = OnlineCmvn(self._info.cmvn_opts, state, self._base, self._history)
@@ -392,16 +400,11 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
                 self._lda.get_frames(end, end)
             return
         normalized = self._lda_normalized.take_frames(frames)
-        posteriors = pruned_posteriors(
-            self._info.diag_ubm.log_likelihoods(normalized),
-            opts.num_gselect,
-            np.minimum(opts.min_post / np.abs(weights), _MAX_MIN_POST),
-        )
+        min_post = np.minimum(np.float32(opts.min_post) / np.abs(weights), np.float32(_MAX_MIN_POST))
+        posteriors = self._info.posteriors.compute(normalized, opts.num_gselect, min_post)
         posteriors *= (np.float32(opts.posterior_scale) * weights)[:, np.newaxis]
         features = normalized if opts.online_cmvn_iextractor else self._lda.take_frames(frames)
-        self._stats.acc_stats(
-            self._info.extractor, features.astype(np.float64), posteriors.astype(np.float64)
-        )
+        self._stats.acc_stats(self._info.extractor, features, posteriors)
 
     def _take_weights(self, end: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Returns frames before ``end`` and the (non-zero) changes of their weights."""
@@ -418,31 +421,3 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         sums = np.bincount(frames[~later] - first, weights[~later]).astype(np.float32)
         changed = np.flatnonzero(sums)
         return first + changed, sums[changed]
-
-
-def pruned_posteriors(log_likes: FloatFrames, num_gselect: int, min_post: NDArray[np.float32]) -> FloatFrames:
-    """Returns the posteriors of the best Gaussians (``VectorToPosteriorEntry``, ``hmm/posterior.cc``).
-
-    Args:
-        log_likes: (frames, gaussians) float32.
-        num_gselect: maximum number of Gaussians to keep per frame.
-        min_post: (frames,) float32; posteriors below it are dropped, except for the best one.
-
-    Returns:
-        (frames, gaussians) float32; each row sums to 1.
-    """
-    num_gauss = log_likes.shape[1]
-    kept = min(num_gselect, num_gauss)
-    best = np.argpartition(log_likes, num_gauss - kept, axis=1)[:, num_gauss - kept :]
-    scores = np.take_along_axis(log_likes, best, axis=1)
-    floor = min_post[:, np.newaxis]
-    with np.errstate(over="ignore", invalid="ignore"):  # non-finite scores become NaN posteriors
-        values = np.exp(scores - scores.max(axis=1, keepdims=True))
-    values[values <= floor] = 0.0
-    total = values.sum(axis=1, keepdims=True)
-    # The best one has the value 1, and the threshold is at most 1, so it always survives.
-    values[values < np.minimum(floor * total, 1.0)] = 0.0
-    values /= values.sum(axis=1, keepdims=True)
-    posteriors = np.zeros_like(log_likes)
-    np.put_along_axis(posteriors, best, values, axis=1)
-    return posteriors

@@ -1,0 +1,72 @@
+#include "csrc/ivector/ivector-stats.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace pykaldi {
+namespace {
+
+// y += factor x; compilers turn this into the widest vectors that the caller may use.
+KERNEL_INLINE void AddScaled(double factor, const double *x, int64_t size, double *__restrict y) {
+  for (int64_t i = 0; i < size; ++i) y[i] += factor * x[i];
+}
+
+struct Terms {
+  double *linear, *quadratic;
+};
+
+KERNEL_INLINE double AccStats(const IvectorExtractorView &extractor, const float *features,
+                              const float *posteriors, int64_t num_frames, const Terms &terms) {
+  const int64_t feat_dim = extractor.feat_dim, ivector_dim = extractor.ivector_dim;
+  double total = 0.0;
+  std::vector<double> first_order(feat_dim);
+  for (int64_t g = 0; g < extractor.num_gauss; ++g) {
+    double count = 0.0;
+    bool is_used = false;
+    for (int64_t frame = 0; frame < num_frames; ++frame) {
+      const double posterior = posteriors[frame * extractor.num_gauss + g];
+      if (posterior == 0.0) continue;
+      if (!is_used) std::fill(first_order.begin(), first_order.end(), 0.0);
+      is_used = true;
+      count += posterior;
+      const float *x = features + frame * feat_dim;
+      for (int64_t d = 0; d < feat_dim; ++d) first_order[d] += posterior * x[d];
+    }
+    if (!is_used) continue;
+    total += count;
+    const double *linear = extractor.linear + g * feat_dim * ivector_dim;
+    for (int64_t d = 0; d < feat_dim; ++d, linear += ivector_dim) {
+      AddScaled(first_order[d], linear, ivector_dim, terms.linear);
+    }
+    AddScaled(count, extractor.quadratic + g * extractor.Triangle(), extractor.Triangle(), terms.quadratic);
+  }
+  return total;
+}
+
+KERNEL_TARGET_AVX2 double AccStatsAvx2(const IvectorExtractorView &extractor, const float *features,
+                                       const float *posteriors, int64_t num_frames, const Terms &terms) {
+  return AccStats(extractor, features, posteriors, num_frames, terms);
+}
+
+KERNEL_TARGET_AVX512 double AccStatsAvx512(const IvectorExtractorView &extractor, const float *features,
+                                           const float *posteriors, int64_t num_frames, const Terms &terms) {
+  return AccStats(extractor, features, posteriors, num_frames, terms);
+}
+
+}  // namespace
+
+double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
+                       int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels) {
+  const Terms terms{linear_term, quadratic_term};
+  switch (kernels) {
+    case CpuKernels::kAvx512:
+      return AccStatsAvx512(extractor, features, posteriors, num_frames, terms);
+    case CpuKernels::kAvx2:
+      return AccStatsAvx2(extractor, features, posteriors, num_frames, terms);
+    case CpuKernels::kBaseline:
+      break;
+  }
+  return AccStats(extractor, features, posteriors, num_frames, terms);
+}
+
+}  // namespace pykaldi

@@ -1,0 +1,36 @@
+// Adds frames to the statistics from which an i-vector is estimated.
+//
+// With posteriors gamma_tg of frames x_t, and the extractor's constants A_g (linear) and U_g (quadratic),
+//
+//     l += sum_tg gamma_tg A_g' x_t,   Q += sum_tg gamma_tg U_g
+//
+// Frames are summed up for each Gaussian first, so that A_g and U_g are read once for a block.
+// Source: OnlineIvectorEstimationStats::AccStats in Kaldi's ivector/ivector-extractor.cc.
+#ifndef PYKALDI_SERVER_IVECTOR_IVECTOR_STATS_H_
+#define PYKALDI_SERVER_IVECTOR_IVECTOR_STATS_H_
+
+#include <cstdint>
+
+#include "csrc/base/cpu-kernels.h"
+
+namespace pykaldi {
+
+struct IvectorExtractorView {
+  const double *linear;     // (num_gauss, feat_dim, ivector_dim)
+  const double *quadratic;  // (num_gauss, triangle), lower triangles by rows
+  int32_t num_gauss, feat_dim, ivector_dim;
+
+  int64_t Triangle() const { return static_cast<int64_t>(ivector_dim) * (ivector_dim + 1) / 2; }
+};
+
+// Adds a block of frames and returns the sum of the posteriors.
+//   features: (num_frames, feat_dim), by rows.
+//   posteriors: (num_frames, num_gauss), by rows; 0 for most. Negative ones take frames away again.
+//   linear_term: l, (ivector_dim).
+//   quadratic_term: Q, lower triangle by rows.
+double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
+                       int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels);
+
+}  // namespace pykaldi
+
+#endif  // PYKALDI_SERVER_IVECTOR_IVECTOR_STATS_H_
