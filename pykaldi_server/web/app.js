@@ -106,7 +106,9 @@ function showActivity() {
   const shown = active.find(({ job }) => !job.isFile) ?? active[0];
   const others = desk.active.length - 1;
   const more = others > 0 ? ` (and ${others} more)` : "";
-  setText(byId("activity"), shown ? `${describeState(shown.job.state, shown.job.isFile)}${more}` : "Ready");
+  const text = shown ? `${describeState(shown.job.state, shown.job.isFile)}${more}` : "";
+  setText(byId("activity"), text || "Ready");
+  document.title = text ? `${text} – pykaldi-server` : "pykaldi-server"; // for those who look at another tab
   keepAwake(active.length > 0);
 }
 

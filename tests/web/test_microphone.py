@@ -65,6 +65,9 @@ def test_words_and_what_is_learned(harness: Harness, recording: Path, tmp_path: 
             await worker.send(partial("one two"))
             await browser.wait_for("document.querySelector('.partial')?.innerText === 'one two'")
             assert await browser.text("activity") == "Listening"
+            assert await browser.evaluate("document.title") == "Listening – pykaldi-server"
+            leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+            assert not await browser.evaluate(leave)  # it asks
             assert await browser.evaluate("document.querySelector('.words').lang") == "en"
             await browser.click("microphone")
             await read_to_eos(worker)
@@ -74,6 +77,7 @@ def test_words_and_what_is_learned(harness: Harness, recording: Path, tmp_path: 
             await browser.wait_for(activity("Ready"))
             assert "1:00 one too" in " ".join((await browser.text("takes")).split())
             assert await browser.evaluate("document.querySelector('.partial')") is None
+            assert await browser.evaluate(f"[{leave}, document.title]") == [True, "pykaldi-server"]
             colours = await browser.evaluate(f"{WORDS}.map((word) => getComputedStyle(word).color)")
             assert colours[0] != colours[1]
             await browser.evaluate(f"{WORDS}[1].focus()")
