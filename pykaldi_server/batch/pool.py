@@ -185,6 +185,9 @@ class RecognizerPool:
         self._workers.remove(worker)
         worker.kill()
         if not worker.is_ready:
+            if self._workers:  # there may be too little memory for so many
+                self._num_processes = len(self._workers)
+                return
             raise ConfigError(f"{self._options.model}: the process that loaded the model {how}")
         if worker.task is not None:
             yield Failed(worker.task, f"{worker.task.path}: the process that recognised it {how}")

@@ -45,6 +45,18 @@ def test_a_process_that_dies_fails_its_task_only(golden: Path, models: Path, tmp
     assert part.result.end_s == pytest.approx(2.4, abs=0.1)
 
 
+def test_others_go_on_where_one_cannot_load_the_model(golden: Path, models: Path) -> None:
+    """There may be too little memory for so many."""
+    recording = golden / "wav" / f"{DIGITS}.wav"
+    with RecognizerPool(RecognizerOptions(model=f"{models}/english:graph-digits"), 2) as pool:
+        pool.add([Recognize(recording)] * 2)
+        first, _ = pool._workers
+        os.kill(first.process.pid or 0, signal.SIGKILL)
+        done = [each for each in pool.outcomes() if isinstance(each, Done)]
+        assert len(done) == 2
+        assert len(pool._workers) == 1
+
+
 def test_a_process_that_cannot_start_says_why() -> None:
     """What the model says, not only that the process has ended."""
     pool = RecognizerPool(RecognizerOptions(model="nowhere"), 1)
