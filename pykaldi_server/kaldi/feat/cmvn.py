@@ -226,8 +226,10 @@ class OnlineCmvn(OnlineDerivedFeature):
             raise ConfigError(f"skip-dims: expected dimensions below {dim}, found {opts.skip_dims}")
         self.set_state(state)
         self._normalized = FrameBuffer(dim, history)
-        # Sums over the window that ends with the newest normalised frame, and over the whole stream.
-        self._window_sums = np.zeros((2, dim))
+        # Sums over the window that ends with the newest normalised frame, and over the whole stream. The
+        # squares are summed up only if variances are normalised.
+        self._rows = 2 if opts.normalize_variance else 1
+        self._window_sums = np.zeros((self._rows, dim))
         self._total = np.zeros((2, dim + 1))
         self._total_end = 0
 
@@ -273,13 +275,14 @@ class OnlineCmvn(OnlineDerivedFeature):
         """Uses the statistics at ``cur_frame`` for all frames requested from now on."""
         window = min(cur_frame + 1, self._opts.cmn_window)
         frames = self._src.get_frames(cur_frame + 1 - window, cur_frame + 1)
-        sums = _powers(frames, self._opts.normalize_variance).sum(axis=0, keepdims=True)
+        sums = np.zeros((1, 2, self._src.dim()))
+        sums[0, : self._rows] = _powers(frames, self._rows).sum(axis=0)
         self._frozen = self._smooth(sums, np.array([float(window)]))[0]
 
     def _add_to_total(self, frames: FloatFrames) -> None:
         doubles = frames.astype(np.float64)
         self._total[0, :-1] += doubles.sum(0)
-        self._total[1, :-1] += np.square(doubles).sum(0)
+        self._total[1, :-1] += np.einsum("td,td->d", doubles, doubles)
         self._total[0, -1] += len(frames)
         self._total_end += len(frames)
 
@@ -287,12 +290,12 @@ class OnlineCmvn(OnlineDerivedFeature):
         """Returns the statistics for each of the given frames, the first of which has number ``first``."""
         end = first + len(frames)
         self._add_to_total(frames[self._total_end - first :])
-        change = _powers(frames, self._opts.normalize_variance)
+        change = _powers(frames, self._rows)
         window = self._opts.cmn_window
         leaving = max(first, window)
         if leaving < end:
             left = self._src.get_frames(leaving - window, end - window)
-            change[leaving - first :] -= _powers(left, self._opts.normalize_variance)
+            change[leaving - first :] -= _powers(left, self._rows)
         np.cumsum(change, axis=0, out=change)
         change += self._window_sums
         self._window_sums = change[-1].copy()
@@ -300,12 +303,14 @@ class OnlineCmvn(OnlineDerivedFeature):
         return self._smooth(change, counts)
 
     def _smooth(self, sums: Stats, counts: NDArray[np.float64]) -> Stats:
-        """Tops up (n, 2, dim) sums of ``counts`` frames; returns (n, 2, dim + 1) with the counts."""
-        stats = np.zeros((len(sums), 2, sums.shape[2] + 1))
+        """Tops up (n, rows, dim) sums of ``counts`` frames; returns (n, rows, dim + 1) with the counts."""
+        stats = np.zeros((len(sums), sums.shape[1], sums.shape[2] + 1))
         stats[:, :, :-1] = sums
         stats[:, 0, -1] = counts
+        if counts[0] >= self._opts.cmn_window:
+            return stats
         # Kaldi does not smooth the squares if it does not need them and has speaker statistics.
-        rows = 2 if self._opts.normalize_variance or not self._state.speaker_cmvn_stats.size else 1
+        rows = self._rows if self._state.speaker_cmvn_stats.size else sums.shape[1]
         for prior, limit in (
             (self._state.speaker_cmvn_stats, self._opts.speaker_frames),
             (self._state.global_cmvn_stats, self._opts.global_frames),
@@ -320,7 +325,7 @@ class OnlineCmvn(OnlineDerivedFeature):
         return stats
 
     def _apply(self, frames: FloatFrames, stats: Stats) -> FloatFrames:
-        """Normalises (n, dim) frames with (n, 2, dim + 1) statistics."""
+        """Normalises (n, dim) frames with (n, rows, dim + 1) statistics."""
         if not self._opts.normalize_mean:
             return frames
         counts = stats[:, 0, -1:]
@@ -337,10 +342,10 @@ class OnlineCmvn(OnlineDerivedFeature):
             return frames * scale.astype(np.float32) - (mean * scale).astype(np.float32)
 
 
-def _powers(frames: FloatFrames, squares: bool) -> Stats:
-    """(n, dim) frames -> (n, 2, dim): the values and their squares (0 if ``squares`` is False)."""
-    powers = np.zeros((len(frames), 2, frames.shape[1]))
+def _powers(frames: FloatFrames, rows: int) -> Stats:
+    """(n, dim) frames -> (n, rows, dim): the values and, if there are two rows, their squares."""
+    powers = np.empty((len(frames), rows, frames.shape[1]))
     powers[:, 0] = frames
-    if squares:
+    if rows == 2:
         np.square(powers[:, 0], out=powers[:, 1])
     return powers
