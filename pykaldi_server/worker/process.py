@@ -22,6 +22,7 @@ from pykaldi_server.protocols.supervision import (
 )
 from pykaldi_server.service import Service
 from pykaldi_server.worker.generation import Generation
+from pykaldi_server.worker.memory import return_free_memory
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.recycling import Recycling
 from pykaldi_server.worker.statistics import WorkerStatistics
@@ -35,7 +36,7 @@ BEAT_S = 1.0
 HANDOVER_S = 10.0
 """How long a worker that has loaded its model may take to reach the master, which may be away."""
 MEMORY_PERIOD_S = 5.0
-"""How often it is looked how much memory the process has."""
+"""How often free memory is given back, and it is looked how much the process has."""
 
 
 class SupervisorLink:
@@ -197,9 +198,13 @@ class WorkerProcess:
                 raise result
 
     async def watch_memory(self) -> None:
-        """Looks from time to time how much memory the process has."""
+        """Gives free memory back from time to time, and looks how much the process has."""
+        audio_s = 0.0
         while True:
             await asyncio.sleep(MEMORY_PERIOD_S)
+            if self.statistics.audio_s != audio_s:
+                audio_s = self.statistics.audio_s
+                await asyncio.to_thread(return_free_memory)
             self._consider_recycling()
 
     def _ended(self, generation: Generation) -> None:
