@@ -4,6 +4,7 @@ All windows that a block of samples completes are computed in one call of the co
 dithered before, sample by sample, so that results do not depend on how it is cut into blocks.
 """
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "sine", "blackman"
 MAX_SAMPLE_RATE_HZ = 768000.0
 MAX_WINDOW_SAMPLES = 1 << 20
 _RESAMPLE_ZEROS = 6
+# Half a minute at 16 kHz: windows that see the same noise are far from each other.
+_NOISE_SAMPLES = 1 << 19
 
 
 @dataclass
@@ -134,7 +137,7 @@ class OnlineWindowedFeature(OnlineBaseFeature):
             self._first_sample = self._shift_samples // 2 - self._size_samples // 2
         self._resampler: LinearResample | None = None
         self._input_rate_hz: float | None = None
-        self._noise = np.random.default_rng(dither_seed) if frame_opts.dither > 0 else None
+        self._noise_position = int(np.random.default_rng(dither_seed).integers(_NOISE_SAMPLES))
         history = frame_opts.max_feature_vectors
         self._frames = FrameBuffer(dim, None if history < 0 else history)
         self._dim = dim
@@ -188,9 +191,8 @@ class OnlineWindowedFeature(OnlineBaseFeature):
 
     def _take(self, waveform: NDArray[np.float32]) -> None:
         """Computes the windows that samples at the rate of the features complete."""
-        if self._noise is not None:
-            noise = self._noise.standard_normal(len(waveform), np.float32)
-            waveform = waveform + np.float32(self._frame_opts.dither) * noise
+        if self._frame_opts.dither > 0:
+            waveform = waveform + np.float32(self._frame_opts.dither) * self._next_noise(len(waveform))
         samples = np.concatenate([self._samples, waveform])
         first = self._frames.end
         end = self._num_frames(self._samples_begin + len(samples))
@@ -200,6 +202,13 @@ class OnlineWindowedFeature(OnlineBaseFeature):
         num_old = min(max(0, self._sample_of(end) - self._samples_begin), len(samples))
         self._samples = samples[num_old:].copy()
         self._samples_begin += num_old
+
+    def _next_noise(self, num_samples: int) -> NDArray[np.float32]:
+        begin, noise = self._noise_position, _noise()
+        self._noise_position = (begin + num_samples) % _NOISE_SAMPLES
+        if begin + num_samples <= _NOISE_SAMPLES:
+            return noise[begin : begin + num_samples]
+        return noise.take(np.arange(begin, begin + num_samples), mode="wrap")
 
     def _sample_of(self, frame: int) -> int:
         """Number of the first sample of a window."""
@@ -239,6 +248,17 @@ class OnlineWindowedFeature(OnlineBaseFeature):
             cutoff_hz = 0.5 * min(samp_freq, expected)
             self._resampler = LinearResample(int(samp_freq), int(expected), cutoff_hz, _RESAMPLE_ZEROS)
         self._input_rate_hz = samp_freq
+
+
+@functools.cache
+def _noise() -> NDArray[np.float32]:
+    """The noise of all streams, standard normal: drawn once, because that costs more than the features do.
+
+    A stream begins where its seed says, and goes round.
+    """
+    noise = np.random.default_rng(0).standard_normal(_NOISE_SAMPLES, np.float32)
+    noise.setflags(write=False)
+    return noise
 
 
 def make_frame_computer(

@@ -138,6 +138,18 @@ def test_silence_has_the_lowest_energy() -> None:
     )
 
 
+def test_dither_has_its_standard_deviation_and_does_not_depend_on_cuts() -> None:
+    """Through more audio than there is noise, which begins again."""
+    opts = options(FbankOptions, {"use_energy": True, "dither": 3.0, "remove_dc_offset": False})
+    silence = np.zeros(40 * 16000, np.float32)
+    result = computed(OnlineFbank(opts), 16000, silence, 8000)
+    # 400 samples: the energies' standard deviation is 0.07 of the mean.
+    np.testing.assert_allclose(np.exp(result[:, 0]).mean(), 400 * 3.0**2, rtol=0.01)
+    assert 0.06 < np.exp(result[:, 0]).std() / (400 * 3.0**2) < 0.08
+    np.testing.assert_array_equal(computed(OnlineFbank(opts), 16000, silence, 7919), result)
+    np.testing.assert_array_equal(computed(OnlineFbank(opts), 16000, silence, len(silence)), result)
+
+
 # The kernels
 
 
