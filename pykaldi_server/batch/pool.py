@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Self
@@ -74,7 +75,13 @@ class _Worker:
         self.task: Task | None = None
         self.is_ready = False
         self.process: SpawnProcess = _SPAWN.Process(target=_serve, args=(theirs, options), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # it would unblock the signal
+        # Ctrl-C reaches all processes, from their first moment on; the pool's decides what becomes of them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def give(self, task: Task) -> None:
@@ -201,7 +208,6 @@ def _how_it_ended(code: int | None) -> str:
 
 def _serve(connection: Connection, options: RecognizerOptions) -> None:
     """The main function of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the pool's process decides
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with connection:

@@ -88,8 +88,8 @@ def test_parts_that_have_heard_all_before_them_are_the_whole(
     golden: Path, models: Path, tmp_path: Path
 ) -> None:
     """The second part is warmed up with the whole first one, so nothing may differ."""
-    path = recording(tmp_path / "speech.wav", golden, "ps-", 0.3, 40)
-    parts = [Part(0.0, 20.0), Part(20.0)]
+    path = recording(tmp_path / "speech.wav", golden, "ps-", 0.3, 30)
+    parts = [Part(0.0, 14.0), Part(14.0)]
     reports: list[float] = []
     with Recognizer(options(models)) as recognizer:
         whole = [each for each in recognizer.events(path, reports.append) if isinstance(each, Final)]
@@ -100,7 +100,7 @@ def test_parts_that_have_heard_all_before_them_are_the_whole(
     for part, each in zip(parts, heard, strict=True):
         assert isinstance(each, Heard)
         together.append((part, each))
-    assert 20 < together[0][1].end_s < 40
+    assert 14 < together[0][1].end_s < 30
     assert joined(together) == whole
 
 

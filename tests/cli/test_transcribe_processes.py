@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import children
 
 DIGITS = "ps-tidigits-2934z"
 PATIENCE_S = 120.0
@@ -67,3 +68,18 @@ def test_ctrl_c_ends_all_processes(recordings: Path, models: Path, tmp_path: Pat
         assert process.returncode == 128 + signal.SIGINT
     assert said.strip() == b""
     assert sorted(os.listdir(tmp_path / "out")) == ["a.txt", "b.txt"]
+
+
+def test_ctrl_c_while_models_are_loaded(recordings: Path, models: Path) -> None:
+    """A terminal sends it to all processes, also to those that have only just begun."""
+    arguments = command(models, str(recordings), "-j2")
+    with subprocess.Popen(
+        arguments, env=environment(), stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while len(children(process.pid)) < 2:
+            assert time.monotonic() < deadline_s
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate()[1].strip() == b""
+        assert process.returncode == 128 + signal.SIGINT
