@@ -49,7 +49,7 @@ async def handshake(harness: Any, master: Any, path: str, headers: dict[str, str
 
 # What needs what
 
-OPEN = {"/", "/client/static/app.js", "/healthz", "/readyz"}
+OPEN = {"/", "/client/static/app.js", "/status", "/healthz", "/readyz"}  # /status leads to a page
 LATER = {"/twilio"}  # the token comes after the handshake
 FOR_ADMINISTRATORS = {"/metrics", "/states", "/states/english/anna"}
 EXAMPLES = {
