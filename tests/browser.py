@@ -27,31 +27,6 @@ addEventListener("error", (event) => testErrors.push(String(event.message)));
 addEventListener("unhandledrejection", ({ reason }) => testErrors.push(String(reason?.stack ?? reason)));
 """
 
-ADAPTATION_STATE = {"id": "x", "value": "abc", "type": "string+gzip+base64", "time": "2020-01-01T00:00:00"}
-
-
-def partial(text: str, segment: int = 0) -> dict[str, Any]:
-    result = {"hypotheses": [{"transcript": text}], "final": False}
-    return {"status": 0, "segment": segment, "id": "x", "result": result}
-
-
-def final(words: list[tuple[str, float, float, float]], start_s: float, length_s: float) -> dict[str, Any]:
-    """A final result; each word is its text, start, length and confidence."""
-    alignment = [
-        {"word": word, "start": start, "length": length, "confidence": confidence}
-        for word, start, length, confidence in words
-    ]
-    hypothesis = {"transcript": " ".join(word[0] for word in words), "word-alignment": alignment}
-    return {
-        "status": 0,
-        "segment": 0,
-        "id": "x",
-        "segment-start": start_s,
-        "segment-length": length_s,
-        "total-length": start_s + length_s,
-        "result": {"hypotheses": [hypothesis], "final": True},
-    }
-
 
 class Browser:
     """A tab of a browser."""
