@@ -1,7 +1,7 @@
 // A static decoding graph in a compact file of our own, which is used where it lies in the mapped file.
 //
 // A lookahead graph is composed once in full (graph-compiler.h) and read ever after. A `const` FST has 16
-// bytes per arc and 20 per state; here they take about 12 per arc, its share of the state included. No cost
+// bytes per arc and 20 per state; here they take 12 to 16 per arc, its share of the state included. No cost
 // is rounded.
 //
 // The file is laid out for a search that looks at all arcs of a state and takes a few (decoder/arc-filter.h):
