@@ -26,6 +26,7 @@ EXPECTED_SKIPS = (
     "needs to mount",
     "needs the openssl command",
     "this FFmpeg has no encoder",
+    "this processor cannot run",
     "needs the golden data beside the repository",
     "needs sounddevice",
 )
