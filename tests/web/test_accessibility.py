@@ -1,6 +1,6 @@
 """The page for people who see, hear or move differently: axe-core finds no violation in any state and scheme.
 
-axe-core comes from npm (`npm install --prefix build/axe axe-core`); where it is missing, this is skipped.
+axe-core comes from npm (`make setup-axe`); where it is missing, this is skipped.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ SMALL_TARGETS = """
 @pytest.fixture
 def axe() -> str:
     if not AXE.is_file():
-        pytest.skip("needs axe-core (npm install --prefix build/axe axe-core)")
+        pytest.skip("needs axe-core (make setup-axe)")
     return AXE.read_text()
 
 
