@@ -46,9 +46,12 @@ auto AccStats(const py::array &features, const py::array &posteriors, const py::
   if (frames.Shape(1) != feat_dim || weights.Shape(0) != frames.Shape(0) || weights.Shape(1) != num_gauss ||
       u.Shape(0) != num_gauss || u.Shape(1) != extractor.Triangle() || l.Size() != ivector_dim ||
       q.Size() != extractor.Triangle()) {
-    throw py::value_error("expected features, posteriors and terms for " + std::to_string(num_gauss) +
-                          " Gaussians, features of " + std::to_string(feat_dim) + " and i-vectors of " +
-                          std::to_string(ivector_dim) + ", found others");
+    throw py::value_error(
+        "expected features of " + std::to_string(feat_dim) + ", posteriors and terms for " +
+        std::to_string(num_gauss) + " Gaussians and i-vectors of " + std::to_string(ivector_dim) +
+        ", found features of " + std::to_string(frames.Shape(1)) + " in " + std::to_string(frames.Shape(0)) +
+        " frames, posteriors of " + std::to_string(weights.Shape(0)) + " frames, terms for " +
+        std::to_string(u.Shape(0)) + " Gaussians and i-vectors of " + std::to_string(l.Size()));
   }
   const CpuKernels chosen = kernels.has_value() ? FindCpuKernels(kernels->c_str()) : DefaultCpuKernels();
   py::array_t<double> new_linear(l.Size(), l.Data()), new_quadratic(q.Size(), q.Data());

@@ -40,6 +40,11 @@ FloatVector ToVector(const std::optional<py::array> &array, const char *name) {
 
 WindowRows ToWindow(const py::array &array) {
   const InputArray<int64_t> rows(array, "rows", {"rows of y", "positions"});
+  // An array without rows may claim any number of positions.
+  if (rows.Shape(1) < 1 || rows.Shape(1) > SubMatrix::kMaxMemory) {
+    throw py::value_error("rows: expected 1 to " + std::to_string(SubMatrix::kMaxMemory) +
+                          " positions, found " + std::to_string(rows.Shape(1)));
+  }
   return {std::vector<int64_t>(rows.Data(), rows.Data() + rows.Size()), rows.Shape(1)};
 }
 
@@ -305,8 +310,9 @@ void BindTransfers(Class *computation) {
                              "Numbers of the state that `run` reads.")
       .def_property_readonly("next_state_size", WithGil(&NnetComputation::NextStateSize),
                              "Numbers of the state that `run` writes.")
-      .def_property_readonly("memory_size", WithGil(&NnetComputation::MemorySize),
-                             "Numbers in the memory that `run` uses.")
+      .def_property_readonly(
+          "kernels", [](const NnetComputation &c) { return CpuKernelsName(c.Kernels()); },
+          "Name of the kernels that `run` uses.")
       .def_property_readonly(
           "products", [](const NnetComputation &c) { return c.Products(); },
           "Rows, inner dimension and columns of each matrix product, in order.")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
-from pykaldi_server.kaldi._core import NnetMemoryPool, default_cpu_kernels
+from pykaldi_server.kaldi._core import NnetMemoryPool
 from pykaldi_server.kaldi.nnet3.am_nnet_simple import AmNnetSimple
 from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_times
 from pykaldi_server.kaldi.nnet3.compile import compile_chunk
@@ -76,7 +76,6 @@ class DecodableNnetSimpleLoopedInfo:
         output_dim: columns of the output.
         log_priors: (output_dim,) float32, subtracted from the output; None if the model has none.
         output_frames_per_chunk: output rows per chunk.
-        kernels: name of the kernels that it uses (see `default_cpu_kernels`).
     """
 
     def __init__(
@@ -108,7 +107,11 @@ class DecodableNnetSimpleLoopedInfo:
             compile_chunk(plan, chunk, pool, self.log_priors, self.opts.acoustic_scale)
             for chunk in range(len(plan.chunks))
         ]
-        self.kernels = default_cpu_kernels()
+
+    @property
+    def kernels(self) -> str:
+        """Name of the kernels that the computation uses."""
+        return self._computations[0].kernels
 
     def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:
         if not nnet.is_simple():

@@ -291,6 +291,9 @@ def test_what_does_not_fit_is_refused() -> None:
         commands.tanh(SubMatrix(0, 2, 3, 0))
     with pytest.raises(ValueError, match="expected rows below 2 in the window, found 2"):
         commands.extract_statistics(narrow, WINDOW, SubMatrix(20, 3, 3, 3), False)
+    many = np.empty((0, 2**59), np.int64)  # 32 times as many positions overflow to as many rows as it has
+    with pytest.raises(ValueError, match="rows: expected 1 to 1073741824 positions, found 5764607523034"):
+        commands.patches(narrow, many, SubMatrix(20, 32, 3, 3), 1, 1, 1, 1, [(0, 0)])
     with pytest.raises(ValueError, match="expected a computation with an output, found none"):
         commands.finish()
     with pytest.raises(ValueError, match="expected a complete computation"):

@@ -118,8 +118,9 @@ void LatticeFasterOnlineDecoder<Graph>::DecodeFrame(const float *loglikes, Searc
     lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
   }
   const std::vector<Token> &sources = lattice_.Newest().tokens;
-  const float cost_offset = -sources[BestToken(sources)].tot_cost;
-  const float cutoff = ProcessEmitting(loglikes, cost_offset, work);
+  const int32_t best = BestToken(sources);
+  const float cost_offset = -sources[best].tot_cost;
+  const float cutoff = ProcessEmitting(loglikes, best, work);
   if (work->tokens.empty())
     throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
   ProcessNonemitting(cutoff, work);
@@ -192,17 +193,18 @@ FrameCosts LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglike
 }
 
 template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, float cost_offset,
+float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, int32_t best,
                                                          SearchWorkspace *work) {
   const std::vector<Token> &sources = lattice_.Newest().tokens;
-  const Cutoff cutoff = GetCutoff(sources, -cost_offset, work);
-  FrameCosts costs = SetFrameCosts(loglikes, cost_offset, work);
+  const float best_cost = sources[best].tot_cost;
+  const Cutoff cutoff = GetCutoff(sources, best_cost, work);
+  FrameCosts costs = SetFrameCosts(loglikes, -best_cost, work);
   costs.beam = cutoff.adaptive_beam;
 
   // The arcs of the best token give a cutoff to begin with.
   float next_cutoff = kInfinity;
   work->active.clear();
-  Activate(BestToken(sources), work);
+  Activate(best, work);
   FilterEmitting(costs, &next_cutoff, work);
 
   work->active.clear();

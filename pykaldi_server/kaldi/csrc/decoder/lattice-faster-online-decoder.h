@@ -4,8 +4,7 @@
 // Token passing, one frame at a time: every token within the beam takes all emitting arcs of its state to the
 // next boundary (ProcessEmitting), then epsilon arcs are followed there (ProcessNonemitting). Of the tokens
 // that meet in a state the best one stays, and all links are kept for the lattice. The beam, max_active and
-// min_active bound the tokens that are expanded; the cutoff for new tokens tightens while a frame's arcs are
-// visited, so tokens at the very edge of the beam depend on the order of the visits, here as in Kaldi.
+// min_active bound the tokens that are expanded.
 //
 // A frame has two halves. Arcs of all active tokens are filtered first (arc-filter.h); what is left of them
 // by the final cutoff then becomes tokens and links, so these do not depend on the order of the visits, as
@@ -119,7 +118,7 @@ class LatticeFasterOnlineDecoder {
   // Decodes a frame: builds a boundary in the workspace, and adds it to the lattice.
   void DecodeFrame(const float *loglikes, SearchWorkspace *work);
   // Builds the tokens of the next boundary that emitting arcs reach; returns the cutoff for further ones.
-  float ProcessEmitting(const float *loglikes, float cost_offset, SearchWorkspace *work);
+  float ProcessEmitting(const float *loglikes, int32_t best, SearchWorkspace *work);
   // Collects those arcs of the active tokens that are below the next cutoff, and lowers it.
   void FilterEmitting(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);
   void FilterArrays(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);

@@ -21,9 +21,12 @@ class StateTokenMap {
  public:
   static constexpr int32_t kNoToken = -1;
 
-  // Makes room for states below `num_states`; others come to have room when they get a token.
+  // Makes room for states below `num_states`; others come to have room when they get a token. The map has to
+  // be empty: nothing is copied, which would touch all pages.
   void Reserve(size_t num_states) {
-    if (num_states > size_) Grow(num_states);
+    if (num_states <= size_) return;
+    size_ = 0;
+    Grow(num_states);
   }
 
   int32_t Find(int32_t state) const {

@@ -193,7 +193,7 @@ KERNEL_INLINE void ComputeFrames(const FrameComputer &computer, const float *sam
                                  float *features, float *energies) {
   const size_t num_vectors = 2 * static_cast<size_t>(computer.Spectrum().padded_size) +
                              computer.Filters().begins.size() + static_cast<size_t>(computer.Dim());
-  AlignedArray<float> memory(num_vectors * kLanes<Vector>);
+  auto memory = AlignedArray<float>::Uninitialised(num_vectors * kLanes<Vector>);
   for (int64_t frame = 0; frame < num_frames; frame += kLanes<Vector>) {
     ComputeLanes(computer, samples + frame * computer.Spectrum().frame_shift,
                  std::min<int64_t>(num_frames - frame, kLanes<Vector>),

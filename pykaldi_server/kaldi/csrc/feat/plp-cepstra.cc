@@ -6,7 +6,10 @@
 #include <vector>
 
 namespace pykaldi {
+namespace {
 
+// Solves for a, `order` elements, and returns E. Without energy, all are 0.
+//   autocorrelation: order + 1 elements.
 float Durbin(const float *autocorrelation, int32_t order, float *lpc) {
   float energy = autocorrelation[0];
   for (int32_t i = 0; i < order; ++i) {
@@ -26,6 +29,7 @@ float Durbin(const float *autocorrelation, int32_t order, float *lpc) {
   return energy;
 }
 
+// Computes c, as many elements as `lpc` has.
 void LpcToCepstrum(const float *lpc, int32_t order, float *cepstrum) {
   for (int32_t n = 1; n <= order; ++n) {
     double sum = 0.0;
@@ -33,6 +37,8 @@ void LpcToCepstrum(const float *lpc, int32_t order, float *cepstrum) {
     cepstrum[n - 1] = static_cast<float>(-lpc[n - 1] - sum / n);
   }
 }
+
+}  // namespace
 
 void ComputePlpCepstra(const float *mel_energies, int64_t num_frames, int32_t num_filters,
                        const float *equal_loudness, float compress_factor, const float *idft_bases,

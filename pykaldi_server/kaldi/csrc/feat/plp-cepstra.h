@@ -16,19 +16,12 @@
 
 namespace pykaldi {
 
-// Solves for a, `order` elements, and returns E. Without energy, all are 0.
-//   autocorrelation: order + 1 elements.
-float Durbin(const float *autocorrelation, int32_t order, float *lpc);
-
-// Computes c, as many elements as `lpc` has.
-void LpcToCepstrum(const float *lpc, int32_t order, float *cepstrum);
-
 // Computes all of it for a block of frames.
 //   mel_energies: (num_frames, num_filters), by rows.
 //   equal_loudness: (num_filters).
 //   idft_bases: (order + 1, num_filters + 2), by rows.
-//   cepstra: receives (num_frames, order + 1), by rows: ln E, which is at least that of the smallest normal
-//       number, and then c.
+//   cepstra: receives (num_frames, order + 1), by rows: ln E, but at least the smallest normal number above
+//       0, as in Kaldi, and then c.
 void ComputePlpCepstra(const float *mel_energies, int64_t num_frames, int32_t num_filters,
                        const float *equal_loudness, float compress_factor, const float *idft_bases,
                        int32_t order, float *cepstra);

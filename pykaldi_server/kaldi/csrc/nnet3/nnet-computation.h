@@ -80,7 +80,8 @@ class NnetComputation {
 
   CpuKernels Kernels() const { return kernels_; }
 
-  // While the computation is being put together. These throw std::invalid_argument after Finish().
+  // While the computation is being put together. What takes a matrix throws std::invalid_argument after
+  // Finish().
 
   void AddCommand(std::unique_ptr<NnetCommand> command);
   // Notes the size of a product that a command computes.
@@ -107,7 +108,6 @@ class NnetComputation {
   int64_t NextStateSize() const { return next_state_size_; }  // which Run() writes
   int64_t NumOutputRows() const { return num_output_rows_; }
   int64_t OutputDim() const { return output_dim_; }
-  int64_t MemorySize() const { return memory_size_; }
   // Rows, inner dimension and columns of each matrix product, in order.
   const std::vector<std::tuple<int64_t, int64_t, int64_t>> &Products() const { return products_; }
   // Throws std::invalid_argument for inputs that are not what the computation needs.

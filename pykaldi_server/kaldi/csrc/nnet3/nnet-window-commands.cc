@@ -22,7 +22,6 @@ class Window {
   Window(const SubMatrix &source, WindowRows window, const SubMatrix &y)
       : source_(source), y_(y), window_(std::move(window)) {
     RequireSameShape(y, y);
-    if (window_.num_positions < 1) throw std::invalid_argument("expected a window of positions, found none");
     RequireEqual("rows of the window", y.NumRows() * window_.num_positions,
                  static_cast<int64_t>(window_.rows.size()));
     for (const int64_t row : window_.rows) {
