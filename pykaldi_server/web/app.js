@@ -134,9 +134,10 @@ function offerUndo(text, undo) {
 
 function openFiles(files) {
   withdraw("undo");
+  const splitsChannels = settings.get("splitsChannels");
   for (const file of files) {
     if (file.size === 0) notice("empty", `${file.name} is empty. Open another file.`, { isFailure: true });
-    else desk.add({ title: file.name, kind: "file", ...about() }, new FileSource(file));
+    else desk.add({ title: file.name, kind: "file", ...about(), splitsChannels }, new FileSource(file));
   }
   desk.beginFiles();
 }

@@ -18,7 +18,7 @@ export class Requests {
     const isFile = take.kind === "file";
     const options = {
       ...(this.#settings.get("wantsReadings") ? { "num-nbest": MOST_READINGS } : {}),
-      ...(isFile && this.#settings.get("splitsChannels") ? { channels: "split" } : {}),
+      ...(take.splitsChannels ? { channels: "split" } : {}),
     };
     const query = {
       "content-type": source.contentType,

@@ -20,6 +20,9 @@
 /** Players do not stop exactly where they are told to. */
 const NEAR_S = 0.005;
 
+/** Servers round times; what overlaps by less is not there twice. */
+const ROUNDED_S = 0.011;
+
 export class Take {
   /** @type {Segment[]} */
   segments = [];
@@ -32,8 +35,9 @@ export class Take {
 
   #lastEndS = new Map();
 
-  constructor({ id, title, kind, model = "", language = "", startedAt = Date.now() }) {
-    Object.assign(this, { id, title, kind, model, language, startedAt });
+  /** `splitsChannels`: each channel is recognised by itself. All of this stays as it was when the take was begun. */
+  constructor({ id, title, kind, model = "", language = "", splitsChannels = false, startedAt = Date.now() }) {
+    Object.assign(this, { id, title, kind, model, language, splitsChannels, startedAt });
   }
 
   get isEmpty() {
@@ -57,9 +61,11 @@ export class Take {
     const startS = offsetS + (event["segment-start"] ?? 0);
     const endS = startS + (event["segment-length"] ?? 0);
     const known = this.#lastEndS.get(channel);
-    if (known !== undefined && event["segment-length"] !== undefined && endS <= known + 0.011) return null;
-    const segment = segmentOf(event.result.hypotheses, channel, startS, endS);
-    this.segments.push(segment);
+    const mayRepeat = known !== undefined && event["segment-length"] !== undefined;
+    if (mayRepeat && endS <= known + ROUNDED_S) return null;
+    const whole = segmentOf(event.result.hypotheses, channel, startS, endS);
+    const segment = mayRepeat && startS < known - ROUNDED_S ? restOf(whole, known) : whole;
+    if (segment) this.segments.push(segment);
     this.#lastEndS.set(channel, endS);
     this.partials.delete(channel);
     this.unfinished.delete(channel);
@@ -122,13 +128,13 @@ export class Take {
   }
 
   toJSON() {
-    const { id, title, kind, model, language, startedAt } = this;
+    const { id, title, kind, model, language, splitsChannels, startedAt } = this;
     const segments = this.segments.map(({ words, ...segment }) => ({
       ...segment,
       words: words.map((each) => [each.text, each.startS, each.endS, each.confidence, each.isCorrected ? 1 : 0]),
     }));
     const unfinished = [...this.unfinished, ...this.partials];
-    return { id, title, kind, model, language, startedAt, segments, unfinished };
+    return { id, title, kind, model, language, splitsChannels, startedAt, segments, unfinished };
   }
 
   static fromJSON({ segments, unfinished, ...about }) {
@@ -170,6 +176,15 @@ function segmentOf([best, ...others], channel, startS, endS) {
     words: isWhole ? words : [],
     alternatives: others.map((each) => each.transcript),
   };
+}
+
+/** What a segment says after a time; null if that is nothing. A text without times cannot be cut, and stays whole. */
+function restOf(segment, timeS) {
+  if (segment.words.length === 0) return segment.text ? segment : null;
+  const words = segment.words.filter(({ startS, endS }) => (startS + endS) / 2 > timeS);
+  if (words.length === 0) return null;
+  if (words.length === segment.words.length) return { ...segment, startS: round(timeS) };
+  return { ...segment, startS: round(timeS), words, text: words.map(({ text }) => text).join(" "), alternatives: [] };
 }
 
 function round(seconds) {

@@ -29,6 +29,21 @@ test("what is recognised again is not there twice", () => {
   assert.equal(takeText(take), "one\ntwo\n");
 });
 
+test("segments that fall differently the second time are cut where the words are known", () => {
+  const take = new Take(about);
+  take.addFinal(final("a b c d e f", 0, 3));
+  const segment = take.addFinal(final("a b c d e f g h", 0, 5, { others: [{ transcript: "a b c d e f gee" }] }));
+  assert.deepEqual([segment.text, segment.startS, segment.endS], ["g h", 3, 5]);
+  assert.deepEqual(segment.words.map(({ text, startS }) => [text, startS]), [["g", 3], ["h", 3.5]]);
+  assert.deepEqual(segment.alternatives, []);
+  assert.equal(takeText(take), "a b c d e f\ng h\n");
+  take.setPartial("g h");
+  assert.equal(take.addFinal(final("g h", 4, 2)), null, "all of it is known: only the pause after it is new");
+  assert.deepEqual([take.endS, take.partials.size], [6, 0]);
+  const text = { ...final("x", 5, 3), result: { hypotheses: [{ transcript: "12" }] } };
+  assert.equal(take.addFinal(text).text, "12", "what has no times is not lost");
+});
+
 test("channels are independent, and in order of time when they are written", () => {
   const take = new Take(about);
   take.addFinal(final("late", 5, 1, { channel: 0 }));
@@ -59,12 +74,13 @@ test("a text that a post-processor has changed has no words", () => {
 });
 
 test("a take comes back from storage as it was", () => {
-  const take = new Take(about);
+  const take = new Take({ ...about, splitsChannels: true });
   take.addFinal(final("one two", 0, 1, { others: [{ transcript: "won two" }] }));
   take.correct(take.segments[0], 0, "won");
   take.setPartial("three");
   const back = Take.fromJSON(JSON.parse(JSON.stringify(take)));
   assert.deepEqual(back.segments, take.segments);
+  assert.equal(back.splitsChannels, true);
   assert.deepEqual([...back.unfinished], [[null, "three"]]);
   assert.deepEqual(takeData(back), takeData(take));
 });
