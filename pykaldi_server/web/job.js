@@ -19,7 +19,7 @@ export class Job {
   #resume = { byte: 0, timeS: 0 };
   #timer = null;
 
-  /** Up to where what comes has been recognised before: files are sent again from their start. */
+  /** Up to where what comes has been heard before: its partial results would hide the longer ones of then. */
   #repeatsUntilS = 0;
 
   #refusal = null;
@@ -99,7 +99,7 @@ export class Job {
 
   #connect() {
     this.#resume = this.source.resumeAt(this.take.endS);
-    this.#repeatsUntilS = this.#resume.timeS < this.take.endS ? this.take.endS : 0;
+    this.#repeatsUntilS = Math.max(this.#repeatsUntilS, this.progress.seconds, this.take.endS);
     this.#refusal = null;
     const recognizer = this.#world.connect({
       onOpen: () => this.#opened(recognizer),

@@ -94,6 +94,30 @@ test("a recording goes on after a loss, from the end of what has been recognised
   assert.equal(job.state.phase, "done");
 });
 
+test("short partial results after a loss do not hide the longer ones of before", () => {
+  const recording = new Recording(1000);
+  recording.append(new Int16Array(9000), 0.5);
+  const { world, job, take } = setUp("microphone", null);
+  job.begin(recording);
+  const hear = (connection, seconds, text) => {
+    connection.onEvent({ status: 0, position: { bytes: 2000 * seconds, seconds } });
+    connection.onEvent(partial(text));
+  };
+  world.connections[0].onOpen();
+  world.connections[0].onEvent(final("one", 0, 2));
+  hear(world.connections[0], 7, "two three four");
+  for (const index of [1, 2]) {
+    world.connections[index - 1].lose();
+    job.retry();
+    world.connections[index].onOpen();
+    hear(world.connections[index], 1, "two");
+    assert.deepEqual([[...take.unfinished.values()], take.partials.size], [["two three four"], 0]);
+  }
+  hear(world.connections[2], 5, "two three four five");
+  assert.deepEqual([take.unfinished.size, [...take.partials.values()]], [0, ["two three four five"]]);
+  job.cancel();
+});
+
 test("a file is sent again from its start, and nothing of it is there twice", async () => {
   const source = new FileSource(new Blob([new Uint8Array(100_000)]));
   const { world, job, take } = setUp("file", source);
