@@ -80,6 +80,7 @@ def test_ctrl_c_while_models_are_loaded(recordings: Path, models: Path) -> None:
         while len(children(process.pid)) < 2:
             assert time.monotonic() < deadline_s
             assert process.poll() is None
+            time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate()[1].strip() == b""
         assert process.returncode == 128 + signal.SIGINT
