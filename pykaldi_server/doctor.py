@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pykaldi_server.cores import num_cores
 from pykaldi_server.version import __version__
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def examine(models: Sequence[str]) -> Iterator[Finding]:
     """Examines one thing after the other; ``models`` are loaded to see whether that works."""
     yield Finding("pykaldi-server", __version__)
     yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
-    yield Finding("CPU", f"{os.cpu_count()} cores, {len(os.sched_getaffinity(0))} for this process")
+    yield Finding("CPU", f"{os.cpu_count()} cores, {num_cores()} for this process")
     yield from map(_package, PACKAGES)
     yield _extension()
     yield _blas()

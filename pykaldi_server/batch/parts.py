@@ -159,7 +159,7 @@ def _best_border_s(left: Iterable[Final], right: Iterable[Final], start_s: float
         now_s = max(now_s, stop_s)
     if now_s < end_s:
         pauses.append((now_s, end_s))
-    segments = [(spans[0][0], spans[-1][1]) for final in (*left, *right) if (spans := _spans(final))]
+    segments = [(words[0][0], words[-1][1]) for final in (*left, *right) if (words := _spans(final))]
     clear = [
         pause
         for pause in pauses

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Self
 
 from pykaldi_server.batch.parts import Heard
@@ -125,9 +126,9 @@ class RecognizerPool:
 
     def __exit__(self, exception_type: type[BaseException] | None, *exception: object) -> None:
         for worker in self._workers:
-            if exception_type is None:
+            if exception_type is None and worker.is_ready:
                 worker.end()
-            else:
+            else:  # one that still loads the model would not listen before it has
                 worker.kill()
         self._workers = []
 
@@ -136,17 +137,29 @@ class RecognizerPool:
         self._tasks.extend(tasks)
         self._hand_out()
 
+    def add_first(self, task: Task) -> None:
+        """Adds a task that is begun before all that wait."""
+        self._tasks.appendleft(task)
+        self._hand_out()
+
+    def drop(self, path: Path) -> None:
+        """Drops the tasks of a recording that have not been begun."""
+        self._tasks = deque(task for task in self._tasks if task.path != path)
+
     def start(self, num_processes: int) -> Ready:
         """Starts processes and waits until one has loaded the model.
+
+        Args:
+            num_processes: how many, at least one; no more start than the pool may have.
 
         Raises:
             ConfigError: the model cannot be loaded; the text says why.
         """
         self._workers += [_Worker(self._options) for _ in range(min(num_processes, self._num_processes))]
-        for message in self._messages():
-            if isinstance(message, Ready):
-                return message
-        raise AssertionError("expected a process that is ready or cannot be, found neither")
+        while True:  # until none is left, which is an error
+            for message in self._messages():
+                if isinstance(message, Ready):
+                    return message
 
     def outcomes(self) -> Iterator[Progress | Done | Failed]:
         """Yields what becomes of the tasks, until all are done; more may be added meanwhile.
@@ -183,8 +196,8 @@ class RecognizerPool:
             worker.is_ready |= isinstance(message, Ready)
             if isinstance(message, Done | Failed):
                 worker.task = None
-                self._hand_out()
-            yield message
+            yield message  # whoever hears it may add what is to be done first
+            self._hand_out()
 
     def _bury(self, worker: _Worker) -> Iterator[Failed]:
         worker.process.join(_END_S)

@@ -1,6 +1,5 @@
 """A batch from its recordings to what was recognised of each."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -12,12 +11,7 @@ from pykaldi_server.batch.sources import Recording
 from pykaldi_server.session.channels import in_order_of_time
 from pykaldi_server.session.events import Event
 
-__all__ = ["Batch", "Outcome", "num_cores"]
-
-
-def num_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+__all__ = ["Batch", "Outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +92,7 @@ class Batch:
                         done_s[task] = now_s
                     case Failed(text=text) if not job.error:  # of several parts, once
                         job.error = text
+                        pool.drop(job.recording.path)
                         yield Outcome(job.recording, error=text)
                     case Done() if not job.error:
                         yield from self._result(job, message, pool, ready.processes_texts)
@@ -134,6 +129,6 @@ class Batch:
             return
         finals = tuple(joined([(part, job.heard[part]) for part in job.parts]))
         if processes_texts:
-            pool.add([ProcessTexts(job.recording.path, finals)])
+            pool.add_first(ProcessTexts(job.recording.path, finals))
         else:
             yield Outcome(job.recording, tuple(in_order_of_time(finals)))

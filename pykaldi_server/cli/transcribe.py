@@ -91,7 +91,7 @@ def transcribe(
         if len(recordings) > 1:
             _check_several(recordings, formats[0] if output is None else "")
         outputs = None if output is None else Outputs(output, formats)
-        complete = [each for each in recordings if outputs and not overwrite and outputs.is_complete(each)]
+        complete = {each for each in recordings if outputs and not overwrite and outputs.is_complete(each)}
         todo = [each for each in recordings if each not in complete]
         report = BatchReport(todo, len(complete), outputs, None if as_json else formats[0])
         if todo:
@@ -120,7 +120,8 @@ def _recognise(
     from pykaldi_server.audio.duration import estimated_duration_s
     from pykaldi_server.batch.parts import SHORTEST_PART_S
     from pykaldi_server.batch.recognizer import Recognizer
-    from pykaldi_server.batch.runner import Batch, num_cores
+    from pykaldi_server.batch.runner import Batch
+    from pykaldi_server.cores import num_cores
 
     num_processes = jobs or num_cores()
     durations_s = {each: estimated_duration_s(each.path, options.content_type) for each in recordings}

@@ -8,7 +8,6 @@ always read: the master keeps only so much on the way as the worker's positions 
 import asyncio
 import contextvars
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ from functools import partial
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.websocket import WebSocketError
 
+from pykaldi_server.cores import num_cores
 from pykaldi_server.errors import ConfigError, ProtocolError
 from pykaldi_server.protocols.addresses import shown_url
 from pykaldi_server.protocols.credentials import authorization, find_token, refusal_text
@@ -70,7 +70,7 @@ class Worker:
         self._text_processor = text_processor
         info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
         self._url = info.url(options.url)
-        self._threads = DecoderThreads(min(options.sessions, len(os.sched_getaffinity(0))))
+        self._threads = DecoderThreads(min(options.sessions, num_cores()))
         # A request that was cancelled may leave a result with the text processor for a while.
         self._text_threads = ThreadPoolExecutor(2 * options.sessions, thread_name_prefix="text")
         self._draining = asyncio.Event()

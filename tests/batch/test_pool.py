@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pykaldi_server.batch.parts import Heard, Part
-from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool
-from pykaldi_server.batch.recognizer import Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool, _Worker
+from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.batch.runner import Batch
+from pykaldi_server.batch.sources import Recording
 from pykaldi_server.errors import ConfigError, error_text
 from pykaldi_server.session.events import Final
 from pykaldi_server.worker.options import PostProcessorOptions
@@ -55,6 +57,79 @@ def test_others_go_on_where_one_cannot_load_the_model(golden: Path, models: Path
         done = [each for each in pool.outcomes() if isinstance(each, Done)]
         assert len(done) == 2
         assert len(pool._workers) == 1
+
+
+def dead(options: RecognizerOptions) -> _Worker:
+    """A process that has been killed before it has loaded the model."""
+    worker = _Worker(options)
+    os.kill(worker.process.pid or 0, signal.SIGKILL)
+    worker.process.join()
+    return worker
+
+
+def test_a_process_that_dies_at_the_start_is_not_missed(models: Path) -> None:
+    options = RecognizerOptions(model=f"{models}/english:graph-digits")
+    with RecognizerPool(options, 2) as pool:
+        pool._workers.append(dead(options))
+        assert pool.start(1).can_cut
+        assert len(pool._workers) == 1
+
+
+def test_the_last_process_that_dies_at_the_start_says_how() -> None:
+    options = RecognizerOptions(model="large")
+    with RecognizerPool(options, 2) as pool:
+        pool._workers += [dead(options), dead(options)]
+        with pytest.raises(
+            ConfigError, match="large: the process that loaded the model was killed by SIGKILL"
+        ):
+            pool.start(0)
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_a_process_that_still_loads_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pykaldi_server.batch.pool._END_S", 1000.0)
+    options = RecognizerOptions(model="large")
+    with RecognizerPool(options, 1) as pool:
+        worker = _Worker(options)
+        pool._workers.append(worker)
+        os.kill(pid := worker.process.pid or 0, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_task_goes_before_those_that_wait(golden: Path, models: Path, tmp_path: Path) -> None:
+    """So does a text of a recording whose parts are done; those of one that has failed are dropped."""
+    endless, absent = tmp_path / "endless.wav", tmp_path / "absent.wav"
+    os.mkfifo(endless)
+    recording = golden / "wav" / f"{DIGITS}.wav"
+    options = RecognizerOptions(model=f"{models}/english:graph-digits", post_processing=SHOUTING)
+    with RecognizerPool(options, 1) as pool:
+        pool.start(1)
+        pool.add([Recognize(endless), Recognize(absent), Recognize(recording), Recognize(absent)])
+        pool.add_first(ProcessTexts(recording, ()))
+        pool.drop(absent)
+        pool._workers[0].process.kill()
+        done = [each.task for each in pool.outcomes() if not isinstance(each, Progress)]
+    assert done == [Recognize(endless), ProcessTexts(recording, ()), Recognize(recording)]
+
+
+@pytest.mark.timeout(60)
+def test_a_recording_whose_parts_are_done_is_complete_before_others_begin(
+    golden: Path, models: Path, tmp_path: Path
+) -> None:
+    """The others never end here; nothing but that they wait lets the first one be seen."""
+    options = RecognizerOptions(model=f"{models}/english:graph-digits", post_processing=SHOUTING)
+    first, *others = (Recording(tmp_path / f"{name}.wav", Path(name)) for name in "abc")
+    first.path.symlink_to(golden / "wav" / f"{DIGITS}.wav")
+    for each in others:
+        os.mkfifo(each.path)
+    durations_s: dict[Recording, float | None] = {first: 1000.0, **dict.fromkeys(others, 1.0)}
+    assert len(Batch(options, 2)._jobs(durations_s, True)[0].parts) == 2
+    outcome = next(Batch(options, 2).run(durations_s, lambda done_s: None))
+    assert outcome.recording == first
+    assert [each.transcript for each in outcome.events if isinstance(each, Final)] == [
+        "TWO NINE THREE FOUR ZERO"
+    ]
 
 
 def test_a_process_that_cannot_start_says_why() -> None:

@@ -1,0 +1,10 @@
+"""The processor cores that there are for this process."""
+
+import os
+
+__all__ = ["num_cores"]
+
+
+def num_cores() -> int:
+    """The number of cores that this process may use: all of the machine, unless it is bound to some."""
+    return len(os.sched_getaffinity(0))
