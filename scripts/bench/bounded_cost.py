@@ -7,16 +7,17 @@ multiples of clean speech. Counts, unlike times, are the same on any machine. Us
 
     bounded_cost.py [--model MODEL] [--limits 7000,4000,3000] REFERENCE.txt WAV ...
 
-Each line of the reference has the name of a recording and its words.
+Each line of the reference has the name of a recording and its words. The recordings are mono, of
+16 bits and one rate.
 """
 
 import argparse
-import wave
 from pathlib import Path
 
 import jiwer
 import numpy as np
 from numpy.typing import NDArray
+from recordings import read_recordings
 
 from pykaldi_server.kaldi.decoder import LatticeFasterOnlineDecoder
 from pykaldi_server.session import Final, Model
@@ -28,14 +29,6 @@ VOICES = 4
 TONES_HZ = (220, 440, 660, 1320)
 
 Samples = NDArray[np.float32]
-
-
-def read_samples(path: Path) -> tuple[Samples, int]:
-    """Samples of a recording with 16 bits, and their rate."""
-    with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(
-            np.float32
-        ), file.getframerate()
 
 
 def made_sounds(recordings: list[Samples], rate_hz: int) -> dict[str, Samples]:
@@ -94,10 +87,15 @@ def main() -> None:
     words = {
         line.split()[0]: line.lower().split()[1:] for line in args.reference.read_text().splitlines() if line
     }
-    read = [read_samples(path) for path in args.wav]
-    rate_hz = read[0][1]
-    recordings = [samples for samples, _ in read]
-    expected = [" ".join(words[path.stem]) for path in args.wav]
+    read = read_recordings(args.wav)
+    rate_hz = read[0].rate_hz
+    for path, recording in zip(args.wav, read, strict=True):
+        if recording.rate_hz != rate_hz:
+            raise SystemExit(f"{path}: expected {rate_hz} Hz as in {args.wav[0]}; found {recording.rate_hz}")
+        if recording.name not in words:
+            raise SystemExit(f"{args.reference}: expected a line that begins with {recording.name}")
+    recordings = [each.samples.astype(np.float32) for each in read]
+    expected = [" ".join(words[each.name]) for each in read]
     sounds = made_sounds(recordings, rate_hz)
     counts = Counts()
     print("max-active  word errors  clean: tokens, arcs per frame  others / clean: tokens, arcs")

@@ -21,14 +21,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # counts when NumPy is impor
 
 import psutil
 from recordings import Recording, join_recordings, read_recordings
+from servers import MIB, SERVING
 from vosk_terms import VOSK_RECIPE
 
 from pykaldi_server.session import Model, Session
 
 __all__ = ["held_recording"]
-
-SERVING = "Serving on "
-MIB = 2**20
 
 
 class Library:

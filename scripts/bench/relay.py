@@ -11,7 +11,6 @@ import json
 import os
 import random
 import sys
-from contextlib import suppress
 
 from live_clients import Address
 from recordings import Recording
@@ -29,9 +28,10 @@ async def work(url: str) -> None:
     """A slot that recognises nothing: serves one request after another until it is cancelled."""
     while True:
         connection = await websocket_connect(url)
-        with suppress(asyncio.CancelledError):
+        try:
             await serve(connection)
-        connection.close()
+        finally:
+            connection.close()
 
 
 async def serve(connection: WebSocketClientConnection) -> None:

@@ -9,12 +9,10 @@ random orders; so segments reach the 20 s of Kaldi's endpoint rule 5. Usage: seg
 import argparse
 import os
 import random
-import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
 
 import jiwer
 import numpy as np

@@ -136,10 +136,13 @@ def measure_cpu(args: argparse.Namespace, server: ServerProcess, address: Addres
         f"server / library {whole / mean:.2f}; library with one session at a time {other.cost(1):.4f}; "
         f"master {1000 * master_s / packets:.3f} ms per packet"
     )
+    failures = []
     if errors := [text for each in rounds for text in (*each.point.errors(), *each.point.refused())]:
-        print(f"{len(errors)} streams failed: {errors[0]}")
+        failures.append(f"{len(errors)} streams failed: {errors[0]}")
     if others := sum(len(each.point.other_words()) for each in rounds):
-        print(f"{others} streams got other words than the library finds")
+        failures.append(f"{others} streams got other words than the library finds")
+    if failures:
+        raise SystemExit("\n".join(failures))
 
 
 def row(library_s: tuple[float, float], processes: dict[str, float], point: Point) -> str:

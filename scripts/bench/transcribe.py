@@ -1,8 +1,10 @@
 """How much faster `pykaldi-server transcribe` is on several cores, and whether its words stay the same.
 
 There are two measurements: many files (--files, of --file-seconds each) and one long file (--minutes), each
-with one process and with --jobs. The machine should have nothing else to do. Usage: transcribe.py
-[--model MODEL] [--jobs N] [--files N] [--file-seconds S] [--minutes M]. Needs the extra `bench`.
+with one process and with --jobs. They are made of the given recordings, one after the other, or
+of those of a few speakers that the tests have. The machine should have nothing else to do. Needs the extra
+`bench`.
+Usage: transcribe.py [--model MODEL] [--jobs N] [--files N] [--file-seconds S] [--minutes M] [WAV ...]
 """
 
 import argparse
@@ -16,7 +18,6 @@ from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
 
 import jiwer
 import numpy as np
@@ -36,8 +37,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=40)
     parser.add_argument("--file-seconds", type=float, default=30.0)
     parser.add_argument("--minutes", type=float, default=30.0, help="length of the long file")
+    parser.add_argument("wav", nargs="*", type=Path)
     args = parser.parse_args()
-    recordings = [read_audio_file(path, RATE_HZ) for path in sorted(RECORDINGS.glob("ps-*.wav"))]
+    recordings = [read_audio_file(path, RATE_HZ) for path in args.wav or sorted(RECORDINGS.glob("ps-*.wav"))]
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "files"
         files.mkdir()

@@ -5,7 +5,8 @@ round by round. A graph in two parts is measured twice: composed while it is sea
 what was composed, so the second pass over the recordings shows what a worker does that has run for long.
 The table says which kernels they took: ours the best that the processor can run, or those that
 PYKALDI_SERVER_KERNELS names; for Vosk those of its OpenBLAS, see `vosk_terms.py`.
-Usage: vosk.py [--model MODEL] [--rounds N] [--sessions N] [WAV ...]
+`server_cost.py` measures the memory of further sessions.
+Usage: vosk.py [--model MODEL] [--rounds N] [WAV ...]
 """
 
 import argparse
@@ -36,67 +37,66 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def load_ours(model: str) -> Callable[[], Decode]:
-    """Loads the model here; returns a function that starts sessions."""
+def load_ours(model: str) -> Decode:
+    """Loads the model here; returns a function that decodes."""
     import numpy as np
 
     from pykaldi_server.session import Final, Model
 
     loaded = Model.load(model, **VOSK_RECIPE)
 
-    def start() -> Decode:
-        def decode(pcm: bytes, rate_hz: int) -> str:
-            session = loaded.session(sample_rate_hz=rate_hz)
-            samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-            step = int(STEP_S * rate_hz)
-            events = []
-            for begin in range(0, len(samples), step):
-                events += session.accept(samples[begin : begin + step])
-            events += session.finish()
-            decode.session = session  # a session that somebody still holds
-            return " ".join(event.hypotheses[0].transcript for event in events if isinstance(event, Final))
+    def decode(pcm: bytes, rate_hz: int) -> str:
+        session = loaded.session(sample_rate_hz=rate_hz)
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+        step = int(STEP_S * rate_hz)
+        events = []
+        for begin in range(0, len(samples), step):
+            events += session.accept(samples[begin : begin + step])
+        events += session.finish()
+        decode.session = session  # a session that somebody still holds
+        return " ".join(event.hypotheses[0].transcript for event in events if isinstance(event, Final))
 
-        return decode
-
-    return start
+    return decode
 
 
-def load_vosk(model: str) -> Callable[[], Decode]:
-    """Loads the model with Vosk; returns a function that starts recognizers."""
+def load_vosk(model: str) -> Decode:
+    """Loads the model with Vosk; returns a function that decodes."""
     import vosk
 
     vosk.SetLogLevel(-1)
     loaded = vosk.Model(model)
 
-    def start() -> Decode:
-        def decode(pcm: bytes, rate_hz: int) -> str:
-            recognizer = vosk.KaldiRecognizer(loaded, rate_hz)
-            step = 2 * int(STEP_S * rate_hz)
-            texts = []
-            for begin in range(0, len(pcm), step):
-                if recognizer.AcceptWaveform(pcm[begin : begin + step]):
-                    texts.append(json.loads(recognizer.Result())["text"])
-                else:
-                    recognizer.PartialResult()
-            texts.append(json.loads(recognizer.FinalResult())["text"])
-            decode.session = recognizer
-            return " ".join(text for text in texts if text)
+    def decode(pcm: bytes, rate_hz: int) -> str:
+        recognizer = vosk.KaldiRecognizer(loaded, rate_hz)
+        step = 2 * int(STEP_S * rate_hz)
+        texts = []
+        for begin in range(0, len(pcm), step):
+            if recognizer.AcceptWaveform(pcm[begin : begin + step]):
+                texts.append(json.loads(recognizer.Result())["text"])
+            else:
+                recognizer.PartialResult()
+        texts.append(json.loads(recognizer.FinalResult())["text"])
+        decode.session = recognizer
+        return " ".join(text for text in texts if text)
 
-        return decode
-
-    return start
+    return decode
 
 
 def read_recordings(paths: Sequence[Path]) -> list[Recording]:
-    """16-bit samples and rate of each recording."""
+    """16-bit samples and rate of each recording.
+
+    `recordings.py` reads them as well, but would load our library into the process that measures Vosk.
+    """
     recordings = []
     for path in paths:
         with wave.open(str(path)) as file:
+            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+                raise SystemExit(f"{path}: expected mono audio of 16 bits")
             recordings.append((file.readframes(file.getnframes()), file.getframerate()))
     return recordings
 
 
-def run_side(side: str, model: str, sessions: int, paths: Sequence[Path]) -> dict:
+def run_side(side: str, model: str, paths: Sequence[Path]) -> dict:
     """Measures one side in this process."""
     recordings = read_recordings(paths)
     audio_s = sum(len(pcm) / 2 / rate_hz for pcm, rate_hz in recordings)
@@ -107,22 +107,16 @@ def run_side(side: str, model: str, sessions: int, paths: Sequence[Path]) -> dic
         return (time.process_time() - start_s) / audio_s, texts
 
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
-    start = (load_vosk if side == VOSK else load_ours)(model)
+    decode = (load_vosk if side == VOSK else load_ours)(model)
     load_s, load_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-    decode = start()
     passes = [decode_all(), decode_all()]
-    first_mib = resident_mib()
-    more = [start() for _ in range(sessions)]
-    for each in more:
-        each(*recordings[0])
     figures = {
         "audio_s": audio_s,
         "load_s": load_s,
         "load_cpu_s": load_cpu_s,
         "first_cpu_s": passes[0][0],
         "cpu_s": min(cpu_s for cpu_s, _ in passes),
-        "first_mib": first_mib,
-        "further_mib": (resident_mib() - first_mib) / max(1, sessions),
+        "memory_mib": resident_mib(),
         "texts": [texts for _, texts in passes],
     }
     if side != VOSK:
@@ -146,7 +140,7 @@ def profile(decode_all: Callable[[], tuple[float, list[str]]], audio_s: float) -
 def measure(side: str, model: Path, args: argparse.Namespace) -> dict:
     """Runs one side in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--model", str(model)]
-    command += ["--sessions", str(args.sessions), *map(str, args.wav)]
+    command += map(str, args.wav)
     variables = environment(model / "cache")  # an empty one: only graphs of the model's directory count
     ran = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     if ran.returncode != 0:
@@ -175,8 +169,7 @@ def report(rounds: dict[str, list[dict]]) -> None:
         ("CPU s per s, best pass", "cpu_s", "{:.4f}"),
         ("load, s", "load_s", "{:.2f}"),
         ("load, CPU s", "load_cpu_s", "{:.2f}"),
-        ("memory with one session, MiB", "first_mib", "{:.0f}"),
-        ("a further session, MiB", "further_mib", "{:.2f}"),
+        ("memory with one session, MiB", "memory_mib", "{:.0f}"),
     ]
     print(f"{'':30}" + "".join(f"{name:>16}" for name in [*best, *(f"{VOSK} / {side}" for side in ours)]))
     for title, key, form in rows:
@@ -200,13 +193,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "models" / "english"), help="directory or package")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--sessions", type=int, default=5, help="further sessions for the measure of memory")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("wav", nargs="*", type=Path)
     args = parser.parse_args()
     args.wav = args.wav or sorted((ROOT / "tests" / "data" / "golden" / "wav").glob("*.wav"))
     if args.side:
-        print(json.dumps(run_side(args.side, args.model, args.sessions, args.wav)))
+        print(json.dumps(run_side(args.side, args.model, args.wav)))
         return
     from pykaldi_server.session import packaged_model
 
