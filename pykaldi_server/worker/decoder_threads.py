@@ -36,12 +36,12 @@ class Share:
     """What one request has of the threads; made by `DecoderThreads.share`. It belongs to the event loop.
 
     Attributes:
-        cpu_s: CPU seconds that it has used.
+        cpu_s: CPU seconds that it has used in all turns that are over.
     """
 
     def __init__(self, threads: "DecoderThreads") -> None:
         self.cpu_s = 0.0
-        self.clock_s = 0.0  # guarded by the lock of the threads
+        self.clock_s = 0.0  # changed by the thread whose turn it is, and by `put`, when there is no job
         self._threads = threads
 
     async def run(self, steps: Generator[T], on_step: Callable[[T], None]) -> None:
@@ -56,6 +56,7 @@ class Share:
 
         Raises:
             Exception: what a step has raised.
+            asyncio.CancelledError: the threads have stopped before the work was done.
         """
         job = _Job(self, steps, on_step)
         self._threads.put(job)
@@ -83,6 +84,8 @@ class _Job(Generic[T]):
         """Called in the event loop."""
         if error is None:
             self.done.set_result(None)
+        elif isinstance(error, asyncio.CancelledError):
+            self.done.cancel()
         else:
             self.done.set_exception(error)
             self.done.exception()  # whoever was cancelled does not ask for it
@@ -97,10 +100,11 @@ class DecoderThreads:
 
     def __init__(self, num_threads: int) -> None:
         self._mailbox = _Mailbox(asyncio.get_running_loop())
-        self._lock = threading.Lock()  # guards the next three
+        self._lock = threading.Lock()  # guards the next four
         self._waiting: list[tuple[float, int, _Job[Any]]] = []  # a heap: the clock of the share comes first
         self._clock_s = 0.0  # that of the share whose turn began last
         self._numbers = itertools.count()
+        self._is_stopped = False
         self._turns: SimpleQueue[bool] = SimpleQueue()  # one True per job that waits; False ends a thread
         self._begun_s = [math.inf] * num_threads  # when the step began that each thread is at
         self._threads = [
@@ -124,8 +128,9 @@ class DecoderThreads:
             raise
 
     def stop(self) -> None:
-        """Lets the threads end after the steps that they are at; what waits is dropped."""
+        """Lets the threads end after the steps that they are at; all work that is not done is cancelled."""
         with self._lock:
+            self._is_stopped = True
             dropped = [job for _, _, job in self._waiting]
             self._waiting.clear()
         for job in dropped:
@@ -141,11 +146,14 @@ class DecoderThreads:
         return max(0.0, time.monotonic() - min(self._begun_s))
 
     def put(self, job: _Job[Any]) -> None:
-        """Lets a job wait for its turn."""
+        """Lets a job wait for its turn; cancels it if the threads have stopped. Called in the event loop."""
         with self._lock:
-            job.share.clock_s = max(job.share.clock_s, self._clock_s)
-            heappush(self._waiting, (job.share.clock_s, next(self._numbers), job))
-        self._turns.put(True)
+            if not self._is_stopped:
+                job.share.clock_s = max(job.share.clock_s, self._clock_s)
+                heappush(self._waiting, (job.share.clock_s, next(self._numbers), job))
+                self._turns.put(True)
+                return
+        job.done.cancel()
 
     def _end_threads(self, number: int) -> None:
         for _ in range(number):
@@ -162,10 +170,13 @@ class DecoderThreads:
         with self._lock:
             return self._begin(heappop(self._waiting)) if self._waiting else None
 
-    def _after(self, job: _Job[Any]) -> _Job[Any]:
+    def _after(self, job: _Job[Any]) -> _Job[Any] | None:
         """Lets a job that is not complete wait again; returns the one whose turn it is, perhaps the same."""
         with self._lock:
-            return self._begin(heappushpop(self._waiting, (job.share.clock_s, next(self._numbers), job)))
+            if not self._is_stopped:
+                return self._begin(heappushpop(self._waiting, (job.share.clock_s, next(self._numbers), job)))
+        self._drop(job)
+        return None
 
     def _begin(self, entry: tuple[float, int, _Job[Any]]) -> _Job[Any]:
         self._clock_s = max(self._clock_s, entry[0])
@@ -173,31 +184,37 @@ class DecoderThreads:
 
     def _take_turn(self, index: int, job: _Job[Any]) -> bool:
         """Does steps of a job for the length of a slice; returns whether there may be more."""
-        share = job.share
-        turn_s = now_s = time.thread_time()
+        turn_s = time.thread_time()
+        is_over, failure = False, None
         try:
-            while now_s - turn_s < SLICE_S:
+            while not (is_over or self._is_stopped) and time.thread_time() - turn_s < SLICE_S:
                 if job.is_cancelled:
                     job.steps.close()
-                    self._mailbox.put(job.end, None)
-                    return False
+                    is_over = True
+                    break
                 self._begun_s[index] = time.monotonic()
                 found = job.context.run(next, job.steps, _END)
-                begin_s, now_s = now_s, time.thread_time()
-                share.cpu_s += now_s - begin_s
-                if found is _END:
-                    self._mailbox.put(job.end, None)
-                    return False
-                if found:
+                is_over = found is _END
+                if found and not is_over:
                     self._mailbox.put(job.on_step, found)
-            return True
         except BaseException as error:  # whoever waits for the work gets it
-            share.cpu_s += time.thread_time() - now_s
-            self._mailbox.put(job.end, error)
-            return False
-        finally:
-            self._begun_s[index] = math.inf
-            share.clock_s += time.thread_time() - turn_s
+            is_over, failure = True, error
+        self._begun_s[index] = math.inf
+        used_s = time.thread_time() - turn_s
+        job.share.cpu_s += used_s
+        job.share.clock_s += used_s
+        if is_over:  # only now: the share's next job may begin at once
+            self._mailbox.put(job.end, failure)
+        return not is_over
+
+    def _drop(self, job: _Job[Any]) -> None:
+        """Ends a job that gets no more turns."""
+        ending: BaseException = asyncio.CancelledError()
+        try:
+            job.steps.close()
+        except BaseException as error:  # whoever waits for the work gets it
+            ending = error
+        self._mailbox.put(job.end, ending)
 
 
 class _Mailbox:

@@ -4,8 +4,9 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,94 @@ def test_what_waits_when_the_threads_stop_is_cancelled() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await waits
             gate.set()
-            await runs
+            with pytest.raises(asyncio.CancelledError):
+                await runs
 
     asyncio.run(scenario())
+
+
+def test_work_that_the_end_of_the_threads_cuts_is_closed_and_cancelled() -> None:
+    async def scenario() -> None:
+        async with running() as threads:
+            gate, is_closed = threading.Event(), threading.Event()
+            told: list[str] = []
+
+            def steps() -> Generator[str]:
+                try:
+                    yield from blocked(gate)
+                    yield "never"
+                finally:
+                    is_closed.set()
+
+            work = asyncio.create_task(threads.share().run(steps(), told.append))
+            while threads.longest_step_s() == 0:
+                await asyncio.sleep(0)
+            threads.stop()
+            gate.set()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+            assert is_closed.is_set()
+            assert told == ["blocked"]
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_work_that_is_closed_is_not_lost() -> None:
+    def steps(gate: threading.Event) -> Generator[str]:
+        try:
+            yield from blocked(gate)
+            yield "never"
+        finally:
+            raise ValueError("cannot be closed")
+
+    async def scenario() -> None:
+        async with running() as threads:
+            gate = threading.Event()
+            work = asyncio.create_task(threads.share().run(steps(gate), nothing))
+            while threads.longest_step_s() == 0:
+                await asyncio.sleep(0)
+            threads.stop()
+            gate.set()
+            with pytest.raises(ValueError, match="cannot be closed"):
+                await work
+
+    asyncio.run(scenario())
+
+
+def test_threads_that_have_stopped_take_no_work() -> None:
+    async def scenario() -> None:
+        async with running() as threads:
+            threads.stop()
+            with pytest.raises(asyncio.CancelledError):
+                await threads.share().run(light("never"), nothing)
+
+    asyncio.run(scenario())
+
+
+def failing(name: str) -> Generator[str]:
+    yield name
+    raise ValueError(name)
+
+
+@pytest.mark.parametrize("steps", [light("a"), failing("a")])
+def test_a_turn_is_accounted_for_before_anybody_hears_of_its_end(
+    steps: Generator[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the share's next job could begin with a clock that is behind."""
+    seen: list[tuple[float, bool, bool]] = []
+
+    async def scenario() -> None:
+        async with running() as threads:
+            share, post = threads.share(), threads._mailbox.put
+
+            def put(function: Callable[[Any], None], argument: object) -> None:
+                if getattr(function, "__name__", "") == "end":
+                    seen.append((threads.longest_step_s(), share.cpu_s > 0, share.clock_s > 0))
+                post(function, argument)
+
+            monkeypatch.setattr(threads._mailbox, "put", put)
+            with suppress(ValueError):
+                await share.run(steps, nothing)
+
+    asyncio.run(scenario())
+    assert seen == [(0.0, True, True)]
