@@ -59,7 +59,7 @@ std::shared_ptr<FrameComputer> MakeFrameComputer(const py::array &window, int32_
     }
     matrix = ToVector(array);
   }
-  const CpuKernels chosen = kernels.has_value() ? FindCpuKernels(kernels->c_str()) : DefaultCpuKernels();
+  const CpuKernels chosen = ChosenCpuKernels(kernels);
   return std::make_shared<FrameComputer>(std::move(spectrum), std::move(filters), use_log, std::move(matrix),
                                          chosen);
 }

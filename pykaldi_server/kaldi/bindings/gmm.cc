@@ -33,7 +33,7 @@ std::shared_ptr<GaussianPosteriors> MakeGaussianPosteriors(const py::array &mean
                           std::to_string(variances.Shape(0)) + " x " + std::to_string(variances.Shape(1)) +
                           " and " + std::to_string(constants.Size()));
   }
-  const CpuKernels chosen = kernels.has_value() ? FindCpuKernels(kernels->c_str()) : DefaultCpuKernels();
+  const CpuKernels chosen = ChosenCpuKernels(kernels);
   return std::make_shared<GaussianPosteriors>(means.Data(), variances.Data(), constants.Data(),
                                               static_cast<int32_t>(num_gauss), static_cast<int32_t>(dim),
                                               chosen);

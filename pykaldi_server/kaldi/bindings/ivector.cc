@@ -53,7 +53,7 @@ auto AccStats(const py::array &features, const py::array &posteriors, const py::
         " frames, posteriors of " + std::to_string(weights.Shape(0)) + " frames, terms for " +
         std::to_string(u.Shape(0)) + " Gaussians and i-vectors of " + std::to_string(l.Size()));
   }
-  const CpuKernels chosen = kernels.has_value() ? FindCpuKernels(kernels->c_str()) : DefaultCpuKernels();
+  const CpuKernels chosen = ChosenCpuKernels(kernels);
   py::array_t<double> new_linear(l.Size(), l.Data()), new_quadratic(q.Size(), q.Data());
   double *linear_out = new_linear.mutable_data(), *quadratic_out = new_quadratic.mutable_data();
   double num_frames;

@@ -48,7 +48,7 @@ std::shared_ptr<PackedProduct> MakePackedProduct(const py::array &weight,
   const ProductEpilogue epilogue{OutputVector(bias, "bias", output_dim), rectify,
                                  OutputVector(scale, "scale", output_dim),
                                  OutputVector(offset, "offset", output_dim)};
-  const CpuKernels chosen = kernels.has_value() ? FindCpuKernels(kernels->c_str()) : DefaultCpuKernels();
+  const CpuKernels chosen = ChosenCpuKernels(kernels);
   const py::gil_scoped_release release;
   return std::make_shared<PackedProduct>(matrix.Data(), input_dim, static_cast<int32_t>(output_dim),
                                          static_cast<int32_t>(input_dim), epilogue, chosen);

@@ -9,7 +9,7 @@ from golden_data import read_wav
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError
-from pykaldi_server.kaldi._core import FrameComputer, available_cpu_kernels
+from pykaldi_server.kaldi._core import FrameComputer
 from pykaldi_server.kaldi.feat import (
     FbankOptions,
     FrameExtractionOptions,
@@ -161,15 +161,12 @@ def computer(kernels: str | None = None, use_log: bool = True, **changes: Any) -
 
 
 @pytest.mark.parametrize("changes", [{}, {"round_to_power_of_two": False}, {"frame_length_ms": 64.0}])
-def test_all_kernels_compute_the_same(speech: Floats, changes: dict[str, Any]) -> None:
-    num_frames = 50
-    results = [computer(name, **changes).compute(speech, num_frames) for name in available_cpu_kernels()]
-    for features, energies in results[1:]:
-        np.testing.assert_array_equal(features, results[0][0])
-        np.testing.assert_array_equal(energies, results[0][1])
+def test_all_kernels_compute_the_same(speech: Floats, kernels: str, changes: dict[str, Any]) -> None:
+    expected, found = (computer(name, **changes).compute(speech, 50) for name in ("baseline", kernels))
+    for theirs, ours in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("kernels", available_cpu_kernels())
 def test_the_company_of_other_windows_does_not_matter(speech: Floats, kernels: str) -> None:
     whole, _ = computer(kernels).compute(speech, 40)
     for num_frames in range(1, 18):
@@ -177,7 +174,6 @@ def test_the_company_of_other_windows_does_not_matter(speech: Floats, kernels: s
         np.testing.assert_array_equal(part, whole[7 : 7 + num_frames])
 
 
-@pytest.mark.parametrize("kernels", available_cpu_kernels())
 @pytest.mark.parametrize("frame_length_ms", [4.125, 16.125, 20.0, 25.0, 30.625])
 def test_spectra_equal_those_of_numpy(speech: Floats, kernels: str, frame_length_ms: float) -> None:
     """One filter for each bin shows the power spectrum itself."""

@@ -12,7 +12,6 @@ from pykaldi_server.kaldi._core import (
     NnetMemoryPool,
     PackedProduct,
     SubMatrix,
-    available_cpu_kernels,
 )
 
 Floats = NDArray[np.float32]
@@ -21,13 +20,9 @@ ROWS, COLUMNS = 5, 37  # columns that fill no whole number of vectors
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(params=("baseline", "avx2", "avx512"), autouse=True)
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    name: str = request.param
-    if name not in available_cpu_kernels():
-        pytest.skip(f"this processor cannot run {name} kernels")
-    monkeypatch.setenv("PYKALDI_SERVER_KERNELS", name)
-    return name
+@pytest.fixture(autouse=True)
+def with_all_kernels(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYKALDI_SERVER_KERNELS", kernels)
 
 
 class Workbench:

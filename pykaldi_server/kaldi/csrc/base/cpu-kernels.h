@@ -5,6 +5,8 @@
 #ifndef PYKALDI_SERVER_BASE_CPU_KERNELS_H_
 #define PYKALDI_SERVER_BASE_CPU_KERNELS_H_
 
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace pykaldi {
@@ -56,6 +58,11 @@ CpuKernels FindCpuKernels(const char *name);
 // Returns the kernels to use: those named by the environment variable PYKALDI_SERVER_KERNELS, otherwise the
 // best ones. Throws ConfigError like FindCpuKernels.
 CpuKernels DefaultCpuKernels();
+
+// Returns the kernels with this name, or the default ones if there is none.
+inline CpuKernels ChosenCpuKernels(const std::optional<std::string> &name) {
+  return name.has_value() ? FindCpuKernels(name->c_str()) : DefaultCpuKernels();
+}
 
 // Calls work.Run<Vector>() compiled for these kernels. Run must be KERNEL_INLINE, and so must be what it
 // calls, for this to have an effect.

@@ -43,30 +43,27 @@ KERNEL_INLINE double AccStats(const IvectorExtractorView &extractor, const float
   return total;
 }
 
-KERNEL_TARGET_AVX2 double AccStatsAvx2(const IvectorExtractorView &extractor, const float *features,
-                                       const float *posteriors, int64_t num_frames, const Terms &terms) {
-  return AccStats(extractor, features, posteriors, num_frames, terms);
-}
+struct Accumulation {
+  const IvectorExtractorView &extractor;
+  const float *features, *posteriors;
+  int64_t num_frames;
+  Terms terms;
+  double *total;
 
-KERNEL_TARGET_AVX512 double AccStatsAvx512(const IvectorExtractorView &extractor, const float *features,
-                                           const float *posteriors, int64_t num_frames, const Terms &terms) {
-  return AccStats(extractor, features, posteriors, num_frames, terms);
-}
+  template <class Vector>
+  KERNEL_INLINE void Run() const {
+    *total = AccStats(extractor, features, posteriors, num_frames, terms);
+  }
+};
 
 }  // namespace
 
 double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
                        int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels) {
-  const Terms terms{linear_term, quadratic_term};
-  switch (kernels) {
-    case CpuKernels::kAvx512:
-      return AccStatsAvx512(extractor, features, posteriors, num_frames, terms);
-    case CpuKernels::kAvx2:
-      return AccStatsAvx2(extractor, features, posteriors, num_frames, terms);
-    case CpuKernels::kBaseline:
-      break;
-  }
-  return AccStats(extractor, features, posteriors, num_frames, terms);
+  double total = 0.0;
+  RunFor(kernels,
+         Accumulation{extractor, features, posteriors, num_frames, {linear_term, quadratic_term}, &total});
+  return total;
 }
 
 }  // namespace pykaldi

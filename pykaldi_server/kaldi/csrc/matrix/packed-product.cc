@@ -114,33 +114,30 @@ KERNEL_INLINE void ComputePanels(Panel panel, int32_t output_dim, const float *x
   }
 }
 
-// The rows of a tile are as many as the registers hold beside the weights: 16, or 32 with AVX-512.
-void ComputeBaseline(const Panel &panel, int32_t output_dim, const float *x, int64_t x_stride,
-                     int64_t num_rows, float *y, int64_t y_stride) {
-  ComputePanels<Vector4f, 4>(panel, output_dim, x, x_stride, num_rows, y, y_stride);
-}
+struct Multiplication {
+  Panel first;
+  int32_t output_dim;
+  const float *x;
+  int64_t x_stride, num_rows;
+  float *y;
+  int64_t y_stride;
 
-KERNEL_TARGET_AVX2 void ComputeAvx2(const Panel &panel, int32_t output_dim, const float *x, int64_t x_stride,
-                                    int64_t num_rows, float *y, int64_t y_stride) {
-  ComputePanels<Vector8f, 4>(panel, output_dim, x, x_stride, num_rows, y, y_stride);
-}
-
-KERNEL_TARGET_AVX512 void ComputeAvx512(const Panel &panel, int32_t output_dim, const float *x,
-                                        int64_t x_stride, int64_t num_rows, float *y, int64_t y_stride) {
-  ComputePanels<Vector16f, 8>(panel, output_dim, x, x_stride, num_rows, y, y_stride);
-}
-
-int32_t PanelWidth(CpuKernels kernels) {
-  switch (kernels) {
-    case CpuKernels::kAvx2:
-      return 2 * sizeof(Vector8f) / sizeof(float);
-    case CpuKernels::kAvx512:
-      return 2 * sizeof(Vector16f) / sizeof(float);
-    case CpuKernels::kBaseline:
-      break;
+  template <class Vector>
+  KERNEL_INLINE void Run() const {
+    // The rows of a tile are as many as the registers hold beside the weights: 16, or 32 with AVX-512.
+    constexpr int kRows = sizeof(Vector) == sizeof(Vector16f) ? 8 : 4;
+    ComputePanels<Vector, kRows>(first, output_dim, x, x_stride, num_rows, y, y_stride);
   }
-  return 2 * sizeof(Vector4f) / sizeof(float);
-}
+};
+
+struct PanelWidth {
+  int32_t *width;
+
+  template <class Vector>
+  KERNEL_INLINE void Run() const {
+    *width = 2 * sizeof(Vector) / sizeof(float);
+  }
+};
 
 AlignedArray<float> FilledUp(const float *vector, int32_t dim, int32_t width) {
   AlignedArray<float> filled((dim + width - 1) / width * width);
@@ -153,7 +150,8 @@ AlignedArray<float> FilledUp(const float *vector, int32_t dim, int32_t width) {
 PackedProduct::PackedProduct(const float *weight, int64_t stride, int32_t output_dim, int32_t input_dim,
                              const ProductEpilogue &epilogue, CpuKernels kernels)
     : output_dim_(output_dim), input_dim_(input_dim), kernels_(kernels), rectify_(epilogue.rectify) {
-  const int32_t width = PanelWidth(kernels);
+  int32_t width = 0;
+  RunFor(kernels, PanelWidth{&width});
   bias_ = FilledUp(epilogue.bias, output_dim, width);
   if (epilogue.scale != nullptr) scale_ = FilledUp(epilogue.scale, output_dim, width);
   if (epilogue.offset != nullptr) offset_ = FilledUp(epilogue.offset, output_dim, width);
@@ -170,14 +168,7 @@ PackedProduct::PackedProduct(const float *weight, int64_t stride, int32_t output
 void PackedProduct::Multiply(const float *x, int64_t x_stride, int64_t num_rows, float *y,
                              int64_t y_stride) const {
   const Panel first{panels_.Data(), input_dim_, bias_.Data(), scale_.Data(), offset_.Data(), rectify_};
-  switch (kernels_) {
-    case CpuKernels::kAvx512:
-      return ComputeAvx512(first, output_dim_, x, x_stride, num_rows, y, y_stride);
-    case CpuKernels::kAvx2:
-      return ComputeAvx2(first, output_dim_, x, x_stride, num_rows, y, y_stride);
-    case CpuKernels::kBaseline:
-      return ComputeBaseline(first, output_dim_, x, x_stride, num_rows, y, y_stride);
-  }
+  RunFor(kernels_, Multiplication{first, output_dim_, x, x_stride, num_rows, y, y_stride});
 }
 
 }  // namespace pykaldi
