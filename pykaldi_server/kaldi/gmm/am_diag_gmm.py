@@ -56,9 +56,11 @@ class AmDiagGmm:
         self._gconsts = compute_gconsts(weights, means_invvars, inv_vars)
         self._num_gauss_in_pdf = num_gauss_in_pdf
         self._first_gauss = np.cumsum(num_gauss_in_pdf) - num_gauss_in_pdf
-        both = np.ascontiguousarray(np.hstack([means_invvars, -0.5 * inv_vars]), np.float32)
-        self._linear_and_square = np.ascontiguousarray(both.T)
-        self._scores = PackedProduct(both, np.ascontiguousarray(self._gconsts, np.float32))
+        self._means_invvars = np.ascontiguousarray(means_invvars, np.float32)
+        self._inv_vars = np.ascontiguousarray(inv_vars, np.float32)
+        self._scores = PackedProduct(
+            self._linear_and_square(), np.ascontiguousarray(self._gconsts, np.float32)
+        )
 
     def num_pdfs(self) -> int:
         """Returns the number of pdfs."""
@@ -74,18 +76,13 @@ class AmDiagGmm:
 
     def dim(self) -> int:
         """Returns the dimension of the frames."""
-        return len(self._linear_and_square) // 2
+        return int(self._means_invvars.shape[1])
 
     def get_pdf(self, pdf: int) -> DiagGmm:
         """Returns the mixture of one pdf."""
         first = self._first_gauss[pdf]
         own = slice(first, first + self._num_gauss_in_pdf[pdf])
-        dim = self.dim()
-        means_invvars, inv_vars = (
-            self._linear_and_square[:dim, own].T,
-            -2 * self._linear_and_square[dim:, own].T,
-        )
-        return DiagGmm(self._weights[own], means_invvars, inv_vars)
+        return DiagGmm(self._weights[own], self._means_invvars[own], self._inv_vars[own])
 
     def log_likelihoods(self, features: FloatMatrix) -> FloatMatrix:
         """Scores each frame with each pdf.
@@ -138,23 +135,25 @@ class AmDiagGmm:
     @cached_property
     def _sums(self) -> PackedProduct:
         """The parameters as a product with posteriors; only models that estimate transforms need it."""
-        return PackedProduct(self._linear_and_square)
+        return PackedProduct(np.ascontiguousarray(self._linear_and_square().T))
+
+    def _linear_and_square(self) -> FloatMatrix:
+        """What each Gaussian multiplies a frame and its squares by, (num_gauss, 2 dim) float32."""
+        return np.hstack([self._means_invvars, np.float32(-0.5) * self._inv_vars])
 
     @cached_property
     def inv_var_range(self) -> tuple[FloatMatrix, FloatMatrix]:
         """Least and greatest reciprocal of a variance of each dimension, (dim,) float32 each."""
-        inv_vars = -2 * self._linear_and_square[self.dim() :]
-        return inv_vars.min(axis=1), inv_vars.max(axis=1)
+        return self._inv_vars.min(axis=0), self._inv_vars.max(axis=0)
 
     @cached_property
     def max_scaled_mean_squares(self) -> NDArray[np.float64]:
         """Greatest mean² / variance of each dimension, (dim,) float64."""
-        means_invvars = self._linear_and_square[: self.dim()].astype(np.float64)
-        inv_vars = -2.0 * self._linear_and_square[self.dim() :].astype(np.float64)
+        means_invvars, inv_vars = (each.astype(np.float64) for each in (self._means_invvars, self._inv_vars))
         scaled = np.divide(
             np.square(means_invvars), inv_vars, out=np.zeros_like(inv_vars), where=inv_vars > 0
         )
-        greatest: NDArray[np.float64] = scaled.max(axis=1)
+        greatest: NDArray[np.float64] = scaled.max(axis=0)
         return greatest
 
     def has_same_gaussians(self, other: "AmDiagGmm") -> bool:

@@ -256,6 +256,32 @@ def test_patches() -> None:
     np.testing.assert_array_equal(bench.result(y), expected.reshape(3, -1))
 
 
+@pytest.mark.parametrize("output_context", [False, True])
+def test_attention(output_context: bool) -> None:
+    heads, key_dim, value_dim, positions, scale = 2, 4, 5, 3, 0.3
+    x = normal(ROWS, heads * (2 * key_dim + value_dim + positions))
+    bench = Workbench(x)
+    y = bench.matrix(3, heads * (value_dim + positions * output_context))
+    scratch = bench.matrix(1, positions)
+    bench.commands.attention(
+        bench.x[0], WINDOW, scratch, y, heads, key_dim, value_dim, 1, output_context, scale
+    )
+    expected = []
+    for rows in WINDOW:
+        row = []
+        for head in np.split(x.astype(np.float64), heads, axis=1):
+            keys, values, queries, biases = np.split(
+                head, np.cumsum([key_dim, value_dim, key_dim]).tolist(), axis=1
+            )
+            is_there = (rows >= 0)[:, None]
+            own = rows[1]
+            scores = scale * (keys[rows] * is_there) @ queries[own] + biases[own]
+            weights = np.exp(scores) / np.exp(scores).sum()
+            row += [weights @ (values[rows] * is_there), weights[: positions * output_context]]
+        expected.append(np.concatenate(row))
+    expect(bench.result(y), np.array(expected))
+
+
 # The computation as a whole
 
 
