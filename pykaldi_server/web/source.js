@@ -41,8 +41,7 @@ export class Recording {
   /** The loudest sample of each piece that was appended, 0..1, for the picture of the sound. */
   peaks = [];
 
-  #folded = [];
-  #foldedBytes = 0;
+  #folded = new Blob();
   #tail = [];
   #wakers = [];
 
@@ -61,7 +60,7 @@ export class Recording {
     this.#tail.push(samples);
     this.size += samples.byteLength;
     this.peaks.push(peak);
-    if (this.size - this.#foldedBytes >= 2 * FOLDED_SAMPLES) this.#fold();
+    if (this.size - this.#folded.size >= 2 * FOLDED_SAMPLES) this.#fold();
     this.#wake();
   }
 
@@ -77,8 +76,9 @@ export class Recording {
   }
 
   async read(begin, end) {
-    if (begin >= this.#foldedBytes) return this.#readTail(begin - this.#foldedBytes, end - this.#foldedBytes);
-    return new Blob([...this.#folded, ...this.#tail]).slice(begin, end).arrayBuffer();
+    const { size } = this.#folded;
+    if (begin >= size) return this.#readTail(begin - size, end - size);
+    return new Blob([this.#folded, ...this.#tail]).slice(begin, end).arrayBuffer();
   }
 
   resumeAt(timeS) {
@@ -89,7 +89,7 @@ export class Recording {
   /** The recording so far, as a WAV file. */
   blob() {
     const header = wavHeader(this.size, this.rateHz);
-    return new Blob([header, ...this.#folded, ...this.#tail], { type: "audio/wav" });
+    return new Blob([header, this.#folded, ...this.#tail], { type: "audio/wav" });
   }
 
   #readTail(begin, end) {
@@ -112,8 +112,7 @@ export class Recording {
   }
 
   #fold() {
-    this.#folded.push(new Blob(this.#tail));
-    this.#foldedBytes = this.size;
+    this.#folded = new Blob([this.#folded, ...this.#tail]);
     this.#tail = [];
   }
 
