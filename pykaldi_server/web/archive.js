@@ -1,5 +1,6 @@
 /** Transcripts that survive a reload: one entry of the browser's storage per take, without its audio. */
 
+import { store } from "./settings.js";
 import { Take } from "./take.js";
 
 const PREFIX = "pykaldi-server/take/";
@@ -50,12 +51,8 @@ export class Archive {
     this.#timer = null;
     const takes = [...this.#waiting].filter((take) => !take.isEmpty);
     this.#waiting.clear();
-    try {
-      for (const take of takes) this.#storage.setItem(PREFIX + take.id, JSON.stringify(take));
-    } catch (error) {
-      if (!(error instanceof DOMException && error.name === "QuotaExceededError")) throw error;
-      this.#onFull();
-    }
+    const tooLarge = takes.filter((take) => !store(this.#storage, PREFIX + take.id, take));
+    if (tooLarge.length > 0) this.#onFull();
   }
 
   forget(take) {

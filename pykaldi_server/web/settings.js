@@ -17,9 +17,15 @@ export class Settings {
   #storage;
   #listeners = [];
 
-  /** @param {Storage|null} storage  null where the browser has none for this page */
-  constructor(storage) {
+  #onFull;
+
+  /**
+   * @param {Storage|null} storage  null where the browser has none for this page
+   * @param {() => void} [onFull]  called when there is no room to remember them
+   */
+  constructor(storage, onFull = () => {}) {
     this.#storage = storage;
+    this.#onFull = onFull;
     let stored = {};
     try {
       stored = JSON.parse(storage?.getItem(KEY) ?? "{}");
@@ -36,12 +42,24 @@ export class Settings {
 
   set(name, value) {
     this.#values[name] = value;
-    this.#storage?.setItem(KEY, JSON.stringify(this.#values));
+    // First, because what they do may make room.
     for (const listener of this.#listeners) listener(name, value);
+    if (this.#storage && !store(this.#storage, KEY, this.#values)) this.#onFull();
   }
 
   onChange(listener) {
     this.#listeners.push(listener);
+  }
+}
+
+/** Writes an entry, as JSON; false if there is no room for it. */
+export function store(storage, key, value) {
+  try {
+    storage.setItem(key, JSON.stringify(value));
+    return true;
+  } catch (error) {
+    if (!(error instanceof DOMException && error.name === "QuotaExceededError")) throw error;
+    return false;
   }
 }
 

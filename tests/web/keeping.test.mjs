@@ -72,6 +72,21 @@ test("settings are remembered, and damaged ones are the defaults", () => {
   assert.equal(new Settings(null).get("model"), "");
 });
 
+test("a full storage takes what has room, and every switch acts", () => {
+  const place = storage(600);
+  let timesFull = 0;
+  const archive = new Archive(place, () => timesFull++);
+  const [large, small] = [take("a"), take("b")];
+  large.addFinal({ "segment-start": 1, "segment-length": 1, result: { hypotheses: [{ transcript: "x".repeat(600) }] } });
+  for (const each of [large, small]) archive.save(each);
+  archive.flush();
+  assert.deepEqual([archive.load().map(({ id }) => id), timesFull], [["b"], 1]);
+  const settings = new Settings(storage(0), () => timesFull++);
+  settings.onChange((name, value) => name === "keepsTranscripts" && !value && archive.forgetAll());
+  settings.set("keepsTranscripts", false);
+  assert.deepEqual([archive.load(), settings.get("keepsTranscripts"), timesFull], [[], false, 2]);
+});
+
 test("a microphone that is dead or hears nobody is noticed", () => {
   const watch = new LevelWatch(0);
   assert.equal(watch.add(0, 1900), null);
