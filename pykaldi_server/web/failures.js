@@ -33,10 +33,12 @@ export function failureOf(event, { name, model, isFile }) {
   const details = said ? ` (${said})` : "";
   switch (event.status) {
     case 1:
-      return failure("Nothing was said for a long time.", "Start the microphone when you want to go on.");
+      return isFile
+        ? failure(`Nothing more of ${name} has arrived${details}.`, "Try again, over a faster connection if there is one.")
+        : failure(`Nothing was heard for a long time${details}.`, "Start the microphone when you want to go on.");
     case 2:
       return failure(
-        `The server stopped in the middle of ${name}.`,
+        `The server stopped in the middle of ${name}${details}.`,
         "The page tries again by itself and goes on where it was.",
         0,
         true,
@@ -56,7 +58,7 @@ export function failureOf(event, { name, model, isFile }) {
             event["retry-after"],
           )
         : failure(
-            model ? `The server has no model “${model}”.` : `The server cannot take ${name}${details}.`,
+            model ? `The server has no model “${model}”${details}.` : `The server cannot take ${name}${details}.`,
             "Choose another model in the settings.",
           );
     case 5:

@@ -108,6 +108,12 @@ test("failures name the file or the model, and a way out", () => {
   assert.equal(unreadable.text, "talk.pdf cannot be read as audio (expected audio, found a PDF document).");
   assert.match(unreadable.remedy, /Open a recording or a video/);
   assert.equal(unreadable.retryAfterS, null);
+  const fault = failureOf({ status: 2, message: "expected a number, found x." }, file);
+  assert.equal(fault.text, "The server stopped in the middle of talk.pdf (expected a number, found x).");
+  const silence = failureOf({ status: 1, message: "no audio came within 30 s" }, file);
+  assert.match(silence.text, /talk\.pdf .* \(no audio came within 30 s\)/);
+  assert.doesNotMatch(silence.remedy, /microphone/);
+  assert.match(failureOf({ status: 1 }, { ...file, isFile: false }).remedy, /microphone/);
   assert.equal(failureOf({ status: 9, "retry-after": 4 }, file).retryAfterS, 4);
   assert.equal(failureOf({ status: 9 }, file).text, "The server has no model “english”.");
   for (let status = 1; status < 12; status++) {
