@@ -120,6 +120,7 @@ class Browser:
 
     async def reload(self) -> None:
         """Loads the page again; it may not ask back."""
+        assert await self.evaluate("window.testErrors") == []
         await self.command("Page.reload")
         while json.loads(await self._read()).get("method") != "Page.loadEventFired":
             pass

@@ -26,12 +26,8 @@ import { takeText } from "./writing.js";
 const UNDO_MS = 30_000;
 
 const storage = deviceStorage();
-const settings = new Settings(storage);
-const archive = new Archive(storage, () =>
-  notice("storage", "This device has no room for more transcripts. Download those that you want to keep.", {
-    isFailure: true,
-  }),
-);
+const settings = new Settings(storage, noRoom);
+const archive = new Archive(storage, noRoom);
 archive.isOn = settings.get("keepsTranscripts");
 
 const requests = new Requests(settings);
@@ -48,6 +44,10 @@ const desk = new Desk(archive, {
 });
 const hearing = new Hearing(desk, views, settings);
 const recorder = new Recorder(desk, settings, about, () => settingsView.open());
+
+function noRoom() {
+  notice("storage", "This device has no room for more. Download the transcripts that you want to keep.", { isFailure: true });
+}
 
 function about() {
   return { model: settingsView.model, language: settingsView.language };
@@ -117,10 +117,7 @@ function showActivity() {
 const actions = {
   cancel: (take) => desk.entryOf(take).job.cancel(),
   retry: (take) => desk.entryOf(take).job.retry(),
-  again(take) {
-    desk.entryOf(take).job.again();
-    desk.beginFiles();
-  },
+  again: (take) => desk.again(desk.entryOf(take)),
   remove(take) {
     offerUndo(`“${take.title}” was removed.`, desk.clear([desk.entryOf(take)]));
   },
@@ -129,6 +126,7 @@ const actions = {
 };
 
 function offerUndo(text, undo) {
+  withdraw("undo"); // what the one before would bring back is gone
   notice("undo", text, { action: { text: "Undo", onClick: undo }, lastsMs: UNDO_MS, takesFocus: true });
 }
 
@@ -152,9 +150,7 @@ byId("file").addEventListener("change", () => {
 });
 acceptDrops(openFiles);
 byId("copy").addEventListener("click", () => copyText(desk.entries.map(({ take }) => takeText(take)).join("\n")));
-byId("clear").addEventListener("click", () => {
-  offerUndo("Cleared.", desk.clear());
-});
+byId("clear").addEventListener("click", () => offerUndo("Cleared.", desk.clear()));
 
 settings.onChange((name, value) => {
   if (name !== "keepsTranscripts") return;
@@ -162,10 +158,9 @@ settings.onChange((name, value) => {
   if (value) for (const { take } of desk.entries) archive.save(take);
   else archive.forgetAll();
 });
-addEventListener("pagehide", () => {
-  for (const { take } of desk.active) archive.save(take);
-  archive.flush();
-});
+// Phones may end a page that is out of sight without another word.
+document.addEventListener("visibilitychange", () => document.hidden && desk.saveNow());
+addEventListener("pagehide", () => desk.saveNow());
 addEventListener("online", () => desk.retryAll());
 warnBeforeLeaving(() => desk.wouldLose);
 setInterval(() => {

@@ -57,6 +57,13 @@ export class Desk {
     }
   }
 
+  /** What has failed or was cancelled goes on: a recording where its words end, a file from its start. */
+  again({ job }) {
+    job.again();
+    if (job.isFile) this.beginFiles();
+    else job.begin();
+  }
+
   entryOf(take) {
     return this.entries.find((entry) => entry.take === take);
   }
@@ -88,6 +95,12 @@ export class Desk {
   /** A take was changed by the person. */
   save(take) {
     this.#archive.save(take);
+  }
+
+  /** Keeps everything as it is at this moment. */
+  saveNow() {
+    for (const { take } of this.active) this.#archive.save(take);
+    this.#archive.flush();
   }
 
   get active() {

@@ -15,6 +15,7 @@ export function acceptDrops(onFiles) {
     if (!event.relatedTarget) byId("drop-hint").hidden = true;
   });
   addEventListener("drop", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     byId("drop-hint").hidden = true;
     onFiles([...event.dataTransfer.files]);

@@ -55,7 +55,7 @@ export class Job {
     return (1000 * (this.progress.seconds - this.#resume.timeS)) / Math.max(1, nowMs - this.progress.beganMs);
   }
 
-  /** A file is to be recognised from the start, after it has failed or was cancelled. */
+  /** What has failed or was cancelled can be begun again; nothing more is recorded. */
   again() {
     this.#do({ type: "again" });
   }
@@ -94,6 +94,7 @@ export class Job {
 
   #do(event, change = {}) {
     this.state = step(this.state, event);
+    if (this.state.phase === "failed") this.source?.complete?.();
     this.#world.onChange(this, change);
   }
 
@@ -112,9 +113,7 @@ export class Job {
   #opened(recognizer) {
     this.#do({ type: "open" });
     this.progress = { bytes: this.#resume.byte, seconds: this.#resume.timeS, beganMs: this.#world.now() };
-    this.#pump(recognizer).catch((error) => {
-      if (recognizer === this.#recognizer) this.fail(fileFailure(this.take.title, error));
-    });
+    this.#pump(recognizer);
   }
 
   async #pump(recognizer) {
@@ -122,7 +121,9 @@ export class Job {
     let sentBytes = this.#resume.byte;
     while (recognizer === this.#recognizer && recognizer.isOpen) {
       if (sentBytes < source.size) {
-        const audio = await source.read(sentBytes, sentBytes + PIECE_BYTES);
+        const audio = await source.read(sentBytes, sentBytes + PIECE_BYTES).catch((error) => {
+          if (recognizer === this.#recognizer) this.fail(fileFailure(this.take.title, error));
+        });
         if (recognizer !== this.#recognizer) return;
         await recognizer.send(audio);
         sentBytes += audio.byteLength;
@@ -186,8 +187,7 @@ export class Job {
   #lose(failure) {
     this.take.interrupt();
     this.#do({ type: "lose", failure });
-    if (this.state.phase === "failed") this.source?.complete?.();
-    else this.#timer = setTimeout(() => this.retry(), retryDelayMs(this.state));
+    if (this.state.phase !== "failed") this.#timer = setTimeout(() => this.retry(), retryDelayMs(this.state));
   }
 
   #leave() {

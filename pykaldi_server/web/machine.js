@@ -32,7 +32,7 @@ const CONNECTED = new Set(["connecting", "waiting", "running", "finishing"]);
  * @property {number} attempts  how often in a row it has been lost without progress
  * @property {number} faults  how many of those the server ended for a fault, which may be in the audio
  * @property {boolean} isSent  all audio has been sent
- * @property {boolean} isStopping  the person wants no more to be recorded
+ * @property {boolean} isStopping  no more is to be recorded
  */
 
 /** @returns {State} for a file ("listed") or the microphone ("asking") */
@@ -67,7 +67,7 @@ export function retryDelayMs({ attempts, failure }) {
  */
 export function step(state, event) {
   const { phase } = state;
-  if (isOver(state)) return event.type === "again" ? initialState("listed") : state;
+  if (isOver(state)) return event.type === "again" ? { ...initialState("listed"), isStopping: true } : state;
   switch (event.type) {
     case "begin":
       return phase === "listed" || phase === "asking" ? { ...state, phase: "connecting" } : state;

@@ -19,8 +19,7 @@ export class TakeView {
 
   /**
    * @param {import("./take.js").Take} take
-   * @param {object} actions  what the buttons do: cancel, retry, remove, each given the take
-   * @param {(take: object) => Node[]} makeExtras  more elements for a take that is over
+   * @param {object} actions  what the buttons do: cancel, retry, again, copy, downloads, remove, each given the take
    */
   constructor(take, actions) {
     this.#take = take;
@@ -50,7 +49,6 @@ export class TakeView {
   /** @param {import("./job.js").Job|null} job  null for what was kept from an earlier visit */
   show(job, nowMs) {
     const take = this.#take;
-    this.words.language = take.language;
     this.words.showLive(take);
     const state = job?.state;
     this.element.dataset.phase = state?.phase ?? "kept";
@@ -59,7 +57,7 @@ export class TakeView {
     setText(this.#corner, state && isActive(state) ? speedOf(job, nowMs) : "");
     this.#showProgress(job);
     this.#showFailure(state?.failure ?? null, state?.phase);
-    this.#showActions(state);
+    this.#showActions(job);
   }
 
   #showProgress(job) {
@@ -84,13 +82,14 @@ export class TakeView {
     );
   }
 
-  #showActions(state) {
+  #showActions(job) {
+    const state = job?.state;
     const kind = !state || isOver(state) ? `over ${state?.phase}` : isRecording(state) ? "recording" : "active";
     if (kind === this.#shown) return;
     this.#shown = kind;
     const hadFocus = this.#actions.contains(document.activeElement);
     const over = !state || isOver(state);
-    const again = state && (state.phase === "failed" || state.phase === "cancelled") && this.#take.kind === "file";
+    const again = job?.source && (state.phase === "failed" || state.phase === "cancelled");
     this.#actions.replaceChildren(
       ...(over
         ? [

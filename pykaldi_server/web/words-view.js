@@ -10,7 +10,10 @@ export class WordsView {
   #segments = new WeakMap(); // by paragraph
   #spoken = null;
 
-  /** @param {string} title  of the take */
+  /**
+   * @param {string} title  of the take
+   * @param {string} language  of its words; "" where that is not known
+   */
   constructor(title, language) {
     this.#log = make("div.words", { role: "log", "aria-label": `Words of ${title}`, lang: language });
     this.#live = make("div.live", { lang: language, "aria-live": "off" });
@@ -19,11 +22,6 @@ export class WordsView {
 
   get elements() {
     return [this.#log, this.#live];
-  }
-
-  set language(tag) {
-    // Even the same one would have all words styled again.
-    if (this.#log.lang !== tag) this.#log.lang = this.#live.lang = tag;
   }
 
   /** Shows a segment at its place in time: those of several channels may come out of order. */
@@ -50,7 +48,7 @@ export class WordsView {
       ...[...take.partials].map(([channel, text]) => ({ channel, text, isUnfinished: false })),
     ].sort((a, b) => (a.channel ?? 0) - (b.channel ?? 0));
     while (this.#live.childElementCount > lines.length) this.#live.lastElementChild.remove();
-    while (this.#live.childElementCount < lines.length) this.#live.append(make("p", {}, make("span"), make("small")));
+    while (this.#live.childElementCount < lines.length) this.#live.append(make("p", {}, make("span"), " ", make("small")));
     lines.forEach(({ channel, text, isUnfinished }, index) => {
       const paragraph = this.#live.children[index];
       paragraph.className = isUnfinished ? "unfinished" : "partial";

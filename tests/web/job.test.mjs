@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Job } from "../../pykaldi_server/web/job.js";
+import { isRecording } from "../../pykaldi_server/web/machine.js";
 import { FileSource, Recording } from "../../pykaldi_server/web/source.js";
 import { Take } from "../../pykaldi_server/web/take.js";
 
@@ -175,6 +176,53 @@ test("a refusal for ever ends the work, and says why", () => {
   world.connections[0].end();
   assert.equal(job.state.phase, "failed");
   assert.match(job.state.failure.text, /a\.wav cannot be read as audio \(found a PDF document\)/);
+});
+
+test("a recording that failed is complete at once, and goes on where its words end", async () => {
+  const recording = new Recording(1000);
+  recording.append(new Int16Array(3000), 0.5);
+  const { world, job, take } = setUp("microphone", null);
+  job.begin(recording);
+  world.connections[0].onOpen();
+  world.connections[0].onEvent(final("one", 0, 2));
+  let wasComplete = null;
+  const { onChange } = world;
+  world.onChange = (...change) => {
+    if (job.state.phase === "failed") wasComplete ??= recording.isComplete;
+    onChange(...change);
+  };
+  world.connections[0].onEvent({ status: 3, message: "found a picture" });
+  world.connections[0].end();
+  assert.ok(wasComplete);
+  job.again();
+  assert.ok(!isRecording(job.state));
+  job.begin();
+  const second = world.connections[1];
+  second.onOpen();
+  await world.until(() => second.isFinished);
+  assert.equal(Buffer.concat(second.audio).length, 2 * 1000);
+  second.onEvent(final("two", 0, 1));
+  second.end();
+  assert.equal(job.state.phase, "done");
+  assert.deepEqual(take.segments.map(({ text }) => text), ["one", "two"]);
+});
+
+test("a mistake of the page is not taken for a file that cannot be read", async () => {
+  const { world, job } = setUp("file", new FileSource(new Blob(["x"])));
+  job.begin();
+  const { onChange } = world;
+  const runners = process.listeners("unhandledRejection");
+  process.removeAllListeners("unhandledRejection"); // it is wanted here, and seen as browsers show it
+  const seen = new Promise((resolve) => process.once("unhandledRejection", resolve));
+  world.onChange = (...change) => {
+    if (job.state.isSent) throw new TypeError("a mistake in a view");
+    onChange(...change);
+  };
+  world.connections[0].onOpen();
+  await world.until(() => job.state.isSent || job.state.phase === "failed");
+  assert.equal(job.state.phase, "finishing");
+  assert.match((await seen).message, /a mistake in a view/);
+  for (const runner of runners) process.on("unhandledRejection", runner);
 });
 
 test("a file that has gone from the disk is named", async () => {
