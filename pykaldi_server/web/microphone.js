@@ -2,6 +2,9 @@
 
 const WANTED_RATE_HZ = 16000;
 
+/** How long the last samples may take; phones stop the audio of pages that they put aside. */
+const LAST_SAMPLES_MS = 1000;
+
 /** True where the browser lets this page use a microphone at all: over https, or on localhost. */
 export function microphoneIsPossible() {
   return Boolean(navigator.mediaDevices?.getUserMedia && window.AudioWorkletNode);
@@ -70,7 +73,7 @@ export class Microphone {
     }
   }
 
-  /** Stops; fulfilled when the last samples have been given. */
+  /** Stops; fulfilled when the last samples have been given, or will not come. */
   async stop() {
     if (this.#recorder && this.#context.state === "running") {
       const port = this.#recorder.port;
@@ -78,7 +81,8 @@ export class Microphone {
         port.addEventListener("message", ({ data }) => data.stopped && resolve());
       });
       port.postMessage("stop");
-      await stopped;
+      await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, LAST_SAMPLES_MS))]);
+      port.onmessage = null;
     }
     this.#stream?.getTracks().forEach((track) => track.stop());
     const context = this.#context;

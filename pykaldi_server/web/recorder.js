@@ -49,30 +49,39 @@ export class Recorder {
     this.#microphone = microphone;
     this.#watch = null;
     this.#show();
+    const recording = await this.#open(microphone, entry);
+    if (recording) entry.job.begin(recording);
+  }
+
+  /** Opens and starts the microphone; returns what it records, or null, and nothing is left open. */
+  async #open(microphone, entry) {
     try {
       await microphone.open(this.#settings.get("microphone"));
+      if (isOver(entry.job.state)) {
+        await microphone.stop(); // it was given up while the browser was asking
+        return null;
+      }
+      const recording = new Recording(microphone.rateHz);
+      microphone.start((samples, peak) => this.#take(recording, samples, peak), () => this.#unplugged());
+      entry.source = recording;
+      this.#watch = new LevelWatch(performance.now());
+      return recording;
     } catch (error) {
+      await this.#end(microphone);
+      if (isOver(entry.job.state)) return null; // nobody waits for it any more
       const { text, remedy } = microphoneFailure(error);
       notice("microphone", `${text} ${remedy}`, { isFailure: true });
       if (error.name === "OverconstrainedError") this.#settings.set("microphone", "");
-      await this.#end(microphone);
       this.#desk.remove(entry);
-      return;
+      return null;
     }
-    if (isOver(entry.job.state)) {
-      await microphone.stop(); // it was given up while the browser was asking
-      return;
-    }
-    const recording = new Recording(microphone.rateHz);
-    entry.source = recording;
-    this.#watch = new LevelWatch(performance.now());
-    microphone.start((samples, peak) => this.#take(recording, samples, peak), () => {
-      notice("microphone", "The microphone was unplugged or taken away. What was said until then is kept.", {
-        isFailure: true,
-      });
-      this.stop();
+  }
+
+  #unplugged() {
+    notice("microphone", "The microphone was unplugged or taken away. What was said until then is kept.", {
+      isFailure: true,
     });
-    entry.job.begin(recording);
+    this.stop();
   }
 
   /** Records no more; what has been said will still be recognised. */
@@ -88,15 +97,18 @@ export class Recorder {
       this.#desk.remove(entry);
       return;
     }
-    await microphone.stop();
-    job.stop();
+    try {
+      await microphone.stop();
+    } finally {
+      job.stop();
+    }
   }
 
   /** The job has changed: when it is over by itself, so is the recording. */
   follow(entry, change) {
     if (entry !== this.#entry) return;
     if (change.segment) this.#watch?.heard(performance.now());
-    if (isOver(entry.job.state) && entry.source) this.#end(this.#microphone);
+    if (isOver(entry.job.state)) this.#end(this.#microphone);
   }
 
   async #end(microphone) {

@@ -162,7 +162,7 @@ def test_a_lost_worker_costs_no_word(harness: Harness, recording: Path, tmp_path
             first.vanish()
             await browser.wait_for("document.querySelector('.unfinished') !== null")
             assert "two three" in await browser.text("takes")
-            assert "The server stopped in the middle of your recording." in await browser.text("takes")
+            assert "The server stopped in the middle of your recording" in await browser.text("takes")
             await second.read_json()
             again = await read_audio(second, 4 * 32000)
             assert again.startswith(received[32000:])  # from the end of "one"
@@ -175,6 +175,68 @@ def test_a_lost_worker_costs_no_word(harness: Harness, recording: Path, tmp_path
             await read_to_eos(second)
             await second.send(position(10**9, 5.0, is_end=True))
             await browser.wait_for(activity("Ready"))
+
+    harness.run(scenario)
+
+
+PRESSED = "document.getElementById('microphone').getAttribute('aria-pressed')"
+HOLD_PERMISSION = """
+    const { mediaDevices } = navigator, ask = mediaDevices.getUserMedia.bind(mediaDevices);
+    window.asked = [];
+    mediaDevices.getUserMedia = (wanted) => new Promise((resolve) => {
+        window.allow = async () => { asked.push(await ask(wanted)); resolve(asked.at(-1)); };
+    });
+"""
+IS_CLOSED = "asked.at(-1).getTracks().every((track) => track.readyState === 'ended')"
+
+
+def test_a_microphone_that_is_given_up_or_does_not_start_is_let_go(
+    harness: Harness, recording: Path, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, open_browser(master.url, tmp_path, recording) as browser:
+            await harness.worker(master, WORKER)
+            await browser.evaluate(HOLD_PERMISSION)
+            await browser.click("microphone")
+            assert await browser.evaluate(PRESSED) == "true"
+            await browser.evaluate("document.querySelector('.take-actions button').click()")
+            await browser.wait_for(f"{PHASE} === 'cancelled'")
+            assert await browser.evaluate(PRESSED) == "false"
+            assert await browser.text("microphone-label") == "Start the microphone"
+            await browser.evaluate("allow()")
+            await browser.wait_for(IS_CLOSED)
+
+            await browser.click("clear")
+            await browser.evaluate(
+                "AudioContext.prototype.createMediaStreamSource = () => { throw new Error('another rate') }"
+            )
+            await browser.click("microphone")
+            await browser.evaluate("allow()")
+            await browser.wait_for(f"{NOTICES}.includes('does not start (another rate)')")
+            await browser.wait_for(f"{IS_CLOSED} && !document.querySelector('.take')")
+            assert await browser.evaluate(PRESSED) == "false"
+
+    harness.run(scenario)
+
+
+def test_a_recording_ends_though_the_last_samples_do_not_come(
+    harness: Harness, recording: Path, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, open_browser(master.url, tmp_path, recording) as browser:
+            first, second = await harness.worker(master, WORKER), await harness.worker(master, WORKER)
+            await browser.wait_for("document.getElementById('model-name').innerText === 'english'")
+            await browser.click("microphone")
+            await first.read_json()
+            received = await read_audio(first, 32000)
+            await browser.evaluate("MessagePort.prototype.postMessage = () => {}")
+            await browser.click("microphone")
+            received += await read_to_eos(first)
+            await first.send({"status": 3, "message": "expected audio, found a picture", "id": "x"})
+            await browser.wait_for(f"{PHASE} === 'failed'")
+            await browser.evaluate("document.querySelector('.take-actions button').click()")  # Try again
+            await second.read_json()
+            assert await read_to_eos(second) == received
 
     harness.run(scenario)
 
