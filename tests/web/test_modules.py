@@ -34,7 +34,10 @@ def test_module(path: Path, modules: Path) -> None:
     if NODE is None or node_version() < OLDEST_NODE:
         pytest.skip(f"needs Node.js {OLDEST_NODE} or newer (apt install nodejs)")
     done = subprocess.run(
-        [NODE, "--test", f"tests/web/{path.name}"], cwd=modules, capture_output=True, text=True
+        [NODE, "--test", "--test-reporter=tap", f"tests/web/{path.name}"],
+        cwd=modules,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n# pass 0\n" not in done.stdout, done.stdout
