@@ -197,7 +197,14 @@ def test_transcripts_survive_a_reload_and_clear_can_be_undone(
 def test_undo_brings_back_what_was_removed_last(harness: Harness, tmp_path: Path) -> None:
     clear = "document.getElementById('clear').click()"
     kept = {"kind": "file", "model": "", "language": "", "startedAt": 1, "unfinished": []}
-    segment = {"channel": None, "startS": 0, "endS": 1, "text": "one", "words": [], "alternatives": []}
+    segment: dict[str, object] = {
+        "channel": None,
+        "startS": 0,
+        "endS": 1,
+        "text": "one",
+        "words": [],
+        "alternatives": [],
+    }
     kept |= {"id": "a", "title": "first.wav", "segments": [segment]}
     drop = """(() => {
         const dataTransfer = new DataTransfer();
