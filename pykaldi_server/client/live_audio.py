@@ -7,11 +7,11 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-from pykaldi_server.errors import AudioError
+from pykaldi_server.errors import AudioError, error_text
 
 __all__ = ["LiveAudio", "microphone", "microphone_names", "pipe"]
 
@@ -65,19 +65,27 @@ def pipe(descriptor: int, name: str, content_type: str | None) -> Iterator[LiveA
         descriptor: the file; it is not closed.
         name: what errors call it.
         content_type: how the audio is encoded, see `AudioDecoder`.
+
+    Raises:
+        AudioError: it could not be read to its end; raised once what was read has been dealt with.
     """
     audio = LiveAudio(name, content_type)
+    failures: list[OSError] = []
 
     def read() -> None:
         try:
             while piece := os.read(descriptor, _PIPE_BYTES):
                 audio.put_when_there_is_room(piece)
+        except OSError as error:
+            failures.append(error)
         finally:
             audio.end()
 
     # Nobody can end a thread that waits for a pipe; it ends with the process.
     threading.Thread(target=read, daemon=True).start()
     yield audio
+    if failures:
+        raise AudioError(f"{name}: {error_text(failures[0])}") from failures[0]
 
 
 @contextmanager
@@ -93,24 +101,25 @@ def microphone(device: str, rate_hz: int) -> Iterator[LiveAudio]:
     """
     sounddevice = _sounddevice()
     chosen = int(device) if device.isdecimal() else device or None
-    try:
-        found: Any = sounddevice.query_devices(chosen, "input")
+    with ExitStack() as stack:
         try:
-            sounddevice.check_input_settings(chosen, channels=1, dtype="int16", samplerate=rate_hz)
-        except sounddevice.PortAudioError:
-            rate_hz = round(found["default_samplerate"])
-        audio = LiveAudio(found["name"], f"audio/x-raw,format=S16LE,rate={rate_hz},channels=1")
-        stream = sounddevice.RawInputStream(
-            rate_hz,
-            device=chosen,
-            channels=1,
-            dtype="int16",
-            callback=lambda data, *_: audio.put(bytes(data)),
-            finished_callback=audio.end,
-        )
-    except (sounddevice.PortAudioError, ValueError) as error:  # the latter if there is no such device
-        raise AudioError(f"microphone {device or '(default)'}: {error}") from error
-    with stream:
+            found: Any = sounddevice.query_devices(chosen, "input")
+            try:
+                sounddevice.check_input_settings(chosen, channels=1, dtype="int16", samplerate=rate_hz)
+            except sounddevice.PortAudioError:
+                rate_hz = round(found["default_samplerate"])
+            audio = LiveAudio(found["name"], f"audio/x-raw,format=S16LE,rate={rate_hz},channels=1")
+            stream = sounddevice.RawInputStream(
+                rate_hz,
+                device=chosen,
+                channels=1,
+                dtype="int16",
+                callback=lambda data, *_: audio.put(bytes(data)),
+                finished_callback=audio.end,
+            )
+            stack.enter_context(stream)  # which starts it: the device may be busy
+        except (sounddevice.PortAudioError, ValueError) as error:  # the latter if there is no such device
+            raise AudioError(f"microphone {device or '(default)'}: {error}") from error
         yield audio
 
 
@@ -118,9 +127,13 @@ def microphone_names() -> list[tuple[int, str]]:
     """The devices that can record: number and name.
 
     Raises:
-        AudioError: they cannot be listed; the text says what is missing.
+        AudioError: they cannot be listed; the text says why.
     """
-    devices: Any = _sounddevice().query_devices()
+    sounddevice = _sounddevice()
+    try:
+        devices: Any = sounddevice.query_devices()
+    except sounddevice.PortAudioError as error:
+        raise AudioError(f"microphones: {error}") from error
     return [(number, each["name"]) for number, each in enumerate(devices) if each["max_input_channels"] > 0]
 
 

@@ -204,7 +204,8 @@ class WorkerProcess:
             await asyncio.sleep(MEMORY_PERIOD_S)
             if self.statistics.audio_s != audio_s:
                 audio_s = self.statistics.audio_s
-                await asyncio.to_thread(return_free_memory)
+                with suppress(RuntimeError):  # no thread can be started; what watches memory is to go on
+                    await asyncio.to_thread(return_free_memory)
             self._consider_recycling()
 
     def _ended(self, generation: Generation) -> None:

@@ -41,6 +41,14 @@ def test_a_pipe_that_ends(models: Path) -> None:
     assert ran.stderr.splitlines()[-1] == b"No words were recognised."
 
 
+def test_a_pipe_that_cannot_be_read(models: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, "-m", f"{models}/english:graph-digits"]
+    with open(tmp_path / "file", "wb") as unreadable:
+        ran = subprocess.run(command, env=ENVIRONMENT, stdin=unreadable, capture_output=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == b"Error: standard input: Bad file descriptor"
+
+
 def test_what_is_missing_is_said_in_a_line(models: Path) -> None:
     ran = CliRunner().invoke(main, ["listen", "-m", "nowhere"])
     assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)

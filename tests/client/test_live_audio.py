@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -82,6 +83,16 @@ def test_a_pipe_is_read_to_its_end() -> None:
     os.close(reader)
 
 
+def test_a_pipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with (
+        pytest.raises(AudioError, match=r"^a pipe: Is a directory$"),
+        pipe(descriptor, "a pipe", None) as audio,
+    ):
+        assert list(audio) == []
+    os.close(descriptor)
+
+
 def test_what_is_recorded_before_the_end_is_kept() -> None:
     audio = LiveAudio("test")
     audio.put(b"ab")
@@ -101,6 +112,19 @@ def test_a_microphone_at_a_rate_that_it_has() -> None:
         assert list(audio) == [b"ab", b"cd"]
     assert Stream.how["device"] is None
     assert microphone_names() == [(1, "headset")]
+
+
+@pytest.mark.usefixtures("sounddevice")
+def test_a_microphone_that_is_busy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object) -> None:
+        raise sys.modules["sounddevice"].PortAudioError("Device unavailable")
+
+    monkeypatch.setattr(Stream, "__enter__", busy)
+    with pytest.raises(AudioError, match=r"^microphone 1: Device unavailable$"), microphone("1", 16000):
+        pass
+    monkeypatch.setattr(sys.modules["sounddevice"], "query_devices", busy)
+    with pytest.raises(AudioError, match=r"^microphones: Device unavailable$"):
+        microphone_names()
 
 
 @pytest.mark.usefixtures("sounddevice")

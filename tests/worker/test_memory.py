@@ -1,12 +1,17 @@
 """Free memory goes back to the system."""
 
+import asyncio
 import ctypes
 import os
 from pathlib import Path
 
 import pytest
 
+from pykaldi_server.protocols.supervision import EXIT_RECYCLE
+from pykaldi_server.worker import process as process_module
 from pykaldi_server.worker.memory import return_free_memory
+from pykaldi_server.worker.options import WorkerOptions
+from pykaldi_server.worker.process import WorkerProcess
 
 BLOCK_BYTES = 32 * 1024
 NUM_BLOCKS = 4096
@@ -14,6 +19,35 @@ NUM_BLOCKS = 4096
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_is_watched_although_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is when it matters: the process that has too much of it is still replaced."""
+    calls: list[object] = []
+
+    def refuse(function: object) -> None:
+        calls.append(function)
+        process._recycling.is_out_of_memory = True
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30):
+            watching = asyncio.create_task(process.watch_memory())
+            done, _ = await asyncio.wait(
+                (watching, over := asyncio.create_task(process.is_over.wait())),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            assert done == {over}
+            watching.cancel()
+
+    monkeypatch.setattr(process_module, "MEMORY_PERIOD_S", 0.0)
+    monkeypatch.setattr(asyncio, "to_thread", refuse)
+    options = WorkerOptions(url="ws://master/worker/ws/speech")
+    process = WorkerProcess("a model", options, lambda: options, None)
+    process.statistics.begin().audio_s = 1.0
+    asyncio.run(scenario())
+    assert calls == [return_free_memory]
+    assert process.exit_code == EXIT_RECYCLE
 
 
 def test_what_is_free_between_blocks_in_use_goes_back() -> None:
