@@ -384,16 +384,20 @@ def _check_unpacked_size(packed: bytes) -> None:
     """Unpacks piece by piece and keeps none, so that a bomb takes no memory before it is refused."""
     unpacker = zlib.decompressobj()
     num_bytes = 0
-    while not unpacker.eof:
-        piece = unpacker.decompress(packed, _PIECE_BYTES)
-        packed = unpacker.unconsumed_tail
-        num_bytes += len(piece)
-        if num_bytes > MAX_ADAPTATION_STATE_BYTES:
-            raise AdaptationStateError(
-                f"adaptation state: expected at most {MAX_ADAPTATION_STATE_BYTES} bytes, found more"
-            )
-        if not (piece or packed or unpacker.eof):
-            raise AdaptationStateError("adaptation state: expected a whole zlib stream, found a part of one")
+    for begin in range(0, len(packed), _PIECE_BYTES):  # what has not been used is copied each time
+        rest = packed[begin : begin + _PIECE_BYTES]
+        while not unpacker.eof:
+            piece = unpacker.decompress(rest, _PIECE_BYTES)
+            rest = unpacker.unconsumed_tail
+            num_bytes += len(piece)
+            if num_bytes > MAX_ADAPTATION_STATE_BYTES:
+                raise AdaptationStateError(
+                    f"adaptation state: expected at most {MAX_ADAPTATION_STATE_BYTES} bytes, found more"
+                )
+            if not (piece or rest):
+                break
+    if not unpacker.eof:
+        raise AdaptationStateError("adaptation state: expected a whole zlib stream, found a part of one")
 
 
 # To the client: results (made from events in `results`) and errors

@@ -5,6 +5,7 @@ import json
 import math
 import zlib
 from base64 import b64decode, b64encode, encodebytes
+from random import Random
 from urllib.parse import quote_plus
 
 import pytest
@@ -203,6 +204,16 @@ def test_adaptation_state_may_have_line_ends(line_end: str) -> None:
 
 def test_adaptation_state_is_zlib_in_base64() -> None:
     assert zlib.decompress(b64decode(protocol.encode_adaptation_state("abc"))) == b"abc"
+
+
+def test_adaptation_state_that_can_hardly_be_packed() -> None:
+    text = Random(1).randbytes(1 << 20).hex()
+    value = protocol.encode_adaptation_state(text)
+    assert len(value) > 1 << 20
+    assert protocol.decode_adaptation_state({"type": "string+gzip+base64", "value": value}) == text
+    cut = {"type": "string+gzip+base64", "value": value[: 3 << 18]}
+    with pytest.raises(AdaptationStateError, match="expected a whole zlib stream"):
+        protocol.decode_adaptation_state(cut)
 
 
 def packed(data: bytes) -> str:
