@@ -27,10 +27,11 @@ function placesOf({ status }) {
   return status.num_workers_available + (status.num_requests_active ?? 0);
 }
 
-const secondsBetween = (now, before) => (now.atMs - before.atMs) / 1000;
+/** Between the totals, which may be older than the rest of a status; it must have some. */
+const secondsBetween = (now, before) => now.status.totals?.time_s - before.status.totals?.time_s;
 
 function ratio(now, before, total, over) {
-  if (!now.status.totals || !before.status.totals || over <= 0) return null;
+  if (!now.status.totals || !before.status.totals || !(over > 0)) return null;
   return Math.max(0, (total(now.status.totals) - total(before.status.totals)) / over);
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -66,6 +67,7 @@ class StatusSocket(LiveSocket):
         self._sending = False
         self._stale = False
         self._clock: PeriodicCallback | None = None
+        self._totals: Message = {}  # of the last tick; a sum over all requests is too much at each change
 
     async def opened(self) -> None:
         try:
@@ -73,11 +75,13 @@ class StatusSocket(LiveSocket):
         except ProtocolError as error:
             self.close(POLICY_VIOLATION, str(error))
             return
-        if every_s is not None:
-            self._clock = PeriodicCallback(self._send, 1000 * every_s)
-            self._clock.start()
         self._unlisten = self.hub.pool.listen(self._send)
-        self._send()
+        if every_s is None:
+            self._send()
+            return
+        self._clock = PeriodicCallback(self._tick, 1000 * every_s)
+        self._clock.start()
+        self._tick()
 
     def ended(self) -> None:
         if self._unlisten is not None:
@@ -85,13 +89,16 @@ class StatusSocket(LiveSocket):
         if self._clock is not None:
             self._clock.stop()
 
+    def _tick(self) -> None:
+        self._totals = {"totals": {"time_s": round(time.monotonic(), 3), **self.hub.metrics.totals()}}
+        self._send()
+
     def _send(self) -> None:
         if self._sending:
             self._stale = True
             return
         try:
-            totals = {} if self._clock is None else {"totals": self.hub.metrics.totals()}
-            written = self.write_message(dumps({**status_message(self.hub), **totals}))
+            written = self.write_message(dumps({**status_message(self.hub), **self._totals}))
         except WebSocketClosedError:
             return
         self._sending, self._stale = True, False

@@ -500,6 +500,16 @@ def test_the_status_at_an_interval_has_totals(harness: Any) -> None:
             assert (totals["audio_s"], totals["cpu_s"]) == (1.25, 0.5)
             assert totals["partial_delay_s"] >= 0.75
             assert (totals["num_finals"], totals["final_delay_s"]) == (0, 0.0)
+            slow = await harness.connect(f"{url}?every=3600")
+            first = await slow.read_json()
+            assert first["totals"]["num_partials"] == 2
+            await worker.send(
+                {"position": {"bytes": 0, "seconds": 2.5, "end": False, "cpu": 1.0, "partials": [0.25]}}
+            )
+            await status.until(lambda each: each["totals"]["num_partials"] == 3)
+            await harness.worker(master, "model=digits")
+            change = await slow.until(lambda each: "digits" in each["models"])
+            assert change["totals"] == first["totals"]  # those of the interval
             client.close()
             for wrong in ("0", "x", "nan", "1e9"):
                 refused = await harness.connect(f"{url}?every={wrong}")
