@@ -38,6 +38,8 @@ def test_the_status_page_shows_every_number_and_curves(harness: Harness, tmp_pat
             assert "1" in await browser.evaluate(f"{in_use}.querySelector('strong').innerText")
             label = await browser.evaluate(f"{in_use}.querySelector('svg').getAttribute('aria-label')")
             assert label == "In use: now 1, highest in 5 minutes: 1, of 1"
-            assert len(await browser.evaluate(f"{speech}.querySelector('.line').getAttribute('d')")) > 20
+            await browser.wait_for(
+                f"{speech}.querySelector('.line').getAttribute('d').length > 20"
+            )  # two points
 
     harness.run(scenario)
