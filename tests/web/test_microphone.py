@@ -60,7 +60,7 @@ def test_words_and_what_is_learned(harness: Harness, recording: Path, tmp_path: 
                 "channels=(int)1"
             )
             received = await read_audio(worker, 2 * 2 * 16000)
-            assert similarity(np.frombuffer(received, "<i2"), read_wav(recording)) > 0.9
+            assert share_found(np.frombuffer(received, "<i2"), read_wav(recording)) > 0.5
 
             await worker.send(partial("one two"))
             await browser.wait_for("document.querySelector('.partial')?.innerText === 'one two'")
@@ -307,16 +307,24 @@ def test_a_dead_microphone_gets_a_hint_with_a_way_to_another(harness: Harness, t
     harness.run(scenario)
 
 
-def similarity(received: NDArray[np.int16], recording: NDArray[np.int16]) -> float:
-    """Largest correlation of half a second of what was received with any place of the recording."""
-    loudest = int(np.argmax(np.convolve(np.abs(received[4000:-8000].astype(float)), np.ones(8000), "valid")))
-    piece = received[4000 + loudest : 4000 + loudest + 8000].astype(np.float64)
-    looped = np.concatenate([recording, recording[:8000]]).astype(np.float64)
-    size = len(looped) + len(piece)
-    products = np.fft.irfft(np.fft.rfft(looped, size) * np.conj(np.fft.rfft(piece, size)), size)
-    energies = np.convolve(looped**2, np.ones(len(piece)), "valid")
-    ratios = products[: len(energies)] / np.sqrt(energies * (piece**2).sum() + 1)
-    return float(ratios.max())
+def share_found(received: NDArray[np.int16], recording: NDArray[np.int16]) -> float:
+    """Share of the loud tenths of a second of what was received that are pieces of the recording.
+
+    The browser's microphone leaves gaps while the machine is busy; each spoils the tenth it falls into.
+    """
+    pieces = received[: len(received) // 1600 * 1600].reshape(-1, 1600).astype(np.float64)
+    looped = np.concatenate([recording, recording[:1600]]).astype(np.float64)
+    size = len(looped) + 1600
+    spectrum = np.fft.rfft(looped, size)
+    energies = np.convolve(looped**2, np.ones(1600), "valid")
+
+    def is_found(piece: NDArray[np.float64]) -> bool:
+        products = np.fft.irfft(spectrum * np.conj(np.fft.rfft(piece, size)), size)[: len(energies)]
+        return bool((products / np.sqrt(energies * (piece**2).sum() + 1)).max() > 0.9)
+
+    loud = [piece for piece in pieces if np.abs(piece).mean() > np.abs(recording).mean() / 2]
+    assert len(loud) >= 5, "hardly any sound was received"
+    return sum(map(is_found, loud)) / len(loud)
 
 
 @pytest.mark.slow
