@@ -92,12 +92,7 @@ types: setup ## Check types
 	$(BIN)/mypy
 
 bench: setup-bench ## Measure speed: library by part, beside Vosk and Kaldi's FasterDecoder, and the server
-	$(BIN)/python scripts/bench/whole_path.py
-	$(BIN)/python scripts/bench/acoustic.py
-	$(BIN)/python scripts/bench/vosk.py
-	$(BIN)/python scripts/bench/faster_decoder.py
-	$(BIN)/python scripts/bench/relay.py
-	$(BIN)/python scripts/bench/server_cost.py
+	$(BIN)/python scripts/bench/table.py
 
 load: setup-bench ## Measure live streams per core beside Vosk; takes a quarter of an hour
 	$(BIN)/python scripts/bench/load.py

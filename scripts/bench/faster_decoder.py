@@ -3,10 +3,11 @@
 FasterDecoder finds the best path and nothing else. Ours keeps lattices, and shows the best path so far every
 0.2 s; it is measured so, and with the lattice of each recording determinised. Both sides take turns, and the
 least of several rounds counts. Fails if the words of the two sides differ.
-Usage: faster_decoder.py [--model DIR:GRAPH] [--hclg HCLG.fst] [--rounds N] [WAV ...]
+Usage: faster_decoder.py [--model DIR:GRAPH] [--hclg HCLG.fst] [--rounds N] [--json FILE] [WAV ...]
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from pykaldi_server.session import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK_S = 0.2
+THEIRS = "kaldi-decoder: best path"
+BEST_PATHS, LATTICES = "ours: best paths, lattice kept", "ours: determinised lattices"
 
 LogLikelihoods = list[NDArray[np.float32]]
 
@@ -134,6 +137,7 @@ def main() -> None:
         "--hclg", type=Path, default=demo / "graph-digits" / "HCLG.fst", help="the same graph"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("wav", nargs="*", type=Path)
     args = parser.parse_args()
     paths = args.wav or sorted((ROOT / "tests" / "data" / "golden" / "wav").glob("*.wav"))
@@ -141,16 +145,15 @@ def main() -> None:
     loglikes = log_likelihoods(model, paths)
     audio_s = sum(map(len, loglikes)) * model.frame_shift_s
     graph = read_decoding_graph(args.hclg)
-    name = "kaldi-decoder: best path"
     measured = measure(
         {
-            name: (theirs(model, args.hclg), [scores_of_transitions(model, each) for each in loglikes]),
-            "ours: best paths, lattice kept": (ours(model, graph, False), loglikes),
-            "ours: determinised lattices": (ours(model, graph, True), loglikes),
+            THEIRS: (theirs(model, args.hclg), [scores_of_transitions(model, each) for each in loglikes]),
+            BEST_PATHS: (ours(model, graph, False), loglikes),
+            LATTICES: (ours(model, graph, True), loglikes),
         },
         args.rounds,
     )
-    their_s, their_words = measured[name]
+    their_s, their_words = measured[THEIRS]
     print(f"search alone, {args.hclg.parent.name}, {audio_s:.1f} s of audio, CPU s per s")
     num_other = 0
     for side, (cpu_s, words) in measured.items():
@@ -162,6 +165,8 @@ def main() -> None:
         num_other += len(words) - same
     if num_other:
         raise SystemExit("the words differ")
+    if args.json:
+        args.json.write_text(json.dumps({side: cpu_s / audio_s for side, (cpu_s, _) in measured.items()}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ Server and library have the same model, recordings, packets and core, in turn, i
    processes hold after each tenth of it.
 
 The CPU time of the master is also given in ms per packet that it relays.
-Usage: server_cost.py [--model MODEL] [--protocol NAME] [--streams N] [--sessions N] [--minutes M] [WAV ...]
+Usage: server_cost.py [--model MODEL] [--protocol NAME] [--streams N] [--sessions N] [--minutes M]
+    [--json FILE] [WAV ...]
 """
 
 import argparse
@@ -111,8 +112,10 @@ def library(args: argparse.Namespace, model: Path, cores: set[int]) -> Iterator[
         process.terminate()
 
 
-def measure_cpu(args: argparse.Namespace, server: ServerProcess, address: Address, other: Library) -> None:
-    """Prints part 1."""
+def measure_cpu(
+    args: argparse.Namespace, server: ServerProcess, address: Address, other: Library
+) -> dict[str, float]:
+    """Prints part 1; returns the means."""
     script = args.script
     print(
         f"\nCPU s per s of audio, {args.streams} live streams, {args.protocol}, packets {args.packet_s:g} s"
@@ -143,6 +146,7 @@ def measure_cpu(args: argparse.Namespace, server: ServerProcess, address: Addres
         failures.append(f"{others} streams got other words than the library finds")
     if failures:
         raise SystemExit("\n".join(failures))
+    return {"library": mean, "server": whole, "master": master_s, "streams": args.streams}
 
 
 def row(library_s: tuple[float, float], processes: dict[str, float], point: Point) -> str:
@@ -197,15 +201,19 @@ async def idle(server: ServerProcess) -> None:
         await asyncio.sleep(SETTLE_S)
 
 
-def measure_memory(args: argparse.Namespace, server: ServerProcess, address: Address, other: Library) -> None:
-    """Prints part 2."""
+def measure_memory(
+    args: argparse.Namespace, server: ServerProcess, address: Address, other: Library
+) -> dict[str, float]:
+    """Prints part 2; returns the memory of a further session on each side."""
+    found = {}
     print(f"\nmemory of a further live session, MiB (PSS), after {args.hold_s:g} s of audio")
     numbers = (1, args.sessions)
     ours = [asyncio.run(memory_mib(server, address, number, args)) for number in numbers]
     theirs = [other.hold_mib(number) for number in numbers]
     for name, (one, many) in (("server", ours), ("library", theirs)):
-        further = (many - one) / max(1, args.sessions - 1)
+        found[f"{name} session"] = further = (many - one) / max(1, args.sessions - 1)
         print(f"{name:8} {further:6.3f}   ({one:.0f} with one session, {many:.0f} with {args.sessions})")
+    return found
 
 
 async def speak_on(server: ServerProcess, address: Address, args: argparse.Namespace) -> None:
@@ -244,6 +252,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a round")
     parser.add_argument("--stream-s", type=float, default=8.0, help="least length of a stream")
     parser.add_argument("--packet-s", type=float, default=0.2, help="length of a packet")
+    parser.add_argument("--json", type=Path, help="file for the figures of parts 1 and 2")
     parser.add_argument("--hold-s", type=float, default=4.0, help="audio of the sessions of part 2")
     parser.add_argument("wav", nargs="*", type=Path)
     args = parser.parse_args()
@@ -281,10 +290,13 @@ def compare(args: argparse.Namespace) -> None:
         library(args, model, server_cores) as other,
         our_server(model, server_cores, variables, args.folder, *options) as (server, address),
     ):
+        figures: dict[str, float] = {}
         if args.streams:
-            measure_cpu(args, server, address, other)
+            figures |= measure_cpu(args, server, address, other)
         if args.sessions:
-            measure_memory(args, server, address, other)
+            figures |= measure_memory(args, server, address, other)
+        if args.json:
+            args.json.write_text(json.dumps(figures))
         if args.minutes:
             print("\nmemory in the course of one session")
             asyncio.run(speak_on(server, address, args))

@@ -6,7 +6,7 @@ what was composed, so the second pass over the recordings shows what a worker do
 The table says which kernels they took: ours the best that the processor can run, or those that
 PYKALDI_SERVER_KERNELS names; for Vosk those of its OpenBLAS, see `vosk_terms.py`.
 `server_cost.py` measures the memory of further sessions.
-Usage: vosk.py [--model MODEL] [--rounds N] [WAV ...]
+Usage: vosk.py [--model MODEL] [--rounds N] [--json FILE] [WAV ...]
 """
 
 import argparse
@@ -159,9 +159,14 @@ def agreement(left: Sequence[str], right: Sequence[str]) -> float:
     return 1.0 - jiwer.wer([a for a, _ in pairs], [b for _, b in pairs])
 
 
+def best_rounds(rounds: dict[str, list[dict]]) -> dict[str, dict]:
+    """The round of each side that took the least CPU time."""
+    return {side: min(figures, key=lambda each: each["cpu_s"]) for side, figures in rounds.items()}
+
+
 def report(rounds: dict[str, list[dict]]) -> None:
     """Prints the best round of each side, ratios, our parts, and how far transcripts agree."""
-    best = {side: min(figures, key=lambda each: each["cpu_s"]) for side, figures in rounds.items()}
+    best = best_rounds(rounds)
     ours = [side for side in best if side != VOSK]
     rows = [
         ("kernels", "kernels", "{}"),
@@ -193,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "models" / "english"), help="directory or package")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="file for the figures of the best rounds")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("wav", nargs="*", type=Path)
     args = parser.parse_args()
@@ -212,6 +218,8 @@ def main() -> None:
     audio_s = rounds[OURS][0]["audio_s"]
     print(f"{args.model}, {audio_s:.1f} s of audio, best of {args.rounds} rounds of two passes")
     report(rounds)
+    if args.json:
+        args.json.write_text(json.dumps(best_rounds(rounds)))
 
 
 if __name__ == "__main__":
