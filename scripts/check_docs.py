@@ -10,7 +10,14 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)]*)?\)")
 
 def documents() -> list[Path]:
     """The documents that people read."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")])
+    return sorted(
+        [
+            *ROOT.glob("*.md"),
+            *ROOT.glob("docs/**/*.md"),
+            *ROOT.glob("models/**/*.md"),
+            *ROOT.glob("scripts/**/*.md"),
+        ]
+    )
 
 
 def broken_links(document: Path) -> list[str]:
