@@ -100,8 +100,11 @@ load: setup-bench ## Measure live streams per core beside Vosk; takes a quarter 
 soak: setup-bench ## Let mixed clients and faults wear the server for MINUTES
 	$(BIN)/python scripts/bench/soak.py --minutes $(MINUTES)
 
-docs: setup ## Check the links of the documentation
+docs: setup ## Check the documentation, and build it as a site in build/site
 	$(BIN)/python scripts/check_docs.py
+	$(BIN)/python scripts/options_reference.py --check
+	@$(BIN)/python scripts/install_extra.py docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -35,13 +35,20 @@ from pykaldi_server.session.formats.source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
 from pykaldi_server.session.rescoring import RescoringFiles
 
-__all__ = ["MODEL_KEYS", "YAML_SUFFIXES", "YamlFile", "read_gstreamer_yaml", "say_what_is_not_used"]
+__all__ = [
+    "MODEL_KEYS",
+    "NO_EFFECT",
+    "YAML_SUFFIXES",
+    "YamlFile",
+    "plugin_options",
+    "read_gstreamer_yaml",
+    "say_what_is_not_used",
+]
 
 logger = logging.getLogger(__name__)
 
 _WEIGHTING_PREFIX = "ivector-silence-weighting."
-# Accepted and without effect, with the reason that is logged.
-_NO_EFFECT = {
+NO_EFFECT = {
     **dict.fromkeys(
         ("rt-min", "rt-max", "update-interval", "beam-update", "max-beam-update"),
         "the beam is fixed; the original tuned it by the wall clock",
@@ -52,6 +59,8 @@ _NO_EFFECT = {
     "num-phone-alignment": "do-phone-alignment aligns every hypothesis",
     **dict.fromkeys(("adaptation-state", "cmvn-state"), "it is the state of a stream, which clients send"),
 }
+"""Properties that are accepted and without effect, each with the reason that is logged."""
+
 # The defaults of onlinegmmdecodefaster.
 _GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "words.txt"}
 USE_VAD = "use-vad"
@@ -167,11 +176,26 @@ class _GmmPluginOptions(Options):
         self.decoding.validate()
 
 
-def _plugin_defaults() -> _PluginOptions:
-    """The options, with the plugin's defaults where those differ from Kaldi's and ours."""
+def plugin_options(use_nnet2: bool) -> Options:
+    """Returns the options below ``decoder`` with the defaults of the plugin, where those differ from ours.
+
+    Args:
+        use_nnet2: those of kaldinnet2onlinedecoder rather than those of onlinegmmdecodefaster.
+    """
+    return _network_plugin_options() if use_nnet2 else _gmm_plugin_options()
+
+
+def _network_plugin_options() -> _PluginOptions:
     options = _PluginOptions()
     options.network.session.traceback_period_in_secs = 0.5
     options.network.session.do_endpointing = False
+    return options
+
+
+def _gmm_plugin_options() -> _GmmPluginOptions:
+    options = _GmmPluginOptions()
+    for name, file in _GMM_PLUGIN_FILES.items():
+        setattr(options.files, name.replace("-", "_"), file)
     return options
 
 
@@ -209,7 +233,7 @@ def say_what_is_not_used(file: YamlFile) -> None:
 
 def _read_network(path: Path, properties: Mapping[str, str]) -> ModelSource:
     """A model for the plugin kaldinnet2onlinedecoder."""
-    options = _plugin_defaults()
+    options = _network_plugin_options()
     places, model_dir = _set_properties(path, properties, options)
     _require(path, options.files)
     features = OnlineNnetFeaturePipelineInfo.from_config(options.features, model_dir)
@@ -280,8 +304,8 @@ def _set_properties(
         place = f"{path}: decoder: {name}"
         if name in known_names:
             parser.set(known_names[name], value, place, base)
-        elif _spelling(name) in _NO_EFFECT:
-            logger.info("%s has no effect: %s", place, _NO_EFFECT[_spelling(name)])
+        elif _spelling(name) in NO_EFFECT:
+            logger.info("%s has no effect: %s", place, NO_EFFECT[_spelling(name)])
         else:
             near = difflib.get_close_matches(_spelling(name), spellings, n=1)
             hint = f"; the nearest known one is {near[0]!r}" if near else ""
