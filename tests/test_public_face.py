@@ -11,7 +11,17 @@ import pytest
 
 import pykaldi_server
 
-PACKAGES = ["pykaldi_server", "pykaldi_server.session"]
+PACKAGES = [
+    "pykaldi_server",
+    "pykaldi_server.audio",
+    "pykaldi_server.kaldi.feat",
+    "pykaldi_server.kaldi.gmm",
+    "pykaldi_server.kaldi.lm",
+    "pykaldi_server.kaldi.nnet3",
+    "pykaldi_server.kaldi.online2",
+    "pykaldi_server.kaldi.util",
+    "pykaldi_server.session",
+]
 # What is imported with the name of a model; anything else waits for `Model.load`.
 LIGHT_MODULES = {
     "pykaldi_server",
@@ -20,6 +30,16 @@ LIGHT_MODULES = {
     "pykaldi_server.session",
     "pykaldi_server.session.model",
     "pykaldi_server.session.model_parts",
+}
+# What a model with a network, whose audio has its own rate, has no use for.
+UNUSED_MODULES = {
+    *("av", "numpy.ma", "numpy.random", "webrtcvad", "yaml"),
+    *("pykaldi_server.audio.decoder", "pykaldi_server.audio.vad", "pykaldi_server.kaldi.gmm.am_diag_gmm"),
+    *(
+        "pykaldi_server.kaldi.nnet2",
+        "pykaldi_server.kaldi.util.table",
+        "pykaldi_server.session.acoustics.gmm",
+    ),
 }
 USER_PROGRAM = """
 from pykaldi_server import AudioError, Final, Hypothesis, Model, Partial, RequestOptions, Session, transcribe
@@ -75,7 +95,9 @@ def test_type_checkers_see_the_same_names(package: str) -> None:
     }
     lazy = {(source, name) for source, names in module._MODULES.items() for name in names}
     assert typed == lazy
-    assert {name for _, name in lazy} | {"__version__"} == set(module.__all__) | {"__version__"}
+    eager = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    eager -= {"TYPE_CHECKING", "lazy_names"}
+    assert {name for _, name in lazy} | eager == set(module.__all__)
 
 
 def imported_by(statement: str) -> set[str]:
@@ -98,6 +120,13 @@ def test_a_name_imports_only_what_it_needs() -> None:
     assert imported_by("from pykaldi_server.session import Model") == LIGHT_MODULES
     with_events = imported_by("from pykaldi_server import Final, AudioError")
     assert not {name for name in with_events if not name.startswith("pykaldi_server")}
+
+
+def test_loading_a_model_imports_only_what_it_needs(models: Path) -> None:
+    path = str(models / "english:graph-digits")
+    imported = imported_by(f"from pykaldi_server import Model; Model.load({path!r}).session()")
+    assert {"numpy", "pykaldi_server.session.acoustics.nnet3"} <= imported
+    assert not imported & UNUSED_MODULES
 
 
 def test_everything_can_be_imported_at_once() -> None:

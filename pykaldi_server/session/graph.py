@@ -12,10 +12,10 @@ Words are named by the table that is embedded in the graph, as in Vosk, or else 
 import hashlib
 import logging
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.fstext import (
@@ -30,6 +30,9 @@ from pykaldi_server.kaldi.fstext import (
     read_lookahead_graph,
 )
 from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = [
     "COMPILED_NAME",
@@ -169,6 +172,8 @@ def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
         ConfigError: there is no cache, see `cached_path`.
         OSError: the cache cannot be made, or the process cannot be started.
     """
+    import subprocess
+
     if not is_lookahead(path) or find_compiled(path.parent) is not None:
         return None
     out = cached_path(path.parent)

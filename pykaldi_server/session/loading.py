@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
@@ -13,17 +14,15 @@ from pykaldi_server.session.acoustics.stream import Endpoint
 from pykaldi_server.session.endpoint_rules import rules_in_effect
 from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
 from pykaldi_server.session.formats.directories import read_directory, read_name
-from pykaldi_server.session.formats.gstreamer_yaml import (
-    YAML_SUFFIXES,
-    YamlFile,
-    read_gstreamer_yaml,
-    say_what_is_not_used,
-)
+from pykaldi_server.session.formats.layouts import YAML_SUFFIXES
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.graph import load_graph
 from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.rescoring import Rescorer
 from pykaldi_server.session.word_alignment import read_word_aligner
+
+if TYPE_CHECKING:  # a model in a directory does not need it
+    from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 
 __all__ = ["find_name", "load_parts", "packaged_model", "read_source", "split_model_name"]
 
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 _LONG_CHUNK_S = 2.0
 
 
-def load_parts(path: str | Path | YamlFile, overrides: Mapping[str, str]) -> ModelParts:
+def load_parts(path: "str | Path | YamlFile", overrides: Mapping[str, str]) -> ModelParts:
     """Loads a model; see `Model.load`. The values of ``overrides`` are text."""
     start = time.perf_counter()
     source = read_source(path, dict(overrides))
@@ -82,14 +81,10 @@ def split_model_name(name: str | Path) -> tuple[Path, str | None]:
     return Path(directory), graph
 
 
-def read_source(path: str | Path | YamlFile, overrides: dict[str, str]) -> ModelSource:
+def read_source(path: "str | Path | YamlFile", overrides: dict[str, str]) -> ModelSource:
     """Finds out what a model is made of, and loads its acoustic side; see `Model.load`."""
-    if isinstance(path, YamlFile):
-        return read_gstreamer_yaml(path, overrides)
-    if Path(path).suffix in YAML_SUFFIXES:
-        file = YamlFile.read(Path(path))
-        say_what_is_not_used(file)
-        return read_gstreamer_yaml(file, overrides)
+    if not isinstance(path, str | Path) or Path(path).suffix in YAML_SUFFIXES:
+        return _read_yaml(path, overrides)
     directory, graph = split_model_name(path)
     if not directory.exists():
         packaged = packaged_model(str(directory))
@@ -102,13 +97,27 @@ def read_source(path: str | Path | YamlFile, overrides: dict[str, str]) -> Model
     return read_directory(directory, graph, overrides)
 
 
-def find_name(path: str | Path | YamlFile) -> str:
+def _read_yaml(path: "str | Path | YamlFile", overrides: dict[str, str]) -> ModelSource:
+    from pykaldi_server.session.formats.gstreamer_yaml import (
+        YamlFile,
+        read_gstreamer_yaml,
+        say_what_is_not_used,
+    )
+
+    if isinstance(path, YamlFile):
+        return read_gstreamer_yaml(path, overrides)
+    file = YamlFile.read(Path(path))
+    say_what_is_not_used(file)
+    return read_gstreamer_yaml(file, overrides)
+
+
+def find_name(path: "str | Path | YamlFile") -> str:
     """Finds out what a model will be called once it is loaded; see `Model.load`.
 
     Raises:
         ConfigError: a directory has several models, or there is no such graph.
     """
-    file = path.path if isinstance(path, YamlFile) else Path(path)
+    file = Path(path) if isinstance(path, str | Path) else path.path
     if file.suffix in YAML_SUFFIXES:
         return file.stem
     directory, graph = split_model_name(file)

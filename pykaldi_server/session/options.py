@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 
-from pykaldi_server.audio.vad import VadOptions
+from pykaldi_server.audio.vad_options import VadOptions
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions
 from pykaldi_server.kaldi.lat.functions import DeterminizeLatticePhonePrunedOptions

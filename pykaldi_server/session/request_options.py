@@ -9,7 +9,6 @@ model's. It cannot change what the network computes, nor how audio is cut for it
 results are compared with it.
 """
 
-import difflib
 import functools
 import math
 import numbers
@@ -295,6 +294,8 @@ def _unknown(spelled: str, name: str) -> ConfigError:
         )
     if spelled in _names_of_models():
         return ConfigError(f"{spelled}: only the model's configuration can set this option, not a request")
+    import difflib
+
     near = difflib.get_close_matches(spelled, _names(), n=1)
     hint = f"the nearest known one is {near[0]}" if near else f"expected one of {', '.join(sorted(_names()))}"
     return ConfigError(f"{name}: unknown option; {hint}")

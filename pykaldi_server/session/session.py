@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from pykaldi_server.session.model_parts import ModelParts
 from pykaldi_server.session.request_options import EffectiveOptions, RequestOptions
 from pykaldi_server.session.results import ResultMaker
 from pykaldi_server.session.samples import AudioChunk, Quanta, SampleReader, check_rate
-from pykaldi_server.session.voice_gate import VoiceGate
+
+if TYPE_CHECKING:  # with its detector only for those who use one
+    from pykaldi_server.session.voice_gate import VoiceGate
 
 __all__ = ["Session"]
 
@@ -268,7 +270,9 @@ class Session:
     def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
 
-    def _make_gate(self) -> VoiceGate:
+    def _make_gate(self) -> "VoiceGate":
+        from pykaldi_server.session.voice_gate import VoiceGate
+
         rate_hz, shift_s = self._parts.sample_rate_hz, self._parts.frame_shift_s
         return VoiceGate(self._options.vad, rate_hz, int(rate_hz * shift_s + 1e-6))
 

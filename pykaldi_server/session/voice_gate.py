@@ -15,7 +15,8 @@ as if it came right before the speech that opens the gate again.
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.audio.vad import SpeechStart, VadOptions, VoiceActivityDetector
+from pykaldi_server.audio.vad import SpeechStart, VoiceActivityDetector
+from pykaldi_server.audio.vad_options import VadOptions
 
 __all__ = ["VoiceGate"]
 

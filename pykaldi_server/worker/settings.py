@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.logs import secure_handlers
-from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS, YAML_SUFFIXES, YamlFile
+from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS, YamlFile
+from pykaldi_server.session.formats.layouts import YAML_SUFFIXES
 from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 
 __all__ = ["WorkerSettings"]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pykaldi_server.audio.rate import RateConverter
-from pykaldi_server.audio.vad import SpeechEnd, SpeechStart, VadOptions, VoiceActivityDetector
+from pykaldi_server.audio.vad import SpeechEnd, SpeechStart, VoiceActivityDetector
+from pykaldi_server.audio.vad_options import VadOptions
 from pykaldi_server.errors import ConfigError
 
 RATE_HZ = 16000

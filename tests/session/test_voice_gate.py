@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pykaldi_server.audio.vad import VadOptions
+from pykaldi_server.audio.vad_options import VadOptions
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session import AdaptationState, Event, Final, Model, Partial
 from pykaldi_server.session.acoustics.stream import Stream

@@ -137,7 +137,8 @@ class OnlineWindowedFeature(OnlineBaseFeature):
             self._first_sample = self._shift_samples // 2 - self._size_samples // 2
         self._resampler: LinearResample | None = None
         self._input_rate_hz: float | None = None
-        self._noise_position = int(np.random.default_rng(dither_seed).integers(_NOISE_SAMPLES))
+        self._dither_seed = dither_seed
+        self._noise_position: int | None = None  # before the first noise
         history = frame_opts.max_feature_vectors
         self._frames = FrameBuffer(dim, None if history < 0 else history)
         self._dim = dim
@@ -205,6 +206,8 @@ class OnlineWindowedFeature(OnlineBaseFeature):
 
     def _next_noise(self, num_samples: int) -> NDArray[np.float32]:
         begin, noise = self._noise_position, _noise()
+        if begin is None:
+            begin = _noise_start(self._dither_seed)
         self._noise_position = (begin + num_samples) % _NOISE_SAMPLES
         if begin + num_samples <= _NOISE_SAMPLES:
             return noise[begin : begin + num_samples]
@@ -259,6 +262,12 @@ def _noise() -> NDArray[np.float32]:
     noise = np.random.default_rng(0).standard_normal(_NOISE_SAMPLES, np.float32)
     noise.setflags(write=False)
     return noise
+
+
+@functools.lru_cache
+def _noise_start(seed: int) -> int:
+    """Where in `_noise` the stream with a seed begins."""
+    return int(np.random.default_rng(seed).integers(_NOISE_SAMPLES))
 
 
 def make_frame_computer(

@@ -15,7 +15,6 @@ import fcntl
 import glob
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -148,6 +147,8 @@ def compile_graph(
         FileNotFoundError: a part or the folder of ``out`` is missing.
         ModelFormatError: a part is damaged, or the graph exceeds a limit of the format.
     """
+    import tempfile  # not for those who only read graphs
+
     out = Path(out)
     # The stamp first: parts that are replaced from now on have another one.
     stamp, fingerprint = graph_stamp(folder), graph_fingerprint(folder)

@@ -168,7 +168,7 @@ class TransitionModel:
 def _check_tuples(reader: KaldiReader, topology: HmmTopology, tuples: NDArray[np.int32], offset: int) -> None:
     if len(tuples) == 0:
         raise reader.error("transition-states", "none", offset)
-    for phone, hmm_state in np.unique(tuples[:, :2], axis=0).tolist():
+    for phone, hmm_state in sorted(set(map(tuple, tuples[:, :2].tolist()))):
         if phone not in topology.phone2entry:
             raise reader.error("a phone of the topology", str(phone), offset)
         num_states = len(topology.topology_for_phone(phone))

@@ -12,7 +12,6 @@ Options of Kaldi's programs that have no meaning here are accepted; the log says
 
 import codecs
 import dataclasses
-import difflib
 import logging
 import math
 import os
@@ -219,6 +218,8 @@ class ParseOptions:
             logger.info("%s: --%s has no effect", place, name)
             return
         if entry is None:
+            import difflib
+
             near = difflib.get_close_matches(name, self._known, n=1)
             hint = f"; the nearest known one is --{near[0]}" if near else ""
             raise ConfigError(f"{place}: unknown option --{name}{hint}")

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable, read_disambig_labels
 from pykaldi_server.kaldi.fstext.lookahead import DISAMBIG_NAME, HCL_NAME
@@ -35,7 +33,7 @@ _MOST_NAMED = 5
 
 def phones_of(model: TransitionModel) -> list[int]:
     """The phones that a model has HMMs for, ascending."""
-    return [int(phone) for phone in np.unique(model.id2phone[1:])]
+    return sorted(set(model.id2phone[1:].tolist()))
 
 
 def check_graph(path: Path, graph: DecodingGraph, model: TransitionModel) -> None:

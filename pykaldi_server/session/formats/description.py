@@ -13,7 +13,7 @@ from pykaldi_server.session.formats.file_description import (
     describe_gmm,
     describe_transition_model,
 )
-from pykaldi_server.session.formats.gstreamer_yaml import YAML_SUFFIXES
+from pykaldi_server.session.formats.layouts import YAML_SUFFIXES
 from pykaldi_server.session.graph import describe_graph
 from pykaldi_server.session.model import Model
 from pykaldi_server.session.word_alignment import LexiconAligner

@@ -6,15 +6,18 @@ folder with the name of the archive, so a directory with a model one folder down
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.session.formats.gmm import is_gmm_layout, read_gmm_layout
 from pykaldi_server.session.formats.graph_files import find_graph, model_name
-from pykaldi_server.session.formats.online import is_online_layout, read_online_layout
+from pykaldi_server.session.formats.layouts import (
+    has_model,
+    is_gmm_layout,
+    is_online_layout,
+    is_vosk_layout,
+)
 from pykaldi_server.session.formats.source import ModelSource
-from pykaldi_server.session.formats.vosk import is_vosk_layout, read_vosk_layout
 
 __all__ = ["read_directory", "read_name"]
 
@@ -35,19 +38,28 @@ def read_directory(directory: Path, graph: str | None, overrides: Mapping[str, s
         ModelFormatError: a file is damaged, or the files do not fit together.
     """
     inner = _directory_of_model(directory)
-    # A model in Vosk's layout may have a stray configuration of Kaldi's programs, which Vosk does not read.
-    if is_vosk_layout(inner):
-        source = read_vosk_layout(inner, graph, overrides)
-    elif is_gmm_layout(inner):
-        source = read_gmm_layout(inner, graph, overrides)
-    elif is_online_layout(inner):
-        source = read_online_layout(inner, graph, overrides)
-    else:
-        source = read_vosk_layout(inner, graph, overrides)
+    source = _reader_for(inner)(inner, graph, overrides)
     if inner == directory:
         return source
     logger.info("%s: the model is in %s", directory, inner)
     return dataclasses.replace(source, name=_outer_name(directory, inner, source.name))
+
+
+def _reader_for(directory: Path) -> Callable[[Path, str | None, Mapping[str, str]], ModelSource]:
+    """Imports what reads models of the kind that is in a directory, and nothing else."""
+    # A model in Vosk's layout may have a stray configuration of Kaldi's programs, which Vosk does not read.
+    if not is_vosk_layout(directory):
+        if is_gmm_layout(directory):
+            from pykaldi_server.session.formats.gmm import read_gmm_layout
+
+            return read_gmm_layout
+        if is_online_layout(directory):
+            from pykaldi_server.session.formats.online import read_online_layout
+
+            return read_online_layout
+    from pykaldi_server.session.formats.vosk import read_vosk_layout
+
+    return read_vosk_layout
 
 
 def read_name(directory: Path, graph: str | None) -> str:
@@ -71,9 +83,9 @@ def _outer_name(directory: Path, inner: Path, name: str) -> str:
 
 def _directory_of_model(directory: Path) -> Path:
     """The directory itself or, where it has no model but one of its folders has one, that folder."""
-    if _has_model(directory):
+    if has_model(directory):
         return directory
-    inner = sorted(path for path in directory.iterdir() if path.is_dir() and _has_model(path))
+    inner = sorted(path for path in directory.iterdir() if path.is_dir() and has_model(path))
     if not inner:
         return directory
     if len(inner) > 1:
@@ -82,7 +94,3 @@ def _directory_of_model(directory: Path) -> Path:
             f"{directory}: expected one model, found several, of which one must be named: {names}"
         )
     return inner[0]
-
-
-def _has_model(directory: Path) -> bool:
-    return is_vosk_layout(directory) or is_gmm_layout(directory) or is_online_layout(directory)

@@ -21,12 +21,11 @@ from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
 from pykaldi_server.session.acoustics.gmm import GmmAcoustics
 from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.formats.graph_files import find_graph, model_name
+from pykaldi_server.session.formats.layouts import GMM_CONFIG
 from pykaldi_server.session.formats.source import ModelSource
 from pykaldi_server.session.options import SessionOptions
 
-__all__ = ["is_gmm_layout", "read_gmm_layout"]
-
-_CONFIG = Path("conf") / "online_decoding.conf"
+__all__ = ["read_gmm_layout"]
 
 # What Kaldi's scripts for GMMs pass to the decoder (steps/online/decode.sh).
 _SCRIPT_OPTIONS = {
@@ -56,11 +55,6 @@ class GmmOptions(Options):
         self.endpoint.validate()
 
 
-def is_gmm_layout(directory: Path) -> bool:
-    """True for a directory with the configuration of online GMM decoding."""
-    return (directory / _CONFIG).exists()
-
-
 def read_gmm_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
     """Reads a model's acoustic side and finds its graph.
 
@@ -79,10 +73,10 @@ def read_gmm_layout(directory: Path, graph: str | None, overrides: Mapping[str, 
     parser.register(options)
     for name, value in _SCRIPT_OPTIONS.items():
         parser.set(name, value, str(directory))
-    parser.read_config_file(directory / _CONFIG, directory)
+    parser.read_config_file(directory / GMM_CONFIG, directory)
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
-    parser.validate(directory / _CONFIG)
+    parser.validate(directory / GMM_CONFIG)
     models = OnlineGmmDecodingModels(options.decoding)
     _check_silence(directory, options, parser.places, models)
     features = OnlineFeaturePipelineInfo.from_config(options.features, directory)
@@ -107,5 +101,5 @@ def _check_silence(
         ("endpoint.silence-phones", options.endpoint.silence_phones, options.session.do_endpointing),
         ("silence-phones", options.decoding.silence_phones, False),
     ):
-        place = f"{places.get(name, directory / _CONFIG)}: --{name}"
+        place = f"{places.get(name, directory / GMM_CONFIG)}: --{name}"
         check_silence_phones(place, phones, models.get_transition_model(), are_needed=are_needed)

@@ -38,7 +38,6 @@ from pykaldi_server.session.rescoring import RescoringFiles
 __all__ = [
     "MODEL_KEYS",
     "NO_EFFECT",
-    "YAML_SUFFIXES",
     "YamlFile",
     "plugin_options",
     "read_gstreamer_yaml",
@@ -66,9 +65,6 @@ _GMM_PLUGIN_FILES = {"model": "final.mdl", "fst": "HCLG.fst", "word-syms": "word
 USE_VAD = "use-vad"
 MODEL_KEYS = ("use-nnet2", "decoder", USE_VAD)
 """The keys of a file that are about the model."""
-
-YAML_SUFFIXES = (".yaml", ".yml")
-"""How the names of such files end."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,11 +14,13 @@ from typing import ClassVar
 
 from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
-from pykaldi_server.session.formats.graph_files import find_graph, first_of, model_name, optional
+from pykaldi_server.session.formats.graph_files import find_graph, first_of, model_name
+from pykaldi_server.session.formats.layouts import NETWORK_CONFIGS
 from pykaldi_server.session.formats.source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions
 
-_CONFIGS = (Path("conf") / "online.conf", Path("conf") / "online_nnet2_decoding.conf")
+__all__ = ["read_online_layout"]
+
 _SUBSAMPLING = "frame_subsampling_factor"
 
 
@@ -40,11 +42,6 @@ class OnlineOptions(Options):
         self.network.validate()
 
 
-def is_online_layout(directory: Path) -> bool:
-    """True for a directory with the configuration of online decoding with a neural network."""
-    return optional(*(directory / config for config in _CONFIGS)) is not None
-
-
 def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
     """Reads a model's acoustic side and finds its graph.
 
@@ -62,7 +59,7 @@ def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[st
     options = OnlineOptions()
     parser = ParseOptions()
     parser.register(options)
-    config = first_of(directory, "a configuration", *map(str, _CONFIGS))
+    config = first_of(directory, "a configuration", *map(str, NETWORK_CONFIGS))
     parser.read_config_file(config, directory)
     factor = directory / _SUBSAMPLING
     if factor.exists():

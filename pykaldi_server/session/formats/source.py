@@ -4,20 +4,21 @@ import logging
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.online_feature import HISTORY_FRAMES
 from pykaldi_server.kaldi.hmm import TransitionModel
-from pykaldi_server.kaldi.nnet2 import AmNnet
-from pykaldi_server.kaldi.nnet3 import AmNnetSimple
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.io import KaldiReader
-from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
-from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 from pykaldi_server.session.acoustics.stream import Acoustics
 from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
 from pykaldi_server.session.rescoring import RescoringFiles
+
+if TYPE_CHECKING:  # a model needs one of them
+    from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
+    from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 
 __all__ = ["ModelSource", "load_network"]
 
@@ -61,7 +62,7 @@ class ModelSource:
 
 def load_network(
     path: Path, features: OnlineNnetFeaturePipelineInfo, options: NetworkOptions, places: Mapping[str, str]
-) -> Nnet3Acoustics | Nnet2Acoustics:
+) -> "Nnet3Acoustics | Nnet2Acoustics":
     """Loads a neural network, nnet3 or nnet2.
 
     Args:
@@ -81,10 +82,16 @@ def load_network(
     features.feature_opts.frame_opts.max_feature_vectors = HISTORY_FRAMES
     kind = reader.peek_token()
     if kind == _NNET2_TOKEN:
+        from pykaldi_server.kaldi.nnet2 import AmNnet
+        from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
+
         _say_without_effect(places, {"frames-per-chunk", "frame-subsampling-factor"}, "an nnet2 model")
         return Nnet2Acoustics(transition_model, AmNnet.read(reader), features, options)
     if kind != _NNET3_TOKEN:
         raise reader.error(f"a neural network ({_NNET3_TOKEN} or {_NNET2_TOKEN})", repr(kind))
+    from pykaldi_server.kaldi.nnet3 import AmNnetSimple
+    from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
+
     _say_without_effect(places, {"max-nnet-batch-size", "pad-input"}, "an nnet3 model")
     acoustic_model = AmNnetSimple.read(reader)
     if not transition_model.topology.is_hmm():

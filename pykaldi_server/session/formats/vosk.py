@@ -39,8 +39,6 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import (
     OptionsT,
     ParseOptions,
-    normalize_name,
-    read_config_lines,
     read_options,
 )
 from pykaldi_server.session.formats.graph_files import (
@@ -54,11 +52,10 @@ from pykaldi_server.session.formats.source import ModelSource, load_network
 from pykaldi_server.session.options import NetworkOptions
 from pykaldi_server.session.rescoring import RescoringFiles
 
-__all__ = ["is_vosk_layout", "read_vosk_layout"]
+__all__ = ["read_vosk_layout"]
 
 logger = logging.getLogger(__name__)
 
-_KALDI_CONFIGS = ("online.conf", "online_nnet2_decoding.conf", "online_decoding.conf")
 _SILENCE_WEIGHT = 1e-3
 _MAX_COUNT = 100.0
 _EXTRACTOR = "final.ie"
@@ -75,23 +72,6 @@ _FLAT_LAYOUT_OPTIONS = {
     "endpoint.rule3.min-trailing-silence": "1.0",
     "endpoint.rule4.min-trailing-silence": "2.0",
 }
-
-
-def is_vosk_layout(directory: Path) -> bool:
-    """Whether a directory is laid out as Vosk's models are; it may have Kaldi's configurations, too."""
-    if (directory / "am" / "final.mdl").exists():
-        return True
-    features = optional(*(directory / f"{feature_type}.conf" for feature_type in OPTIONS_OF_TYPE))
-    if features is None or not (directory / "final.mdl").exists():
-        return False
-    configs = (directory / "conf" / name for name in _KALDI_CONFIGS)
-    return not any(_names_features(config) for config in configs if config.exists())
-
-
-def _names_features(config: Path) -> bool:
-    """Whether a configuration of Kaldi's programs is complete: one that is names that of the features."""
-    names = {f"{feature_type}-config" for feature_type in OPTIONS_OF_TYPE}
-    return any(normalize_name(name) in names for name, _, _ in read_config_lines(config))
 
 
 def read_vosk_layout(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
