@@ -163,6 +163,7 @@ class _History:
         self._signatures: list[Hashable] = []
         self._last_use: dict[Cindex, int] = {}
         self._fixed: set[Cindex] = set()
+        self._absolute: dict[int, bool] = {}  # by the identity of the leaf
         self._reach = 0
         self.chunks: list[ChunkRows] = []
         self.requests: list[ChunkRequest] = []
@@ -207,19 +208,26 @@ class _History:
     def _row_signatures(self, number: int, chunk: ChunkRows) -> Iterator[Hashable]:
         """Yields what determines the computation of each row; times and ages are relative to the chunk."""
         start = number * self._length
+        existing, last_use = self._resolver.existing, self._last_use
         for (value, (t, x)), inputs in chunk.rows.items():
             reads: list[Hashable] = []
             for leaf, cindex in _leaf_reads(self._graph, value, inputs):
-                self._last_use[cindex] = number
-                if leaf is not None and leaf.absolute:
+                last_use[cindex] = number
+                if leaf is not None and self._is_absolute(leaf):
                     self._fixed.add(cindex)
                     reads.append((id(leaf), cindex))
                 else:
-                    age = number - self._resolver.existing[cindex]
-                    reads.append((id(leaf), cindex[0], cindex[1][0] - start, cindex[1][1], age))
+                    source, (source_t, source_x) = cindex
+                    reads.append((id(leaf), source, source_t - start, source_x, number - existing[cindex]))
             missing = tuple(place is None for place in inputs.window)
             constants = tuple(id(leaf) for uses in inputs.parts for leaf, index in uses if index is None)
             yield value, t - start, x, tuple(reads), missing, constants
+
+    def _is_absolute(self, leaf: Leaf) -> bool:
+        known = self._absolute.get(id(leaf))
+        if known is None:
+            known = self._absolute[id(leaf)] = leaf.absolute
+        return known
 
 
 def _leaf_reads(graph: Graph, number: int, inputs: RowInputs) -> Iterator[tuple[Leaf | None, Cindex]]:

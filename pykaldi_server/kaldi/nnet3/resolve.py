@@ -16,7 +16,9 @@ from pykaldi_server.kaldi.nnet3.parts import (
     Cindex,
     FixTime,
     Leaf,
+    Part,
     Shift,
+    SumOf,
     Use,
     leaves_of,
     required_leaves,
@@ -33,6 +35,12 @@ __all__ = [
     "reads_of",
     "required_inputs",
 ]
+
+Reads = tuple[list[Cindex], list[Cindex]]
+"""The rows that a row requires, and all that it may read: the same list if it requires all of them."""
+
+PartOffsets = list[tuple[Leaf, int, int]]
+"""Leaves that are added up, each with what it adds to t and x."""
 
 # A search that finds more rows per value than this, per input or output frame, never ends.
 _ROWS_PER_FRAME = 16
@@ -86,13 +94,19 @@ class Resolver:
 
     def __post_init__(self) -> None:
         self._required_inputs = required_inputs(self.graph)
+        rows = {number: value for number, value in self.graph.values.items() if isinstance(value, RowValue)}
         self._leaves = {
             number: tuple(
                 [leaf for part in value.parts for leaf in kind(part)] for kind in (required_leaves, leaves_of)
             )
-            for number, value in self.graph.values.items()
-            if isinstance(value, RowValue)
+            for number, value in rows.items()
         }
+        # Most values read nothing but rows at constant offsets; what they read is found without their maps.
+        self._offsets: dict[int, list[PartOffsets]] = {}
+        for number, value in rows.items():
+            offsets = [_constant_offsets(part) for part in value.parts]
+            if None not in offsets:
+                self._offsets[number] = [part for part in offsets if part is not None]
 
     def next_chunk(self, inputs: dict[str, list[Index]], output: list[Index]) -> ChunkRows:
         """Resolves the next chunk.
@@ -135,45 +149,49 @@ class Resolver:
         requires input: see `required_inputs`.
         """
         decided = dict.fromkeys(given, True)
-        open_rows: set[Cindex] = set()
+        open_rows: dict[Cindex, Reads] = {}
         most_rows = _ROWS_PER_FRAME * len(self.graph.values) * (len(given) + len(wanted) + 100)
         stack = list(reversed(wanted))
         while stack:
             cindex = stack[-1]
             if cindex not in decided:
-                verdict = self._decide(cindex, decided)
+                verdict: bool | list[Cindex]
+                if cindex in self.existing:
+                    verdict = True
+                else:
+                    reads = open_rows.get(cindex) or self._reads(cindex, decided)
+                    verdict = reads is not None and self._decide(cindex, reads, decided)
                 if isinstance(verdict, list):
-                    if not open_rows.isdisjoint(verdict) or cindex in verdict:
+                    assert reads is not None
+                    if not open_rows.keys().isdisjoint(verdict) or cindex in verdict:
                         raise UnresolvableError(f"{self._name(cindex)} depends on itself without a delay")
                     if len(decided) + len(open_rows) > most_rows:
                         raise UnresolvableError(f"{self._name(cindex)} reads the past without end")
-                    open_rows.add(cindex)
+                    open_rows[cindex] = reads
                     stack.extend(verdict)
                     continue
                 decided[cindex] = verdict
-                open_rows.discard(cindex)
+                open_rows.pop(cindex, None)
             stack.pop()
         return decided
 
-    def _decide(self, cindex: Cindex, decided: dict[Cindex, bool]) -> bool | list[Cindex]:
+    def _decide(self, cindex: Cindex, reads: Reads, decided: dict[Cindex, bool]) -> bool | list[Cindex]:
         """Returns whether a row exists, or which rows have to be decided first."""
-        if cindex in self.existing:
-            return True
-        number, index = cindex
-        for source, dt in self._required_inputs[number]:
-            row = (source, (index[0] + dt, index[1]))
-            if row not in decided and row not in self.existing:
-                return False
-        reads = self._reads(number, index)
-        if reads is None:
-            return False
         required, possible = reads
-        verdicts = [decided.get(row) for row in required]
-        if False in verdicts:
-            return False
-        undecided = [row for row in (required if None in verdicts else possible) if row not in decided]
-        if undecided:
-            return undecided
+        for rows in (required,) if possible is required else (required, possible):
+            verdicts = [decided.get(row) for row in rows]
+            if rows is required and False in verdicts:
+                return False
+            if None in verdicts:
+                undecided = []
+                for row, verdict in zip(rows, verdicts, strict=True):
+                    if verdict is None and row in self.existing:
+                        decided[row] = True
+                    elif verdict is None:
+                        undecided.append(row)
+                if undecided:
+                    return undecided
+        number, index = cindex
         value = self.graph.values[number]
         if isinstance(value, WindowValue):
             return not value.window.any_suffices or any(decided[row] for row in possible)
@@ -181,8 +199,21 @@ class Resolver:
             return all(uses_at(part, index, decided.__getitem__) is not None for part in value.parts)
         return True
 
-    def _reads(self, number: int, index: Index) -> tuple[list[Cindex], list[Cindex]] | None:
-        """Returns the rows that a row requires, and all that it may read; None if there is no such row."""
+    def _reads(self, cindex: Cindex, decided: dict[Cindex, bool]) -> Reads | None:
+        """Returns the rows that a row requires, and all that it may read.
+
+        None if there is no such row, or if it requires input that was not given.
+        """
+        number, index = cindex
+        t, x = index
+        for source, dt in self._required_inputs[number]:
+            row = (source, (t + dt, x))
+            if row not in decided and row not in self.existing:
+                return None
+        parts = self._offsets.get(number)
+        if parts is not None:
+            required = [(leaf.source, (t + dt, x + dx)) for part in parts for leaf, dt, dx in part]
+            return required, required
         value = self.graph.values[number]
         if isinstance(value, RowValue):
             required_leaves, leaves = self._leaves[number]
@@ -203,7 +234,14 @@ class Resolver:
                 continue
             self.existing[cindex] = self.chunks
             number, index = cindex
+            t, x = index
             value = self.graph.values[number]
+            parts = self._offsets.get(number)
+            if parts is not None:
+                shifted = [tuple([(leaf, (t + dt, x + dx)) for leaf, dt, dx in part]) for part in parts]
+                rows[cindex] = RowInputs(parts=tuple(shifted))
+                todo.extend([(leaf.source, place) for part in shifted for leaf, place in part])
+                continue
             if isinstance(value, RowValue):
                 uses = tuple(uses_at(part, index, exists.__getitem__) or () for part in value.parts)
                 rows[cindex] = RowInputs(parts=uses)
@@ -271,6 +309,18 @@ def _required_offsets(value: Value) -> Iterator[tuple[int, int, int]]:
             if len(shifts) == len(leaf.maps):
                 offset = sum(step.dt for step in shifts)
                 yield leaf.source, offset, offset
+
+
+def _constant_offsets(part: Part) -> PartOffsets | None:
+    """Returns the leaves of a part that is one or a sum of them; None if one does more than shift t and x."""
+    leaves = part.terms if isinstance(part, SumOf) else (part,)
+    offsets = []
+    for leaf in leaves:
+        if not isinstance(leaf, Leaf) or not all(isinstance(step, Shift) for step in leaf.maps):
+            return None
+        shifts = [step for step in leaf.maps if isinstance(step, Shift)]
+        offsets.append((leaf, sum(step.dt for step in shifts), sum(step.dx for step in shifts)))
+    return offsets
 
 
 def fixed_times(graph: Graph) -> set[tuple[int, int]]:
