@@ -1,6 +1,8 @@
 """The clients of `scripts/clients`, built in a folder of their own and run as users run them."""
 
 import asyncio
+import shutil
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +19,19 @@ def build_python(directory: Path) -> list[str]:
     return [sys.executable, str(CLIENTS / "python" / "client.py")]
 
 
-BUILDS: dict[str, Callable[[Path], list[str]]] = {"python": build_python}
+def build_javascript(directory: Path) -> list[str]:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs Node.js (apt install nodejs)")
+    # Global since version 22, behind a switch in 20.
+    for switches in ([], ["--experimental-websocket"]):
+        tried = subprocess.run([node, *switches, "-e", "new WebSocket('')"], capture_output=True, text=True)
+        if "SyntaxError" in tried.stderr:
+            return [node, *switches, str(CLIENTS / "javascript" / "client.mjs")]
+    pytest.skip("needs Node.js with WebSocket (version 20 or newer)")
+
+
+BUILDS: dict[str, Callable[[Path], list[str]]] = {"python": build_python, "javascript": build_javascript}
 
 
 class SampleClient:

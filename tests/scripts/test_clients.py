@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import open_browser
 from live_worker import running_worker
-from sample_clients import BUILDS, running_client
+from sample_clients import BUILDS, CLIENTS, running_client
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, StaticFileHandler
 
 from pykaldi_server.session import Model
 from pykaldi_server.worker.options import WorkerOptions
@@ -75,20 +79,24 @@ class Line:
             yield self
         finally:
             server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.cut()
+
+    async def cut(self) -> None:
+        """Ends all connections; new ones may come."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.create_task(self._join(reader, writer))
-        self._tasks.add(task)
+        self._tasks.add(asyncio.create_task(self._join(reader, writer)))
 
     async def _join(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
+        try:  # an error of one side is that of the other
             if self.leads_to is not None:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.leads_to)
                 await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
-        writer.close()
+        finally:
+            writer.close()
 
     async def _pass_on(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
@@ -255,5 +263,37 @@ def test_errors_are_the_exit_status(harness: Any, command: list[str], wav: Path,
                 async with running_client(command, *arguments) as client:
                     assert await client.end() == (status, []), client.lines
                     assert client.lines[-1].startswith(message), client.lines
+
+    harness.run(scenario)
+
+
+def test_the_page_in_a_browser(harness: Any, model: Model, wav: Path, tmp_path: Path) -> None:
+    """The microphone plays the sentence again and again; the line breaks within."""
+    directory = str(CLIENTS / "javascript")
+
+    async def scenario() -> None:
+        (socket,) = bind_sockets(0, "127.0.0.1")
+        pages = HTTPServer(Application([(r"/(.*)", StaticFileHandler, {"path": directory})]))
+        pages.add_socket(socket)
+        async with (
+            Line().laid() as line,
+            harness.master(allow_origins=("*",)) as master,
+            running_worker(model, master, sessions=1),
+        ):
+            line.leads_to = master.port
+            page = f"http://127.0.0.1:{socket.getsockname()[1]}/page.html"
+            server = f"?url=ws://127.0.0.1:{line.port}/client/ws/speech"
+            async with open_browser(page + server, tmp_path, wav) as browser:
+                await browser.click("button")
+                await browser.wait_for("/two nine/.test(partial.textContent)")
+                await line.cut()
+                await browser.wait_for("notice.textContent.startsWith('The connection is lost')")
+                await browser.wait_for("notice.textContent === ''")
+                await browser.wait_for(f"/{WORDS}/.test(partial.textContent + finals.textContent)")
+                await browser.click("button")
+                await browser.wait_for("button.textContent === 'Speak' && partial.textContent === ''")
+                assert WORDS in await browser.text("finals")
+                assert await browser.text("notice") == ""
+            pages.stop()
 
     harness.run(scenario)
