@@ -16,10 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from pykaldi_server.version import __version__
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+DEMO = "pykaldi_server/demo/english-digits/"
+MOST_BYTES = 10_000_000
+"""Of a wheel: 8 MB are the demo model, 1 MB each the extension and all the rest."""
 NOT_SHIPPED = {".gitignore"}
 # Those of pip when it reaches no package index.
 NO_INDEX = ("No matching distribution found", "Failed to establish a new connection", "Read timed out")
@@ -107,26 +112,50 @@ def test_the_wheel_has_what_is_used_and_no_sources_of_the_extension(archives: Pa
     expected = {str(path.relative_to(REPOSITORY)) for path in kept if path.is_file()}
     (extension,) = (name for name in names if name.endswith(".so"))
     assert extension.startswith("pykaldi_server/kaldi/_core.")
-    ours = {name for name in names if ".dist-info/" not in name}
+    ours = {name for name in names if ".dist-info/" not in name and not name.startswith(DEMO)}
     assert ours == expected | {extension}
+    demo = {name.removeprefix(DEMO) for name in names if name.startswith(DEMO)}
+    assert {"README.md", "am/final.mdl", "graph/HCLG.fst", "graph/words.txt"} <= demo
+    english = REPOSITORY / "models" / "english"
+    assert all((english / name.replace("graph/", "graph-digits/")).is_file() for name in demo)
+    assert archive.stat().st_size < MOST_BYTES
     assert any(name.endswith("licenses/LICENSE") for name in names)
     required = {re.sub(r"\s", "", each) for each in metadata.get_all("Requires-Dist", []) if ";" not in each}
     assert required == {re.sub(r"\s", "", each) for each in PROJECT["dependencies"]}
 
 
-def test_the_installed_command_transcribes(installed: Path, models: Path, golden: Path) -> None:
+def test_the_versions_are_one(archives: Path, installed: Path) -> None:
+    names = {path.name.split("-")[1].removesuffix(".tar.gz") for path in archives.iterdir() if path.is_file()}
+    assert names == {__version__}
+    assert run([installed / "pykaldi-server", "version"], installed) == f"{__version__}\n"
+
+
+def test_the_installed_command_transcribes(
+    installed: Path, models: Path, golden: Path, tmp_path: Path
+) -> None:
     recording = golden / "wav" / "ps-tidigits-2934z.wav"
     command: list[str | Path] = [installed / "pykaldi-server", "transcribe", recording]
-    assert run([*command, "-m", models / "english"], installed) == "two nine three four zero\n"
-    said = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
-    assert "expected a model, found none; only a checkout of the repository has the demos" in said.stderr
+    assert run([*command, "-m", models / "english"], tmp_path) == "two nine three four zero\n"
+    said = subprocess.run(
+        command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert said.stdout == "two nine three four zero\n"
+    assert "this is the demo model, which knows English digits only" in said.stderr
 
 
-def test_the_installed_server_serves(installed: Path, models: Path, golden: Path) -> None:
-    command: list[str | Path] = [installed / "pykaldi-server", "serve", models / "english", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=installed, env=clean_environment(), stdout=subprocess.PIPE, text=True
-    ) as server:
+@pytest.mark.parametrize("model", ["", "english"])
+def test_the_installed_server_serves(
+    installed: Path, models: Path, golden: Path, tmp_path: Path, model: str
+) -> None:
+    """A model that is named, and in an empty folder the one that the wheel brings."""
+    arguments = [str(models / model)] if model else []
+    command = [installed / "pykaldi-server", "serve", *arguments, "--port", "0"]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
+    ):
         assert server.stdout is not None
         try:
             url = next(line.split()[-1] for line in server.stdout if line.startswith("Serving on "))
@@ -136,9 +165,12 @@ def test_the_installed_server_serves(installed: Path, models: Path, golden: Path
             request = urllib.request.Request(f"{url}client/dynamic/recognize", audio, method="PUT")
             answer = json.load(urllib.request.urlopen(request))
             assert answer["hypotheses"] == [{"utterance": "two nine three four zero"}]
+            served = json.load(urllib.request.urlopen(f"{url}v1/models"))["data"]
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
+    assert [each["id"] for each in served] == [model or "english-digits"]
+    assert ("knows English digits only" in (tmp_path / "log").read_text()) == (not model)
 
 
 def test_a_users_program_is_checked_and_runs(

@@ -13,18 +13,27 @@ from pykaldi_server.logs import FORMATS, LEVELS
 __all__ = [
     "channels_option",
     "content_type_option",
+    "default_model",
+    "default_models",
     "demo_models",
-    "has_demo_models",
     "log_format_option",
     "logging_arguments",
     "logging_option",
     "plain_errors",
+    "say_what_demos_are",
     "verbose_option",
 ]
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-DEMO_MODELS = CHECKOUT / "models"
+PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGED_DEMO = PACKAGE / "demo" / "english-digits"
+"""Where a wheel has its only model; setup.py puts it there."""
+DEMO_MODELS = PACKAGE.parent / "models"
+"""Where a checkout of the repository has its models."""
 DEMOS = ("english:graph", "english:graph-digits", "estonian")
+DIGITS_ONLY = """\
+No model was given: this is the demo model, which knows English digits only. Whatever else is said becomes
+digits, too. Real models, Kaldi's or Vosk's, are used by their path: pykaldi-server model --help
+"""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -75,19 +84,44 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(error_text(error)) from error
 
 
-def has_demo_models() -> bool:
-    """Whether the package runs from a checkout of the repository, which has the demo models."""
-    return DEMO_MODELS.is_dir()
-
-
 def demo_models() -> tuple[str, ...]:
-    """The models of the checkout: general English, English digits, and Estonian numbers and commands.
+    """The demo models that are there.
+
+    Returns:
+        English digits in an installed package; general English, English digits, and Estonian numbers and
+        commands in a checkout of the repository; nothing if somebody has removed them.
+    """
+    if PACKAGED_DEMO.is_dir():
+        return (str(PACKAGED_DEMO),)
+    if DEMO_MODELS.is_dir():
+        return tuple(f"{DEMO_MODELS}/{demo}" for demo in DEMOS)
+    return ()
+
+
+def default_models() -> tuple[str, ...]:
+    """The demo models, for a command that was given no model.
 
     Raises:
-        click.UsageError: the package is installed; the models are not part of it.
+        click.UsageError: there are no demo models.
     """
-    if not has_demo_models():
-        raise click.UsageError(
-            "expected a model, found none; only a checkout of the repository has the demos"
-        )
-    return tuple(f"{DEMO_MODELS}/{demo}" for demo in DEMOS)
+    models = demo_models()
+    if not models:
+        raise click.UsageError("expected a model, found none; this installation has no demo models")
+    return models
+
+
+def say_what_demos_are(models: tuple[str, ...]) -> None:
+    """Says on standard error what to expect where the only model is the one that a wheel brings."""
+    if models == (str(PACKAGED_DEMO),):
+        click.echo(DIGITS_ONLY, err=True)
+
+
+def default_model() -> str:
+    """The first of the demo models, for a command that was given none and uses one; says what to expect.
+
+    Raises:
+        click.UsageError: there are no demo models.
+    """
+    models = default_models()
+    say_what_demos_are(models)
+    return models[0]

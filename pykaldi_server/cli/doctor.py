@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pykaldi_server.cli.common import demo_models, has_demo_models
+from pykaldi_server.cli.common import demo_models
 
 __all__ = ["doctor"]
 
@@ -15,9 +15,8 @@ def doctor(models: tuple[str, ...]) -> None:
     """Report what is installed, whether it works together, and whether each MODEL can be loaded."""
     from pykaldi_server.doctor import examine
 
-    to_load = models or (demo_models() if has_demo_models() else ())
     all_ok = True
-    for finding in examine(to_load):
+    for finding in examine(models or demo_models()):
         click.echo(f"{'ok   ' if finding.ok else 'ERROR'} {finding.what:<18} {finding.text}")
         all_ok = all_ok and finding.ok
     sys.exit(0 if all_ok else 1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pykaldi_server.cli.common import demo_models
+from pykaldi_server.cli.common import default_model
 from pykaldi_server.cli.settings import assemble, help_sentence, settings
 from pykaldi_server.options import MODEL_OPTIONS_HELP, parse_assignments
 from pykaldi_server.worker.options import PostProcessorOptions
@@ -40,7 +40,7 @@ def model_settings(command: Command) -> Command:
             "--model",
             metavar="MODEL",
             help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model "
-            "package; the English demo model if not set.",
+            "package; a demo model of English if not set.",
         ),
         *(
             click.option(flag, name.replace("-", "_"), type=kind, help=f"{text}  [default: the model's]")
@@ -74,7 +74,7 @@ def model_arguments(
     shortcuts = {name: values[name.replace("-", "_")] for _, name, _, _ in SHORTCUTS}
     given = {name.replace("-", "_"): str(value) for name, value in shortcuts.items() if value is not None}
     return RecognizerOptions(
-        model=values["model"] or demo_models()[0],
+        model=values["model"] or default_model(),
         model_options={**given, **parse_assignments(values["model_options"])},
         content_type=content_type,
         channels=channels or "mixed",

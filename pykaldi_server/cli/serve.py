@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from pykaldi_server.cli.common import (
-    demo_models,
+    default_models,
     log_format_option,
     logging_arguments,
     logging_option,
     plain_errors,
+    say_what_demos_are,
     verbose_option,
 )
 from pykaldi_server.cli.settings import (
@@ -55,7 +56,7 @@ def serve(
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
     the name of an installed model package. Clients request it by the name of the directory or file, or by
     NAME if it is given as NAME=MODEL; those that name no model get the first one. Without MODEL, the demo
-    models of the checkout are served.
+    models are served: those of the checkout, or the English digits that an installed package brings.
     """
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server
@@ -64,6 +65,8 @@ def serve(
     with plain_errors():
         logging_values = {"verbose": verbose, "log_level": log_level, "log_format": log_format}
         options = serve_options({**logging_values, "config": config, **values})
+        if not values["models"]:
+            say_what_demos_are(options.models)
         run_server(
             options,
             lambda url: announce(url, options.master),
@@ -77,12 +80,12 @@ def serve_options(parameters: Mapping[str, Any]) -> ServeOptions:
     arguments = list(parameters["worker_arguments"])
     arguments += logging_arguments(*(parameters[each] for each in ("verbose", "log_level", "log_format")))
     if config is not None:
-        num_models = len(parameters["models"] or demo_models())
+        num_models = len(parameters["models"] or default_models())
         check_worker_section(config, num_models * parameters["workers"])
         arguments += ["--config", str(config.resolve())]
     values = {
         **parameters,
-        "models": parameters["models"] or demo_models(),
+        "models": parameters["models"] or default_models(),
         "worker_arguments": tuple(arguments),
     }
     return assemble(ServeOptions, values, master=assemble(MasterOptions, values))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pykaldi_server.cli.common import (
-    demo_models,
+    default_model,
     log_format_option,
     logging_arguments,
     logging_option,
@@ -37,8 +37,8 @@ END_S = 10.0
     "-c",
     "--conf",
     metavar="MODEL",
-    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; the "
-    "English demo model if not set.",
+    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; a "
+    "demo model of English if not set.",
 )
 @settings(
     WorkerOptions,
@@ -88,7 +88,7 @@ def worker(
                 f"expected --health-port 0, which picks a port for each of {fork} processes, "
                 f"found {options.health_port}"
             )
-        model = conf or demo_models()[0]
+        model = conf or default_model()
 
         def reread_options() -> WorkerOptions:
             return reread(ctx, lambda parameters: assemble(WorkerOptions, parameters))

@@ -19,9 +19,13 @@ JUMP_S = 600.0
 """Clocks that are adjusted to others drift less than this within a period."""
 
 
+# Clocks that go on while the machine sleeps: Linux has one for that, elsewhere (macOS) the usual one does.
+STEADY_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def steady_s() -> float:
     """Seconds since the machine has started, those that it has slept included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(STEADY_CLOCK)
 
 
 class Retention:

@@ -16,7 +16,10 @@ from pykaldi_server.protocols.addresses import WORKER_PATH, check_websocket_url
 from pykaldi_server.protocols.credentials import TOKEN_FILE_HELP, TOKEN_HELP, find_token
 from pykaldi_server.protocols.trust import CAFILE_HELP, INSECURE_HELP, Trust
 
-__all__ = ["PostProcessorOptions", "WorkerOptions"]
+__all__ = ["STATUS", "PostProcessorOptions", "WorkerOptions"]
+
+STATUS = Path("/proc/self/status")
+"""Where Linux says how much memory this process has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,11 @@ class WorkerOptions(PostProcessorOptions):
         for name in ("silence_timeout_s", "recycle_requests", "recycle_memory_mib"):
             if getattr(self, name) is not None:
                 check_positive(self, name)
+        if self.recycle_memory_mib is not None and not STATUS.exists():
+            raise ConfigError(
+                f"recycle_memory_mib: expected {STATUS}, which reports the memory of a process; this system "
+                "has no such file"
+            )
         if self.health_port is not None:
             check_range(self, "health_port", 0, 65535)
         if self.drain_s < 0:

@@ -369,7 +369,10 @@ class _Process:
 
     def wait(self) -> int:
         """Waits for the process to end, ends what it has left behind, and returns its exit code."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        else:  # macOS before Python 3.13; the number of a group is not reused while the group has members
+            self._popen.wait()
         self.kill()
         with self._signalling:
             code = self._popen.wait()

@@ -5,14 +5,11 @@ without. Pages of mapped files, such as graphs, do not count: the kernel takes t
 and they are shared with other processes.
 """
 
-from pathlib import Path
-
 from pykaldi_server.errors import ConfigError
-from pykaldi_server.worker.options import WorkerOptions
+from pykaldi_server.worker.options import STATUS, WorkerOptions
 
 __all__ = ["Recycling", "own_memory_mib"]
 
-STATUS = Path("/proc/self/status")
 OWN_PAGES = ("RssAnon:", "RssShmem:")
 
 

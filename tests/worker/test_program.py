@@ -246,8 +246,13 @@ def test_closing_does_not_wait_for_a_busy_program(run: Any) -> None:
     assert ask(program, "two") is None
 
 
-def test_all_that_a_command_starts_ends_with_it(run: Any, tmp_path: Any) -> None:
-    """A pipeline of which one part ignores the end of its input."""
+@pytest.mark.parametrize("has_waitid", [True, False])
+def test_all_that_a_command_starts_ends_with_it(
+    run: Any, tmp_path: Any, has_waitid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline of which one part ignores the end of its input, with and without a function of Linux."""
+    if not has_waitid:
+        monkeypatch.delattr(os, "waitid")
     sleeper = command(
         f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
     )

@@ -9,6 +9,7 @@ import pytest
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.session import Model
+from pykaldi_server.worker import options as options_module
 from pykaldi_server.worker.options import PostProcessorOptions, WorkerOptions
 from pykaldi_server.worker.settings import WorkerSettings
 
@@ -149,3 +150,13 @@ def test_mistakes_name_the_file(tmp_path: Path, text: str) -> None:
 def test_logging_that_python_does_not_understand(root_logger: logging.Logger) -> None:
     with pytest.raises(ConfigError, match="logging"):
         WorkerSettings(log_config={"version": 2}).configure_logging()
+
+
+def test_a_limit_of_memory_needs_a_system_that_measures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WorkerOptions(recycle_memory_mib=1000).validate()
+    monkeypatch.setattr(options_module, "STATUS", tmp_path / "status")
+    WorkerOptions().validate()
+    with pytest.raises(ConfigError, match=r"^recycle_memory_mib: expected .*/status, which "):
+        WorkerOptions(recycle_memory_mib=1000).validate()
