@@ -149,7 +149,7 @@ def test_the_installed_server_serves(
 ) -> None:
     """A model that is named, and in an empty folder the one that the wheel brings."""
     arguments = [str(models / model)] if model else []
-    command = [installed / "pykaldi-server", "serve", *arguments, "--port", "0"]
+    command: list[str | Path] = [installed / "pykaldi-server", "serve", *arguments, "--port", "0"]
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(
