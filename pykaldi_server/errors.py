@@ -8,7 +8,8 @@
     ├── DecoderError (RuntimeError)     a decoder was used in a way that it does not allow
     ├── LatticeError (ValueError)       a lattice is not what an operation needs
     ├── ProtocolError (ValueError)      a peer sent something that the protocol does not know
-    └── DatabaseError (RuntimeError)    a database cannot be used at the moment
+    ├── DatabaseError (RuntimeError)    a database cannot be used at the moment
+    └── DownloadError (RuntimeError)    an archive cannot be downloaded, or is not the one that is expected
 
 A file that does not exist is Python's own FileNotFoundError.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigError",
     "DatabaseError",
     "DecoderError",
+    "DownloadError",
     "LatticeError",
     "ModelFormatError",
     "ProtocolError",
@@ -74,6 +76,10 @@ class ProtocolError(PykaldiServerError, ValueError):
 
 class DatabaseError(PykaldiServerError, RuntimeError):
     """A database cannot be used at the moment: it is down, full, locked or damaged. The text names it."""
+
+
+class DownloadError(PykaldiServerError, RuntimeError):
+    """An archive cannot be downloaded, or is not the one that is expected; the text names its address."""
 
 
 def error_text(error: PykaldiServerError | OSError) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
-BASE = {"cores", "errors", "lazy", "options", "logs", "service", "version"}
+BASE = {"cores", "errors", "languages", "lazy", "options", "logs", "service", "version"}
 MAY_IMPORT = {
     "cores": set(),
     "errors": set(),
+    "languages": set(),
     "lazy": set(),
     "version": set(),
     "logs": {"errors"},
@@ -25,7 +26,8 @@ MAY_IMPORT = {
     "options": {"errors"},
     "kaldi": BASE,
     "audio": BASE,
-    "session": {*BASE, "kaldi", "audio"},
+    "models": BASE,
+    "session": {*BASE, "kaldi", "audio", "models"},
     "protocols": BASE,
     "database": {*BASE, "protocols"},
     "master": {*BASE, "metrics", "sockets", "protocols", "database"},
@@ -33,7 +35,7 @@ MAY_IMPORT = {
     "client": {*BASE, "protocols", "audio"},
     "batch": {*BASE, "protocols", "worker", "session", "audio"},
     "serve": {*BASE, "master", "protocols"},
-    "doctor": {*BASE, "session", "kaldi", "audio"},
+    "doctor": {*BASE, "session", "kaldi", "audio", "models"},
     "cli": {
         *BASE,
         "batch",
@@ -46,6 +48,7 @@ MAY_IMPORT = {
         "session",
         "kaldi",
         "audio",
+        "models",
     }
     | {"doctor"},
     "__main__": {"cli"},

@@ -1,4 +1,4 @@
-"""`pykaldi-server model ...`: look at models, and prepare them."""
+"""`pykaldi-server model ...`: look at models, and prepare them; `model_library` has what gets them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pykaldi_server.cli.common import plain_errors
+from pykaldi_server.cli.model_library import catalogue_entry, catalogue_facts, library_facts
 from pykaldi_server.cli.settings import FILE, help_sentence
 
 __all__ = ["model"]
@@ -14,17 +15,30 @@ __all__ = ["model"]
 
 @click.group()
 def model() -> None:
-    """Inspect and prepare models."""
+    """Get, list, inspect and prepare models."""
 
 
 @model.command()
 @click.argument("path", metavar="MODEL|FILE")
 def info(path: str) -> None:
-    """Describe a model or one of its files."""
+    """Describe a model or one of its files.
+
+    MODEL is a directory, a YAML file, or the name or language of a model that `model list` lists; of one that
+    is not installed, what the catalogue has is printed.
+    """
+    from pykaldi_server.models.library import find_model
     from pykaldi_server.session.formats.description import describe
 
     with plain_errors():
-        for what, text in describe(Path(path)):
+        name = path.partition(":")[0]
+        known = None if Path(path).exists() else find_model(name)
+        entry = None if known or Path(path).exists() else catalogue_entry(name)
+        if entry is not None:
+            facts = catalogue_facts(entry)
+        else:
+            facts = [] if known is None else library_facts(known)
+            facts += describe(Path(path))
+        for what, text in facts:
             click.echo(f"{what:<18} {text}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from pykaldi_server.errors import ProtocolError
+from pykaldi_server.languages import best_match
 from pykaldi_server.protocols.worker import WorkerInfo
 
 __all__ = ["model_for_language"]
@@ -26,13 +27,8 @@ def model_for_language(language: str, models: Iterable[WorkerInfo], default: str
     known = sorted((each for each in models if each.language), key=lambda each: each.model != default)
     if not known:
         return None
-    for num_subtags in (None, 1):
-        for each in known:
-            if _tag(each.language)[:num_subtags] == _tag(language)[:num_subtags]:
-                return each.model
+    found = best_match(language, [(each.language, each.model) for each in known])
+    if found is not None:
+        return found
     languages = ", ".join(sorted({each.language for each in known}))
     raise ProtocolError(f"there is no model for language {language!r}; those that there are: {languages}")
-
-
-def _tag(language: str) -> list[str]:
-    return language.lower().replace("_", "-").split("-")

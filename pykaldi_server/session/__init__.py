@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pykaldi_server.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from pykaldi_server.models.library import packaged_model
     from pykaldi_server.session.events import (
         AdaptationState,
         AlignedPhone,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         Hypothesis,
         Partial,
     )
-    from pykaldi_server.session.loading import packaged_model
     from pykaldi_server.session.model import Model
     from pykaldi_server.session.options import SessionOptions
     from pykaldi_server.session.request_options import EndpointRule, RequestOptions
@@ -50,7 +50,7 @@ _MODULES = {
         "Hypothesis",
         "Partial",
     ),
-    "pykaldi_server.session.loading": ("packaged_model",),
+    "pykaldi_server.models.library": ("packaged_model",),
     "pykaldi_server.session.model": ("Model",),
     "pykaldi_server.session.options": ("SessionOptions",),
     "pykaldi_server.session.request_options": ("EndpointRule", "RequestOptions"),

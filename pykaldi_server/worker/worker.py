@@ -68,7 +68,8 @@ class Worker:
         self.statistics = WorkerStatistics()
         self._options = options
         self._text_processor = text_processor
-        info = WorkerInfo(model.name, options.language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
+        language = options.language or model.language
+        info = WorkerInfo(model.name, language, __version__, POSITION_PROTOCOL, model.sample_rate_hz)
         self._url = info.url(options.url)
         self._threads = DecoderThreads(min(options.sessions, num_cores()))
         # A request that was cancelled may leave a result with the text processor for a while.

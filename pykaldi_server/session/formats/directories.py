@@ -19,9 +19,11 @@ from pykaldi_server.session.formats.layouts import (
 )
 from pykaldi_server.session.formats.source import ModelSource
 
-__all__ = ["read_directory", "read_name"]
+__all__ = ["find_model_directory", "read_directory", "read_name"]
 
 logger = logging.getLogger(__name__)
+
+_DEEPEST = 4  # folders down: Kaldi's recipes have exp/chain/tdnn/
 
 
 def read_directory(directory: Path, graph: str | None, overrides: Mapping[str, str]) -> ModelSource:
@@ -94,3 +96,24 @@ def _directory_of_model(directory: Path) -> Path:
             f"{directory}: expected one model, found several, of which one must be named: {names}"
         )
     return inner[0]
+
+
+def find_model_directory(folder: Path) -> Path:
+    """Finds the directory of the only model in a folder, such as an archive has it.
+
+    Raises:
+        ConfigError: there is no model, or there are several side by side.
+    """
+    level = [folder]
+    for _ in range(_DEEPEST + 1):
+        found = [directory for directory in level if has_model(directory)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(directory.relative_to(folder).as_posix() for directory in found)
+            raise ConfigError(f"{folder}: expected one model, found several: {names}")
+        level = sorted(path for each in level for path in each.iterdir() if path.is_dir())
+    raise ConfigError(
+        f"{folder}: expected a model in Vosk's layout (am/final.mdl) or Kaldi's (conf/online.conf, "
+        "conf/online_decoding.conf), found neither"
+    )
