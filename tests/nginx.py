@@ -67,7 +67,7 @@ async def running_nginx(folder: Path, master: Any, *, keeps_path: bool = False) 
     configuration.write_text(AROUND.format(user=user, folder=folder, temporary=temporary, server=server))
     process = await create_subprocess_exec(program, "-p", str(folder), "-c", str(configuration))
     try:
-        await _until_it_listens(process, port)
+        await until_it_listens(process, port)
         yield f"http://localhost:{port}/speech"
     finally:
         with suppress(ProcessLookupError):
@@ -75,10 +75,11 @@ async def running_nginx(folder: Path, master: Any, *, keeps_path: bool = False) 
         await asyncio.wait_for(process.wait(), PATIENCE_S)
 
 
-async def _until_it_listens(process: Process, port: int) -> None:
+async def until_it_listens(process: Process, port: int) -> None:
+    """Waits for a proxy."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            assert process.returncode is None, "nginx has ended; see what it has printed"
+            assert process.returncode is None, "the proxy has ended; see what it has printed"
             with suppress(ConnectionRefusedError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()

@@ -1,17 +1,19 @@
-"""A master behind Debian's nginx, and what is believed of headers that anybody can write."""
+"""A master behind Debian's nginx and Caddy, and what is believed of headers that anybody can write."""
 
 import asyncio
 import json
 import logging
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from caddy import running_caddy
 from nginx import running_nginx
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-SPEAKER = "127.0.0.5"  # another address of this machine, so that it differs from that of nginx
+SPEAKER = "127.0.0.5"  # another address of this machine, so that it differs from that of the proxy
 FINAL = {"status": 0, "segment": 0, "result": {"hypotheses": [{"transcript": "one"}], "final": True}}
 
 
@@ -29,17 +31,24 @@ async def serve_one(worker: Any) -> dict[str, Any]:
     return request
 
 
-@pytest.mark.parametrize("keeps_path", [False, True])
-def test_everything_works_behind_nginx(
-    harness: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, keeps_path: bool
+def running_proxy(kind: str, folder: Path, master: Any) -> AbstractAsyncContextManager[str]:
+    """A proxy as docs/security.md has it, or one that passes paths on unchanged."""
+    if kind == "caddy":
+        return running_caddy(folder, master)
+    return running_nginx(folder, master, keeps_path=kind == "nginx keeping paths")
+
+
+@pytest.mark.parametrize("kind", ["nginx", "nginx keeping paths", "caddy"])
+def test_everything_works_behind_a_proxy(
+    harness: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    prefix = "/speech" if keeps_path else ""
+    prefix = "/speech" if kind == "nginx keeping paths" else ""
     options = {"proxies": ("127.0.0.1",), "path_prefix": prefix, "private": ("metrics",)}
 
     async def scenario() -> None:
         async with (
             harness.master(**options) as master,
-            running_nginx(tmp_path, master, keeps_path=keeps_path) as url,
+            running_proxy(kind, tmp_path, master) as url,
         ):
             # The page and what it loads, by the addresses that are in it
             assert urlsplit((await fetch(url)).headers["Location"]).path == "/speech/"
