@@ -1,4 +1,4 @@
-"""The examples of docs/library.md and README.md run as they are, and the table has every option."""
+"""The examples of docs/library.md, docs/porting.md and README.md run; the table has every option."""
 
 import asyncio
 import importlib
@@ -166,3 +166,15 @@ def test_speakers(workspace: dict[str, Any], model: Model) -> None:
 def test_text(workspace: dict[str, Any], model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     run("Text", workspace | {"model": model})
     assert f"transcript='{TWO_NINE.capitalize()}'" in capsys.readouterr().out
+
+
+def test_porting_from_vosk(workspace: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    page = (REPOSITORY / "docs" / "porting.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    data = read_wav(workspace["paths"][-1])[1].astype("<i2").tobytes()
+    pieces = [data[begin : begin + 4000] for begin in range(0, len(data), 4000)]
+    exec(compile(code, "docs/porting.md", "exec"), {"pieces": pieces})
+    *partials, final = map(json.loads, capsys.readouterr().out.splitlines())
+    assert final["text"].startswith("two nine")
+    assert partials
+    assert all(partial["partial"] for partial in partials)
