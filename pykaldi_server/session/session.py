@@ -243,7 +243,7 @@ class Session:
         """Starts decoding, at the current position of the stream."""
         self._stream = self._make_stream()
         if self._options.do_adaptation and self._state is None:
-            self._state = self._stream.adaptation_state()
+            self._state = self._parts.acoustics.unknown_speaker(self._stream)
         self._quanta = Quanta(max(1, round(self._options.chunk_length_in_secs * self._rate_hz)))
         self._resampler = _resampler(self._rate_hz, self._parts.sample_rate_hz)
         self._gate = self._make_gate() if self._options.use_vad else None

@@ -150,6 +150,17 @@ def test_adaptation_state_is_carried_on(golden: Path, model: Model) -> None:
     assert words_of(events)
 
 
+def test_strangers_begin_alike(golden: Path, models: Path) -> None:
+    """The state of an unknown speaker is written once for a model; no session may leave its mark there."""
+    model = Model.load(models / "english:graph-digits")
+    before = model.session().finish()
+    assert isinstance(before[-1], AdaptationState)
+    assert state_of(recognise(model, samples_of(golden, "ps-tidigits-2934z"))) != before[-1].value
+    assert model.session().finish() == before
+    stream = model.acoustics.start(model.graph)
+    assert stream.adaptation_state() == before[-1].value
+
+
 def test_without_enough_words_the_state_stays(golden: Path, model: Model) -> None:
     state = state_of(recognise(model, samples_of(golden, "ps-tidigits-2934z")))
     session = model.session(state)

@@ -4,9 +4,11 @@ All windows that a block of samples completes are computed in one call of the co
 dithered before, sample by sample, so that results do not depend on how it is cut into blocks.
 """
 
+import copy
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,17 +137,27 @@ class OnlineWindowedFeature(OnlineBaseFeature):
         self._first_sample = 0
         if not frame_opts.snip_edges:
             self._first_sample = self._shift_samples // 2 - self._size_samples // 2
+        self._dim = dim
+        self._begin(dither_seed)
+
+    def _begin(self, dither_seed: int) -> None:
+        """Starts a stream."""
         self._resampler: LinearResample | None = None
         self._input_rate_hz: float | None = None
         self._dither_seed = dither_seed
         self._noise_position: int | None = None  # before the first noise
-        history = frame_opts.max_feature_vectors
-        self._frames = FrameBuffer(dim, None if history < 0 else history)
-        self._dim = dim
+        history = self._frame_opts.max_feature_vectors
+        self._frames = FrameBuffer(self._dim, None if history < 0 else history)
         self._finished = False
         # The samples that further windows need, and the number of the first of them.
         self._samples = np.zeros(0, np.float32)
         self._samples_begin = 0
+
+    def new(self, dither_seed: int = 0) -> Self:
+        """Starts another stream with the same options, which shares the tables of this one."""
+        other = copy.copy(self)
+        other._begin(dither_seed)
+        return other
 
     def dim(self) -> int:
         return self._dim

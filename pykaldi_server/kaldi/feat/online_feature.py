@@ -30,6 +30,7 @@ __all__ = [
     "OnlineTransform",
     "packed_transform",
     "read_transform",
+    "splice_and_transform",
 ]
 
 FloatFrames = NDArray[np.float32]
@@ -301,6 +302,18 @@ class OnlineSpliceTransform(OnlineSpliceFrames):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         return self._product.multiply_spliced(self._padded(begin, end))
+
+
+def splice_and_transform(
+    transform: NDArray[np.floating], src: OnlineFeatureInterface, left_context: int, right_context: int
+) -> OnlineSpliceTransform:
+    """Joins each frame with its neighbours and multiplies the result by a matrix; see `packed_transform`.
+
+    Raises:
+        ValueError: the matrix does not fit the joined frames, or is not finite.
+    """
+    product = packed_transform(transform, src.dim() * (left_context + 1 + right_context))
+    return OnlineSpliceTransform(product, src, left_context, right_context)
 
 
 def read_transform(reader: KaldiReader) -> NDArray[np.float32]:

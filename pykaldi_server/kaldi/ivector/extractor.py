@@ -193,7 +193,9 @@ class OnlineIvectorEstimationStats:
         """Returns the statistics of an unknown speaker."""
         linear = np.zeros(ivector_dim)
         linear[0] = prior_offset
-        return cls(prior_offset, max_count, 0.0, pack_symmetric(np.eye(ivector_dim)), linear)
+        quadratic = np.zeros(ivector_dim * (ivector_dim + 1) // 2)
+        quadratic[_diagonal(ivector_dim)] = 1.0
+        return cls(prior_offset, max_count, 0.0, quadratic, linear)
 
     def ivector_dim(self) -> int:
         """Dimension of the i-vectors."""
@@ -366,5 +368,10 @@ class OnlineIvectorEstimationStats:
         if factor == 0.0:
             return
         self.linear_term[0] += self.prior_offset * factor
-        rows = np.arange(1, self.ivector_dim() + 1)
-        self.quadratic_term[rows * (rows + 1) // 2 - 1] += factor
+        self.quadratic_term[_diagonal(self.ivector_dim())] += factor
+
+
+def _diagonal(dim: int) -> NDArray[np.intp]:
+    """Where a lower triangle by rows has the diagonal of its matrix, (dim,)."""
+    rows = np.arange(1, dim + 1)
+    return rows * (rows + 1) // 2 - 1

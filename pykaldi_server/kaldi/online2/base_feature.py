@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.fbank import FbankOptions, OnlineFbank
+from pykaldi_server.kaldi.feat.feature_window import OnlineWindowedFeature
 from pykaldi_server.kaldi.feat.mfcc import MfccOptions, OnlineMfcc
 from pykaldi_server.kaldi.feat.online_feature import (
     OnlineBaseFeature,
@@ -62,8 +63,8 @@ def read_or_default(options_class: type[OptionsT], path: str, model_dir: Path | 
     return read_options(options_class, path, model_dir) if path else options_class()
 
 
-def make_base_feature(opts: BaseOptions, dither_seed: int = 0) -> OnlineBaseFeature:
-    """Makes the base features of a new stream."""
+def make_base_feature(opts: BaseOptions, dither_seed: int = 0) -> OnlineWindowedFeature:
+    """Makes the base features of a stream; `OnlineWindowedFeature.new` starts further ones faster."""
     if isinstance(opts, MfccOptions):
         return OnlineMfcc(opts, dither_seed)
     if isinstance(opts, PlpOptions):

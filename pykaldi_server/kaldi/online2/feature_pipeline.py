@@ -6,6 +6,7 @@ CMVN follows the stream until the first fMLLR transform is estimated. From then 
 transform assumes features that do not drift.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.delta import DeltaFeaturesOptions, OnlineDeltaFeature
+from pykaldi_server.kaldi.feat.feature_window import OnlineWindowedFeature
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
     OnlineAppendFeature,
+    OnlineBaseFeature,
     OnlineFeatureInterface,
     OnlineSpliceFrames,
     OnlineTransform,
     read_transform,
+    splice_and_transform,
 )
 from pykaldi_server.kaldi.feat.pitch import (
     OnlinePitchFeature,
@@ -82,6 +86,11 @@ class OnlineFeaturePipelineInfo:
     splice_opts: OnlineSpliceOptions | None = None
     lda_mat: NDArray[np.float32] | None = None
 
+    @functools.cached_property
+    def base_prototype(self) -> OnlineWindowedFeature:
+        """Base features without samples, whose tables all streams share."""
+        return make_base_feature(self.feature_opts)
+
     @classmethod
     def from_config(
         cls, config: OnlineFeaturePipelineConfig, model_dir: Path | None = None
@@ -129,8 +138,8 @@ class OnlineFeaturePipeline(SamplesPipeline):
         """
         self._info = info
         self._dither_seed = dither_seed
-        base = make_base_feature(info.feature_opts, dither_seed)
-        sources = [base]
+        base = info.base_prototype.new(dither_seed)
+        sources: list[OnlineBaseFeature] = [base]
         state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
         self._cmvn = OnlineCmvn(info.cmvn_opts, state, base)
         unadapted: OnlineFeatureInterface = self._cmvn
@@ -141,15 +150,15 @@ class OnlineFeaturePipeline(SamplesPipeline):
             sources.append(pitch)
         if info.delta_opts is not None:
             unadapted = OnlineDeltaFeature(info.delta_opts, unadapted)
-        if info.splice_opts is not None:
-            unadapted = OnlineSpliceFrames(
-                unadapted, info.splice_opts.left_context, info.splice_opts.right_context
-            )
+        splice = info.splice_opts or OnlineSpliceOptions(left_context=0, right_context=0)
+        context = splice.left_context, splice.right_context
         if info.lda_mat is not None:
             try:
-                unadapted = OnlineTransform(info.lda_mat, unadapted)
+                unadapted = splice_and_transform(info.lda_mat, unadapted, *context)
             except ValueError as error:
                 raise ModelFormatError(f"lda-matrix: {error}") from None
+        elif info.splice_opts is not None:
+            unadapted = OnlineSpliceFrames(unadapted, *context)
         super().__init__(unadapted, sources)
         self._fmllr: OnlineTransform | None = None
 

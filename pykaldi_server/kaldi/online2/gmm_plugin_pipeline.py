@@ -22,8 +22,7 @@ from pykaldi_server.kaldi.feat.online_feature import (
     FrameBuffer,
     OnlineDerivedFeature,
     OnlineFeatureInterface,
-    OnlineSpliceFrames,
-    OnlineTransform,
+    splice_and_transform,
 )
 from pykaldi_server.kaldi.online2.base_feature import SamplesPipeline
 from pykaldi_server.kaldi.util.finite import require_finite_options
@@ -165,6 +164,6 @@ def _with_context(
         # The original derives the window from the left context.
         return OnlineDeltaFeature(DeltaFeaturesOptions(_DELTA_ORDER, opts.left_context // 2), cmn)
     try:
-        return OnlineTransform(lda_mat, OnlineSpliceFrames(cmn, opts.left_context, opts.right_context))
+        return splice_and_transform(lda_mat, cmn, opts.left_context, opts.right_context)
     except ValueError as error:
         raise ModelFormatError(f"lda-mat: {error}") from None

@@ -4,6 +4,7 @@ samples -> MFCC, PLP or filter bank -> [CMVN] -> [+ pitch] -> network
                     \\-> i-vector (without pitch) ------------> network
 """
 
+import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi.feat.feature_window import OnlineWindowedFeature
 from pykaldi_server.kaldi.feat.mfcc import MfccOptions
-from pykaldi_server.kaldi.feat.online_feature import OnlineAppendFeature, OnlineFeatureInterface
+from pykaldi_server.kaldi.feat.online_feature import (
+    OnlineAppendFeature,
+    OnlineBaseFeature,
+    OnlineFeatureInterface,
+)
 from pykaldi_server.kaldi.feat.pitch import (
     OnlinePitchFeature,
     OnlineProcessPitch,
@@ -96,6 +102,11 @@ class OnlineNnetFeaturePipelineInfo:
         default_factory=OnlineSilenceWeightingConfig
     )
 
+    @functools.cached_property
+    def base_prototype(self) -> OnlineWindowedFeature:
+        """Base features without samples, whose tables all streams share."""
+        return make_base_feature(self.feature_opts)
+
     @classmethod
     def from_config(
         cls, config: OnlineNnetFeaturePipelineConfig, model_dir: Path | None = None
@@ -130,8 +141,8 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
         """Keeps as many past frames as ``max-feature-vectors`` of the base features allows."""
         kept = info.feature_opts.frame_opts.max_feature_vectors
         history = None if kept < 0 else kept
-        base = make_base_feature(info.feature_opts, dither_seed)
-        sources = [base]
+        base = info.base_prototype.new(dither_seed)
+        sources: list[OnlineBaseFeature] = [base]
         self._input: OnlineFeatureInterface = base
         self._cmvn: OnlineCmvn | None = None
         if info.cmvn_opts is not None and info.global_cmvn_stats is not None:

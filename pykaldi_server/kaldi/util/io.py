@@ -512,8 +512,9 @@ class KaldiWriter:
             self._file.write(b" [" + b"".join(b"\n" + self._text_row(line) for line in lines) + b"]\n")
 
     def _text_row(self, values: FloatArray) -> bytes:
-        double = values.dtype == np.float64
-        return b"".join(_text_float(value, double) + b" " for value in values)
+        if values.dtype == np.float64:
+            return "".join([f"{value!r} " for value in values.tolist()]).encode()
+        return "".join([f"{value!s} " for value in values]).encode()
 
 
 def as_float32(values: FloatArray) -> NDArray[np.float32]:
@@ -556,5 +557,5 @@ def _as_float(values: FloatArray) -> tuple[FloatArray, str]:
 
 
 def _text_float(value: float, double: bool) -> bytes:
-    # The fewest digits that read back as the same number; Kaldi itself writes 7.
+    # The fewest digits that read back as the same number, as in `_text_row`; Kaldi itself writes 7.
     return str(np.float64(value) if double else np.float32(value)).encode()

@@ -95,6 +95,7 @@ class Acoustics(ABC):
         self.sample_rate_hz = sample_rate_hz
         self.frame_shift_s = frame_shift_s
         self.acoustic_scale = acoustic_scale
+        self._unknown_speaker: str | None = None
 
     def start(
         self,
@@ -113,6 +114,16 @@ class Acoustics(ABC):
         """
         search_options = search_options or self.search_options
         return self._start(StreamSetup(graph, search_options, endpoint, adapts, adaptation_state))
+
+    def unknown_speaker(self, stream: "Stream") -> str | None:
+        """Returns what is known of a speaker before any speech: a state that all streams share.
+
+        Args:
+            stream: one that has just been started without an adaptation state.
+        """
+        if self._unknown_speaker is None:
+            self._unknown_speaker = stream.adaptation_state()
+        return self._unknown_speaker
 
     @abstractmethod
     def _start(self, setup: StreamSetup) -> "Stream":

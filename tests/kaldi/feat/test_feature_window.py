@@ -16,8 +16,15 @@ from pykaldi_server.kaldi.feat import (
     MfccOptions,
     OnlineFbank,
     OnlineMfcc,
+    OnlinePlp,
+    PlpOptions,
+    feature_window,
 )
-from pykaldi_server.kaldi.feat.feature_window import WINDOW_TYPES, make_frame_computer
+from pykaldi_server.kaldi.feat.feature_window import (
+    WINDOW_TYPES,
+    OnlineWindowedFeature,
+    make_frame_computer,
+)
 from pykaldi_server.kaldi.feat.mel_computations import MelBanksOptions
 
 Floats = NDArray[np.float32]
@@ -46,7 +53,7 @@ def options(cls: type[MfccOptions] | type[FbankOptions], changes: dict[str, Any]
     return opts
 
 
-def computed(feature: OnlineMfcc | OnlineFbank, rate_hz: float, samples: Floats, step: int = 800) -> Floats:
+def computed(feature: OnlineWindowedFeature, rate_hz: float, samples: Floats, step: int = 800) -> Floats:
     for begin in range(0, len(samples), step):
         feature.accept_waveform(rate_hz, samples[begin : begin + step])
     feature.input_finished()
@@ -221,6 +228,26 @@ def test_logarithms_are_exact_to_the_last_bits() -> None:
     features, _ = log.compute(values, len(values))
     squares = np.maximum((values * values).astype(np.float64), np.finfo(np.float32).eps)
     np.testing.assert_allclose(features[:, 0], np.log(squares), rtol=3e-7, atol=1e-7)
+
+
+# Streams that share tables
+
+
+@pytest.mark.parametrize("kind", [OnlineMfcc, OnlinePlp, OnlineFbank])
+def test_a_new_stream_is_one_that_was_made_afresh(
+    kind: type[OnlineMfcc | OnlinePlp | OnlineFbank], speech: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opts: Any = {OnlineMfcc: MfccOptions, OnlinePlp: PlpOptions, OnlineFbank: FbankOptions}[kind]()
+    opts.frame_opts.allow_downsample = True
+    first, fresh = kind(opts), kind(opts, dither_seed=3)
+    first.accept_waveform(22050, speech[:5000])
+    first.input_finished()
+    frames = first.get_frames(0, first.num_frames_ready())
+    monkeypatch.setattr(feature_window, "make_frame_computer", None)  # no tables any more
+    new = first.new(dither_seed=3)
+    assert new.num_frames_ready() == 0
+    np.testing.assert_array_equal(computed(new, 16000, speech), computed(fresh, 16000, speech))
+    np.testing.assert_array_equal(first.get_frames(0, first.num_frames_ready()), frames)
 
 
 # Refusals

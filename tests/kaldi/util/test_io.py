@@ -76,6 +76,16 @@ def test_items_survive_in_sequence(
     assert reader.at_end()
 
 
+@given(st.lists(st.floats(), max_size=8), st.booleans())
+def test_text_has_the_fewest_digits_of_each_precision(numbers: list[float], is_double: bool) -> None:
+    kind = np.float64 if is_double else np.float32
+    with np.errstate(over="ignore"):
+        values = np.array(numbers, kind)
+    file = io.BytesIO()
+    KaldiWriter(file, binary=False).write_vector(values)
+    assert file.getvalue().decode().split()[1:-1] == [str(value) for value in values]
+
+
 def test_pairs_in_both_forms() -> None:
     expected = [[-1, 0], [2, 3]]
     text = KaldiReader(b"[ -1,0 2,3 ]\n")
