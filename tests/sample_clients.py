@@ -31,7 +31,19 @@ def build_javascript(directory: Path) -> list[str]:
     pytest.skip("needs Node.js with WebSocket (version 20 or newer)")
 
 
-BUILDS: dict[str, Callable[[Path], list[str]]] = {"python": build_python, "javascript": build_javascript}
+def build_java(directory: Path) -> list[str]:
+    if shutil.which("javac") is None:
+        pytest.skip("needs javac (apt install openjdk-17-jdk-headless)")
+    sources = sorted(map(str, (CLIENTS / "java").glob("*.java")))
+    subprocess.run(["javac", "-Xlint:all,-serial", "-Werror", "-d", str(directory), *sources], check=True)
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", str(directory), "Client"]
+
+
+BUILDS: dict[str, Callable[[Path], list[str]]] = {
+    "python": build_python,
+    "javascript": build_javascript,
+    "java": build_java,
+}
 
 
 class SampleClient:

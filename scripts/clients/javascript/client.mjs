@@ -37,7 +37,8 @@ function parseOptions() {
   });
   if (positionals.length !== 1) throw new TypeError(`expected one FILE, found ${positionals.length}`);
   for (const name of ["rate", "patience"]) {
-    if (name in values && !(Number(values[name]) > 0)) throw new TypeError(`--${name}: expected a number, found ${values[name]}`);
+    const isRight = !(name in values) || Number(values[name]) > 0;
+    if (!isRight) throw new TypeError(`--${name}: expected a number above 0, found ${values[name]}`);
   }
   return { ...values, file: positionals[0] };
 }

@@ -54,20 +54,21 @@ class Inbox {
 /** Audio that has been recorded and not yet been recognised. Places in it are counted in bytes from its start. */
 class Backlog {
   start = 0;
-  end = 0;
-  #pieces = [];
+  #audio = new Uint8Array(0);
+  #head = 0; // what is kept of `#audio` is from here
+  #tail = 0; // to here
   #isComplete = false;
   #failure = null;
   #grown = () => {};
 
+  get end() {
+    return this.start + this.#tail - this.#head;
+  }
+
   /** Takes in all audio as it comes, also while there is no connection. */
   async fill(audio) {
     try {
-      for await (const piece of audio) {
-        this.#pieces.push(piece);
-        this.end += piece.length;
-        this.#grown();
-      }
+      for await (const piece of audio) this.#add(piece);
     } catch (error) {
       this.#failure = error;
     }
@@ -75,25 +76,30 @@ class Backlog {
     this.#grown();
   }
 
+  #add(piece) {
+    if (this.#tail + piece.length > this.#audio.length) {
+      const kept = this.#audio.subarray(this.#head, this.#tail);
+      this.#audio = new Uint8Array(2 * (kept.length + piece.length));
+      this.#audio.set(kept);
+      [this.#head, this.#tail] = [0, kept.length];
+    }
+    this.#audio.set(piece, this.#tail);
+    this.#tail += piece.length;
+    this.#grown();
+  }
+
   /** The audio from a place on, or a piece of it; waits until there is some. Empty at the end. */
   async read(place) {
     while (place >= this.end && !this.#isComplete) await new Promise((resolve) => (this.#grown = resolve));
-    let begin = this.start;
-    for (const piece of this.#pieces) {
-      if (place < begin + piece.length) return piece.subarray(place - begin, place - begin + PIECE_BYTES);
-      begin += piece.length;
-    }
-    return new Uint8Array(0);
+    const from = this.#head + place - this.start;
+    return this.#audio.slice(from, Math.min(from + PIECE_BYTES, this.#tail));
   }
 
   /** Drops the audio before a place: it has been recognised. */
   forget(place) {
-    while (this.#pieces.length > 0 && this.start < place) {
-      const piece = this.#pieces.shift();
-      const dropped = Math.min(piece.length, place - this.start);
-      if (dropped < piece.length) this.#pieces.unshift(piece.subarray(dropped));
-      this.start += dropped;
-    }
+    if (place <= this.start) return;
+    this.#head += place - this.start;
+    this.start = place;
   }
 
   /** Throws what the source of the audio has thrown. */
