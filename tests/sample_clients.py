@@ -39,10 +39,21 @@ def build_java(directory: Path) -> list[str]:
     return ["java", "-XX:TieredStopAtLevel=1", "-cp", str(directory), "Client"]
 
 
+def build_haskell(directory: Path) -> list[str]:
+    if shutil.which("ghc") is None:
+        pytest.skip("needs ghc (apt install ghc libghc-websockets-dev libghc-aeson-dev)")
+    program = directory / "client"
+    output = ["-outputdir", str(directory), "-o", str(program)]
+    sources = CLIENTS / "haskell"
+    subprocess.run(["ghc", "-v0", "-Wall", "-Werror", *output, "Client.hs"], cwd=sources, check=True)
+    return [str(program)]
+
+
 BUILDS: dict[str, Callable[[Path], list[str]]] = {
     "python": build_python,
     "javascript": build_javascript,
     "java": build_java,
+    "haskell": build_haskell,
 }
 
 

@@ -230,8 +230,8 @@ final class Recognition {
             for (byte[] piece; (piece = backlog.read(place)).length > 0; place += piece.length) {
                 socket.sendBinary(ByteBuffer.wrap(piece), true).join();
             }
-            socket.sendText("EOS", true).join();
             connection.allSent = true;
+            socket.sendText("EOS", true).join();
         } catch (InterruptedException | CompletionException error) {
             // The connection has ended, of which the receiver hears by itself.
         }
