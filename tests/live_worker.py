@@ -21,7 +21,7 @@ async def running_worker(
     model: Model, master: Master, text_processor: TextProcessor | None = None, **options: Any
 ) -> AsyncIterator[Worker]:
     """A worker whose slots are all connected."""
-    worker = Worker(model, WorkerOptions(url=master.worker_url, **options), text_processor)
+    worker = Worker(model, WorkerOptions(url=(master.worker_url,), **options), text_processor)
     running = asyncio.create_task(worker.run())
     sessions = options.get("sessions", 4)
     await master.until(lambda: master.hub.pool.status().available == sessions)

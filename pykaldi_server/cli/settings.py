@@ -2,7 +2,8 @@
 
 A field ``drain_s: float = option(10.0, "seconds that ...")`` becomes ``--drain-s NUMBER`` with its default
 and its help text. ``A | None`` is an option without a default, a boolean a pair ``--name / --no-name``, and a
-tuple an option that can be given several times. A configuration file has one section per dataclass::
+tuple an option that can be given several times; in a file it is a list, or the only element. A configuration
+file has one section per dataclass::
 
     master:
       port: 9000
@@ -307,10 +308,8 @@ def _read_value(options: type[Any], field: "Field[Any]", value: Any, folder: Pat
         return None
     convert = CONVERTERS[_element_type(options, field.name)]
     several = get_origin(hint) is tuple
-    if several and not isinstance(value, list):
-        raise ConfigError(f"{place}: expected a list, found {value!r}")
     try:
-        values = [convert(each) for each in (value if several else [value])]
+        values = [convert(each) for each in (value if several and isinstance(value, list) else [value])]
     except click.BadParameter as error:
         raise ConfigError(f"{place}: {error.message}") from None
     resolve = field.metadata["resolve"]

@@ -73,7 +73,7 @@ class Server:
         options = self._options
         extra = (*(f"--model-option={each}" for each in options.model_options), *options.worker_arguments)
         return [
-            WorkerCommand(path, self._master.worker_url, options.sessions, name, extra, self._worker_token)
+            WorkerCommand(path, (self._master.worker_url,), options.sessions, name, extra, self._worker_token)
             for name, path in map(split_name, options.models)
             for _ in range(options.workers)
         ]

@@ -48,14 +48,14 @@ class WorkerCommand:
     Attributes:
         model: a model directory or a configuration file.
         name: what clients call the model; empty: what it is called by itself.
-        url: the master's address for workers.
+        urls: addresses for workers, of all masters.
         sessions: requests that the process serves at once.
         extra: further arguments of the `worker` command.
         token: what it shows to the master; it goes by the environment, which others cannot see.
     """
 
     model: str
-    url: str
+    urls: tuple[str, ...]
     sessions: int
     name: str = ""
     extra: tuple[str, ...] = ()
@@ -63,7 +63,8 @@ class WorkerCommand:
 
     def arguments(self, supervisor_fd: int) -> list[str]:
         """The command line."""
-        worker = ["worker", "--url", self.url, "--conf", self.model, "--sessions", str(self.sessions)]
+        worker = ["worker", *(f"--url={url}" for url in self.urls), "--conf", self.model]
+        worker += ["--sessions", str(self.sessions)]
         if self.name:
             worker += ["--name", self.name]
         command = [sys.executable, "-m", "pykaldi_server", *worker, *self.extra]

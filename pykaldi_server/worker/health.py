@@ -29,6 +29,7 @@ from pykaldi_server.metrics import (
     histogram,
     process_registry,
 )
+from pykaldi_server.protocols.addresses import shown_url
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.session.events import Event, Final
 from pykaldi_server.version import __version__
@@ -144,7 +145,7 @@ class HealthServer:
     def __init__(self, options: WorkerOptions, process: Watched, may_share_port: bool = False) -> None:
         self.metrics = WorkerMetrics(process)
         self._process = process
-        self._url = options.url
+        self._masters = " or ".join(map(shown_url, options.url))
         shared = {"server": self}
         application = Application(
             [
@@ -190,7 +191,7 @@ class HealthServer:
         if workers[-1].is_draining:
             missing.append("the worker is shutting down")
         elif not slots["free"] + slots["busy"]:
-            missing.append(f"no slot is connected to the master at {self._url}")
+            missing.append(f"no slot is connected to the master at {self._masters}")
         return missing
 
 

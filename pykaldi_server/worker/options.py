@@ -46,7 +46,11 @@ class PostProcessorOptions(Settings):
 class WorkerOptions(PostProcessorOptions):
     """Settings of a worker process."""
 
-    url: str = option(f"ws://localhost:8888{WORKER_PATH}", "address at which the master accepts workers")
+    url: tuple[str, ...] = option(
+        (f"ws://localhost:8888{WORKER_PATH}",),
+        "address at which the master accepts workers; repeat it for several masters, each of which gets its "
+        "share of the slots, and the others' while they are away",
+    )
     sessions: int = option(4, "requests that one process serves at the same time")
     name: str = option(
         "", "name by which clients request the model; the name of its directory or file if not set"
@@ -101,7 +105,10 @@ class WorkerOptions(PostProcessorOptions):
 
     def validate(self) -> None:
         PostProcessorOptions.validate(self)
-        check_websocket_url(self.url, WORKER_PATH)
+        if not self.url:
+            raise ConfigError("url: expected the address of at least one master, found none")
+        for url in self.url:
+            check_websocket_url(url, WORKER_PATH)
         Trust(self.cafile, self.insecure)
         find_token(self.token, self.token_file)
         parse_assignments(self.model_options)

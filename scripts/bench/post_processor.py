@@ -65,7 +65,7 @@ async def measure(model: Model, program: str, data: bytes, directory: Path) -> l
     """Streams the recording through a server with a post-processor."""
     master = Master(MasterOptions(port=0, references=directory / "references.jsonl"))
     master.start()
-    options = WorkerOptions(url=master.worker_url, sessions=1, post_processor=program)
+    options = WorkerOptions(url=(master.worker_url,), sessions=1, post_processor=program)
     post_processor = PostProcessor.start(options)
     serving = asyncio.create_task(Worker(model, options, post_processor).run())
     await master.wait_until_ready()

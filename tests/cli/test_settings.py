@@ -195,7 +195,7 @@ def test_a_configuration_file(tmp_path: Path) -> None:
         ("master: {host: [a]}", r"master: host: expected text, found \['a'\]"),
         ("master: {references: {}}", "master: references: expected text, found {}"),
         ("worker: {compile-graphs: 1}", "worker: compile-graphs: expected true or false, found 1"),
-        ("worker: {model-options: beam=1}", "worker: model-options: expected a list, found 'beam=1'"),
+        ("worker: {model-options: {beam: 1}}", "worker: model-options: expected text, found {'beam': 1}"),
     ],
 )
 def test_mistakes_in_a_configuration_file_are_named(tmp_path: Path, text: str, error: str) -> None:

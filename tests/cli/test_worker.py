@@ -88,7 +88,7 @@ def test_a_model_that_cannot_be_loaded_ends_all(tmp_path: Path) -> None:
 
 def test_processes_get_the_options_of_the_command() -> None:
     options = WorkerOptions(
-        url="ws://host:1/worker/ws/speech",
+        url=("ws://host:1/worker/ws/speech", "wss://other/worker/ws/speech"),
         sessions=7,
         name="english",
         language="en",

@@ -162,7 +162,7 @@ def test_one_that_has_expired_is_refused_and_named_until_another_one_is_there(
             url = f"{master.url.replace('https', 'wss')}/client/ws/speech"
             with pytest.raises(ConnectionError, match="not trusted, see --cafile: certificate has expired"):
                 await words(url, models / "english" / "README.md", Trust(cafile))
-            worker = Worker(model, WorkerOptions(url=master.worker_url, sessions=1, cafile=cafile))
+            worker = Worker(model, WorkerOptions(url=(master.worker_url,), sessions=1, cafile=cafile))
             running = asyncio.create_task(worker.run())
             while "no connection to the master" not in caplog.text:
                 await asyncio.sleep(0.01)

@@ -213,7 +213,7 @@ def test_master_and_worker_as_separate_commands(harness: Any, models: Path, gold
 
 def test_a_worker_that_never_comes_up_is_given_up(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        command = WorkerCommand("model", "ws://localhost:1", sessions=1, extra=("--no-such-option",))
+        command = WorkerCommand("model", ("ws://localhost:1",), sessions=1, extra=("--no-such-option",))
         with pytest.raises(ConfigError, match="model: the worker cannot load it"):
             await Supervisor([command], lambda *_: None).run()
 
@@ -229,7 +229,7 @@ def test_a_hung_worker_is_killed_and_replaced(harness: Any, models: Path) -> Non
 
     async def scenario() -> None:
         async with harness.master() as master:
-            command = WorkerCommand(f"{models / 'english'}:graph-digits", master.worker_url, sessions=1)
+            command = WorkerCommand(f"{models / 'english'}:graph-digits", (master.worker_url,), sessions=1)
             ready: asyncio.Queue[str] = asyncio.Queue()
             watching = Supervisor([command], lambda _, model: ready.put_nowait(model), silence_s=2)
             running = asyncio.create_task(watching.run())

@@ -37,7 +37,7 @@ class Process:
 
 @contextmanager
 def health_server(*workers: Worker) -> Iterator[HealthServer]:
-    server = HealthServer(WorkerOptions(url=URL, health_port=0), Process(*workers))
+    server = HealthServer(WorkerOptions(url=(URL,), health_port=0), Process(*workers))
     try:
         yield server
     finally:
@@ -192,7 +192,7 @@ def test_the_command_serves_it_from_the_start(harness: Any, models: Path) -> Non
 def test_a_port_that_is_taken_is_named(models: Path) -> None:
     async def scenario() -> None:
         with health_server() as server, pytest.raises(OSError, match="cannot listen on 127") as caught:
-            HealthServer(WorkerOptions(url=URL, health_port=server.port), Process())
+            HealthServer(WorkerOptions(url=(URL,), health_port=server.port), Process())
         assert f"cannot listen on 127.0.0.1, port {server.port}: " in str(caught.value)
 
     asyncio.run(scenario())

@@ -42,7 +42,7 @@ def test_memory_is_watched_although_no_thread_can_be_started(monkeypatch: pytest
 
     monkeypatch.setattr(process_module, "MEMORY_PERIOD_S", 0.0)
     monkeypatch.setattr(asyncio, "to_thread", refuse)
-    options = WorkerOptions(url="ws://master/worker/ws/speech")
+    options = WorkerOptions(url=("ws://master/worker/ws/speech",))
     process = WorkerProcess("a model", options, lambda: options, None)
     process.statistics.begin().audio_s = 1.0
     asyncio.run(scenario())

@@ -389,7 +389,7 @@ def test_a_worker_at_a_wrong_address_backs_off_and_says_why(
     async def scenario() -> None:
         async with harness.master(idle_s=0.05, queue_s=0) as master:
             url = master.worker_url.replace("/worker/ws/speech", path)
-            running = asyncio.create_task(Worker(english, WorkerOptions(url=url, sessions=1)).run())
+            running = asyncio.create_task(Worker(english, WorkerOptions(url=(url,), sessions=1)).run())
             while not caplog.records:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.5)
@@ -417,7 +417,7 @@ def test_the_worker_waits_for_a_master_that_is_not_there_yet(harness: Any, engli
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-        options = WorkerOptions(url=f"ws://127.0.0.1:{port}/worker/ws/speech", reconnect_max_s=0.1)
+        options = WorkerOptions(url=(f"ws://127.0.0.1:{port}/worker/ws/speech",), reconnect_max_s=0.1)
         running = asyncio.create_task(Worker(english, options).run())
         async with harness.master(port=port) as master:
             await master.wait_until_ready()
@@ -430,7 +430,7 @@ def test_the_worker_waits_for_a_master_that_is_not_there_yet(harness: Any, engli
 def test_drain_lets_running_requests_end(harness: Any, english: Model, words: Any, audio: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
-            worker = Worker(english, WorkerOptions(url=master.worker_url, sessions=2))
+            worker = Worker(english, WorkerOptions(url=(master.worker_url,), sessions=2))
             running = asyncio.create_task(worker.run())
             await master.until(lambda: master.hub.pool.status().available == 2)
             client = await harness.client(master)

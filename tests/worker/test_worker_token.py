@@ -25,7 +25,7 @@ def test_a_token_that_is_mended(
     async def scenario() -> None:
         async with harness.master(tokens=tokens) as master:
             options = WorkerOptions(
-                url=f"{master.worker_url}?token=hidden", token_file=token, sessions=1, reconnect_max_s=0.1
+                url=(f"{master.worker_url}?token=hidden",), token_file=token, sessions=1, reconnect_max_s=0.1
             )
             worker = Worker(Model.load(models / "english-gmm"), options)
             running = asyncio.create_task(worker.run())
