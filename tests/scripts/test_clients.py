@@ -183,7 +183,8 @@ def test_the_adaptation_state_is_kept_and_sent(
 
 @asynccontextmanager
 async def worker_on(line: Line, model: Model) -> AsyncIterator[None]:
-    worker = Worker(model, WorkerOptions(url=f"ws://127.0.0.1:{line.port}/worker/ws/speech", sessions=1))
+    url = f"ws://127.0.0.1:{line.port}/worker/ws/speech"
+    worker = Worker(model, WorkerOptions(url=(url,), sessions=1))
     running = asyncio.create_task(worker.run())
     try:
         yield

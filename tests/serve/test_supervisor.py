@@ -35,7 +35,7 @@ class ScriptedCommand(WorkerCommand):
 
 
 def scripted(script: str, name: str = "") -> WorkerCommand:
-    return ScriptedCommand(script, "ws://localhost:1", sessions=1, name=name)
+    return ScriptedCommand(script, ("ws://localhost:1",), sessions=1, name=name)
 
 
 async def with_supervisor(
