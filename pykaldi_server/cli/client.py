@@ -45,6 +45,7 @@ RAW_CAPS = (
 @content_type_option
 @channels_option
 @click.option("-m", "--model", help="Name of the model to request; the server's default model if not set.")
+@click.option("--language", metavar="TAG", help="Language to request, such as et, in place of a model.")
 @click.option("--user-id", metavar="ID", help="Identifier of the speaker, which the server logs.")
 @click.option("--content-id", metavar="ID", help="Identifier of the recording, which the server logs.")
 @click.option(

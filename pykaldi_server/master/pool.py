@@ -19,6 +19,7 @@ from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.master.waiting import Lines, Waiting
 
 __all__ = [
+    "NOT_AVAILABLE",
     "PoolStatus",
     "UnavailableError",
     "UnknownModelError",

@@ -29,7 +29,7 @@ from pykaldi_server.master.end import End
 from pykaldi_server.master.hub import Hub, WorkerConnection
 from pykaldi_server.master.limits import LimitError, session_limit_s
 from pykaldi_server.master.places import PlaceTeller
-from pykaldi_server.master.pool import UnavailableError, UnknownModelError, retry_s
+from pykaldi_server.master.pool import NOT_AVAILABLE, UnavailableError, UnknownModelError, retry_s
 from pykaldi_server.master.records import RequestRecord
 from pykaldi_server.protocols.gstreamer import (
     EOS,
@@ -42,6 +42,7 @@ from pykaldi_server.protocols.gstreamer import (
     queue_message,
     transcript_of,
 )
+from pykaldi_server.protocols.languages import model_for_language
 from pykaldi_server.protocols.messages import (
     Status,
     dumps,
@@ -330,8 +331,30 @@ class Relay:
             self._room.set()
             self._deadlines.ending()
 
+    def _choose_model(self) -> None:
+        """Finds the model for the language that the client asks for, if it asks for one.
+
+        Raises:
+            UnknownModelError: the models say their languages, and none is this one.
+            UnavailableError: no model has connected so far.
+        """
+        info, hub = self._info, self._hub
+        if not info.language:
+            return
+        if not hub.models and not hub.pool.accepting:
+            raise UnavailableError(NOT_AVAILABLE, 1)
+        named = hub.models.get(info.model or "")
+        try:
+            model = model_for_language(
+                info.language, [named] if named else hub.models.values(), hub.pool.default_model
+            )
+        except ProtocolError as error:
+            raise UnknownModelError(str(error), 0) from None
+        self._info = replace(info, model=info.model or model)
+
     async def _find_worker(self) -> WorkerConnection:
         pool, options = self._hub.pool, self._hub.options
+        self._choose_model()
         if self._ticket is None:
             self._ticket = pool.ticket()
             self._places = PlaceTeller(self._tell_place) if self._info.wants_place else None

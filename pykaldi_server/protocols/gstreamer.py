@@ -94,6 +94,7 @@ class RequestInfo:
         user_id: who speaks, as the client says; "none" when it does not.
         content_id: what is spoken, as the client says, to match a later reference text.
         model: name of the model that the client asks for; None is the server's default.
+        language: language that the client asks for, as a tag such as ``et``; "" leaves that to the server.
         options: options of the session that the client asks for; the worker checks them.
         at_model_rate: the content type is raw audio of no stated rate, which is that of the model.
         adaptation: whether to keep what is learned of the user; None leaves that to the server.
@@ -106,6 +107,7 @@ class RequestInfo:
     user_id: str = NO_ID
     content_id: str = NO_ID
     model: str | None = None
+    language: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     at_model_rate: bool = False
     adaptation: Adaptation | None = None
@@ -138,6 +140,7 @@ class RequestInfo:
             user_id=fields.get("user-id") or NO_ID,
             content_id=fields.get("content-id") or NO_ID,
             model=fields.get("model") or None,
+            language=fields.get("language", ""),
             options=read_options(query, headers or {})[0],
             adaptation=Adaptation.parse(fields.get("adaptation")),
             wants_place=_parse_switch("queue", fields.get("queue", "")),
@@ -169,6 +172,7 @@ class RequestInfo:
             content_id=header("Content-Id") or NO_ID,
             options=read_options(query, headers)[0] if options is None else options,
             model=fields.get("model") or None,
+            language=fields.get("language", ""),
             adaptation=Adaptation.parse(fields.get("adaptation")),
         )
 

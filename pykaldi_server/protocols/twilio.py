@@ -55,6 +55,7 @@ class Start:
             user_id=self.parameters.get("user-id") or NO_ID,
             content_id=self.parameters.get("content-id") or self.call_id,
             model=self.parameters.get("model") or None,
+            language=self.parameters.get("language", ""),
             options=parse_object(options, "the parameter options") if options else {},
             adaptation=Adaptation.parse(self.parameters.get("adaptation")),
         )

@@ -76,7 +76,8 @@ class Configuration:
             buffers of clients; 0 for no limit. The original has no such limit.
         phrases: what may be said; empty for anything.
         model: name of the model; None is the server's default.
-        user_id: who speaks; the original does not know this one and the next.
+        language: language of the speech; the original does not know this one and the next two.
+        user_id: who speaks.
         adaptation: whether to keep what is learned of the user.
     """
 
@@ -87,6 +88,7 @@ class Configuration:
     max_segment_words: int = MOST_WORDS
     phrases: tuple[str, ...] = ()
     model: str | None = None
+    language: str = ""
     user_id: str = NO_ID
     adaptation: Adaptation | None = None
 
@@ -121,6 +123,7 @@ class Configuration:
         return RequestInfo(
             content_type=raw_audio_caps("S16LE", rate_hz),
             model=self.model,
+            language=self.language,
             options=options,
             at_model_rate=rate_hz is None,
             user_id=self.user_id,
@@ -179,6 +182,12 @@ def _read_model(key: str, value: object) -> str | None:
     return clean_text(value.replace("\\", "/").rstrip("/").rpartition("/")[2]) or None
 
 
+def _read_language(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _invalid(key, "a language", value)
+    return clean_text(value)
+
+
 def _invalid(key: str, expected: str, value: object) -> ProtocolError:
     return ProtocolError(f"{key}: expected {expected}, found {excerpt(value)}")
 
@@ -203,6 +212,7 @@ _READERS = {
     "max_segment_words": ("max_segment_words", _read_count),
     "phrase_list": ("phrases", _read_phrases),
     "model": ("model", _read_model),
+    "language": ("language", _read_language),
     "user_id": ("user_id", _read_user_id),
     "adaptation": ("adaptation", _read_adaptation),
 }

@@ -86,6 +86,7 @@ class TranscriptionsHandler(UploadHandler):
             content_type=caps_from_http(self.form.file_type),
             user_id=user_id,
             model=own_model(model),
+            language=self.form.fields.get("language", [""])[-1],
             options=options,
             adaptation=adaptation,
         )
