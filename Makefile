@@ -14,7 +14,7 @@ PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-axe setup-bench setup-fuzz serve test test-random test-hostile test-asan test-tsan test-all-pythons coverage coverage-report lint types docs bench load soak audit fuzz clean
+.PHONY: help setup setup-axe setup-bench setup-fuzz serve test test-random test-hostile test-asan test-tsan test-all-pythons coverage coverage-report lint types docs package bench load soak audit fuzz clean
 
 help: ## List the targets
 	@echo 'usage: make TARGET [PYTHON=python3.12] [PORT=8888] [PROCESSES=1] [PYTEST_ARGS="..."]'
@@ -88,8 +88,13 @@ audit: setup ## Look for risky code, and for known vulnerabilities in the packag
 fuzz: setup-fuzz ## Feed damaged bytes to the readers of audio, states, tables and messages for FUZZ_S seconds
 	$(BIN)/python scripts/fuzz.py --seconds $(FUZZ_S)
 
-types: setup ## Check types
+types: setup ## Check types, and that the package uses nothing that only Linux has
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin pykaldi_server
+
+package: setup ## Build the source archive and a wheel into dist, and say for which versions of Linux the wheel is
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/auditwheel show dist/*-$$($(BIN)/pykaldi-server version)-cp*-linux_*.whl
 
 bench: setup-bench ## Measure speed: library by part, beside Vosk and Kaldi's FasterDecoder, and the server
 	$(BIN)/python scripts/bench/table.py

@@ -143,6 +143,33 @@ def test_the_installed_command_transcribes(
     assert "this is the demo model, which knows English digits only" in said.stderr
 
 
+def test_the_check_of_wheels_for_other_systems_runs(installed: Path, golden: Path, tmp_path: Path) -> None:
+    script = REPOSITORY / "scripts" / "check_package.py"
+    recording = golden / "wav" / "ps-tidigits-2934z.wav"
+    said = run([installed / "python", script, recording], tmp_path)
+    assert said.endswith("found 'two nine three four zero'\n")
+
+
+def test_wheels_are_built_for_the_supported_pythons_and_systems(archives: Path) -> None:
+    supported = {f"cp3{each.rpartition('.')[2]}" for each in PROJECT["classifiers"] if "Python :: 3." in each}
+    systems = {"linux": {"manylinux_x86_64", "manylinux_aarch64"}, "macos": {"macosx_x86_64", "macosx_arm64"}}
+    for platform, expected in systems.items():
+        listed = run(
+            [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", platform, "."],
+            REPOSITORY,
+        )
+        names = [name.split("-") for name in listed.split()]
+        assert {python for python, _ in names} == supported
+        assert {system for _, system in names} == expected
+
+
+def test_the_wheel_needs_no_library_that_a_system_may_lack(archives: Path) -> None:
+    """What it is linked with is all in the standard of wheels for Linux (manylinux)."""
+    (wheel,) = archives.glob("*.whl")
+    said = " ".join(run([sys.executable, "-m", "auditwheel", "show", wheel], archives).split())
+    assert re.search(r'following platform tag: "manylinux_2_\d+_\w+"', said), said
+
+
 @pytest.mark.parametrize("model", ["", "english"])
 def test_the_installed_server_serves(
     installed: Path, models: Path, golden: Path, tmp_path: Path, model: str
