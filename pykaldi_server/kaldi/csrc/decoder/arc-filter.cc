@@ -14,15 +14,24 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // How many tokens ahead of the one that is looked at the arcs are asked for.
 constexpr size_t kPrefetchArcs = 8;
-constexpr uint32_t kLanes = 8;  // of a vector
 
 // The first column and the last one; what is between them lies in the same cache lines if a state has few
 // arcs.
-inline void Prefetch(const std::vector<ActiveToken> &active, size_t i) {
+inline void Prefetch(const ActiveTokens &active, size_t i) {
   if (i >= active.size()) return;
   __builtin_prefetch(active[i].arcs.next_states);
   __builtin_prefetch(active[i].arcs.labels);
 }
+
+#if defined(__x86_64__)
+// Costs at eight positions. Single loads, as the instruction that gathers takes longer than these, on some
+// processors much longer.
+template <class Position>
+KERNEL_TARGET_AVX2 inline __m256 Gather8(const float *costs, const Position *at) {
+  return _mm256_setr_ps(costs[at[0]], costs[at[1]], costs[at[2]], costs[at[3]], costs[at[4]], costs[at[5]],
+                        costs[at[6]], costs[at[7]]);
+}
+#endif
 
 // For each set of lanes: the lanes in it, one per byte.
 constexpr std::array<uint64_t, 256> MakeLanesOfMask() {
@@ -40,9 +49,7 @@ constexpr std::array<uint64_t, 256> kLanesOfMask = MakeLanesOfMask();
 
 }  // namespace
 
-void ArcCandidates::Reserve(size_t num_more) {
-  const size_t size = size_ + num_more + kLanes;
-  if (size <= costs_.size()) return;
+void ArcCandidates::Grow(size_t size) {
   const size_t room = std::max(size, 2 * costs_.size());
   costs_.resize(room);
   next_states_.resize(room);
@@ -54,8 +61,10 @@ void ArcCandidates::Reserve(size_t num_more) {
 
 // Each kernel is the same loop: over tokens, over vectors of their arcs.
 struct ArcFilterKernels {
+  static constexpr uint32_t kLanes = ArcCandidates::kLanes;
+
   struct Job {
-    const std::vector<ActiveToken> &active;
+    const ActiveTokens &active;
     const FrameCosts &costs;
     float *cutoff;
     ArcCandidates *candidates;
@@ -114,7 +123,7 @@ struct ArcFilterKernels {
         const __m256i is_arc =
             _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k)), lanes);
         const __m256i labels = _mm256_and_si256(is_arc, _mm256_cvtepu16_epi32(Load8Labels(arcs.labels + k)));
-        const __m256 label_costs = _mm256_i32gather_ps(job.costs.label_costs, labels, 4);
+        const __m256 label_costs = Gather8(job.costs.label_costs, arcs.labels + k);
         const __m256 weights = _mm256_loadu_ps(arcs.weights + k);
         const __m256 costs = _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), weights);
         const __m256 is_below =
@@ -157,7 +166,7 @@ struct ArcFilterKernels {
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), vector);
   }
 
-  // Eight lanes here, too: most states have fewer arcs, and to gather is what takes the time.
+  // Eight lanes here, too: most states have fewer arcs, and the costs of labels are loaded one by one.
   KERNEL_TARGET_AVX512 static void Avx512(const Job &job) {
     ArcCandidates &out = *job.candidates;
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -178,7 +187,7 @@ struct ArcFilterKernels {
         const __mmask8 is_arc =
             _mm256_cmpgt_epi32_mask(_mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k)), lanes);
         const __m256i labels = _mm256_maskz_cvtepu16_epi32(is_arc, Load8Labels(arcs.labels + k));
-        const __m256 label_costs = _mm256_i32gather_ps(job.costs.label_costs, labels, 4);
+        const __m256 label_costs = Gather8(job.costs.label_costs, arcs.labels + k);
         const __m256 weights = _mm256_loadu_ps(arcs.weights + k);
         const __m256 costs = _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), weights);
         const __mmask8 mask = _mm256_mask_cmp_ps_mask(is_arc, costs, cutoffs, _CMP_LT_OQ);
@@ -204,7 +213,7 @@ struct ArcFilterKernels {
 #endif
 };
 
-void FilterArcs(CpuKernels kernels, const std::vector<ActiveToken> &active, const FrameCosts &costs,
+void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs,
                 float *cutoff, ArcCandidates *candidates, int64_t *num_visited) {
   const ArcFilterKernels::Job job{active, costs, cutoff, candidates, num_visited};
 #if defined(__x86_64__)
@@ -230,11 +239,11 @@ float SetLabelCostsFrom(size_t begin, const float *pdf_costs, const std::vector<
 #if defined(__x86_64__)
 KERNEL_TARGET_AVX2 float SetLabelCostsAvx2(const float *pdf_costs, const std::vector<int32_t> &pdfs,
                                            float *label_costs) {
+  constexpr size_t kLanes = 8;
   __m256 best = _mm256_set1_ps(kInfinity);
   size_t i = 0;
   for (; i + kLanes <= pdfs.size(); i += kLanes) {
-    const __m256i positions = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(&pdfs[i]));
-    const __m256 costs = _mm256_i32gather_ps(pdf_costs, positions, 4);
+    const __m256 costs = Gather8(pdf_costs, &pdfs[i]);
     _mm256_storeu_ps(label_costs + i, costs);
     best = _mm256_min_ps(best, costs);
   }

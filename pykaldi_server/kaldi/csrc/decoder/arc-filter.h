@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "csrc/base/cpu-kernels.h"
+#include "csrc/base/uninitialized-vector.h"
 #include "csrc/fst/compiled-graph.h"
 
 namespace pykaldi {
@@ -28,6 +29,7 @@ struct ActiveToken {
   float cost;
   int32_t token;
 };
+using ActiveTokens = UninitializedVector<ActiveToken>;
 
 // What the arcs of all tokens are compared with.
 struct FrameCosts {
@@ -49,7 +51,9 @@ class ArcCandidates {
 
   void Clear() { size_ = 0; }
   // Makes room for so many more, and for a vector that is stored behind them.
-  void Reserve(size_t num_more);
+  void Reserve(size_t num_more) {
+    if (size_ + num_more + kLanes > costs_.size()) Grow(size_ + num_more + kLanes);
+  }
   // Adds one, for which there must be room.
   void Add(float cost, int32_t next_state, float weight, uint32_t label, uint32_t arc, uint32_t active) {
     costs_[size_] = cost;
@@ -62,6 +66,9 @@ class ArcCandidates {
 
  private:
   friend struct ArcFilterKernels;
+  static constexpr uint32_t kLanes = 8;  // of a vector
+
+  void Grow(size_t size);
 
   size_t size_ = 0;
   std::vector<float> costs_, weights_;
@@ -71,7 +78,7 @@ class ArcCandidates {
 
 // Appends the arcs of all tokens that are below the cutoff, and lowers it. `num_visited` counts arcs looked
 // at.
-void FilterArcs(CpuKernels kernels, const std::vector<ActiveToken> &active, const FrameCosts &costs,
+void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs,
                 float *cutoff, ArcCandidates *candidates, int64_t *num_visited);
 
 // Gives each label the cost of its pdf; returns the least of them (+infinity when there are no labels).

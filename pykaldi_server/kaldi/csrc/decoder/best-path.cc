@@ -52,13 +52,13 @@ void CurrentBestPath::Update(const TokenLattice &lattice, int32_t token) {
 }
 
 int32_t CurrentBestPath::NumStableWords(const TokenLattice &lattice, float cutoff) {
-  const std::vector<Token> &newest = lattice.Newest().tokens;
+  const TokenVector &newest = lattice.Newest().tokens;
   tokens_.clear();
   for (size_t i = 0; i < newest.size(); ++i) {
     if (newest[i].tot_cost <= cutoff) tokens_.push_back(static_cast<int32_t>(i));
   }
   for (int32_t boundary = lattice.NumFrames(); boundary > std::max(stable_boundary_, 0);) {
-    const std::vector<Token> &before = lattice.Frame(boundary - 1).tokens;
+    const TokenVector &before = lattice.Frame(boundary - 1).tokens;
     sources_.clear();
     is_source_.assign(before.size(), false);
     for (const int32_t token : tokens_) {

@@ -52,12 +52,6 @@ class Workspace {
   SearchWorkspace &work_;
 };
 
-int32_t BestToken(const std::vector<Token> &tokens) {
-  const auto best = std::min_element(tokens.begin(), tokens.end(),
-                                     [](const Token &a, const Token &b) { return a.tot_cost < b.tot_cost; });
-  return static_cast<int32_t>(best - tokens.begin());
-}
-
 }  // namespace
 
 template <class Graph>
@@ -117,17 +111,15 @@ void LatticeFasterOnlineDecoder<Graph>::DecodeFrame(const float *loglikes, Searc
   if (NumFramesDecoded() % config_.prune_interval == 0) {
     lattice_.PruneActive(config_.lattice_beam * config_.prune_scale);
   }
-  const std::vector<Token> &sources = lattice_.Newest().tokens;
-  const int32_t best = BestToken(sources);
-  const float cost_offset = -sources[best].tot_cost;
-  const float cutoff = ProcessEmitting(loglikes, best, work);
+  const float cost_offset = -lattice_.Newest().tokens[lattice_.BestToken()].tot_cost;
+  const float cutoff = ProcessEmitting(loglikes, work);
   if (work->tokens.empty())
     throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
   ProcessNonemitting(cutoff, work);
-  LinkCandidates(work);
-  lattice_.AddBoundary(work->tokens, work->epsilon_links, work->emitting_links, cost_offset);
+  LinkVector links = LinkCandidates(work);
   statistics_.num_tokens += static_cast<int64_t>(work->tokens.size());
-  statistics_.num_links += static_cast<int64_t>(work->emitting_links.size() + work->epsilon_links.size());
+  statistics_.num_links += static_cast<int64_t>(links.size() + work->epsilon_links.size());
+  lattice_.AddBoundary(work->tokens, work->epsilon_links, std::move(links), cost_offset);
   work->Clear();
 }
 
@@ -151,7 +143,7 @@ void LatticeFasterOnlineDecoder<Graph>::CheckBlock(const LoglikeBlock &loglikes)
 
 template <class Graph>
 typename LatticeFasterOnlineDecoder<Graph>::Cutoff LatticeFasterOnlineDecoder<Graph>::GetCutoff(
-    const std::vector<Token> &tokens, float best_cost, SearchWorkspace *work) const {
+    const TokenVector &tokens, float best_cost, SearchWorkspace *work) const {
   const float beam_cutoff = best_cost + config_.beam;
   const size_t max_active = static_cast<size_t>(config_.max_active);
   const size_t min_active = static_cast<size_t>(config_.min_active);
@@ -193,9 +185,9 @@ FrameCosts LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglike
 }
 
 template <class Graph>
-float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, int32_t best,
-                                                         SearchWorkspace *work) {
-  const std::vector<Token> &sources = lattice_.Newest().tokens;
+float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, SearchWorkspace *work) {
+  const TokenVector &sources = lattice_.Newest().tokens;
+  const int32_t best = lattice_.BestToken();
   const float best_cost = sources[best].tot_cost;
   const Cutoff cutoff = GetCutoff(sources, best_cost, work);
   FrameCosts costs = SetFrameCosts(loglikes, -best_cost, work);
@@ -203,29 +195,40 @@ float LatticeFasterOnlineDecoder<Graph>::ProcessEmitting(const float *loglikes, 
 
   // The arcs of the best token give a cutoff to begin with.
   float next_cutoff = kInfinity;
-  work->active.clear();
-  Activate(best, work);
+  work->active.assign(1, Activated(best));
   FilterEmitting(costs, &next_cutoff, work);
 
-  work->active.clear();
-  const size_t num_sources = sources.size();
-  for (size_t i = 0; i < num_sources; ++i) {
-    if (i + kPrefetchState < num_sources) graph_->PrefetchState(sources[i + kPrefetchState].state);
-    if (sources[i].tot_cost <= cutoff.cost) Activate(static_cast<int32_t>(i), work);
-  }
+  Activate(cutoff.cost, work);
   FilterEmitting(costs, &next_cutoff, work);
   TakeCandidates(next_cutoff, work);
   return next_cutoff;
 }
 
+// Whether a token is within the cutoff can hardly be predicted, so it is no branch, here and below: all are
+// written, each over the one before if that does not count.
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::Activate(int32_t token, SearchWorkspace *work) const {
-  const Token &source = lattice_.Newest().tokens[token];
-  if constexpr (Graph::kHasColumns) {
-    work->active.push_back({graph_->EmittingArcs(source.state), source.tot_cost, token});
-  } else {
-    work->active.push_back({{}, source.tot_cost, token});
+void LatticeFasterOnlineDecoder<Graph>::Activate(float cutoff, SearchWorkspace *work) const {
+  const TokenVector &sources = lattice_.Newest().tokens;
+  const size_t num_sources = sources.size();
+  work->expanded.resize(num_sources);
+  int32_t *const expanded = work->expanded.data();
+  size_t num_active = 0;
+  for (size_t i = 0; i < num_sources; ++i) {
+    expanded[num_active] = static_cast<int32_t>(i);
+    num_active += sources[i].tot_cost <= cutoff;
   }
+  work->active.resize(num_active);
+  for (size_t i = 0; i < num_active; ++i) {
+    if (i + kPrefetchState < num_active) graph_->PrefetchState(sources[expanded[i + kPrefetchState]].state);
+    work->active[i] = Activated(expanded[i]);
+  }
+}
+
+template <class Graph>
+ActiveToken LatticeFasterOnlineDecoder<Graph>::Activated(int32_t token) const {
+  const Token &source = lattice_.Newest().tokens[token];
+  if constexpr (Graph::kHasColumns) return {graph_->EmittingArcs(source.state), source.tot_cost, token};
+  return {{}, source.tot_cost, token};
 }
 
 template <class Graph>
@@ -244,8 +247,8 @@ template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::FilterArrays(const FrameCosts &costs, float *next_cutoff,
                                                      SearchWorkspace *work) {
   if constexpr (!Graph::kHasColumns) {
-    const std::vector<Token> &sources = lattice_.Newest().tokens;
-    const std::vector<ActiveToken> &active = work->active;
+    const TokenVector &sources = lattice_.Newest().tokens;
+    const ActiveTokens &active = work->active;
     const float *const pdf_costs = costs.label_costs;
     const int32_t *const pdf_of_label = pdf_of_label_.data();
     const size_t num_active = active.size();
@@ -277,49 +280,85 @@ template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::TakeCandidates(float next_cutoff, SearchWorkspace *work) {
   const ArcCandidates &candidates = work->candidates;
   const size_t num_candidates = candidates.Size();
-  work->targets.resize(num_candidates);
+  work->map.Reserve(static_cast<size_t>(graph_->NumStates()));
+  work->taken.resize(num_candidates);
+  work->tokens.resize(num_candidates + 1);
+  TakenArc *const taken = work->taken.data();
+  Token *const tokens = work->tokens.data();
+  size_t num_taken = 0;
+  uint32_t num_tokens = 0;
   for (size_t i = 0; i < num_candidates; ++i) {
     if (i + kPrefetchToken < num_candidates) work->map.Prefetch(candidates.NextState(i + kPrefetchToken));
-    int32_t target = kNotTaken;
-    if (candidates.Cost(i) < next_cutoff) {
-      Relax(candidates.NextState(i), candidates.Cost(i), static_cast<int32_t>(i), &target, work);
+    const float cost = candidates.Cost(i);
+    if (!(cost < next_cutoff)) continue;
+    const int32_t state = candidates.NextState(i);
+    if constexpr (Graph::kHasColumns) {
+      if (!graph_->IsState(state)) {
+        work->tokens.resize(num_tokens);
+        graph_->FailAtState(state);
+      }
     }
-    work->targets[i] = target;
+    graph_->PrefetchState(state);
+    uint32_t *const place = work->map.Place(state);
+    const bool is_new = *place == 0;
+    const uint32_t target = is_new ? num_tokens : *place - 1;
+    tokens[num_tokens] = {kInfinity, 0, Token::kNoLink, state};
+    num_tokens += is_new;
+    *place = target + 1;
+    Token &token = tokens[target];
+    const bool is_better = cost < token.tot_cost;
+    token.tot_cost = is_better ? cost : token.tot_cost;
+    token.best_link = is_better ? static_cast<int32_t>(i) : token.best_link;
+    taken[num_taken++] = {static_cast<int32_t>(i), static_cast<int32_t>(target)};
   }
+  work->tokens.resize(num_tokens);
+  work->taken.resize(num_taken);
 }
 
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) {
+LinkVector LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) const {
   const ArcCandidates &candidates = work->candidates;
-  const std::vector<Token> &sources = lattice_.Newest().tokens;
-  for (size_t i = 0; i < candidates.Size(); ++i) {
-    if (work->targets[i] == kNotTaken) continue;
-    Token &target = work->tokens[work->targets[i]];
-    // A link that is so much worse than the best one into its target would be pruned later in any case.
-    if (candidates.Cost(i) - target.tot_cost > config_.lattice_beam) continue;
-    // Links are fewer than candidates, so this is no candidate whose turn is still to come.
-    if (target.best_link == static_cast<int32_t>(i)) {
-      target.best_link = static_cast<int32_t>(work->emitting_links.size());
-    }
-    const ActiveToken &source = work->active[candidates.Active(i)];
-    int32_t ilabel, olabel;
-    if constexpr (Graph::kHasColumns) {
-      const int32_t *olabels = source.arcs.olabels;
-      ilabel = graph_->Label(static_cast<int32_t>(candidates.Label(i)));
-      olabel = olabels == nullptr ? 0 : olabels[candidates.Arc(i)];
-    } else {
-      ilabel = static_cast<int32_t>(candidates.Label(i));
-      olabel = graph_->Arcs(sources[source.token].state).begin()[candidates.Arc(i)].olabel;
-    }
-    work->emitting_links.push_back({source.token, work->targets[i], ilabel, olabel, candidates.Weight(i),
-                                    work->acoustic_costs[pdf_of_label_[ilabel]]});
+  // A link that is so much worse than the best one into its target would be pruned later in any case.
+  const float lattice_beam = config_.lattice_beam;
+  size_t num_links = 0;
+  for (const TakenArc arc : work->taken) {
+    work->taken[num_links] = arc;
+    const float best_cost = work->tokens[arc.target].tot_cost;
+    num_links += !(candidates.Cost(arc.candidate) - best_cost > lattice_beam);
   }
+  LinkVector links(num_links);
+  for (size_t i = 0; i < num_links; ++i) {
+    const TakenArc &arc = work->taken[i];
+    links[i] = MakeLink(arc, *work);
+    // Links are fewer than candidates, so this is no candidate whose turn is still to come.
+    int32_t &best_link = work->tokens[arc.target].best_link;
+    best_link = best_link == arc.candidate ? static_cast<int32_t>(i) : best_link;
+  }
+  return links;
+}
+
+template <class Graph>
+Link LatticeFasterOnlineDecoder<Graph>::MakeLink(const TakenArc &arc, const SearchWorkspace &work) const {
+  const ArcCandidates &candidates = work.candidates;
+  const size_t i = static_cast<size_t>(arc.candidate);
+  const ActiveToken &source = work.active[candidates.Active(i)];
+  int32_t ilabel, olabel;
+  if constexpr (Graph::kHasColumns) {
+    const int32_t *olabels = source.arcs.olabels;
+    ilabel = graph_->Label(static_cast<int32_t>(candidates.Label(i)));
+    olabel = olabels == nullptr ? 0 : olabels[candidates.Arc(i)];
+  } else {
+    ilabel = static_cast<int32_t>(candidates.Label(i));
+    olabel = graph_->Arcs(lattice_.Newest().tokens[source.token].state).begin()[candidates.Arc(i)].olabel;
+  }
+  const float acoustic_cost = work.acoustic_costs[pdf_of_label_[ilabel]];
+  return {source.token, arc.target, ilabel, olabel, candidates.Weight(i), acoustic_cost};
 }
 
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchWorkspace *work) {
-  std::vector<Token> &tokens = work->tokens;
-  std::vector<Link> &links = work->epsilon_links;
+  TokenVector &tokens = work->tokens;
+  LinkVector &links = work->epsilon_links;
   std::vector<int32_t> &queue = work->queue;
   work->epsilon_begin.assign(tokens.size(), kNotExpanded);
   queue.clear();
@@ -354,7 +393,7 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work) {
   const Token source = work->tokens[token];
-  std::vector<Link> &links = work->epsilon_links;
+  LinkVector &links = work->epsilon_links;
   std::vector<int32_t> &begin = work->epsilon_begin;
   if (begin[token] == kNotExpanded) {
     begin[token] = static_cast<int32_t>(links.size());
@@ -417,7 +456,7 @@ void LatticeFasterOnlineDecoder<Graph>::FinalizeDecoding() {
 template <class Graph>
 typename LatticeFasterOnlineDecoder<Graph>::FinalCosts LatticeFasterOnlineDecoder<Graph>::ComputeFinalCosts()
     const {
-  const std::vector<Token> &tokens = lattice_.Newest().tokens;
+  const TokenVector &tokens = lattice_.Newest().tokens;
   FinalCosts result{{}, kInfinity, kInfinity};
   result.costs.reserve(tokens.size());
   for (const Token &token : tokens) {
@@ -451,7 +490,7 @@ std::vector<float> LatticeFasterOnlineDecoder<Graph>::EndCosts(bool use_final_co
 template <class Graph>
 BestPath LatticeFasterOnlineDecoder<Graph>::GetBestPath(bool use_final_costs) const {
   const std::vector<float> end_costs = EndCosts(use_final_costs);
-  const std::vector<Token> &tokens = lattice_.Newest().tokens;
+  const TokenVector &tokens = lattice_.Newest().tokens;
   size_t best = 0;
   for (size_t i = 1; i < tokens.size(); ++i) {
     if (tokens[i].tot_cost + end_costs[i] < tokens[best].tot_cost + end_costs[best]) best = i;
@@ -469,14 +508,14 @@ Lattice LatticeFasterOnlineDecoder<Graph>::GetRawLattice(bool use_final_costs) c
 template <class Graph>
 CurrentBestPath &LatticeFasterOnlineDecoder<Graph>::UpdateBestPath() {
   if (is_finalized_) throw DecoderError("decoding was finalized: there is no path without final costs");
-  best_path_.Update(lattice_, BestToken(lattice_.Newest().tokens));
+  best_path_.Update(lattice_, lattice_.BestToken());
   return best_path_;
 }
 
 template <class Graph>
 int32_t LatticeFasterOnlineDecoder<Graph>::NumStableWords() {
-  const std::vector<Token> &tokens = lattice_.Newest().tokens;
-  const float best_cost = tokens[BestToken(tokens)].tot_cost;
+  const TokenVector &tokens = lattice_.Newest().tokens;
+  const float best_cost = tokens[lattice_.BestToken()].tot_cost;
   return UpdateBestPath().NumStableWords(lattice_, best_cost + config_.beam);
 }
 

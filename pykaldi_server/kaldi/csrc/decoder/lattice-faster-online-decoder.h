@@ -112,22 +112,24 @@ class LatticeFasterOnlineDecoder {
   };
 
   void CheckBlock(const LoglikeBlock &loglikes) const;
-  Cutoff GetCutoff(const std::vector<Token> &tokens, float best_cost, SearchWorkspace *work) const;
+  Cutoff GetCutoff(const TokenVector &tokens, float best_cost, SearchWorkspace *work) const;
   // Sets the costs of a frame in the workspace; returns those that arcs are compared with.
   FrameCosts SetFrameCosts(const float *loglikes, float cost_offset, SearchWorkspace *work) const;
   // Decodes a frame: builds a boundary in the workspace, and adds it to the lattice.
   void DecodeFrame(const float *loglikes, SearchWorkspace *work);
   // Builds the tokens of the next boundary that emitting arcs reach; returns the cutoff for further ones.
-  float ProcessEmitting(const float *loglikes, int32_t best, SearchWorkspace *work);
+  float ProcessEmitting(const float *loglikes, SearchWorkspace *work);
   // Collects those arcs of the active tokens that are below the next cutoff, and lowers it.
   void FilterEmitting(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);
   void FilterArrays(const FrameCosts &costs, float *next_cutoff, SearchWorkspace *work);
-  // Adds a token of the newest boundary to the active ones.
-  void Activate(int32_t token, SearchWorkspace *work) const;
+  // Makes the tokens of the newest boundary up to a cost the active ones.
+  void Activate(float cutoff, SearchWorkspace *work) const;
+  ActiveToken Activated(int32_t token) const;
   // Makes tokens of the collected arcs. Until their links are made, candidates stand for those.
   void TakeCandidates(float next_cutoff, SearchWorkspace *work);
   // Makes links of the collected arcs, when all costs of the tokens are known.
-  void LinkCandidates(SearchWorkspace *work);
+  LinkVector LinkCandidates(SearchWorkspace *work) const;
+  Link MakeLink(const TakenArc &arc, const SearchWorkspace &work) const;
   // Adds the tokens that epsilon arcs reach, up to a cutoff.
   void ProcessNonemitting(float cutoff, SearchWorkspace *work);
   void ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work);

@@ -39,7 +39,7 @@ std::vector<int32_t> NumberTokens(const TokenFrame &frame, int32_t first) {
   return number;
 }
 
-void AddArcs(const std::vector<Link> &links, const std::vector<int32_t> &sources,
+void AddArcs(const LinkVector &links, const std::vector<int32_t> &sources,
              const std::vector<int32_t> &targets, Lattice *lattice) {
   for (const Link &link : links) {
     lattice->AddArc(sources[link.source],

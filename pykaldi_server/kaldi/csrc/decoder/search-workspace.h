@@ -7,25 +7,32 @@
 #include <cstdint>
 #include <vector>
 
+#include "csrc/base/uninitialized-vector.h"
 #include "csrc/decoder/arc-filter.h"
 #include "csrc/decoder/state-token-map.h"
 #include "csrc/decoder/token-lattice.h"
 
 namespace pykaldi {
 
+// A candidate that has become a way into a token.
+struct TakenArc {
+  int32_t candidate;
+  int32_t target;  // a token of the boundary that is being built
+};
+
 struct SearchWorkspace {
   // The boundary that is being built.
-  std::vector<Token> tokens;
-  std::vector<Link> emitting_links;  // to it
-  std::vector<Link> epsilon_links;
+  TokenVector tokens;
+  LinkVector epsilon_links;
   StateTokenMap map;  // of `tokens`; empty between frames
 
   std::vector<float> acoustic_costs;  // of the frame, by pdf, and infinity for arcs without input label
   std::vector<float> offset_costs;    // the same with the cost offset
   std::vector<float> label_costs;     // offset_costs, by positions in the columns of a compiled graph
-  std::vector<ActiveToken> active;    // tokens to expand
+  UninitializedVector<int32_t> expanded;  // positions of the tokens to expand
+  ActiveTokens active;                    // the same ones
   ArcCandidates candidates;
-  std::vector<int32_t> targets;        // tokens that the candidates lead to
+  UninitializedVector<TakenArc> taken;
   std::vector<int32_t> queue;          // new tokens whose epsilon arcs wait
   std::vector<int32_t> epsilon_begin;  // the first epsilon link of each new token
   std::vector<float> sorted_costs;
@@ -39,7 +46,6 @@ struct SearchWorkspace {
   void Clear() {
     for (const Token &token : tokens) map.Remove(token.state);
     tokens.clear();
-    emitting_links.clear();
     epsilon_links.clear();
   }
 };

@@ -25,8 +25,9 @@ class StateTokenMap {
   // be empty: nothing is copied, which would touch all pages.
   void Reserve(size_t num_states) {
     if (num_states <= size_) return;
+    const size_t size = std::max(num_states, 2 * size_);
     size_ = 0;
-    Grow(num_states);
+    Grow(size);
   }
 
   int32_t Find(int32_t state) const {
@@ -38,6 +39,8 @@ class StateTokenMap {
     if (i >= size_) Grow(std::max(i + 1, 2 * size_));
     places_.get()[i] = static_cast<uint32_t>(token + 1);
   }
+  // Where the position of a state's token + 1 is kept, 0 for none; only for states that there is room for.
+  uint32_t *Place(int32_t state) { return places_.get() + state; }
   void Remove(int32_t state) { places_.get()[state] = 0; }
   void Prefetch(int32_t state) const { __builtin_prefetch(places_.get() + state); }
 

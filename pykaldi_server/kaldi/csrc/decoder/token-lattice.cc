@@ -30,23 +30,39 @@ void CheckEpsilons(size_t num_taken, const TokenFrame &frame) {
 }
 
 // Pruning leaves a small part of an array; the rest of its memory is wanted for new frames.
-template <class T>
-void ShrinkIfWasteful(std::vector<T> *array) {
+template <class Vector>
+void ShrinkIfWasteful(Vector *array) {
   if (array->capacity() > 2 * array->size()) array->shrink_to_fit();
+}
+
+int32_t FindBestToken(const TokenVector &tokens) {
+  // Several minima side by side: each waits for the one before.
+  constexpr size_t kLanes = 4;
+  float least[kLanes] = {kInfinity, kInfinity, kInfinity, kInfinity};
+  size_t i = 0;
+  for (; i + kLanes <= tokens.size(); i += kLanes) {
+    for (size_t k = 0; k < kLanes; ++k) least[k] = std::min(least[k], tokens[i + k].tot_cost);
+  }
+  for (; i < tokens.size(); ++i) least[0] = std::min(least[0], tokens[i].tot_cost);
+  const float best_cost = *std::min_element(least, least + kLanes);
+  size_t best = 0;
+  while (best < tokens.size() && tokens[best].tot_cost != best_cost) ++best;
+  return best < tokens.size() ? static_cast<int32_t>(best) : 0;
 }
 
 }  // namespace
 
-void TokenLattice::AddBoundary(const std::vector<Token> &tokens, const std::vector<Link> &epsilon_links,
-                               const std::vector<Link> &links_to_it, float cost_offset) {
+void TokenLattice::AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links,
+                               LinkVector links_to_it, float cost_offset) {
   TokenFrame frame;
   frame.tokens = tokens;
   frame.epsilon_links = epsilon_links;
   if (!frames_.empty()) {
-    frames_.back().emitting_links = links_to_it;
+    frames_.back().emitting_links = std::move(links_to_it);
     frames_.back().cost_offset = cost_offset;
   }
   frames_.push_back(std::move(frame));
+  best_token_ = FindBestToken(tokens);
 }
 
 void TokenLattice::PruneActive(float delta) {
@@ -99,8 +115,8 @@ TokenLattice::PruneResult TokenLattice::PruneLinks(int32_t boundary, float delta
 
 void TokenLattice::PruneEmittingLinks(int32_t boundary) {
   TokenFrame &frame = frames_[boundary];
-  std::vector<Token> &targets = frames_[boundary + 1].tokens;
-  std::vector<Link> &links = frame.emitting_links;
+  TokenVector &targets = frames_[boundary + 1].tokens;
+  LinkVector &links = frame.emitting_links;
   extra_.assign(frame.tokens.size(), kInfinity);
   size_t num_kept = 0;
   for (size_t i = 0; i < links.size(); ++i) {
@@ -117,8 +133,8 @@ void TokenLattice::PruneEmittingLinks(int32_t boundary) {
 }
 
 void TokenLattice::PruneEpsilonLinks(TokenFrame *frame) {
-  std::vector<Token> &tokens = frame->tokens;
-  std::vector<Link> &links = frame->epsilon_links;
+  TokenVector &tokens = frame->tokens;
+  LinkVector &links = frame->epsilon_links;
   const auto extra_through = [&](const Link &link) {
     return extra_[link.target] + (CostThrough(tokens[link.source], link) - tokens[link.target].tot_cost);
   };
@@ -147,7 +163,7 @@ void TokenLattice::PruneEpsilonLinks(TokenFrame *frame) {
 
 void TokenLattice::PruneTokens(int32_t boundary) {
   TokenFrame &frame = frames_[boundary];
-  std::vector<Token> &tokens = frame.tokens;
+  TokenVector &tokens = frame.tokens;
   new_position_.resize(tokens.size());
   int32_t num_kept = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {

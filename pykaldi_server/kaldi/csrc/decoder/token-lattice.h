@@ -25,6 +25,8 @@
 #include <limits>
 #include <vector>
 
+#include "csrc/base/uninitialized-vector.h"
+
 namespace pykaldi {
 
 struct Link {
@@ -48,10 +50,13 @@ struct Token {
   int32_t state;
 };
 
+using TokenVector = UninitializedVector<Token>;
+using LinkVector = UninitializedVector<Link>;
+
 struct TokenFrame {
-  std::vector<Token> tokens;
-  std::vector<Link> epsilon_links;
-  std::vector<Link> emitting_links;  // to the next boundary
+  TokenVector tokens;
+  LinkVector epsilon_links;
+  LinkVector emitting_links;  // to the next boundary
   float cost_offset = 0;             // of the frame that the emitting links cross
   bool must_prune_links = true;
   bool must_prune_tokens = true;
@@ -65,17 +70,19 @@ class TokenLattice {
   int32_t NumFrames() const { return static_cast<int32_t>(frames_.size()) - 1; }
   const TokenFrame &Frame(int32_t boundary) const { return frames_[boundary]; }
   const TokenFrame &Newest() const { return frames_.back(); }
+  // The first token of the newest boundary that has the least total cost.
+  int32_t BestToken() const { return best_token_; }
   // For a graph that renumbers its states.
-  std::vector<Token> *MutableNewestTokens() { return &frames_.back().tokens; }
+  TokenVector *MutableNewestTokens() { return &frames_.back().tokens; }
 
   // The token of the boundary before from which the best path into a token came. Throws DecoderError when
   // epsilon links form a cycle.
   int32_t SourceOnBoundaryBefore(int32_t boundary, int32_t token) const;
 
-  // Copies the tokens and links of a new boundary, and the links to it from the one that was newest (for the
-  // first boundary there are none).
-  void AddBoundary(const std::vector<Token> &tokens, const std::vector<Link> &epsilon_links,
-                   const std::vector<Link> &links_to_it, float cost_offset);
+  // Adds a boundary, of whose tokens and epsilon links it makes copies of just the right size, and the links to
+  // it from the one that was newest (for the first boundary there are none).
+  void AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links, LinkVector links_to_it,
+                   float cost_offset);
 
   // Prunes all boundaries but the newest, from the newest to the oldest, as far as extra costs change by more
   // than `delta`.
@@ -101,6 +108,7 @@ class TokenLattice {
 
   float lattice_beam_;
   std::vector<TokenFrame> frames_;
+  int32_t best_token_ = 0;
   // Scratch memory of pruning, one element per token.
   std::vector<float> extra_;
   std::vector<int32_t> new_position_;
