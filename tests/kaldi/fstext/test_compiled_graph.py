@@ -207,6 +207,29 @@ def test_searching_a_damaged_graph(
         assert decoder.get_raw_lattice().num_states() > 0
 
 
+def test_a_search_that_failed_leaves_nothing_to_the_next_one(tmp_path: Path, small_file: bytes) -> None:
+    """All searches of a thread work in the same memory, in turn."""
+    loglikes = np.log(np.full((6, 5), 0.2, np.float32))
+
+    def search(content: bytes) -> list[int]:
+        graph = CompiledGraph.read(str(write(tmp_path, "a.graph", content)), check=False)
+        decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, np.arange(-1, 5, dtype=np.int32))
+        decoder.advance_decoding(loglikes)
+        return list(decoder.get_best_path().alignment)
+
+    expected = search(small_file)
+    num_failed = 0
+    for place in range(0, len(small_file) - PADDING_BYTES, 4):
+        damaged_file = small_file[:place] + b"\xff\xff\xff\x7f" + small_file[place + 4 :]
+        with suppress(DecoderError, ConfigError):
+            try:
+                search(damaged_file)
+            except ModelFormatError as error:
+                num_failed += "expected next states below" in str(error)
+        assert search(small_file) == expected
+    assert num_failed > 0
+
+
 def test_a_check_finds_what_reading_does_not(tmp_path: Path, small_file: bytes) -> None:
     content = bytearray(small_file)
     end_of_records = len(content) - PADDING_BYTES

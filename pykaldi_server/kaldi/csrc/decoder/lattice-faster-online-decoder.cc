@@ -22,6 +22,8 @@ constexpr int32_t kNotTaken = -1;
 constexpr size_t kPrefetchState = 24;
 constexpr size_t kPrefetchArcs = 6;
 constexpr size_t kPrefetchToken = 10;
+// How far down the stack of tokens with epsilon arcs the tokens of their next states are asked for.
+constexpr size_t kPrefetchEpsilons = 4;
 // Epsilon expansions in one frame: only a cycle of negative cost needs as many as this.
 constexpr int64_t kMaxExpansions = 10000000;
 // More than any model has; bounds what a wrong number can ask for.
@@ -342,17 +344,20 @@ Link LatticeFasterOnlineDecoder<Graph>::MakeLink(const TakenArc &arc, const Sear
   const ArcCandidates &candidates = work.candidates;
   const size_t i = static_cast<size_t>(arc.candidate);
   const ActiveToken &source = work.active[candidates.Active(i)];
-  int32_t ilabel, olabel;
+  const uint32_t label = candidates.Label(i);
+  int32_t ilabel, olabel, pdf;
   if constexpr (Graph::kHasColumns) {
+    const bool is_known = label < pdf_of_position_.size();
     const int32_t *olabels = source.arcs.olabels;
-    ilabel = graph_->Label(static_cast<int32_t>(candidates.Label(i)));
+    ilabel = graph_->Label(static_cast<int32_t>(label));
     olabel = olabels == nullptr ? 0 : olabels[candidates.Arc(i)];
+    pdf = is_known ? pdf_of_position_[label] : num_pdfs_;
   } else {
-    ilabel = static_cast<int32_t>(candidates.Label(i));
+    ilabel = static_cast<int32_t>(label);
     olabel = graph_->Arcs(lattice_.Newest().tokens[source.token].state).begin()[candidates.Arc(i)].olabel;
+    pdf = pdf_of_label_[ilabel];
   }
-  const float acoustic_cost = work.acoustic_costs[pdf_of_label_[ilabel]];
-  return {source.token, arc.target, ilabel, olabel, candidates.Weight(i), acoustic_cost};
+  return {source.token, arc.target, ilabel, olabel, candidates.Weight(i), work.acoustic_costs[pdf]};
 }
 
 template <class Graph>
@@ -361,17 +366,24 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
   LinkVector &links = work->epsilon_links;
   std::vector<int32_t> &queue = work->queue;
   work->epsilon_begin.assign(tokens.size(), kNotExpanded);
-  queue.clear();
+  queue.resize(tokens.size());
+  size_t num_queued = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].tot_cost < cutoff && graph_->HasInputEpsilons(tokens[i].state)) {
-      queue.push_back(static_cast<int32_t>(i));
-      if constexpr (Graph::kHasColumns) graph_->PrefetchEpsilonArcs(tokens[i].state);
-    }
+    queue[num_queued] = static_cast<int32_t>(i);
+    num_queued += graph_->HasInputEpsilons(tokens[i].state);
+  }
+  queue.resize(num_queued);
+  if constexpr (Graph::kHasColumns) {
+    for (const int32_t token : queue) graph_->PrefetchEpsilonArcs(tokens[token].state);
   }
   int64_t num_expansions = 0;
   while (!queue.empty()) {
     const int32_t token = queue.back();
     queue.pop_back();
+    if (queue.size() > kPrefetchEpsilons) {
+      const int32_t state = tokens[queue[queue.size() - kPrefetchEpsilons]].state;
+      graph_->EpsilonArcs(state).ForEach([&](float, int32_t, int32_t next) { work->map.Prefetch(next); });
+    }
     if (tokens[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff, work);
     if (++num_expansions > kMaxExpansions) {
       throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
@@ -395,16 +407,16 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
   const Token source = work->tokens[token];
   LinkVector &links = work->epsilon_links;
   std::vector<int32_t> &begin = work->epsilon_begin;
+  const auto arcs = graph_->EpsilonArcs(source.state);
+  statistics_.num_arcs += arcs.Size();
   if (begin[token] == kNotExpanded) {
     begin[token] = static_cast<int32_t>(links.size());
-    links.resize(links.size() + graph_->NumInputEpsilons(source.state), {token, kNotTaken, 0, 0, 0, 0});
+    links.resize(links.size() + arcs.Size());
   }
   int32_t place = begin[token];
-  graph_->ForEachEpsilonArc(source.state,
-                            [work](float, int32_t, int32_t next_state) { work->map.Prefetch(next_state); });
-  graph_->ForEachEpsilonArc(source.state, [&](float weight, int32_t olabel, int32_t next_state) {
-    ++statistics_.num_arcs;
+  arcs.ForEach([&](float weight, int32_t olabel, int32_t next_state) {
     const float tot_cost = source.tot_cost + weight;
+    links[place].target = kNotTaken;
     if (tot_cost < cutoff) {
       int32_t target;
       const bool improved = Relax(next_state, tot_cost, ~place, &target, work);

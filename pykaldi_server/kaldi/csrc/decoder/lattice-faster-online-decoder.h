@@ -17,8 +17,8 @@
 //   int32_t NumStates()                  as far as they are known
 //   float Final(state)                   the final cost, +infinity when the state is not final
 //   bool HasInputEpsilons(state)         whether some of its arcs have no input label
-//   uint32_t NumInputEpsilons(state)     how many
-//   ForEachEpsilonArc(state, take)       calls take(cost, output label, next state) for each of them
+//   EpsilonArcs(state)                   these arcs: Size(), and ForEach(take), which calls
+//                                        take(cost, output label, next state) for each
 //   int32_t MaxInputLabel()              no input label is higher
 //   void PrefetchState(state)            a hint that the members above, or arcs, will be asked for
 //   void RenewStates(tokens)             called between frames: may renumber states, if it gives the newest

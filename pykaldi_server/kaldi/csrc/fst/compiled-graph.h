@@ -60,6 +60,25 @@ struct EpsilonArc {
   float weight;
 };
 
+// The arcs without input label that leave a state.
+class EpsilonArcSpan {
+ public:
+  EpsilonArcSpan(const EpsilonArc *first, uint32_t size) : first_(first), size_(size) {}
+
+  uint32_t Size() const { return size_; }
+  // Calls take(weight, olabel, next state) for each.
+  template <class Take>
+  void ForEach(Take take) const {
+    for (const EpsilonArc *arc = first_; arc < first_ + size_; ++arc) {
+      take(arc->weight, arc->olabel, arc->next_state);
+    }
+  }
+
+ private:
+  const EpsilonArc *first_;
+  uint32_t size_;
+};
+
 class CompiledGraph {
  public:
   static constexpr bool kHasColumns = true;
@@ -131,18 +150,10 @@ class CompiledGraph {
   float Final(int32_t state) const;
   bool HasInputEpsilons(int32_t state) const { return state < header_.num_epsilon_states; }
   ArcColumns EmittingArcs(int32_t state) const { return Record(state).emitting; }
-  uint32_t NumInputEpsilons(int32_t state) const {
-    return HasInputEpsilons(state) ? Record(state).num_epsilons : 0;
-  }
-  // Calls take(weight, olabel, next state) for each arc without input label.
-  template <class Take>
-  void ForEachEpsilonArc(int32_t state, Take take) const {
-    if (!HasInputEpsilons(state)) return;
+  // Of a state that HasInputEpsilons.
+  EpsilonArcSpan EpsilonArcs(int32_t state) const {
     const StateRecord record = Record(state);
-    for (uint32_t i = 0; i < record.num_epsilons; ++i) {
-      const EpsilonArc &arc = record.epsilons[i];
-      take(arc.weight, arc.olabel, arc.next_state);
-    }
+    return {record.epsilons, record.num_epsilons};
   }
   int32_t MaxInputLabel() const { return header_.num_labels == 0 ? 0 : labels_[header_.num_labels - 1]; }
   void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }

@@ -54,13 +54,24 @@ struct ArcSpan {
   size_t size() const { return static_cast<size_t>(last - first); }
 };
 
-// Calls take(weight, olabel, next state) for each arc without input label.
-template <class Take>
-void ForEachEpsilonArc(const ArcSpan &arcs, Take take) {
-  for (const StdArc &arc : arcs) {
-    if (arc.ilabel == 0) take(arc.weight, arc.olabel, arc.nextstate);
+// Those arcs of a state that have no input label.
+class EpsilonsAmongArcs {
+ public:
+  EpsilonsAmongArcs(const ArcSpan &arcs, uint32_t num_epsilons) : arcs_(arcs), size_(num_epsilons) {}
+
+  uint32_t Size() const { return size_; }
+  // Calls take(weight, olabel, next state) for each.
+  template <class Take>
+  void ForEach(Take take) const {
+    for (const StdArc &arc : arcs_) {
+      if (arc.ilabel == 0) take(arc.weight, arc.olabel, arc.nextstate);
+    }
   }
-}
+
+ private:
+  ArcSpan arcs_;
+  uint32_t size_;
+};
 
 class ConstFst {
  public:
@@ -85,11 +96,7 @@ class ConstFst {
   float Final(int32_t state) const { return states_[state].final_weight; }
   bool HasInputEpsilons(int32_t state) const { return NumInputEpsilons(state) != 0; }
   uint32_t NumInputEpsilons(int32_t state) const { return states_[state].num_input_epsilons; }
-  // Calls take(weight, olabel, next state) for each arc without input label.
-  template <class Take>
-  void ForEachEpsilonArc(int32_t state, Take take) const {
-    pykaldi::ForEachEpsilonArc(Arcs(state), take);
-  }
+  EpsilonsAmongArcs EpsilonArcs(int32_t state) const { return {Arcs(state), NumInputEpsilons(state)}; }
   ArcSpan Arcs(int32_t state) const {
     const ConstState &s = states_[state];
     return {arcs_ + s.begin, arcs_ + s.begin + s.num_arcs};

@@ -72,10 +72,7 @@ class LookaheadFstReader {
   ArcSpan Arcs(int32_t state) const { return store_->Arcs(state); }
   uint32_t NumInputEpsilons(int32_t state) const { return store_->NumInputEpsilons(state); }
   bool HasInputEpsilons(int32_t state) const { return NumInputEpsilons(state) != 0; }
-  template <class Take>
-  void ForEachEpsilonArc(int32_t state, Take take) const {
-    pykaldi::ForEachEpsilonArc(Arcs(state), take);
-  }
+  EpsilonsAmongArcs EpsilonArcs(int32_t state) const { return {Arcs(state), NumInputEpsilons(state)}; }
   int32_t MaxInputLabel() const { return fst_->Composition().MaxInputLabel(); }
   // Those that exist in the current store.
   int32_t NumStates() const { return store_->NumStates(); }
