@@ -11,7 +11,9 @@ from pykaldi_server.protocols.messages import (
     Status,
 )
 
-__all__ = ["End"]
+__all__ = ["SHUTTING_DOWN", "End"]
+
+SHUTTING_DOWN = "the server is shutting down"
 
 _CLOSE_CODES = {
     Status.SUCCESS: NORMAL_CLOSURE,

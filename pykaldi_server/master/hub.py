@@ -99,6 +99,7 @@ class Hub:
         stored: how much audio is stored for all requests.
         arriving: how much memory large messages and bodies take that are on their way.
         connections: how many connections are open.
+        is_ending: no more requests begin, because the master is shutting down.
     """
 
     options: MasterOptions
@@ -115,6 +116,7 @@ class Hub:
     stored: StoreBudget = field(init=False)
     arriving: StoreBudget = field(init=False)
     connections: Connections = field(init=False)
+    is_ending: bool = False
     access: Access = field(init=False)
 
     def __post_init__(self) -> None:

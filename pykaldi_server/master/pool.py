@@ -203,6 +203,10 @@ class WorkerPool(Generic[W]):
             raise UnavailableError(f"{NOT_AVAILABLE}{why}", self.retry_after_s(model))
         return await self._wait(model, wait_s, self.ticket() if ticket is None else ticket, place)
 
+    def is_free(self, worker: W) -> bool:
+        """Whether a worker waits for a request."""
+        return worker in self._free
+
     def remove(self, worker: W) -> None:
         """A worker's socket has closed or will; its request, if any, has ended. May be called again."""
         if (busy := self._busy.pop(worker, None)) is not None:

@@ -22,6 +22,7 @@ from pykaldi_server.master.certificates import (
     self_signed_certificate,
 )
 from pykaldi_server.master.connections import CountingServer, allow_many_files
+from pykaldi_server.master.end import SHUTTING_DOWN
 from pykaldi_server.master.endpoints.audiosocket import AudioSocketConnection
 from pykaldi_server.master.endpoints.listen import ListenSocket
 from pykaldi_server.master.endpoints.openai import ModelsHandler, TranscriptionsHandler, TranslationsHandler
@@ -70,7 +71,6 @@ LOOPBACK = "127.0.0.1"
 REREAD_S = 10.0
 """How often it is looked whether the certificate has changed."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
-SHUTTING_DOWN = "the server is shutting down"
 REQUEST_LOG_S = 3.0
 """How long the master waits at its end for what has not been written to the request log."""
 LAST_WORDS_S = 5.0
@@ -338,8 +338,12 @@ class Master:
         await self.until(lambda: self.hub.pool.status().can_serve)
 
     async def drain(self, patience_s: float) -> None:
-        """Refuses new requests and gives running ones `patience_s` seconds to end."""
+        """Refuses new requests and gives running ones `patience_s` seconds to end; free workers may leave."""
         self.hub.pool.accepting = False
+        self.hub.is_ending = True
+        for each in tuple(self.hub.sockets):
+            if isinstance(each, WorkerSocket):
+                each.dismiss()
         busy = self.hub.pool.status().busy
         if not busy or patience_s <= 0:
             return

@@ -5,6 +5,7 @@ import logging
 from functools import partial
 
 from pykaldi_server.master.access.access import Part
+from pykaldi_server.master.end import SHUTTING_DOWN
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.live_socket import LiveSocket
 from pykaldi_server.protocols.gstreamer import RequestInfo
@@ -57,6 +58,8 @@ class WorkerSocket(LiveSocket):
             self.hub.models[self.info.model] = self.info
         self.hub.metrics.worker_connects(self.info.model)
         self.hub.pool.add(self, self.info.model)
+        if self.hub.is_ending:
+            self.dismiss()
 
     def begin(self, request: RequestInfo, position_bytes: int) -> bool:
         """Starts a request; False when this worker turns out to be gone."""
@@ -91,6 +94,13 @@ class WorkerSocket(LiveSocket):
         self._has_room.set()
         self.hub.pool.remove(self)
         self.close(NORMAL_CLOSURE)
+
+    def dismiss(self) -> None:
+        """Lets a worker that is free serve another master, as this one is shutting down."""
+        if self.hub.pool.is_free(self):
+            self._is_released = True
+            self.hub.pool.remove(self)
+            self.close(GOING_AWAY, SHUTTING_DOWN)
 
     async def receive(self, message: str | bytes) -> None:
         if not self._is_serving:

@@ -86,6 +86,28 @@ def test_a_worker_stops_while_it_serves_another_master(harness: Harness, digits:
     harness.run(scenario)
 
 
+def test_free_slots_leave_a_master_that_only_finishes(harness: Harness, digits: Model, audio: bytes) -> None:
+    async def scenario() -> None:
+        async with (
+            harness.master() as first,
+            harness.master() as second,
+            worker_of(digits, first, second, sessions=4),
+        ):
+            await have_slots((first, 2), (second, 2))
+            client = await harness.client(first)
+            await client.send(audio[:24000])
+            await client.until(lambda each: "result" in each)
+            draining = asyncio.create_task(first.drain(60))
+            await have_slots((second, 3))
+            await client.send(audio[24000:])
+            await client.send("EOS")
+            assert (await client.read_all())[-1]["status"] == 0
+            await draining
+            await have_slots((second, 4))
+
+    harness.run(scenario)
+
+
 def test_addresses_are_checked() -> None:
     with pytest.raises(ConfigError, match="url: expected the address of at least one master, found none"):
         WorkerOptions(url=()).validate()
