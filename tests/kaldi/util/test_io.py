@@ -78,7 +78,7 @@ def test_items_survive_in_sequence(
 
 @given(st.lists(st.floats(), max_size=8), st.booleans())
 def test_text_has_the_fewest_digits_of_each_precision(numbers: list[float], is_double: bool) -> None:
-    kind = np.float64 if is_double else np.float32
+    kind: type[np.floating] = np.float64 if is_double else np.float32
     with np.errstate(over="ignore"):
         values = np.array(numbers, kind)
     file = io.BytesIO()
