@@ -61,6 +61,12 @@ def blocks(document: Path) -> list[Block]:
     ]
 
 
+def code_blocks(document: Path, language: str) -> list[str]:
+    """The blocks of a language in a document."""
+    text = document.read_text(encoding="utf-8")
+    return [match["code"] for match in BLOCK.finditer(text) if match["language"] == language]
+
+
 def mentioned_commands(document: Path) -> Iterator[str]:
     """Commands of `pykaldi-server` between backquotes, and in comments of other code."""
     text = document.read_text(encoding="utf-8")

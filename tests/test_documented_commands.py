@@ -4,6 +4,8 @@ A block of commands below the comment ``<!-- runs -->`` is run in a folder that 
 comment right below a command says is its output; ``...`` in it is anything.
 """
 
+import json
+import logging
 import os
 import re
 import shlex
@@ -17,7 +19,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documented import ROOT, Block, blocks, documents, mentioned_commands, refusal, simple_commands
+import yaml
+from documented import (
+    ROOT,
+    Block,
+    blocks,
+    code_blocks,
+    documents,
+    mentioned_commands,
+    refusal,
+    simple_commands,
+)
+
+from pykaldi_server.cli.settings import SECTIONS, read_config
+from pykaldi_server.master.access.tokens import read_tokens
+from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS
+from pykaldi_server.worker.settings import WORKER_KEYS, WorkerSettings
 
 PATIENCE_S = 200
 READY = {
@@ -88,6 +105,40 @@ def test_extras_that_documents_name_exist() -> None:
     }
     assert named
     assert named <= extras.keys()
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_json_is_json(document: Path) -> None:
+    """Each block has one value or more."""
+    for text in code_blocks(document, "json"):
+        rest = text.strip()
+        while rest:
+            _, end = json.JSONDecoder().raw_decode(rest)
+            rest = rest[end:].strip()
+
+
+def test_configuration_files_are_understood(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each YAML file in the documents is read by what reads such files, without a warning."""
+    found: list[str] = []
+    for document in documents():
+        for text in code_blocks(document, "yaml"):
+            file = tmp_path / f"{len(found)}.yaml"
+            file.write_text(text, encoding="utf-8")
+            file.chmod(0o600)  # as a file of tokens has to be
+            keys = set(yaml.safe_load(text))
+            if keys <= SECTIONS.keys():
+                assert read_config(file).keys() == keys
+                found.append("settings")
+            elif "clients" in keys:
+                assert len(read_tokens(file)) > 3
+                found.append("tokens")
+            else:
+                assert keys <= {*WORKER_KEYS, *MODEL_KEYS}
+                with caplog.at_level(logging.WARNING):
+                    WorkerSettings.read(str(file))
+                found.append("model")
+    assert set(found) == {"settings", "tokens", "model"}
+    assert caplog.messages == []
 
 
 class Folder:
