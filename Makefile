@@ -26,12 +26,15 @@ setup: $(STAMP) ## Install everything into .venv and build the C++ extension (ta
 # Pip warns of whatever it does not find in a second index (-q alone would show that); errors are shown in any case.
 $(STAMP): $(BUILD_INPUTS)
 	@$(PYTHON) scripts/check_system.py
+	@echo "1/3 The virtual environment $(VENV), with $$($(PYTHON) --version); everything is installed there, nothing elsewhere"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo 'Installing into $(VENV) and building the C++ extension ...'
 	@$(BIN)/python -m pip install -qq --upgrade pip
-	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install -qq --editable '.[dev]'
+	@echo '2/3 Packages that the server needs, and those for working on it: some 400 MB'
+	@$(BIN)/python scripts/install_extra.py dependencies dev
+	@echo '3/3 The C++ extension: this takes some minutes'
+	@PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install -qq --no-deps --editable .
 	@touch $(STAMP)
-	@echo "pykaldi-server $$($(BIN)/pykaldi-server version) is ready: make serve, make test"
+	@echo "pykaldi-server $$($(BIN)/pykaldi-server version) is ready: make serve, make test; make lists the other targets"
 
 # What results are compared with: Vosk, its Korean model, and packages that measure. The slow tests want them, too.
 setup-bench: setup ## Install what `make bench` and the slow tests need in addition
