@@ -25,6 +25,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 DEMO = "pykaldi_server/demo/english-digits/"
 MOST_BYTES = 10_000_000
 """Of a wheel: 8 MB are the demo model, 1 MB each the extension and all the rest."""
+BUILT_FROM = {".cc", ".h", ".so", ".pyc"}
 NOT_SHIPPED = {".gitignore"}
 # Those of pip when it reaches no package index.
 NO_INDEX = ("No matching distribution found", "Failed to establish a new connection", "Read timed out")
@@ -108,8 +109,8 @@ def test_the_wheel_has_what_is_used_and_no_sources_of_the_extension(archives: Pa
         (metadata_name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(file.read(metadata_name))
     package = REPOSITORY / "pykaldi_server"
-    kept = [*package.rglob("*.py"), *package.rglob("*.pyi"), *package.glob("web/*"), package / "py.typed"]
-    expected = {str(path.relative_to(REPOSITORY)) for path in kept if path.is_file()}
+    kept = [path for path in package.rglob("*") if path.suffix not in BUILT_FROM and path.is_file()]
+    expected = {str(path.relative_to(REPOSITORY)) for path in kept}
     (extension,) = (name for name in names if name.endswith(".so"))
     assert extension.startswith("pykaldi_server/kaldi/_core.")
     ours = {name for name in names if ".dist-info/" not in name and not name.startswith(DEMO)}
