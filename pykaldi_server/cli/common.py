@@ -32,7 +32,7 @@ DEMO_MODELS = PACKAGE.parent / "models"
 DEMOS = ("english:graph", "english:graph-digits", "estonian")
 DIGITS_ONLY = """\
 No model was given: this is the demo model, which knows English digits only. Whatever else is said becomes
-digits, too. Real models: pykaldi-server model list names some, pykaldi-server model download NAME fetches one.
+digits, too. For real models: pykaldi-server model list, then pykaldi-server model download NAME
 """
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
