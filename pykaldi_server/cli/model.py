@@ -83,7 +83,8 @@ def compile_(path: str, cache: bool) -> None:
     from rich.progress import Progress
 
     from pykaldi_server.kaldi.fstext import compile_graph
-    from pykaldi_server.session.graph import COMPILED_NAME, cached_path, is_lookahead
+    from pykaldi_server.session.graph import COMPILED_NAME, is_lookahead
+    from pykaldi_server.session.graph_cache import cached_path, prune_cache
     from pykaldi_server.session.loading import read_source
 
     with plain_errors(), Progress(transient=True) as progress:
@@ -100,6 +101,7 @@ def compile_(path: str, cache: bool) -> None:
             progress.update(task, description=what, completed=done, total=total or None)
 
         compile_graph(graph.parent, out, show)
+        prune_cache()
     click.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
 
 

@@ -2,14 +2,13 @@
 
 A folder has a graph in one of two forms: ``HCLG.fst``, or ``HCLr.fst`` and ``Gr.fst``, which are composed
 while they are searched. The composition can be compiled in advance, by `compile_graph` or in the background,
-into ``composed.graph`` in the folder itself or into a file in the user's cache. A compiled graph is used as
-long as it was made of the parts that are there. If their sizes and times are those of before, a large graph
-is opened without reading it or its parts; both are then checked in the background.
+into ``composed.graph`` in the folder itself or into the user's cache (`graph_cache`). A compiled graph is
+used as long as it was made of the parts that are there. If their sizes and times are those of before, a large
+graph is opened without reading it or its parts; both are then checked in the background.
 
 Words are named by the table that is embedded in the graph, as in Vosk, or else by ``words.txt``.
 """
 
-import hashlib
 import logging
 import os
 import sys
@@ -30,13 +29,13 @@ from pykaldi_server.kaldi.fstext import (
     read_lookahead_graph,
 )
 from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
+from pykaldi_server.session.graph_cache import cached_path, find_cached, prune_cache
 
 if TYPE_CHECKING:
     import subprocess
 
 __all__ = [
     "COMPILED_NAME",
-    "cached_path",
     "compile_in_background",
     "describe_graph",
     "find_compiled",
@@ -133,28 +132,14 @@ def is_lookahead(path: Path) -> bool:
 
 def find_compiled(folder: Path) -> Path | None:
     """The compiled form of the lookahead graph in a folder, if there is one that is up to date."""
-    places = [folder / COMPILED_NAME]
+    own = folder / COMPILED_NAME
+    if own.exists() and compiled_from(own, folder):
+        return own
     try:
-        places.append(cached_path(folder))
+        return find_cached(folder)
     except ConfigError as error:
         logger.debug("%s: %s", folder, error)
-    there = [path for path in places if os.path.exists(path)]
-    return next((path for path in there if compiled_from(path, folder)), None)
-
-
-def cached_path(folder: Path) -> Path:
-    """The file for the graph in a folder, in the user's cache, ``$XDG_CACHE_HOME/pykaldi-server``.
-
-    Raises:
-        ConfigError: there is neither XDG_CACHE_HOME nor a home directory.
-    """
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError as error:
-        raise ConfigError(f"XDG_CACHE_HOME: expected a directory, found none, and {error}") from None
-    place = folder.resolve()
-    digest = hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
-    return cache / "pykaldi-server" / f"{'-'.join(place.parts[-3:])}-{digest}.graph"
+        return None
 
 
 def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
@@ -174,7 +159,10 @@ def compile_in_background(path: Path) -> "subprocess.Popen[bytes] | None":
     """
     import subprocess
 
-    if not is_lookahead(path) or find_compiled(path.parent) is not None:
+    if not is_lookahead(path):
+        return None
+    prune_cache()
+    if find_compiled(path.parent) is not None:
         return None
     out = cached_path(path.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
