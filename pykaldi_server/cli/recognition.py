@@ -39,8 +39,8 @@ def model_settings(command: Command) -> Command:
             "-m",
             "--model",
             metavar="MODEL",
-            help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model "
-            "package; a demo model of English if not set.",
+            help="Model directory, YAML file of kaldi-gstreamer-server, or name or language of a model that "
+            "`model list` lists as installed; a demo model of English if not set.",
         ),
         *(
             click.option(flag, name.replace("-", "_"), type=kind, help=f"{text}  [default: the model's]")

@@ -54,9 +54,10 @@ def serve(
     """Run a server on this machine: a master, and worker processes for each MODEL.
 
     A MODEL is a model directory (DIRECTORY:GRAPH chooses a graph), a YAML file of kaldi-gstreamer-server, or
-    the name of an installed model package. Clients request it by the name of the directory or file, or by
-    NAME if it is given as NAME=MODEL; those that name no model get the first one. Without MODEL, the demo
-    models are served: those of the checkout, or the English digits that an installed package brings.
+    the name or language of a model that `model list` lists as installed. Clients request it by its language,
+    or by the name of the directory or file, or by NAME if it is given as NAME=MODEL; those that request none
+    get the first one. Without MODEL, the demo models are served: those of the checkout, or the English digits
+    that an installed package brings.
     """
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server

@@ -37,8 +37,8 @@ END_S = 10.0
     "-c",
     "--conf",
     metavar="MODEL",
-    help="Model directory, YAML file of kaldi-gstreamer-server, or name of an installed model package; a "
-    "demo model of English if not set.",
+    help="Model directory, YAML file of kaldi-gstreamer-server, or name or language of a model that `model "
+    "list` lists as installed; a demo model of English if not set.",
 )
 @settings(
     WorkerOptions,

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,8 @@ FindModel = Callable[[Path], Path]
 """Finds the directory of the model in a folder; raises `ConfigError` if there is none."""
 
 _HALF_DONE = ".half-"
+_LONGEST_PART_S = 30 * 24 * 3600
+"""A part of an archive that nobody has gone on with for longer is deleted."""
 _LOCK = ".lock"
 
 
@@ -138,6 +141,9 @@ def _library() -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in folder.glob(f"{_HALF_DONE}*"):
             shutil.rmtree(leftover)
+        for part in downloads_folder().glob("*"):
+            if part.stat().st_mtime < time.time() - _LONGEST_PART_S:
+                part.unlink()
         for description in folder.glob("*.json"):
             if not os.path.lexists(description.with_suffix("")):
                 description.unlink()

@@ -39,8 +39,8 @@ DESCRIPTION = "model.json"
 """Describes the model of the folder in which it is."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Those of a wheel, and those of a checkout of the repository.
-_BUNDLED = (_PACKAGE / "models" / "bundled", _PACKAGE.parent / "models")
+# The one that a wheel has, and those of a checkout of the repository.
+_BUNDLED = (_PACKAGE / "demo", _PACKAGE.parent / "models")
 _PACKAGE_PREFIX = "vosk-model-"
 
 

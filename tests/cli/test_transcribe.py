@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from golden_data import lines
 from two_speakers import channels_of_call, wav_of
 
 from pykaldi_server.cli import main
@@ -24,6 +25,16 @@ def test_transcribe_prints_what_kaldi_recognises(golden: Path) -> None:
     assert ran.exit_code == 0
     assert ran.stdout == "two nine three four zero\n"
     assert ran.stderr.count("... ") > 2
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [*(("et", name) for name in ("digits-1-8", "robot-1", "robot-2", "robot-3")), ("estonian", "robot-1")],
+)
+def test_a_model_by_its_language_or_name(golden: Path, model: str, name: str) -> None:
+    said = {name: words for name, *words in lines(golden / "estonian" / "text")}
+    ran = CliRunner().invoke(main, ["transcribe", "-m", model, str(golden / "estonian" / f"{name}.wav")])
+    assert ran.stdout.split() == said[name]
 
 
 def test_several_files_in_several_processes(golden: Path, tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from archives import make_tar, make_zip
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
-from pykaldi_server.models.install import add_folder, install, remove
+from pykaldi_server.models.install import add_folder, downloads_folder, install, remove
 from pykaldi_server.models.library import Description, find_model, models_folder
 from pykaldi_server.session.formats.directories import find_model_directory
 
@@ -93,6 +94,15 @@ def test_what_a_killed_process_has_left_is_deleted(tmp_path: Path) -> None:
     assert find_model("mine") is None
     install("mine", archive, Description(), find_model_directory)
     assert in_library() == {"mine", "mine.json"}
+
+
+def test_parts_of_archives_that_nobody_goes_on_with_are_deleted(models: Path) -> None:
+    downloads_folder().mkdir(parents=True)
+    for name, used_s in (("old.zip.part", 0.0), ("new.zip.part", time.time())):
+        (downloads_folder() / name).touch()
+        os.utime(downloads_folder() / name, (used_s, used_s))
+    add_folder("eesti", models / "estonian", Description())
+    assert [path.name for path in downloads_folder().iterdir()] == ["new.zip.part"]
 
 
 def test_a_directory_stays_where_it_is(models: Path) -> None:
