@@ -221,6 +221,20 @@ def acc_ivector_stats(
     quadratic_term: NDArray[np.float64],
     kernels: str | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]: ...
+def acc_weighted_frames(
+    gaussians: GaussianPosteriors,
+    selecting: NDArray[np.float32],
+    features: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    num_gselect: SupportsIndex,
+    min_post: _Float,
+    posterior_scale: _Float,
+    linear: NDArray[np.float64],
+    quadratic: NDArray[np.float64],
+    linear_term: NDArray[np.float64],
+    quadratic_term: NDArray[np.float64],
+    kernels: str | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]: ...
 
 # fst
 
@@ -670,6 +684,11 @@ class LookaheadFasterOnlineDecoder(_Decoder):
     ) -> None: ...
 
 # online2
+
+class FrameWeights:
+    def __init__(self) -> None: ...
+    def add(self, frames: NDArray[np.int64], deltas: NDArray[np.float32]) -> None: ...
+    def take(self, end: SupportsIndex) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
 
 class SilenceWeighting:
     def __init__(

@@ -1,9 +1,11 @@
 // Bindings of csrc/online2.
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "csrc/online2/frame-weights.h"
 #include "csrc/online2/silence-weighting.h"
 
 namespace py = pybind11;
@@ -22,9 +24,50 @@ std::unique_ptr<SilenceWeighting> MakeSilenceWeighting(const py::array &is_silen
                                             opts);
 }
 
+void BindFrameWeights(py::module_ &m) {
+  // The methods take microseconds and keep the GIL, which protects the object.
+  py::class_<FrameWeights>(
+      m, "FrameWeights",
+      "Changes of frame weights that have not been used yet; see `csrc/online2/frame-weights.h`.\n\n"
+      "Belongs to one stream.")
+      .def(py::init(), "Starts without any.")
+      .def(
+          "add",
+          [](FrameWeights &weights, const py::array &frames, const py::array &deltas) {
+            const InputArray<int64_t> numbers(frames, "frames", {"changes"});
+            const InputArray<float> changes(deltas, "deltas", {"changes"});
+            if (numbers.Size() != changes.Size()) {
+              throw py::value_error("expected a frame for each change, found " +
+                                    std::to_string(numbers.Size()) + " frames and " +
+                                    std::to_string(changes.Size()) + " changes");
+            }
+            weights.Add(numbers.Data(), changes.Data(), numbers.Size());
+          },
+          py::arg("frames"), py::arg("deltas"),
+          "Adds changes.\n\n"
+          "Args:\n"
+          "    frames: numbers of frames in any order, maybe repeated, (changes,), int64.\n"
+          "    deltas: what their weights change by, (changes,), float32.\n\n"
+          "Raises:\n"
+          "    TypeError: an array has another dtype.\n"
+          "    ValueError: the shapes do not fit each other, or an array is not contiguous.")
+      .def(
+          "take",
+          [](FrameWeights &weights, int64_t end) {
+            const DeltaWeights taken = weights.Take(end);
+            return py::make_tuple(ToArray(taken.frames), ToArray(taken.deltas));
+          },
+          py::arg("end"),
+          "Removes the changes of the frames before ``end``.\n\n"
+          "Returns:\n"
+          "    These frames in ascending order, (n,), int64, and the sums of their changes, (n,), float32,\n"
+          "    none of which is 0.");
+}
+
 }  // namespace
 
 void BindOnline2(py::module_ &m) {
+  BindFrameWeights(m);
   // The methods take microseconds and keep the GIL, which protects the object.
   py::class_<SilenceWeighting>(
       m, "SilenceWeighting",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, DecoderError
-from pykaldi_server.kaldi._core import GaussianPosteriors, PackedProduct
+from pykaldi_server.kaldi._core import FrameWeights, GaussianPosteriors, PackedProduct
 from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
@@ -38,8 +38,6 @@ __all__ = [
     "OnlineIvectorFeature",
     "OnlineSpliceOptions",
 ]
-
-_MAX_MIN_POST = 0.99
 
 
 @dataclass
@@ -287,8 +285,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         self._current[0] = info.extractor.prior_offset()
         self._by_period: list[FloatFrames] = []
         self._num_frames_stats = 0
-        # Differences of weights that have not been used yet, in pieces.
-        self._pending: list[DeltaWeights] = []
+        self._pending = FrameWeights()
         self._weighted = False
 
     def dim(self) -> int:
@@ -330,7 +327,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
             raise DecoderError("expected frame weights before the first i-vector, found them after it")
         self._weighted = True
         if len(delta_weights):
-            self._pending.append(delta_weights)
+            self._pending.add(delta_weights.frames, delta_weights.deltas)
 
     def set_adaptation_state(self, state: OnlineIvectorExtractorAdaptationState) -> None:
         """Starts from what is known about the speaker.
@@ -400,24 +397,21 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
                 self._lda.get_frames(end, end)
             return
         normalized = self._lda_normalized.take_frames(frames)
-        min_post = np.minimum(np.float32(opts.min_post) / np.abs(weights), np.float32(_MAX_MIN_POST))
-        posteriors = self._info.posteriors.compute(normalized, opts.num_gselect, min_post)
-        posteriors *= (np.float32(opts.posterior_scale) * weights)[:, np.newaxis]
         features = normalized if opts.online_cmvn_iextractor else self._lda.take_frames(frames)
-        self._stats.acc_stats(self._info.extractor, features, posteriors)
+        self._stats.acc_frames(
+            self._info.extractor,
+            self._info.posteriors,
+            normalized,
+            features,
+            weights,
+            num_gselect=opts.num_gselect,
+            min_post=opts.min_post,
+            posterior_scale=opts.posterior_scale,
+        )
 
-    def _take_weights(self, end: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    def _take_weights(self, end: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Returns frames before ``end`` and the (non-zero) changes of their weights."""
         if not self._weighted:
             frames = np.arange(self._num_frames_stats, end)
             return frames, np.ones(len(frames), np.float32)
-        if not self._pending:
-            return np.zeros(0, np.intp), np.zeros(0, np.float32)
-        frames = np.concatenate([piece.frames for piece in self._pending])
-        weights = np.concatenate([piece.deltas for piece in self._pending])
-        later = frames >= end
-        self._pending = [DeltaWeights(frames[later], weights[later])] if later.any() else []
-        first = int(frames.min())
-        sums = np.bincount(frames[~later] - first, weights[~later]).astype(np.float32)
-        changed = np.flatnonzero(sums)
-        return first + changed, sums[changed]
+        return self._pending.take(end)

@@ -1,6 +1,7 @@
 #include "csrc/ivector/ivector-stats.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace pykaldi {
@@ -64,6 +65,25 @@ double AccIvectorStats(const IvectorExtractorView &extractor, const float *featu
   RunFor(kernels,
          Accumulation{extractor, features, posteriors, num_frames, {linear_term, quadratic_term}, &total});
   return total;
+}
+
+double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
+                         const WeightedFrames &frames, const WeightedFramesOptions &opts,
+                         double *linear_term, double *quadratic_term, CpuKernels kernels) {
+  constexpr float kMaxMinPost = 0.99f;  // of a frame with a tiny weight
+  const int64_t num_frames = frames.num_frames, num_gauss = extractor.num_gauss;
+  std::vector<float> min_post(num_frames), posteriors(num_frames * num_gauss);
+  for (int64_t frame = 0; frame < num_frames; ++frame) {
+    min_post[frame] = std::min(opts.min_post / std::abs(frames.weights[frame]), kMaxMinPost);
+  }
+  gaussians.Compute(frames.selecting, num_frames, opts.num_gselect, min_post.data(), posteriors.data());
+  for (int64_t frame = 0; frame < num_frames; ++frame) {
+    const float weight = opts.posterior_scale * frames.weights[frame];
+    float *row = posteriors.data() + frame * num_gauss;
+    for (int64_t g = 0; g < num_gauss; ++g) row[g] *= weight;
+  }
+  return AccIvectorStats(extractor, frames.features, posteriors.data(), num_frames, linear_term,
+                         quadratic_term, kernels);
 }
 
 }  // namespace pykaldi

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "csrc/base/cpu-kernels.h"
+#include "csrc/gmm/gaussian-posteriors.h"
 
 namespace pykaldi {
 
@@ -30,6 +31,25 @@ struct IvectorExtractorView {
 //   quadratic_term: Q, lower triangle by rows.
 double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
                        int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels);
+
+struct WeightedFramesOptions {
+  int32_t num_gselect = 5;      // Gaussians per frame
+  float min_post = 0;           // posteriors below it, divided by the frame's weight, are dropped
+  float posterior_scale = 1;
+};
+
+// Frames, and the weights with which they are added; negative ones take them away again.
+struct WeightedFrames {
+  const float *selecting;  // (num_frames, feat_dim), by rows: what posteriors are computed from
+  const float *features;   // (num_frames, feat_dim), by rows: what is added
+  const float *weights;    // (num_frames), none of them 0
+  int64_t num_frames;
+};
+
+// Computes the posteriors of a block of frames and adds it, as AccIvectorStats does.
+double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
+                         const WeightedFrames &frames, const WeightedFramesOptions &opts,
+                         double *linear_term, double *quadratic_term, CpuKernels kernels);
 
 }  // namespace pykaldi
 
