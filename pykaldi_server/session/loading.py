@@ -96,6 +96,7 @@ def read_source(path: "str | Path | YamlFile", overrides: dict[str, str]) -> Mod
         model = find_model(str(directory))
         if model is None:
             raise FileNotFoundError(no_such_model(str(directory)))
+        graph = graph or model.graph
         source = read_directory(model.path, graph, overrides)
         return dataclasses.replace(source, name=_name_in_library(model, graph, source.name))
     if not directory.is_dir():
@@ -130,7 +131,10 @@ def find_name(path: "str | Path | YamlFile") -> str:
     if directory.is_dir():
         return read_name(directory, graph)
     model = find_model(str(directory))
-    return str(directory) if model is None else _name_in_library(model, graph, read_name(model.path, graph))
+    if model is None:
+        return str(directory)
+    graph = graph or model.graph
+    return _name_in_library(model, graph, read_name(model.path, graph))
 
 
 def _name_in_library(model: InstalledModel, graph: str | None, name: str) -> str:

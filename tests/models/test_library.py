@@ -16,6 +16,8 @@ from pykaldi_server.models.library import (
     models_folder,
     no_such_model,
 )
+from pykaldi_server.session import Model
+from pykaldi_server.session.loading import find_name
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,17 @@ def test_demo_models_have_names_and_languages(models: Path) -> None:
     assert found is not None
     assert found.path == models / "estonian"
     assert language_of_folder(models / "estonian") == "et"
+
+
+def test_a_model_and_its_graph_make_up_a_name(models: Path) -> None:
+    found = find_model("english-digits")
+    assert found is not None
+    assert (found.path, found.graph, found.language) == (models / "english", "graph-digits", "en")
+    assert find_model("english-") is None
+    assert find_model("english-x") is None
+    for name in ("english-digits", "english:graph-digits"):
+        assert Model.load(name).name == find_name(name) == "english-digits"
+    assert Model.load("et").name == find_name("et") == "estonian"
 
 
 def test_the_users_models_come_first() -> None:
