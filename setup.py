@@ -21,7 +21,7 @@ DEMO_PARTS = {
     "graph-digits": "graph",
     "ivector": "ivector",
     "README.md": "README.md",
-    "model.json": "model.json",
+    "digits.json": "model.json",
 }
 
 

@@ -118,7 +118,8 @@ def test_the_wheel_has_what_is_used_and_no_sources_of_the_extension(archives: Pa
     demo = {name.removeprefix(DEMO) for name in names if name.startswith(DEMO)}
     assert {"README.md", "am/final.mdl", "graph/HCLG.fst", "graph/words.txt"} <= demo
     english = REPOSITORY / "models" / "english"
-    assert all((english / name.replace("graph/", "graph-digits/")).is_file() for name in demo)
+    sources = (name.replace("graph/", "graph-digits/").replace("model.json", "digits.json") for name in demo)
+    assert all((english / name).is_file() for name in sources)
     assert archive.stat().st_size < MOST_BYTES
     assert any(name.endswith("licenses/LICENSE") for name in names)
     required = {re.sub(r"\s", "", each) for each in metadata.get_all("Requires-Dist", []) if ";" not in each}
@@ -142,6 +143,8 @@ def test_the_installed_command_transcribes(
     )
     assert said.stdout == "two nine three four zero\n"
     assert "this is the demo model, which knows English digits only" in said.stderr
+    assert run([*command, "-m", "en"], tmp_path) == "two nine three four zero\n"
+    assert "english-digits" in run([installed / "pykaldi-server", "model", "list", "--installed"], tmp_path)
 
 
 def test_the_check_of_wheels_for_other_systems_runs(installed: Path, golden: Path, tmp_path: Path) -> None:
