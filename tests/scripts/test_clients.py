@@ -20,6 +20,7 @@ from sample_clients import BUILDS, CLIENTS, running_client
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, StaticFileHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from pykaldi_server.session import Model
 from pykaldi_server.worker.options import WorkerOptions
@@ -29,7 +30,7 @@ WORDS = "two nine three four zero"
 RATE_HZ = 16000
 PAUSE = bytes(2 * 2 * RATE_HZ)
 TOKEN = "b0e2Zt8y4kPq7vXs"
-UNREACHABLE, BAD_INPUT, BAD_USAGE = 69, 66, 64
+BAD_USAGE, BAD_INPUT, UNREACHABLE, NO_OUTPUT = 64, 66, 69, 73
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,8 @@ class Line:
     def __init__(self) -> None:
         self.leads_to: int | None = None
         self.port = 0
+        self.flows = asyncio.Event()  # cleared, it passes nothing on and tells neither side
+        self.flows.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -101,6 +104,7 @@ class Line:
     async def _pass_on(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                await self.flows.wait()
                 writer.write(data)
                 await writer.drain()
         finally:
@@ -166,7 +170,8 @@ def test_the_adaptation_state_is_kept_and_sent(
     async def scenario() -> None:
         async with harness.master() as master, running_worker(model, master, sessions=1):
             for _ in range(2):
-                arguments = (speech_url(master.port), f"--state={state}", str(wav))
+                url = speech_url(master.port)
+                arguments = (url, f"--state={state}", str(wav))
                 async with running_client(command, *arguments) as client:
                     assert await client.end() == (0, [WORDS])
                 assert json.loads(state.read_text())["type"] == "string+gzip+base64"
@@ -177,6 +182,10 @@ def test_the_adaptation_state_is_kept_and_sent(
                 assert await client.end() == (0, [WORDS])
             assert "starting without an adaptation state" in caplog.text
             assert json.loads(state.read_text()) != damaged
+            nowhere = tmp_path / "no such folder" / "state.json"
+            async with running_client(command, url, f"--state={nowhere}", str(wav)) as client:
+                assert await client.end() == (NO_OUTPUT, [WORDS])
+                assert client.lines[-1].startswith(f"{nowhere}: ")
 
     harness.run(scenario)
 
@@ -199,7 +208,7 @@ def test_no_word_is_lost_when_the_server_is_killed(
 ) -> None:
     """One sentence is final, the next one half spoken when the server goes, and goes on meanwhile."""
     before = samples(golden / "wav" / "ps-cards-004.wav") + PAUSE
-    half = len(speech) // 4 * 2
+    middle = len(speech) // 20 * 14  # within the fourth word
 
     async def scenario() -> None:
         async with Line().laid() as line, worker_on(line, model):
@@ -210,17 +219,17 @@ def test_no_word_is_lost_when_the_server_is_killed(
             ):
                 await client.write(before)
                 assert await client.final() == "five five"
-                await client.write(speech[:half])
+                await client.write(speech[:middle])
                 await client.until("... two nine")
                 master.kill()
                 interrupted = await client.until("interrupted: ")
-                await client.write(speech[half:])
+                await client.write(speech[middle:])
                 async with master_process(line, tmp_path):
                     await client.until("resumed")
                     assert await client.end() == (0, ["five five", WORDS])
                 found = re.search(r"; ([0-9.]+) s of audio will be sent again$", interrupted)
                 assert found is not None
-                assert 0 < float(found[1]) < (len(before) + half) / (2 * RATE_HZ) - 1
+                assert 0 < float(found[1]) < (len(before) + middle) / (2 * RATE_HZ) - 1
 
     harness.run(scenario)
 
@@ -251,19 +260,38 @@ def test_errors_are_the_exit_status(harness: Any, command: list[str], wav: Path,
     text = tmp_path / "text.wav"
     text.write_text("not a sound")
 
+    class Talker(WebSocketHandler):
+        """Something else that has WebSockets."""
+
+        async def on_message(self, message: str | bytes) -> None:
+            with contextlib.suppress(WebSocketClosedError):
+                await self.write_message("hello")
+
     async def scenario() -> None:
         async with harness.master(tokens=tokens, queue_s=0) as master:
+            (socket,) = bind_sockets(0, "127.0.0.1")
+            talkers = HTTPServer(Application([(r"/", Talker)]))
+            talkers.add_socket(socket)
+            talker = f"--url=ws://127.0.0.1:{socket.getsockname()[1]}/"
             url = speech_url(master.port)
             for arguments, status, message in (
                 ((url, f"--token={TOKEN}", str(wav)), 9, "status 9: No decoder available"),
                 ((url, "--token=wrong", str(wav)), UNREACHABLE, "cannot connect: "),
                 ((speech_url(1), str(wav)), UNREACHABLE, "cannot connect: "),
+                (("--url=nonsense", str(wav)), UNREACHABLE, "cannot connect: "),
+                (
+                    (talker, "--patience=0.1", str(wav)),
+                    UNREACHABLE,
+                    "connection lost: expected a JSON object",
+                ),
                 ((url, str(text)), BAD_INPUT, str(text)),
+                ((url, f"--state={text}", str(wav)), BAD_INPUT, str(text)),
                 ((url, "--no-such-option", str(wav)), BAD_USAGE, ""),
             ):
                 async with running_client(command, *arguments) as client:
                     assert await client.end() == (status, []), client.lines
                     assert client.lines[-1].startswith(message), client.lines
+            talkers.stop()
 
     harness.run(scenario)
 
@@ -296,5 +324,45 @@ def test_the_page_in_a_browser(harness: Any, model: Model, wav: Path, tmp_path: 
                 assert WORDS in await browser.text("finals")
                 assert await browser.text("notice") == ""
             pages.stop()
+
+    harness.run(scenario)
+
+
+@pytest.mark.slow
+def test_a_line_that_is_dead_without_a_word(
+    harness: Any, model: Model, speech: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither side hears of it. All clients at once, as it takes them a while to notice."""
+    commands = [build(tmp_path_factory.mktemp(name)) for name, build in BUILDS.items()]
+
+    async def follow(line: Line, each: list[str], all_ready: asyncio.Barrier) -> None:
+        arguments = (speech_url(line.port), f"--rate={RATE_HZ}", "-")
+        async with running_client(each, *arguments) as client:
+            await client.write(speech)
+            await client.until("... two nine")
+            await all_ready.wait()  # to lose the line
+            await all_ready.wait()  # as it is lost now
+            await client.write(PAUSE)  # JavaScript sees no pings: it misses the positions of audio
+            await client.until("interrupted: ")
+            await all_ready.wait()
+            await client.until("resumed")
+            assert await client.end() == (0, [WORDS])
+
+    async def scenario() -> None:
+        async with (
+            Line().laid() as line,
+            harness.master() as master,
+            running_worker(model, master, sessions=4),
+        ):
+            line.leads_to = master.port
+            all_ready = asyncio.Barrier(len(commands) + 1)
+            async with asyncio.TaskGroup() as clients:
+                for each in commands:
+                    clients.create_task(follow(line, each, all_ready))
+                await all_ready.wait()
+                line.flows.clear()
+                await all_ready.wait()
+                await all_ready.wait()
+                line.flows.set()
 
     harness.run(scenario)

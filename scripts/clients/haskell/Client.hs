@@ -31,10 +31,11 @@ import Text.Read (readMaybe)
 import Speech
 
 -- | Exit statuses as sysexits.h has them. Errors of the server are passed on as their status: 1, 2, 3, 5 or 9.
-exitUsage, exitNoInput, exitNoConnection :: Int
+exitUsage, exitNoInput, exitNoConnection, exitNoOutput :: Int
 exitUsage = 64
 exitNoInput = 66
 exitNoConnection = 69
+exitNoOutput = 73
 
 data Flags = Flags
   { address :: String
@@ -75,9 +76,8 @@ main = do
 
 run :: Flags -> FilePath -> Maybe Int -> Double -> IO ()
 run chosen file hz seconds = do
-  (audio, source) <- orNoInput file (open file hz (isPaced chosen))
-  hasState <- maybe (return False) doesFileExist (stateFile chosen)
-  state <- if hasState then orNoInput file (traverse readState (stateFile chosen)) else return Nothing
+  (audio, source) <- orExit exitNoInput file (open file hz (isPaced chosen))
+  state <- maybe (return Nothing) readState (stateFile chosen)
   variable <- lookupEnv "PYKALDI_SERVER_TOKEN"
   let shown = T.pack (fromMaybe (fromMaybe "" variable) (shownToken chosen))
       options =
@@ -93,16 +93,19 @@ run chosen file hz seconds = do
       hPrintf stderr "%s; recognised up to %.2f s\n" (T.unpack reason) upToS
       exitWith (ExitFailure exitNoConnection)
  where
-  readState path = eitherDecodeFileStrict path >>= either (ioError . userError) return
+  readState path = do
+    isThere <- doesFileExist path
+    let decoded = eitherDecodeFileStrict path >>= either (ioError . userError) return
+    if isThere then Just <$> orExit exitNoInput path decoded else return Nothing
 
--- | Ends the program if a file cannot be read.
-orNoInput :: FilePath -> IO a -> IO a
-orNoInput file action =
+-- | Ends the program with this status if something is wrong with a file.
+orExit :: Int -> FilePath -> IO a -> IO a
+orExit status file action =
   try action >>= either complain return
  where
   complain problem = do
     hPutStrLn stderr (file ++ ": " ++ show (problem :: IOException))
-    exitWith (ExitFailure exitNoInput)
+    exitWith (ExitFailure status)
 
 -- | Prints what is worth it, and saves what was learned of the speaker.
 tell :: Maybe FilePath -> Event -> IO ()
@@ -113,7 +116,7 @@ tell state event = case event of
   Interrupted reason resendS ->
     hPrintf stderr "interrupted: %s; %.2f s of audio will be sent again\n" (T.unpack reason) resendS
   Resumed -> hPutStrLn stderr "resumed"
-  AdaptationState value -> mapM_ (`encodeFile` value) state
+  AdaptationState value -> mapM_ (\path -> orExit exitNoOutput path (encodeFile path value)) state
   Position _ -> return ()
   Other -> return ()
 

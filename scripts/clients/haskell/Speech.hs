@@ -187,19 +187,22 @@ instance Exception Break
 overConnection :: Options -> TVar Backlog -> (Event -> IO ()) -> IO ()
 overConnection options backlog tell = do
   heardAt <- newIORef =<< getMonotonicTime
+  isOpen <- newIORef False
   let heard = getMonotonicTime >>= writeIORef heardAt
       settings = WS.defaultConnectionOptions {WS.connectionOnPong = heard}
       headers = [("Authorization", "Bearer " <> T.encodeUtf8 (token options)) | not (T.null (token options))]
       watch = do
         silentS <- (-) <$> getMonotonicTime <*> readIORef heardAt
-        when (silentS > longestSilenceS) (throwIO (ConnectionLost "the server gives no sign of life"))
+        opened <- readIORef isOpen
+        when (silentS > longestSilenceS) $
+          throwIO ((if opened then ConnectionLost else NotConnected) "the server gives no sign of life")
         threadDelay 1000000
   (host, port, path) <- either (throwIO . NotConnected) return (address options)
   handle (throwIO . NotConnected . T.pack . show') . handle (throwIO . NotConnected . refusal) $
-    WS.runClientWith host port path settings headers $ \connection -> do
+    race_ (forever watch) . WS.runClientWith host port path settings headers $ \connection -> do
       heard
-      WS.withPingThread connection 4 (return ()) $
-        race_ (forever watch) (exchange options backlog connection tell)
+      writeIORef isOpen True
+      WS.withPingThread connection 4 (return ()) (exchange options backlog connection tell)
  where
   show' error' = show (error' :: IOException)
   refusal = \case
@@ -227,7 +230,7 @@ exchange options backlog connection tell = do
       receive = do
         message <- WS.receiveData connection
         case eitherDecode message >>= parseEither reply of
-          Left problem -> throwIO (ConnectionLost (T.pack problem))
+          Left problem -> throwIO (ConnectionLost ("expected a JSON object with status: " <> T.pack problem))
           Right (Left (status, text)) -> throwIO (ErrorSent status text)
           Right (Right event) -> note event
       ended = \case

@@ -2,6 +2,7 @@ import java.io.ByteArrayInputStream;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -25,7 +26,7 @@ import java.util.Map;
  */
 final class Client {
     // Errors of the server are passed on as their status: 1, 2, 3, 5 or 9.
-    private static final int EXIT_USAGE = 64, EXIT_NO_INPUT = 66, EXIT_NO_CONNECTION = 69; // as sysexits.h has them
+    private static final int EXIT_USAGE = 64, EXIT_NO_INPUT = 66, EXIT_NO_CONNECTION = 69, EXIT_NO_OUTPUT = 73; // as sysexits.h has them
     private static final String USAGE =
             """
             usage: java Client [--url URL] [--rate HZ] [--paced] [--model NAME] [--user-id ID]
@@ -57,9 +58,14 @@ final class Client {
         Path state = options.containsKey("--state") ? Path.of(options.get("--state")) : null;
         try {
             audio = open(options);
+        } catch (IOException error) {
+            System.err.println(options.get("FILE") + ": " + error.getMessage());
+            return EXIT_NO_INPUT;
+        }
+        try {
             if (state != null && Files.exists(state)) adaptationState = Json.parse(Files.readString(state));
         } catch (IOException | IllegalArgumentException error) {
-            System.err.println(options.get("FILE") + ": " + error.getMessage());
+            System.err.println(state + ": " + error.getMessage());
             return EXIT_NO_INPUT;
         }
         Map<String, String> fields = new HashMap<>();
@@ -81,6 +87,9 @@ final class Client {
         } catch (IOException error) {
             status = EXIT_NO_INPUT;
             report(error, recognition);
+        } catch (UncheckedIOException error) { // the results have been printed
+            System.err.println(state + ": " + error.getMessage());
+            status = EXIT_NO_OUTPUT;
         }
         return status;
     }
@@ -187,7 +196,7 @@ final class Client {
             try {
                 Files.writeString(state, Json.write(message.get("adaptation_state")));
             } catch (IOException error) {
-                throw new java.io.UncheckedIOException(error);
+                throw new UncheckedIOException(error);
             }
         }
     }

@@ -75,7 +75,7 @@ final class Recognition {
     }
 
     private final HttpClient client = HttpClient.newBuilder().connectTimeout(CONNECT_TIMEOUT).build();
-    private final URI address;
+    private final String address;
     private final Format format;
     private final String token;
     private final Object adaptationState;
@@ -98,7 +98,7 @@ final class Recognition {
         String query = asked.entrySet().stream()
                 .map(field -> field.getKey() + "=" + URLEncoder.encode(field.getValue(), StandardCharsets.UTF_8))
                 .collect(Collectors.joining("&"));
-        this.address = URI.create(url + (url.contains("?") ? "&" : "?") + query);
+        this.address = url + (url.contains("?") ? "&" : "?") + query;
         this.format = format;
         this.token = token;
         this.adaptationState = adaptationState;
@@ -178,8 +178,10 @@ final class Recognition {
         WebSocket.Builder builder = client.newWebSocketBuilder().connectTimeout(CONNECT_TIMEOUT);
         if (!token.isEmpty()) builder.header("Authorization", "Bearer " + token);
         try {
-            connection.socket = builder.buildAsync(address, connection).get();
+            connection.socket = builder.buildAsync(URI.create(address), connection).get();
             return connection;
+        } catch (IllegalArgumentException error) { // it is no address
+            throw new ConnectionLostException("cannot connect: " + error.getMessage());
         } catch (ExecutionException error) {
             Throwable cause = error.getCause();
             String reason = cause instanceof WebSocketHandshakeException refused
@@ -277,12 +279,23 @@ final class Recognition {
             socket.request(1);
         }
 
-        @Override
         @SuppressWarnings("unchecked")
+        private static Item parse(String text) {
+            try {
+                var message = (Map<String, Object>) Json.parse(text);
+                if (message.get("status") instanceof Double) return new Item(message, 0, "");
+            } catch (IllegalArgumentException | ClassCastException error) {
+                // Not a message of this protocol, as below.
+            }
+            String found = text.substring(0, Math.min(80, text.length()));
+            return new Item(null, 0, "expected a JSON object with status, found " + found);
+        }
+
+        @Override
         public CompletionStage<?> onText(WebSocket socket, CharSequence data, boolean isLast) {
             text.append(data);
             if (isLast) {
-                inbox.add(new Item((Map<String, Object>) Json.parse(text.toString()), 0, ""));
+                inbox.add(parse(text.toString()));
                 text.setLength(0);
             }
             heard(socket);

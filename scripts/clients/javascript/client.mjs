@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { ConnectionLostError, Recognition, RefusedError } from "./speech.mjs";
 
 // Errors of the server are passed on as their status: 1, 2, 3, 5 or 9.
-const [EXIT_USAGE, EXIT_NO_INPUT, EXIT_NO_CONNECTION] = [64, 66, 69]; // as sysexits.h has them
+const [EXIT_USAGE, EXIT_NO_INPUT, EXIT_NO_CONNECTION, EXIT_NO_OUTPUT] = [64, 66, 69, 73]; // as sysexits.h has them
 const PIECES_PER_S = 10;
 const WAV_PCM = [1, 0xfffe]; // PCM, plain and extensible
 const USAGE = `usage: node client.mjs [--url URL] [--rate HZ] [--paced] [--model NAME] [--user-id ID]
@@ -99,7 +99,7 @@ function show(message) {
 
 /** Returns the exit status. */
 async function main() {
-  let options, input;
+  let options, input, adaptationState;
   try {
     options = parseOptions();
   } catch (error) {
@@ -113,22 +113,34 @@ async function main() {
     return EXIT_NO_INPUT;
   }
   const { model, "user-id": userId, state } = options;
+  try {
+    adaptationState = state && existsSync(state) ? JSON.parse(readFileSync(state, "utf8")) : null;
+  } catch (error) {
+    console.error(`${state}: ${error.message}`);
+    return EXIT_NO_INPUT;
+  }
   const recognition = new Recognition(options.url, input.format, {
     fields: { ...(model && { model }), ...(userId && { "user-id": userId }) },
     token: options.token,
-    adaptationState: state && existsSync(state) ? JSON.parse(readFileSync(state, "utf8")) : null,
+    adaptationState,
     patienceS: Number(options.patience),
     WebSocket: globalThis.WebSocket ?? (await import("ws")).default,
   });
   try {
     for await (const message of recognition.messages(input.audio)) {
       show(message);
-      if (state && message.adaptation_state) writeFileSync(state, JSON.stringify(message.adaptation_state));
+      if (message.adaptation_state) adaptationState = message.adaptation_state;
     }
   } catch (error) {
     if (!(error instanceof RefusedError) && !(error instanceof ConnectionLostError)) throw error;
     console.error(`${error.message}; recognised up to ${recognition.recognisedS.toFixed(2)} s`);
     return error.status ?? EXIT_NO_CONNECTION;
+  }
+  try {
+    if (state && adaptationState) writeFileSync(state, JSON.stringify(adaptationState));
+  } catch (error) {
+    console.error(`${state}: ${error.message}`);
+    return EXIT_NO_OUTPUT;
   }
   return 0;
 }

@@ -15,6 +15,7 @@
 const PIECE_BYTES = 8192;
 const MOST_BUFFERED_BYTES = 256 * 1024;
 const POLL_MS = 20;
+const CONNECT_MS = 10000;
 const [FIRST_WAIT_MS, LONGEST_WAIT_MS] = [500, 8000]; // between two attempts to connect again
 const WORD_DELAY_S = 2; // a word that was spoken earlier than this before the position is in a partial result
 const POSITION_BYTES = 8192; // of audio after which the server reports its position, at the latest
@@ -34,6 +35,17 @@ export class RefusedError extends Error {
 export class ConnectionLostError extends Error {}
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A message of the server; one that ends the connection if it is none. */
+function parse(text) {
+  try {
+    const message = JSON.parse(text);
+    if (Number.isInteger(message?.status)) return message;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  return { closed: `expected a JSON object with status, found ${String(text).slice(0, 80)}` };
+}
 
 /** What one part of a program leaves for another, which waits for it. */
 class Inbox {
@@ -186,19 +198,35 @@ export class Recognition {
   /** Fulfilled with a connection: its socket, and an inbox of its messages up to that of its end. */
   #connect() {
     return new Promise((resolve, reject) => {
-      const socket = new this.#WebSocket(this.#url);
+      const socket = this.#open();
       const inbox = new Inbox();
       const end = (reason, isOrderly = false) => {
+        clearTimeout(timer);
         inbox.put({ closed: reason, isOrderly });
         reject(new ConnectionLostError(`cannot connect: ${reason}`));
       };
       socket.binaryType = "arraybuffer";
-      socket.addEventListener("open", () => resolve({ socket, inbox }));
-      socket.addEventListener("message", ({ data }) => inbox.put(JSON.parse(data)));
+      const timer = setTimeout(() => {
+        end(`no answer for ${CONNECT_MS / 1000} s`);
+        socket.close();
+      }, CONNECT_MS);
+      socket.addEventListener("open", () => {
+        clearTimeout(timer);
+        resolve({ socket, inbox });
+      });
+      socket.addEventListener("message", ({ data }) => inbox.put(parse(data)));
       socket.addEventListener("close", ({ code, reason }) => end(reason || `code ${code}`, code === NORMAL_CLOSURE));
       // In browsers "close" follows at once and knows more; in Node.js 20 it may never come.
       socket.addEventListener("error", (event) => setTimeout(end, 0, event.message || "no reason given"));
     });
+  }
+
+  #open() {
+    try {
+      return new this.#WebSocket(this.#url);
+    } catch (error) {
+      throw new ConnectionLostError(`cannot connect: ${error.message}`); // it is no address
+    }
   }
 
   async #connectAgain(outage, reason) {

@@ -23,7 +23,7 @@ from speech import AudioFormat, ConnectionLostError, Message, Recognition, Refus
 __all__ = ["main"]
 
 # Errors of the server are passed on as their status: 1, 2, 3, 5 or 9.
-EXIT_USAGE, EXIT_NO_INPUT, EXIT_NO_CONNECTION = 64, 66, 69  # as sysexits.h has them
+EXIT_USAGE, EXIT_NO_INPUT, EXIT_NO_CONNECTION, EXIT_NO_OUTPUT = 64, 66, 69, 73  # as sysexits.h has them
 PIECES_PER_S = 10
 
 
@@ -58,17 +58,23 @@ def parse_arguments() -> argparse.Namespace:
 async def read_pipe() -> AsyncIterator[bytes]:
     """What another program writes to standard input, as it comes."""
     loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+    pieces: asyncio.Queue[bytes | OSError] = asyncio.Queue()
 
     def read() -> None:
+        piece: bytes | OSError = b"-"
         with suppress(RuntimeError):  # the loop is closed: nobody wants more
-            while piece := os.read(0, 65536):
+            while piece and not isinstance(piece, OSError):
+                try:
+                    piece = os.read(0, 65536)
+                except OSError as error:
+                    piece = error
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
-            loop.call_soon_threadsafe(pieces.put_nowait, b"")
 
     # A thread that waits for a pipe cannot be ended; this one ends with the program.
     threading.Thread(target=read, daemon=True).start()
     while piece := await pieces.get():
+        if isinstance(piece, OSError):
+            raise piece
         yield piece
 
 
@@ -129,23 +135,36 @@ async def run(options: argparse.Namespace) -> int:
     except (OSError, EOFError, wave.Error) as error:
         print(f"{options.file}: {error}", file=sys.stderr)
         return EXIT_NO_INPUT
-    has_state = options.state is not None and options.state.exists()
+    try:
+        has_state = options.state is not None and options.state.exists()
+        adaptation_state = json.loads(options.state.read_text()) if has_state else None
+    except (OSError, ValueError) as error:
+        print(f"{options.state}: {error}", file=sys.stderr)
+        return EXIT_NO_INPUT
     recognition = Recognition(
         options.url,
         audio_format,
         fields={k: v for k, v in {"model": options.model, "user-id": options.user_id}.items() if v},
         token=options.token,
-        adaptation_state=json.loads(options.state.read_text()) if has_state else None,
+        adaptation_state=adaptation_state,
         patience_s=options.patience,
     )
     try:
         async for message in recognition.messages(audio):
             show(message)
-            if options.state is not None and "adaptation_state" in message:
-                options.state.write_text(json.dumps(message["adaptation_state"]))
+            adaptation_state = message.get("adaptation_state", adaptation_state)
     except (RefusedError, ConnectionLostError) as error:
         print(f"{error}; recognised up to {recognition.recognised_s:.2f} s", file=sys.stderr)
         return error.status if isinstance(error, RefusedError) else EXIT_NO_CONNECTION
+    except OSError as error:  # of the pipe; what came before has been recognised
+        print(f"{options.file}: {error}", file=sys.stderr)
+        return EXIT_NO_INPUT
+    try:
+        if options.state is not None and adaptation_state is not None:
+            options.state.write_text(json.dumps(adaptation_state))
+    except OSError as error:
+        print(f"{options.state}: {error}", file=sys.stderr)
+        return EXIT_NO_OUTPUT
     return 0
 
 

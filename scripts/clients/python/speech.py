@@ -28,6 +28,7 @@ Message = dict[str, Any]
 PIECE_BYTES = 8192
 MOST_MESSAGE_BYTES = 8 * 2**20
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0  # between two attempts to connect again
+PING_INTERVAL_S, PING_TIMEOUT_S = 4.0, 16.0  # a server that does not answer pings for so long is gone
 WORD_DELAY_S = 2.0  # a word that was spoken earlier than this before the position is in a partial result
 NORMAL_CLOSURE = 1000
 NO_RECOGNISER = 9
@@ -111,6 +112,16 @@ class Backlog:
         if place > self.start:
             del self._audio[: place - self.start]
             self.start = place
+
+
+def _parse(text: str | bytes) -> Message:
+    try:
+        message = json.loads(text)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict) or "status" not in message:
+        raise ConnectionLostError(f"connection lost: expected a JSON object with status, found {text[:80]!r}")
+    return message
 
 
 class Recognition:
@@ -197,6 +208,8 @@ class Recognition:
                 self._url,
                 additional_headers=self._headers,
                 compression=None,
+                ping_interval=PING_INTERVAL_S,
+                ping_timeout=PING_TIMEOUT_S,
                 max_size=MOST_MESSAGE_BYTES,
             )
         except InvalidStatus as error:
@@ -231,7 +244,7 @@ class Recognition:
         is_speaking = False  # a partial result has come since the last final one
         try:
             while True:
-                message: Message = json.loads(await connection.recv())
+                message = _parse(await connection.recv())
                 if message["status"] != 0:
                     raise RefusedError(message["status"], message.get("message", ""))
                 if "result" in message:
@@ -247,7 +260,7 @@ class Recognition:
         except ConnectionClosed as error:
             code = error.rcvd.code if error.rcvd else None
             if code != NORMAL_CLOSURE or not sending.done():
-                raise ConnectionLostError(str(error)) from error
+                raise ConnectionLostError(f"connection lost: {error}") from error
         finally:
             sending.cancel()
             await asyncio.wait([sending])
