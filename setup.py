@@ -1,5 +1,6 @@
 """Builds the C++17 extension and puts a demo model into wheels; everything else is in pyproject.toml."""
 
+import json
 import os
 import shutil
 from glob import glob
@@ -14,7 +15,7 @@ SOURCES = sorted(glob(f"{ROOT}/csrc/**/*.cc", recursive=True) + glob(f"{ROOT}/bi
 HEADERS = sorted(glob(f"{ROOT}/**/*.h", recursive=True))
 
 # What of the English model recognises digits, and what it is called in a wheel: 8 MB that serve at once.
-DEMO_MODEL = "pykaldi_server/demo/english-digits"
+DEMO_MODEL = "pykaldi_server/models/bundled/english-digits"
 DEMO_PARTS = {
     "am": "am",
     "conf": "conf",
@@ -23,6 +24,7 @@ DEMO_PARTS = {
     "README.md": "README.md",
     "digits.json": "model.json",
 }
+DEMO_DESCRIPTION = {"language": "en", "title": "demo: digits only", "licence": "Apache-2.0"}
 
 
 class BuildWithDemo(build_py):
@@ -38,6 +40,7 @@ class BuildWithDemo(build_py):
                 source = Path("models/english", part)
                 copy = shutil.copytree if source.is_dir() else shutil.copyfile
                 copy(source, target / name)
+            (target / "model.json").write_text(json.dumps(DEMO_DESCRIPTION, indent=2) + "\n")
 
 
 def needs_recompile(object_path: str, source_path: str) -> bool:

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-DEMO = "pykaldi_server/demo/english-digits/"
+DEMO = "pykaldi_server/models/bundled/english-digits/"
 MOST_BYTES = 10_000_000
 """Of a wheel: 8 MB are the demo model, 1 MB each the extension and all the rest."""
 BUILT_FROM = {".cc", ".h", ".so", ".pyc"}
@@ -116,7 +116,7 @@ def test_the_wheel_has_what_is_used_and_no_sources_of_the_extension(archives: Pa
     ours = {name for name in names if ".dist-info/" not in name and not name.startswith(DEMO)}
     assert ours == expected | {extension}
     demo = {name.removeprefix(DEMO) for name in names if name.startswith(DEMO)}
-    assert {"README.md", "am/final.mdl", "graph/HCLG.fst", "graph/words.txt"} <= demo
+    assert {"README.md", "model.json", "am/final.mdl", "graph/HCLG.fst", "graph/words.txt"} <= demo
     english = REPOSITORY / "models" / "english"
     sources = (name.replace("graph/", "graph-digits/").replace("model.json", "digits.json") for name in demo)
     assert all((english / name).is_file() for name in sources)
@@ -172,6 +172,17 @@ def test_the_wheel_needs_no_library_that_a_system_may_lack(archives: Path) -> No
     (wheel,) = archives.glob("*.whl")
     said = " ".join(run([sys.executable, "-m", "auditwheel", "show", wheel], archives).split())
     assert re.search(r'following platform tag: "manylinux_2_\d+_\w+"', said), said
+
+
+def test_the_model_of_the_wheel_has_a_name_and_a_language(
+    installed: Path, golden: Path, tmp_path: Path
+) -> None:
+    program = installed / "pykaldi-server"
+    (listed,) = run([program, "model", "list", "--installed", "english"], tmp_path).splitlines()
+    assert listed.split()[:2] == ["english-digits", "en"]
+    for name in ("english-digits", "en"):
+        recording = golden / "wav" / "ps-tidigits-2934z.wav"
+        assert run([program, "transcribe", "-m", name, recording], tmp_path) == "two nine three four zero\n"
 
 
 @pytest.mark.parametrize("model", ["", "english"])

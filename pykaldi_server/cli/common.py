@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PACKAGED_DEMO = PACKAGE / "demo" / "english-digits"
+PACKAGED_DEMO = PACKAGE / "models" / "bundled" / "english-digits"
 """Where a wheel has its only model; setup.py puts it there."""
 DEMO_MODELS = PACKAGE.parent / "models"
 """Where a checkout of the repository has its models."""
