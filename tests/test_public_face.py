@@ -129,6 +129,14 @@ def test_loading_a_model_imports_only_what_it_needs(models: Path) -> None:
     assert not imported & UNUSED_MODULES
 
 
+def test_wave_audio_of_the_right_rate_needs_no_ffmpeg(golden: Path) -> None:
+    path = str(golden / "wav" / "ps-tidigits-2934z.wav")
+    program = "from pykaldi_server import AudioDecoder; decoder = AudioDecoder(None, {rate}); "
+    program += f"assert len(decoder.push(open({path!r}, 'rb').read()))"
+    assert "av" not in imported_by(program.format(rate=16000))
+    assert "av" in imported_by(program.format(rate=8000))
+
+
 def test_everything_can_be_imported_at_once() -> None:
     imported = imported_by("from pykaldi_server import *; Model, Session, transcribe, __version__")
     assert "pykaldi_server.session.transcribe" in imported

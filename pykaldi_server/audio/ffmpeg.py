@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import av
@@ -21,9 +20,10 @@ from pykaldi_server.audio.pcm import (
     describe,
     to_int16_range,
 )
+from pykaldi_server.audio.progress import Progress
 from pykaldi_server.errors import AudioError
 
-__all__ = ["Progress", "Readable", "decode_container", "lenient_metadata"]
+__all__ = ["Readable", "decode_container", "lenient_metadata"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +44,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Returns 1 to `size` bytes, or none at the end."""
-
-
-@dataclass
-class Progress:
-    """How far the decoding of a container has come; written by `decode_container`.
-
-    Attributes:
-        description: what is being decoded, for people.
-        num_samples: samples decoded so far.
-        num_damaged_packets: packets skipped so far because they could not be decoded.
-    """
-
-    description: str
-    num_samples: int = 0
-    num_damaged_packets: int = 0
 
 
 def decode_container(file: Readable, container: Container, progress: Progress) -> Iterator[Audio]:

@@ -1,10 +1,13 @@
 """Sample rate conversion of a stream by FFmpeg's resampler."""
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # audio that has the right rate needs no FFmpeg
+    import av
 
 __all__ = ["RateConverter"]
 
@@ -48,6 +51,8 @@ class RateConverter:
         if self._resampler is None:
             parts.append(samples)
         elif len(samples):
+            import av
+
             # The frame wants memory in one piece, which a channel among others is not.
             row = np.ascontiguousarray(samples)[np.newaxis]
             frame = av.AudioFrame.from_ndarray(row, format="flt", layout="mono")
@@ -70,11 +75,13 @@ class RateConverter:
         self._source_rate_hz = rate_hz
         self._num_source_samples = 0
         if rate_hz != self._rate_hz:
+            import av
+
             self._resampler = av.AudioResampler("flt", "mono", self._rate_hz)
         return rest
 
 
-def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
+def _samples(frame: "av.AudioFrame") -> NDArray[np.float32]:
     samples: NDArray[np.float32] = frame.to_ndarray()[0]
     return samples
 

@@ -22,8 +22,8 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from pykaldi_server.audio.containers import Access, Container
-from pykaldi_server.audio.ffmpeg import Progress, decode_container
 from pykaldi_server.audio.pcm import Audio
+from pykaldi_server.audio.progress import Progress
 from pykaldi_server.errors import AudioError
 
 __all__ = ["SpooledContainer", "StreamingContainer"]
@@ -149,6 +149,8 @@ class SpooledContainer:
     def finish(self) -> Iterator[Audio]:
         """Yields all audio of the file."""
         self._file.seek(0)
+        from pykaldi_server.audio.ffmpeg import decode_container
+
         yield from decode_container(self._file, self._container, self._progress)
 
     def close(self) -> None:
@@ -299,6 +301,8 @@ class _Turns:
 def _decode(turns: _Turns, container: Container, progress: Progress) -> None:
     """What the thread does."""
     try:
+        from pykaldi_server.audio.ffmpeg import decode_container
+
         turns.wait()
         for audio in decode_container(turns, container, progress):
             turns.add(audio)
