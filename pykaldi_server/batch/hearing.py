@@ -1,12 +1,14 @@
 """A recording, or a part of one, on its way through a session.
 
-A part is heard by two sessions. The first one hears its warm-up and learns the speaker; nothing else of it
-is kept. The second one starts with what the first one has learned, as if that came from all of the recording
-up to there: in one run the statistics of i-vectors would be those of everything before, so that what is said
-next changes little. Without that weight words differ, as the i-vector then follows the last seconds.
+A part is heard twice. The first time its warm-up teaches the speaker; nothing else of it is kept. Then a
+session starts with what has been learned.
+
+Where a stream's i-vectors come from all that it has heard, the warm-up is all that is before the part, and a
+`SpeakerLearner` hears it. With less the i-vector would be another one, and so would be, in a recording of
+many speakers, every fiftieth word. Elsewhere a session that hears the last minute learns the same as one that
+hears everything.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
@@ -15,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.batch.parts import LONGEST_OVERRUN_S, Part
-from pykaldi_server.session.adaptation import weighted_state
 from pykaldi_server.session.channels import AudioSession
 from pykaldi_server.session.events import AdaptationState, Event, Final
+from pykaldi_server.session.learning import SpeakerLearner
 from pykaldi_server.session.streaming import pieces
 
-__all__ = ["Hearing", "Report", "StartSession"]
+__all__ = ["Hearing", "Report", "StartLearner", "StartSession"]
 
 Report = Callable[[float], None]
 """Is told how many seconds of a recording, or of a part, have been recognised."""
@@ -28,8 +30,10 @@ Report = Callable[[float], None]
 StartSession = Callable[[int | None, Mapping[int, str] | None], AudioSession]
 """Starts a session for audio of a rate, with what is known of the speakers by the numbers of channels."""
 
+StartLearner = Callable[[int], SpeakerLearner | None]
+"""Starts what learns a speaker from audio of a rate; None where a session has to, see `Model.learner`."""
+
 _REPORT_S = 5.0  # audio between two reports of progress
-_REMEMBERED_S = 10.0  # of speech: that much an adaptation state weighs at most (max-remembered-frames)
 
 
 class Hearing:
@@ -39,17 +43,18 @@ class Hearing:
         start: starts sessions.
         part: the part that is to be heard; all before its warm-up is passed over.
         report: is told how far it has come.
-        remembers_all: streams of the model weigh all that they have heard of a speaker, see `Acoustics`.
+        start_learner: starts what learns a speaker.
     """
 
-    def __init__(self, start: StartSession, part: Part, report: Report, remembers_all: bool = False) -> None:
+    def __init__(
+        self, start: StartSession, part: Part, report: Report, start_learner: StartLearner | None = None
+    ) -> None:
         self._start = start
         self._part = part
         self._report = report
-        self._remembers_all = remembers_all
+        self._start_learner = start_learner
         self._session: AudioSession | None = None
-        self._warm_up: AudioSession | None = None
-        self._learned: list[Event] = []
+        self._warm_up: _WarmUp | None = None
         self._num_samples = 0  # of the recording so far
         self._num_channels = 1
         self._rate_hz = 1
@@ -78,7 +83,7 @@ class Hearing:
         if not len(samples):
             return
         if self._session is None:
-            self._session = self._start(rate_hz, self._states())
+            self._session = self._start(rate_hz, None if self._warm_up is None else self._warm_up.states())
         for piece in pieces(samples, rate_hz):
             yield from self._in_time_of_recording(self._session.accept(piece))
             self._num_samples += len(piece)
@@ -112,40 +117,13 @@ class Hearing:
         if not num_warm:
             return samples
         if self._warm_up is None:
-            self._warm_up = self._start(self._rate_hz, None)
-        for piece in pieces(samples[:num_warm], self._rate_hz):
-            self._learned += self._warm_up.accept(piece)
+            self._warm_up = _WarmUp(self._start, self._start_learner, self._rate_hz)
+        self._warm_up.accept(samples[:num_warm])
         self._num_samples += num_warm
         return samples[num_warm:]
 
     def _samples_up_to(self, time_s: float) -> int:
         return round(time_s * self._rate_hz) - self._num_samples
-
-    def _states(self) -> dict[int, str] | None:
-        """What the warm-up has taught of each channel's speaker, with the weight of all that came before."""
-        if self._warm_up is None:
-            return None
-        self._learned += self._warm_up.finish()
-        speech_s: dict[int, float] = defaultdict(float)
-        states: dict[int, str] = {}
-        for event in self._learned:
-            match event:
-                case Final():
-                    said_s = sum(word.length_s for word in event.words) or event.length_s
-                    speech_s[event.channel or 0] += said_s
-                case AdaptationState():
-                    states[event.channel or 0] = event.value
-        if not self._remembers_all:
-            return states
-        warm_up_s = self._part.heard_from_s - self._part.first_s
-        return {
-            channel: weighted_state(
-                state,
-                max(1.0, said_s * self._part.heard_from_s / warm_up_s / min(said_s, _REMEMBERED_S)),
-            )
-            for channel, state in states.items()
-            if (said_s := speech_s[channel])
-        }
 
     def _in_time_of_recording(self, events: Iterable[Event]) -> Iterator[Event]:
         by_s = self._part.heard_from_s
@@ -154,3 +132,40 @@ class Hearing:
                 yield replace(event, start_s=event.start_s + by_s, total_length_s=event.end_s + by_s)
             else:
                 yield event
+
+
+class _WarmUp:
+    """Hears what is before a part, and learns the speakers of its channels."""
+
+    def __init__(self, start: StartSession, start_learner: StartLearner | None, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._start_learner = start_learner
+        first = None if start_learner is None else start_learner(rate_hz)
+        self._learners: list[SpeakerLearner] = [] if first is None else [first]
+        self._session = start(rate_hz, None) if first is None else None
+
+    def accept(self, samples: NDArray[np.float32]) -> None:
+        """Takes samples, of shape (n,) or (n, channels)."""
+        if self._session is not None:
+            self._session.accept(samples)
+            return
+        columns = samples.T if samples.ndim == 2 else samples[np.newaxis]
+        assert self._start_learner is not None
+        while len(self._learners) < len(columns):  # at the first audio
+            if (another := self._start_learner(self._rate_hz)) is not None:
+                self._learners.append(another)
+        for learner, column in zip(self._learners, columns, strict=True):
+            learner.accept(column)
+
+    def states(self) -> dict[int, str]:
+        """What has been learned of each channel's speaker."""
+        if self._session is not None:
+            events = self._session.finish()
+            return {each.channel or 0: each.value for each in events if isinstance(each, AdaptationState)}
+        states = ((channel, learner.adaptation_state()) for channel, learner in enumerate(self._learners))
+        return {channel: state for channel, state in states if state is not None}
+
+    def close(self) -> None:
+        """Ends the session, if there is one."""
+        if self._session is not None:
+            self._session.close()

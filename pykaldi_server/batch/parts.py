@@ -1,6 +1,7 @@
 """A long recording in parts that are recognised side by side, and joined as if it had been one.
 
 Each part but the first begins with a *warm-up*: audio that teaches the recogniser the speaker, see `hearing`.
+It is all audio before the part where streams of the model remember that much, else the last minute.
 Results begin some seconds before the part, and those of each part but the last go on until a segment ends
 after the part does; so neighbours have heard the same seconds:
 
@@ -12,8 +13,8 @@ They are joined in a pause that both have heard: where segments of both end if p
 one, which may split a segment of either. Words before it are those of the earlier part, words after it those
 of the later one; so no word is lost, and none is there twice.
 
-What a part knows of the speaker comes from its warm-up, not from the whole recording before it; so a few
-words differ from those of one run.
+What a part knows of the speaker is almost what one run would know there; so hardly any word differs from
+those of one run.
 """
 
 import math
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 WARM_UP_S = 60.0
+"""Audio that teaches a recogniser the speaker if it remembers only the last minute."""
 SHORTEST_PART_S = 4 * WARM_UP_S
 """Shorter parts would spend too much of their time on warming up."""
 LONGEST_OVERRUN_S = 30.0
@@ -42,6 +44,7 @@ LONGEST_OVERRUN_S = 30.0
 
 _GRID_S = 6.0  # parts begin at multiples of all the steps of a recogniser: quanta, frames, chunks
 _SKIP_COST = 0.05  # to decode audio up to a part without recognising it, relative to recognising it
+_LEARNING_COST = 0.15  # to learn from it, likewise
 _OVERLAP_S = 18.0  # results of a part begin so long before it does
 _IN_STEP_S = 6.0  # results are not used before so much audio: the first word may be cut
 _CLEAR_PAUSE_S = 0.1  # the least at which segments of both sides can be taken to end
@@ -54,15 +57,17 @@ class Part:
     Attributes:
         start_s: where it starts; its warm-up is before that.
         end_s: where it ends; infinite for the end of the recording.
+        warm_up_s: length of its warm-up; infinite for all that is before it.
     """
 
     start_s: float = 0.0
     end_s: float = math.inf
+    warm_up_s: float = WARM_UP_S
 
     @property
     def first_s(self) -> float:
         """Where its warm-up starts."""
-        return _on_grid_s(self.heard_from_s - WARM_UP_S)
+        return 0.0 if math.isinf(self.warm_up_s) else _on_grid_s(self.heard_from_s - self.warm_up_s)
 
     @property
     def heard_from_s(self) -> float:
@@ -90,21 +95,25 @@ class Heard:
     end_s: float
 
 
-def plan_parts(length_s: float, num_parts: int) -> list[Part]:
+def plan_parts(length_s: float, num_parts: int, learns_all: bool = False) -> list[Part]:
     """Cuts a recording into parts that cost about the same.
 
-    Later parts are shorter: the audio before them has to be decoded, although it is not recognised.
+    Later parts are shorter: the audio before them costs something, although it is not recognised.
 
     Args:
         length_s: its length, which may be wrong: the last part goes to the end, wherever that is.
         num_parts: how many parts there should be; fewer if they would be shorter than `SHORTEST_PART_S`.
+        learns_all: the warm-up of a part is to be all that is before it.
     """
+    warm_up_s = math.inf if learns_all else WARM_UP_S
+    before_cost = _LEARNING_COST if learns_all else _SKIP_COST
+    fixed_cost_s = _OVERLAP_S if learns_all else WARM_UP_S + _OVERLAP_S
     num_parts = max(1, min(num_parts, int(length_s / SHORTEST_PART_S)))
 
     def ends_at(cost_s: float) -> list[float]:
-        ends_s = [cost_s / (1 + _SKIP_COST)]
+        ends_s = [cost_s]
         while len(ends_s) < num_parts:
-            ends_s.append((cost_s - WARM_UP_S - _OVERLAP_S + ends_s[-1]) / (1 + _SKIP_COST))
+            ends_s.append(cost_s - fixed_cost_s + (1 - before_cost) * ends_s[-1])
         return ends_s
 
     low_s, high_s = 0.0, 2 * length_s + num_parts * WARM_UP_S
@@ -115,7 +124,7 @@ def plan_parts(length_s: float, num_parts: int) -> list[Part]:
         else:
             high_s = middle_s
     borders_s = [0.0, *ends_at(high_s)[:-1], math.inf]
-    return [Part(start_s, end_s) for start_s, end_s in pairwise(borders_s)]
+    return [Part(start_s, end_s, warm_up_s) for start_s, end_s in pairwise(borders_s)]
 
 
 def joined(parts: Sequence[tuple[Part, Heard]]) -> list[Final]:

@@ -36,6 +36,7 @@ class Ready:
     """A process has loaded the model; see `Recognizer` for what it says about it."""
 
     can_cut: bool
+    learns_all: bool
     processes_texts: bool
 
 
@@ -226,7 +227,7 @@ def _serve(connection: Connection, options: RecognizerOptions) -> None:
     with connection:
         try:
             with Recognizer(options) as recognizer:
-                connection.send(Ready(recognizer.can_cut, recognizer.processes_texts))
+                connection.send(Ready(recognizer.can_cut, recognizer.learns_all, recognizer.processes_texts))
                 while (task := connection.recv()) is not None:
                     connection.send(_outcome(recognizer, task, connection))
         except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -1,5 +1,6 @@
 """What one process of a batch does: load a model, then recognise recordings, or parts of them, one by one."""
 
+import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from pykaldi_server.errors import AudioError
 from pykaldi_server.session import Model
 from pykaldi_server.session.channels import CHANNELS, AudioSession, parse_channels, start_session
 from pykaldi_server.session.events import Event, Final
+from pykaldi_server.session.learning import SpeakerLearner
 from pykaldi_server.session.samples import INT16_SCALE
 from pykaldi_server.session.text_processor import processed
 from pykaldi_server.worker.options import PostProcessorOptions
@@ -112,6 +114,11 @@ class Recognizer:
         """Whether long recordings may be cut: segments end at pauses."""
         return self._model.options.do_endpointing
 
+    @functools.cached_property
+    def learns_all(self) -> bool:
+        """Whether all that is before a part teaches the speaker, not only the last minute."""
+        return self._start_learner(self.sample_rate_hz) is not None
+
     @property
     def processes_texts(self) -> bool:
         """Whether there are post-processors."""
@@ -166,8 +173,7 @@ class Recognizer:
 
     def _hear(self, path: Path, part: Part, report: Report) -> Heard:
         finals: list[Final] = []
-        remembers_all = self._model.acoustics.remembers_all
-        with _naming(str(path)), Hearing(self._start, part, report, remembers_all) as hearing:
+        with _naming(str(path)), Hearing(self._start, part, report, self._start_learner) as hearing:
             for samples, rate_hz in self._samples(_chunks(path), self._content_type):
                 finals += (event for event in hearing.accept(samples, rate_hz) if isinstance(event, Final))
                 if hearing.is_over(finals):
@@ -177,9 +183,14 @@ class Recognizer:
 
     def _start(self, rate_hz: int | None, states: Mapping[int, str] | None = None) -> AudioSession:
         scale = None if rate_hz is None else INT16_SCALE
+        # What was learned of the same stream is no adaptation from one stream to the next, which may be off.
+        options = {"do_adaptation": True} if states and self.learns_all else None
         return start_session(
-            lambda state: self._model.session(state, rate_hz, None, scale), self._channels, states
+            lambda state: self._model.session(state, rate_hz, options, scale), self._channels, states
         )
+
+    def _start_learner(self, rate_hz: int) -> SpeakerLearner | None:
+        return self._model.learner(rate_hz, INT16_SCALE)
 
     def _samples(
         self, chunks: Iterable[bytes], content_type: str | None

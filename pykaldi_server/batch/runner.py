@@ -79,8 +79,7 @@ class Batch:
         with RecognizerPool(self._options, self._num_processes) as pool:
             jobs = self._jobs(durations_s, not self._with_all_events)
             ready = pool.start(sum(len(job.parts) for job in jobs))
-            if not ready.can_cut:
-                jobs = self._jobs(durations_s, False)
+            jobs = self._jobs(durations_s, ready.can_cut and not self._with_all_events, ready.learns_all)
             pool.add(self._tasks(jobs, durations_s))
             by_path = {job.recording.path: job for job in jobs}
             done_s: dict[Task, float] = {}
@@ -97,13 +96,16 @@ class Batch:
                     case Done() if not job.error:
                         yield from self._result(job, message, pool, ready.processes_texts)
 
-    def _jobs(self, durations_s: dict[Recording, float | None], may_cut: bool) -> list[_Job]:
+    def _jobs(
+        self, durations_s: dict[Recording, float | None], may_cut: bool, learns_all: bool = False
+    ) -> list[_Job]:
         jobs = [_Job(recording) for recording in durations_s]
         share_s = sum(length_s or 0.0 for length_s in durations_s.values()) / self._num_processes
         if may_cut and share_s > 0:
             for job in jobs:
                 length_s = durations_s[job.recording] or 0.0
-                job.parts = plan_parts(length_s, min(self._num_processes, ceil(length_s / share_s - 1e-6)))
+                num_parts = min(self._num_processes, ceil(length_s / share_s - 1e-6))
+                job.parts = plan_parts(length_s, num_parts, learns_all)
         return jobs
 
     def _tasks(self, jobs: Sequence[_Job], durations_s: dict[Recording, float | None]) -> list[Task]:

@@ -2,7 +2,8 @@
 
 What a network's features have learned of a speaker are the statistics of i-vectors, the state of the CMVN of
 the network's input, or both, one after the other. The latter is as in ``online2-wav-nnet3-latgen-faster``,
-which hands both from one utterance to the next.
+which hands both from one utterance to the next. A state may come from as much audio as you like: what a
+`SpeakerLearner` has learned is that of a whole recording.
 """
 
 import io
@@ -12,7 +13,7 @@ from pykaldi_server.kaldi.feat.cmvn import OnlineCmvnState
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
-__all__ = ["SpeakerState", "split_state", "weighted_state"]
+__all__ = ["SpeakerState", "split_state"]
 
 _IVECTOR_END = "</OnlineIvectorExtractorAdaptationState>"
 _CMVN_START = "<OnlineCmvnState>"
@@ -67,19 +68,3 @@ def split_state(text: str) -> tuple[str, str | None]:
         return "", text
     before, end, rest = text.partition(_IVECTOR_END)
     return (f"{before}{end} ", rest.lstrip()) if rest.strip() else (text, None)
-
-
-def weighted_state(text: str, factor: float) -> str:
-    """Returns a state whose i-vector is the same but changes more slowly, or faster.
-
-    Args:
-        text: the state in Kaldi's text form.
-        factor: by which the number of frames that it comes from is multiplied.
-
-    Raises:
-        ModelFormatError: the text is damaged.
-    """
-    state = SpeakerState.from_text(text)
-    if state.ivector is not None:
-        state.ivector.ivector_stats.scale(factor)
-    return state.text() or text

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pykaldi_server.session.events import Event
     from pykaldi_server.session.formats.gstreamer_yaml import YamlFile
+    from pykaldi_server.session.learning import SpeakerLearner
     from pykaldi_server.session.request_options import RequestOptions
     from pykaldi_server.session.session import Session
     from pykaldi_server.session.streaming import AudioChunks
@@ -88,6 +89,25 @@ class Model(ModelParts):
         from pykaldi_server.session.session import Session
 
         return Session(self, adaptation_state, sample_rate_hz, options, full_scale)
+
+    def learner(self, sample_rate_hz: float, full_scale: float | None = None) -> SpeakerLearner | None:
+        """Starts what learns a speaker from audio that need not be recognised.
+
+        Args:
+            sample_rate_hz: rate of the audio.
+            full_scale: as for `session`.
+
+        Returns:
+            None where a session does not remember more of a speaker than an adaptation state: there one that
+            has heard the last minute knows as much as one that has heard everything.
+
+        Raises:
+            AudioError, ConfigError: as for `session`.
+        """
+        from pykaldi_server.session.learning import SpeakerLearner
+
+        learner = self.acoustics.start_learning(self.graph, self.endpoint)
+        return None if learner is None else SpeakerLearner(self, learner, sample_rate_hz, full_scale)
 
     def stream(
         self,

@@ -21,9 +21,10 @@ from pykaldi_server.session.results import ResultMaker
 from pykaldi_server.session.samples import AudioChunk, Quanta, SampleReader, check_rate
 
 if TYPE_CHECKING:  # with its detector only for those who use one
+    from pykaldi_server.audio.vad_options import VadOptions
     from pykaldi_server.session.voice_gate import VoiceGate
 
-__all__ = ["Session"]
+__all__ = ["Session", "make_gate", "make_resampler"]
 
 logger = logging.getLogger(__name__)
 
@@ -245,8 +246,8 @@ class Session:
         if self._options.do_adaptation and self._state is None:
             self._state = self._parts.acoustics.unknown_speaker(self._stream)
         self._quanta = Quanta(max(1, round(self._options.chunk_length_in_secs * self._rate_hz)))
-        self._resampler = _resampler(self._rate_hz, self._parts.sample_rate_hz)
-        self._gate = self._make_gate() if self._options.use_vad else None
+        self._resampler = make_resampler(self._rate_hz, self._parts.sample_rate_hz)
+        self._gate = make_gate(self._parts, self._options.vad) if self._options.use_vad else None
         self._stream_start_s = self.position_s
         self._forget_partial()
 
@@ -269,12 +270,6 @@ class Session:
 
     def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
-
-    def _make_gate(self) -> "VoiceGate":
-        from pykaldi_server.session.voice_gate import VoiceGate
-
-        rate_hz, shift_s = self._parts.sample_rate_hz, self._parts.frame_shift_s
-        return VoiceGate(self._options.vad, rate_hz, int(rate_hz * shift_s + 1e-6))
 
     def _accept_quantum(self, quantum: NDArray[np.float32], events: list[Event]) -> None:
         samples = self._at_model_rate(quantum, last=False)
@@ -362,9 +357,17 @@ class Session:
         self._partial_frame = 0
 
 
-def _resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:
+def make_resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:
     """What converts a session's audio to the model's rate, as Kaldi's features do it."""
     if source_rate_hz == model_rate_hz:
         return None
     cutoff_hz = 0.5 * min(source_rate_hz, model_rate_hz)
     return LinearResample(source_rate_hz, model_rate_hz, cutoff_hz, _RESAMPLE_ZEROS)
+
+
+def make_gate(parts: ModelParts, options: "VadOptions") -> "VoiceGate":
+    """What keeps silence from a stream of a model."""
+    from pykaldi_server.session.voice_gate import VoiceGate
+
+    rate_hz = parts.sample_rate_hz
+    return VoiceGate(options, rate_hz, int(rate_hz * parts.frame_shift_s + 1e-6))

@@ -45,6 +45,18 @@ def test_parts_cost_about_the_same(length_s: float, num_parts: int) -> None:
         assert part.first_s % 6 == 0
 
 
+@pytest.mark.parametrize(("length_s", "num_parts"), [(1800.0, 2), (7200.0, 4)])
+def test_parts_that_learn_from_all_before_them_cost_about_the_same(length_s: float, num_parts: int) -> None:
+    parts = plan_parts(length_s, num_parts, learns_all=True)
+    assert len(parts) == num_parts
+    assert all(part.first_s == 0.0 for part in parts)
+    assert all(part.heard_from_s % 6 == 0 for part in parts)
+    costs_s = [min(part.end_s, length_s) - 0.85 * part.heard_from_s for part in parts]
+    assert max(costs_s) < 1.05 * min(costs_s), "learning from a second costs less than a sixth of it"
+    if num_parts == 2:
+        assert length_s / max(costs_s) > 1.8
+
+
 def test_parts_are_joined_where_segments_of_both_end() -> None:
     left = [final(("a", 10, 11)), final(("b", 298, 299)), final(("c", 303, 304))]
     right = [

@@ -353,6 +353,12 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         state.limit_frames(self._info.opts.max_remembered_frames, self._info.opts.posterior_scale)
         return state
 
+    def all_stats(self) -> OnlineIvectorEstimationStats:
+        """Returns the statistics of all frames that are ready, not limited as in an adaptation state."""
+        if self.num_frames_ready():
+            self._advance(self.num_frames_ready() - 1)
+        return self._stats.copy()
+
     def _lda_of(self, src: OnlineFeatureInterface) -> OnlineCacheFeature:
         splice = self._info.splice_opts
         spliced = OnlineSpliceTransform(self._info.lda, src, splice.left_context, splice.right_context)

@@ -53,6 +53,11 @@ class NetworkFeatures:
             self._transition_model, self._info.silence_weighting_config, self._frame_subsampling_factor
         )
 
+    @property
+    def weighs_frames(self) -> bool:
+        """Whether there are i-vectors in which silence weighs less than speech."""
+        return self._weighting.active() and self.pipeline.ivector_feature() is not None
+
     def reweight(self, decoder: LatticeFasterOnlineDecoder, first_frame: int, new_quantum: bool) -> None:
         """Gives the frames the weights that follow from the best path of the search so far.
 
@@ -61,14 +66,26 @@ class NetworkFeatures:
             first_frame: the decoder frame, counted from the start of these features, where it started.
             new_quantum: False to keep the best path of the last call, as `Stream.finish` explains.
         """
-        if not self._weighting.active() or self.pipeline.ivector_feature() is None:
+        if not self.weighs_frames:
             return
         if new_quantum:
             self._weighting.compute_current_traceback(decoder)
+        self._update_weights(self.pipeline.num_frames_ready(), first_frame)
+
+    def weigh_decoded(self, decoder: LatticeFasterOnlineDecoder, first_frame: int) -> None:
+        """Weights as `reweight` does, but only frames that the search has reached.
+
+        No frame is then weighted by a guess, and none by two segments. Silence between segments weighs next
+        to nothing, so the statistics are those of `reweight` but for a trifle, however long quanta are.
+        """
+        self._weighting.compute_current_traceback(decoder)
+        decoded_frames = first_frame + decoder.num_frames_decoded()
+        self._update_weights(decoded_frames * self._frame_subsampling_factor, first_frame)
+
+    def _update_weights(self, num_frames_ready: int, first_frame: int) -> None:
+        first_input_frame = first_frame * self._frame_subsampling_factor
         self.pipeline.update_frame_weights(
-            self._weighting.get_delta_weights(
-                self.pipeline.num_frames_ready(), first_frame * self._frame_subsampling_factor
-            )
+            self._weighting.get_delta_weights(num_frames_ready, first_input_frame)
         )
 
     def set_state(self, state: SpeakerState) -> None:
@@ -79,5 +96,12 @@ class NetworkFeatures:
             self.pipeline.set_cmvn_state(state.cmvn)
 
     def state(self) -> SpeakerState:
-        """What has been learned of the speaker so far."""
+        """What has been learned of the speaker so far, as much as is remembered for the next stream."""
         return SpeakerState(self.pipeline.get_adaptation_state(), self.pipeline.get_cmvn_state())
+
+    def whole_state(self) -> SpeakerState:
+        """All that has been learned of the speaker so far."""
+        state, ivectors = self.state(), self.pipeline.ivector_feature()
+        if state.ivector is not None and ivectors is not None:
+            state.ivector.ivector_stats = ivectors.all_stats()
+        return state

@@ -4,9 +4,12 @@ One feature pipeline and one computation of the network run through the whole st
 again with each segment.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaldi_server.kaldi.fstext import DecodingGraph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.nnet3 import AmNnetSimple, DecodableNnetLoopedOnline, DecodableNnetSimpleLoopedInfo
 from pykaldi_server.kaldi.online2 import (
@@ -14,17 +17,21 @@ from pykaldi_server.kaldi.online2 import (
     OnlineNnetFeaturePipelineInfo,
 )
 from pykaldi_server.session.acoustics.network_features import NetworkFeatures
-from pykaldi_server.session.acoustics.stream import Acoustics, Stream, StreamSetup
+from pykaldi_server.session.acoustics.stream import Acoustics, Endpoint, Stream, StreamSetup
 from pykaldi_server.session.adaptation import SpeakerState
 from pykaldi_server.session.options import NetworkOptions
 
-__all__ = ["Nnet3Acoustics", "Nnet3Stream"]
+__all__ = ["Nnet3Acoustics", "Nnet3Learner", "Nnet3Stream"]
+
+# Enough of a search to find silence as the search of a stream does.
+_LEARNING_BEAM = 6.0
+_LEARNING_LATTICE_BEAM = 0.5
+_LEARNING_MAX_ACTIVE = 200
+_LEARNING_MIN_ACTIVE = 20
 
 
 class Nnet3Acoustics(Acoustics):
     """An nnet3 network with its features."""
-
-    remembers_all = True
 
     def __init__(
         self,
@@ -57,6 +64,19 @@ class Nnet3Acoustics(Acoustics):
     def decodable(self, pipeline: OnlineNnetFeaturePipeline) -> DecodableNnetLoopedOnline:
         """Returns the network's computation for a stream of features."""
         return DecodableNnetLoopedOnline(self.network, pipeline.input_feature(), pipeline.ivector_feature())
+
+    def start_learning(self, graph: DecodingGraph, endpoint: Endpoint | None) -> "Nnet3Learner | None":
+        if self.features.ivector_extractor_info is None:
+            return None
+        options = self.search_options
+        narrow = replace(
+            options,
+            beam=min(options.beam, _LEARNING_BEAM),
+            lattice_beam=min(options.lattice_beam, _LEARNING_LATTICE_BEAM),
+            max_active=min(options.max_active, _LEARNING_MAX_ACTIVE),
+            min_active=min(options.min_active, _LEARNING_MIN_ACTIVE),
+        )
+        return Nnet3Learner(self, StreamSetup(graph, narrow, endpoint))
 
     def _start(self, setup: StreamSetup) -> "Nnet3Stream":
         return Nnet3Stream(self, setup)
@@ -91,3 +111,31 @@ class Nnet3Stream(Stream):
     def _start_segment(self) -> None:
         self.decoder.init_decoding()
         self._features.start_segment()
+
+
+class Nnet3Learner(Nnet3Stream):
+    """A stream that only gathers the statistics of i-vectors.
+
+    They need little of recognition: which frames are silence, which a narrow search finds as well as a wide
+    one. Where silence weighs as much as speech, they need neither network nor search.
+    """
+
+    def learn(self, samples: NDArray[np.float32]) -> None:
+        """See `Learner`."""
+        if self.accept(samples) and self.endpoint_detected():
+            self.next_segment()
+
+    def adaptation_state(self) -> str | None:
+        """See `Learner`."""
+        if self._features.weighs_frames:
+            self._features.weigh_decoded(self.decoder, self.first_frame)
+        return self._features.whole_state().text()
+
+    def _advance(self, new_quantum: bool) -> bool:
+        if not self._features.weighs_frames:
+            self._features.whole_state()  # which takes the frames that are ready
+            return False
+        self._features.weigh_decoded(self.decoder, self.first_frame)
+        loglikes = self._decodable.advance()
+        self.decoder.advance_decoding(loglikes)
+        return len(loglikes) > 0

@@ -23,7 +23,7 @@ from pykaldi_server.kaldi.lat.functions import (
 )
 from pykaldi_server.kaldi.online2 import EndpointDetector, OnlineEndpointConfig
 
-__all__ = ["Acoustics", "Endpoint", "RestartingStream", "Stream", "StreamSetup"]
+__all__ = ["Acoustics", "Endpoint", "Learner", "RestartingStream", "Stream", "StreamSetup"]
 
 
 class Endpoint(Protocol):
@@ -34,6 +34,16 @@ class Endpoint(Protocol):
 
     def in_silence(self, decoder: LatticeFasterOnlineDecoder) -> bool:
         """Whether the best path ends in silence, however short; never before the first frame."""
+
+
+class Learner(Protocol):
+    """Learns of a speaker what a stream would; used by one thread at a time."""
+
+    def learn(self, samples: NDArray[np.float32]) -> None:
+        """Takes samples, int16 range; the best pieces are those of half a second."""
+
+    def adaptation_state(self) -> str | None:
+        """All that has been learned, not limited to what is remembered from one stream to the next."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,6 @@ class Acoustics(ABC):
 
     Attributes:
         has_endpoint_rules: whether Kaldi's endpoint rules apply to models of this kind.
-        remembers_all: whether a stream weighs all that it has heard of a speaker, not only what an adaptation
-            state remembers.
         rescores_segments: whether lattices of segments that have ended may have another best path than the
             search found.
         transition_model: what transition-ids mean.
@@ -74,7 +82,6 @@ class Acoustics(ABC):
     """
 
     has_endpoint_rules: ClassVar[bool] = True
-    remembers_all: ClassVar[bool] = False
     rescores_segments: ClassVar[bool] = False
 
     def __init__(
@@ -124,6 +131,19 @@ class Acoustics(ABC):
         if self._unknown_speaker is None:
             self._unknown_speaker = stream.adaptation_state()
         return self._unknown_speaker
+
+    def start_learning(self, graph: DecodingGraph, endpoint: Endpoint | None) -> "Learner | None":
+        """Starts what learns of a speaker as a stream does, at a fraction of its cost.
+
+        Args:
+            graph: the graph to search, which shows where silence is.
+            endpoint: what ends segments.
+
+        Returns:
+            None where streams do not remember more of a speaker than an adaptation state does: there a
+            stream that has heard the last minute knows as much as one that has heard everything.
+        """
+        return None
 
     @abstractmethod
     def _start(self, setup: StreamSetup) -> "Stream":
