@@ -78,8 +78,8 @@ class ArcCandidates {
 
 // Appends the arcs of all tokens that are below the cutoff, and lowers it. `num_visited` counts arcs looked
 // at.
-void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs,
-                float *cutoff, ArcCandidates *candidates, int64_t *num_visited);
+void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs, float *cutoff,
+                ArcCandidates *candidates, int64_t *num_visited);
 
 // Gives each label the cost of its pdf; returns the least of them (+infinity when there are no labels).
 float SetLabelCosts(CpuKernels kernels, const float *pdf_costs, const std::vector<int32_t> &pdfs,

@@ -26,9 +26,9 @@ struct SearchWorkspace {
   LinkVector epsilon_links;
   StateTokenMap map;  // of `tokens`; empty between frames
 
-  std::vector<float> acoustic_costs;  // of the frame, by pdf, and infinity for arcs without input label
-  std::vector<float> offset_costs;    // the same with the cost offset
-  std::vector<float> label_costs;     // offset_costs, by positions in the columns of a compiled graph
+  std::vector<float> acoustic_costs;      // of the frame, by pdf, and infinity for arcs without input label
+  std::vector<float> offset_costs;        // the same with the cost offset
+  std::vector<float> label_costs;         // offset_costs, by positions in the columns of a compiled graph
   UninitializedVector<int32_t> expanded;  // positions of the tokens to expand
   ActiveTokens active;                    // the same ones
   ArcCandidates candidates;

@@ -57,7 +57,7 @@ struct TokenFrame {
   TokenVector tokens;
   LinkVector epsilon_links;
   LinkVector emitting_links;  // to the next boundary
-  float cost_offset = 0;             // of the frame that the emitting links cross
+  float cost_offset = 0;      // of the frame that the emitting links cross
   bool must_prune_links = true;
   bool must_prune_tokens = true;
 };
@@ -79,8 +79,8 @@ class TokenLattice {
   // epsilon links form a cycle.
   int32_t SourceOnBoundaryBefore(int32_t boundary, int32_t token) const;
 
-  // Adds a boundary, of whose tokens and epsilon links it makes copies of just the right size, and the links to
-  // it from the one that was newest (for the first boundary there are none).
+  // Adds a boundary, of whose tokens and epsilon links it makes copies of just the right size, and the links
+  // to it from the one that was newest (for the first boundary there are none).
   void AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links, LinkVector links_to_it,
                    float cost_offset);
 
