@@ -30,7 +30,6 @@ from pykaldi_server.kaldi.util.io import (
     FloatArray,
     KaldiReader,
     KaldiWriter,
-    pack_symmetric,
     unpack_symmetric,
 )
 
@@ -86,10 +85,13 @@ class IvectorExtractor:
         # Row g of `linear` is (Sigma_g^-1 M_g), of `quadratic` the lower triangle of U_g.
         self.linear = np.empty((len(projections), feat_dim, ivector_dim))
         self.quadratic = np.empty((len(projections), ivector_dim * (ivector_dim + 1) // 2))
+        variance, triangle_of = np.empty((feat_dim, feat_dim)), np.tril_indices(feat_dim)
+        packed = np.tril_indices(ivector_dim)
         with np.errstate(over="ignore", invalid="ignore"):
             for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
-                self.linear[g] = unpack_symmetric(triangle.astype(np.float64)) @ m
-                self.quadratic[g] = pack_symmetric(m.T @ self.linear[g])
+                variance[triangle_of] = variance.T[triangle_of] = triangle
+                np.matmul(variance, m, out=self.linear[g])
+                self.quadratic[g] = (m.T @ self.linear[g])[packed]
         require_finite(self.linear, "the products of inverse variances and projections", np.float64)
         require_finite(self.quadratic, "the products of projections and inverse variances", np.float64)
         self._largest_quadratic = float(np.abs(self.quadratic).max())

@@ -118,16 +118,16 @@ def _replace_source(values: dict[int, Value], number: int, by: Leaf, source_dim:
 def _replace_by_constant(values: dict[int, Value], number: int, constant: float) -> bool:
     changed = False
     for reader, value in values.items():
-        if isinstance(value, RowValue):
+        if not isinstance(value, RowValue):
+            continue
+        reads = [isinstance(part, Leaf) and part.source == number for part in value.parts]
+        if any(reads):
             parts = tuple(
-                Constant(part.scale * constant, part.dim)
-                if isinstance(part, Leaf) and part.source == number
-                else part
-                for part in value.parts
+                Constant(part.scale * constant, part.dim) if isinstance(part, Leaf) and is_read else part
+                for part, is_read in zip(value.parts, reads, strict=True)
             )
-            if parts != value.parts:
-                values[reader] = replace(value, parts=parts)
-                changed = True
+            values[reader] = replace(value, parts=parts)
+            changed = True
     return changed
 
 
