@@ -52,8 +52,11 @@ def listen(
 
     with plain_errors():
         if list_devices:
-            for number, name in microphone_names():
+            names = microphone_names()
+            for number, name in names:
                 click.echo(f"{number:3} {name}")
+            if not names:
+                click.echo("No microphones were found.", err=True)
             return
 
         def open_source(rate_hz: int) -> AbstractContextManager["LiveAudio"]:

@@ -100,10 +100,15 @@ def microphone(device: str, rate_hz: int) -> Iterator[LiveAudio]:
         AudioError: nothing can be recorded; the text says what is missing.
     """
     sounddevice = _sounddevice()
+    if not microphone_names():
+        raise AudioError(f"microphone {device or '(default)'}: expected a device that records, found none")
     chosen = int(device) if device.isdecimal() else device or None
-    with ExitStack() as stack:
-        try:
-            found: Any = sounddevice.query_devices(chosen, "input")
+    try:
+        with ExitStack() as stack:
+            try:
+                found: Any = sounddevice.query_devices(chosen, "input")
+            except ValueError as error:  # no or several devices of the name
+                raise AudioError(f"microphone {device}: {error}") from error
             try:
                 sounddevice.check_input_settings(chosen, channels=1, dtype="int16", samplerate=rate_hz)
             except sounddevice.PortAudioError:
@@ -118,9 +123,9 @@ def microphone(device: str, rate_hz: int) -> Iterator[LiveAudio]:
                 finished_callback=audio.end,
             )
             stack.enter_context(stream)  # which starts it: the device may be busy
-        except (sounddevice.PortAudioError, ValueError) as error:  # the latter if there is no such device
-            raise AudioError(f"microphone {device or '(default)'}: {error}") from error
-        yield audio
+            yield audio
+    except sounddevice.PortAudioError as error:  # also where the stream ends: the device may be gone
+        raise AudioError(f"microphone {device or '(default)'}: {error}") from error
 
 
 def microphone_names() -> list[tuple[int, str]]:
@@ -140,5 +145,9 @@ def microphone_names() -> list[tuple[int, str]]:
 def _sounddevice() -> Any:
     try:
         return importlib.import_module("sounddevice")
-    except (ImportError, OSError) as error:  # the latter without the library that it binds
+    except Exception as error:
+        # Without the library that it binds it is an OSError; one that does not start is an error of a module
+        # that nobody has then.
+        if not isinstance(error, ImportError | OSError) and type(error).__name__ != "PortAudioError":
+            raise
         raise AudioError(f"microphone: {error}; {_HOW_TO_INSTALL}") from error

@@ -9,7 +9,9 @@ from types import ModuleType
 from typing import Any, ClassVar, Self
 
 import pytest
+from click.testing import CliRunner
 
+from pykaldi_server.cli import main
 from pykaldi_server.client.live_audio import LiveAudio, microphone, microphone_names, pipe
 from pykaldi_server.errors import AudioError
 
@@ -137,3 +139,38 @@ def test_without_its_library_the_error_says_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(AudioError, match=r"pykaldi-server\[microphone\].*arecord"), microphone("", 16000):
         pass
+
+
+@pytest.mark.usefixtures("sounddevice")
+def test_a_microphone_that_goes_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise sys.modules["sounddevice"].PortAudioError("Device disconnected")
+
+    monkeypatch.setattr(Stream, "__exit__", gone)
+    with pytest.raises(AudioError, match=r"^microphone 1: Device disconnected$"), microphone("1", 16000):
+        pass
+
+
+@pytest.mark.usefixtures("sounddevice")
+def test_where_nothing_records_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["sounddevice"], "query_devices", list)
+    with (
+        pytest.raises(AudioError, match=r"^microphone \(default\): .* found none$"),
+        microphone("", 16000),
+    ):
+        pass
+    ran = CliRunner().invoke(main, ["listen", "--list-devices"])
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "No microphones were found.\n")
+
+
+def test_an_audio_system_that_does_not_start_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sounddevice.py").write_text(
+        "class PortAudioError(Exception): pass\n"
+        "raise PortAudioError('Error initializing PortAudio: Unanticipated host error')\n"
+    )
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AudioError, match=r"^microphone: Error initializing PortAudio.*arecord"):
+        microphone_names()
