@@ -1,6 +1,5 @@
 """Builds the C++17 extension and puts a demo model into wheels; everything else is in pyproject.toml."""
 
-import json
 import os
 import shutil
 from glob import glob
@@ -24,7 +23,6 @@ DEMO_PARTS = {
     "README.md": "README.md",
     "digits.json": "model.json",
 }
-DEMO_DESCRIPTION = {"language": "en", "title": "demo: digits only", "licence": "Apache-2.0"}
 
 
 class BuildWithDemo(build_py):
@@ -40,7 +38,6 @@ class BuildWithDemo(build_py):
                 source = Path("models/english", part)
                 copy = shutil.copytree if source.is_dir() else shutil.copyfile
                 copy(source, target / name)
-            (target / "model.json").write_text(json.dumps(DEMO_DESCRIPTION, indent=2) + "\n")
 
 
 def needs_recompile(object_path: str, source_path: str) -> bool:

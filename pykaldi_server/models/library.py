@@ -41,7 +41,7 @@ DESCRIPTION = "model.json"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The one that a wheel has, and those of a checkout of the repository.
-_BUNDLED = (_PACKAGE / "demo", _PACKAGE.parent / "models")
+_BUNDLED = (_PACKAGE / "models" / "bundled", _PACKAGE.parent / "models")
 _PACKAGE_PREFIX = "vosk-model-"
 
 
