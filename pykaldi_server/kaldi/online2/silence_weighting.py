@@ -5,7 +5,6 @@ and of frames that have changed are passed to i-vector estimation as differences
 segment.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,12 +41,6 @@ class DeltaWeights:
 
     frames: NDArray[np.intp]
     deltas: NDArray[np.float32]
-
-    @classmethod
-    def from_pairs(cls, pairs: Sequence[tuple[int, float]]) -> "DeltaWeights":
-        """Creates them from (frame, delta) pairs."""
-        frames = np.array([frame for frame, _ in pairs], np.intp)
-        return cls(frames, np.array([delta for _, delta in pairs], np.float32))
 
     def __len__(self) -> int:
         return len(self.frames)
