@@ -68,8 +68,8 @@ double AccIvectorStats(const IvectorExtractorView &extractor, const float *featu
 }
 
 double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
-                         const WeightedFrames &frames, const WeightedFramesOptions &opts,
-                         double *linear_term, double *quadratic_term, CpuKernels kernels) {
+                         const WeightedFrames &frames, const WeightedFramesOptions &opts, double *linear_term,
+                         double *quadratic_term, CpuKernels kernels) {
   constexpr float kMaxMinPost = 0.99f;  // of a frame with a tiny weight
   const int64_t num_frames = frames.num_frames, num_gauss = extractor.num_gauss;
   std::vector<float> min_post(num_frames), posteriors(num_frames * num_gauss);

@@ -33,8 +33,8 @@ double AccIvectorStats(const IvectorExtractorView &extractor, const float *featu
                        int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels);
 
 struct WeightedFramesOptions {
-  int32_t num_gselect = 5;      // Gaussians per frame
-  float min_post = 0;           // posteriors below it, divided by the frame's weight, are dropped
+  int32_t num_gselect = 5;  // Gaussians per frame
+  float min_post = 0;       // posteriors below it, divided by the frame's weight, are dropped
   float posterior_scale = 1;
 };
 
@@ -48,8 +48,8 @@ struct WeightedFrames {
 
 // Computes the posteriors of a block of frames and adds it, as AccIvectorStats does.
 double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
-                         const WeightedFrames &frames, const WeightedFramesOptions &opts,
-                         double *linear_term, double *quadratic_term, CpuKernels kernels);
+                         const WeightedFrames &frames, const WeightedFramesOptions &opts, double *linear_term,
+                         double *quadratic_term, CpuKernels kernels);
 
 }  // namespace pykaldi
 

@@ -19,8 +19,8 @@ class FrameWeights {
   // Adds `size` changes; frames may be in any order, and repeated.
   void Add(const int64_t *frames, const float *deltas, int64_t size);
 
-  // Removes the changes of the frames before `end`. Returns these frames in ascending order, each with the sum
-  // of its changes, without those whose sum is 0.
+  // Removes the changes of the frames before `end`. Returns these frames in ascending order, each with the
+  // sum of its changes, without those whose sum is 0.
   DeltaWeights Take(int64_t end);
 
  private:
