@@ -74,7 +74,7 @@ def install(
         unpacked = Path(tempfile.mkdtemp(prefix=_HALF_DONE, dir=folder))
         try:
             unpack(archive, unpacked, progress)
-            os.chmod(unpacked, 0o755)  # mkdtemp keeps others out
+            os.chmod(unpacked, 0o755)  # mkdtemp keeps others out; a model is no secret  # nosec B103
             top = _without_wrapping(unpacked)
             inner = find(top).relative_to(top)
             description = Description(
