@@ -17,20 +17,27 @@ from pykaldi_server.worker.worker import Worker
 
 
 @asynccontextmanager
-async def running_worker(
-    model: Model, master: Master, text_processor: TextProcessor | None = None, **options: Any
-) -> AsyncIterator[Worker]:
-    """A worker whose slots are all connected."""
-    worker = Worker(model, WorkerOptions(url=(master.worker_url,), **options), text_processor)
+async def serving(worker: Worker) -> AsyncIterator[Worker]:
+    """A worker that runs, whether its slots are connected or not."""
     running = asyncio.create_task(worker.run())
-    sessions = options.get("sessions", 4)
-    await master.until(lambda: master.hub.pool.status().available == sessions)
     try:
         yield worker
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+@asynccontextmanager
+async def running_worker(
+    model: Model, master: Master, text_processor: TextProcessor | None = None, **options: Any
+) -> AsyncIterator[Worker]:
+    """A worker whose slots are all connected."""
+    worker = Worker(model, WorkerOptions(url=(master.worker_url,), **options), text_processor)
+    sessions = options.get("sessions", 4)
+    async with serving(worker):
+        await master.until(lambda: master.hub.pool.status().available == sessions)
+        yield worker
 
 
 @asynccontextmanager

@@ -1,12 +1,11 @@
 """A worker with several masters: each has its share of the slots, and those of a master that is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from harness import Harness
+from live_worker import serving
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.server import Master
@@ -17,17 +16,9 @@ from pykaldi_server.worker.worker import Worker
 WORDS = "two nine three four zero"
 
 
-@asynccontextmanager
-async def worker_of(model: Model, *masters: Master, **options: Any) -> AsyncIterator[Worker]:
+def worker_of(model: Model, *masters: Master, sessions: int) -> AbstractAsyncContextManager[Worker]:
     urls = tuple(each.worker_url for each in masters)
-    worker = Worker(model, WorkerOptions(url=urls, reconnect_max_s=0.1, **options))
-    running = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+    return serving(Worker(model, WorkerOptions(url=urls, sessions=sessions, reconnect_max_s=0.1)))
 
 
 async def have_slots(*expected: tuple[Master, int]) -> None:
