@@ -12,6 +12,7 @@ system and tasks that live for a moment. So
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any, cast
 
 from tornado.httpclient import HTTPRequest, _RequestProxy
@@ -42,7 +43,12 @@ class QuickProtocol(WebSocketProtocol13):
 
     async def _receive_frame_loop(self) -> None:
         self.stream.read_chunk_size = BULK_BYTES  # a buffer of this size is made for each read
-        await super()._receive_frame_loop()
+        try:
+            await super()._receive_frame_loop()
+            if isinstance(self.stream.error, MemoryError):  # the stream was closed for it
+                raise self.stream.error
+        except MemoryError:
+            self._fail()
 
     async def _read_bytes(self, n: int) -> bytes:
         """Returns the next bytes, a field of a frame."""
@@ -103,8 +109,13 @@ async def _written(written: "asyncio.Future[None]") -> None:
 
 
 class QuickConnection(WebSocketClientConnection):
-    """A connection to a server, made by `connect_quickly`."""
+    """A connection to a server, made by `connect_quickly`.
 
+    Attributes:
+        is_out_of_memory: there was no memory for a message; the connection is closed.
+    """
+
+    is_out_of_memory = False
     _receiver: Receiver | None = None
 
     def give_to(self, receiver: Receiver | None) -> None:
@@ -112,6 +123,13 @@ class QuickConnection(WebSocketClientConnection):
         self._receiver = receiver
         while receiver is not None and not self.read_queue.empty():
             receiver(self.read_queue.get_nowait())
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Tornado's: what has gone wrong with a message."""
+        self.is_out_of_memory |= isinstance(value, MemoryError)
+        super().log_exception(typ, value, tb)
 
     def _on_message(self, message: str | bytes | None) -> Awaitable[None] | None:
         if self._receiver is not None:

@@ -184,7 +184,7 @@ class Worker:
         finally:
             self._requests.discard(request)
             self.statistics.end(statistics)
-        self.after_request(request.is_out_of_memory)
+        self.after_request(request.is_out_of_memory or connection.is_out_of_memory)
 
     async def _wait_for_request(self, line: Line) -> WorkerRequestInfo | None:
         """The next request; None when the master closes without one."""
@@ -199,6 +199,8 @@ class Worker:
         finally:
             self._waiting.discard(connection)
         if message is None:
+            if connection.is_out_of_memory:  # for the request that was coming
+                self.after_request(True)
             master.explain_close(connection)
             return None
         try:

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from harness import Harness
+from live_worker import running_worker
 
 from pykaldi_server.protocols.supervision import EXIT_RECYCLE
+from pykaldi_server.session import Model
+from pykaldi_server.sockets import QuickConnection, QuickProtocol
 from pykaldi_server.worker import process as process_module
 from pykaldi_server.worker.memory import return_free_memory
 from pykaldi_server.worker.options import WorkerOptions
@@ -48,6 +52,47 @@ def test_memory_is_watched_although_no_thread_can_be_started(monkeypatch: pytest
     asyncio.run(scenario())
     assert calls == [return_free_memory]
     assert process.exit_code == EXIT_RECYCLE
+
+
+@pytest.mark.parametrize("closes_stream", [False, True])
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_memory_that_runs_out_while_a_message_is_read(
+    harness: Harness,
+    digits: Model,
+    audio: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    is_idle: bool,
+    closes_stream: bool,
+) -> None:
+    """The process is to be replaced then, whether audio or a request was coming."""
+    read = QuickProtocol._read_bytes
+    is_short = False
+
+    async def read_bytes(self: QuickProtocol, n: int) -> bytes:
+        if is_short and isinstance(self.handler, QuickConnection):
+            if not closes_stream:
+                raise MemoryError
+            self.stream.close(exc_info=MemoryError())  # as Tornado does when it reads in the event loop
+        return await read(self, n)
+
+    async def scenario() -> None:
+        nonlocal is_short
+        ended: asyncio.Queue[bool] = asyncio.Queue()
+        async with harness.master(queue_s=0) as master, running_worker(digits, master, sessions=1) as worker:
+            worker.after_request = ended.put_nowait
+            is_short = is_idle
+            client = await harness.client(master)
+            await client.send(audio[:24000])
+            if not is_idle:
+                await client.until(lambda each: "result" in each)
+                is_short = True
+                await client.send(audio[24000:])
+            # A request that has not begun could go to another worker; here there is none.
+            assert (await client.read_all())[-1]["status"] == (9 if is_idle else 2)
+            assert await ended.get()
+
+    monkeypatch.setattr(QuickProtocol, "_read_bytes", read_bytes)
+    harness.run(scenario)
 
 
 def test_what_is_free_between_blocks_in_use_goes_back() -> None:
