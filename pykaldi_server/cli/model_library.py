@@ -73,6 +73,7 @@ def download(name: str, mirror: str | None) -> None:
     NAME may be a language, of which the first model in the catalogue is meant. What has arrived when a
     download is interrupted is kept, and the next attempt goes on from there.
     """
+    from pykaldi_server.errors import ModelFormatError
     from pykaldi_server.models.catalogue import find_entry
     from pykaldi_server.models.download import Archive, find_in_folder
     from pykaldi_server.models.download import download as fetch
@@ -97,12 +98,16 @@ def download(name: str, mirror: str | None) -> None:
         else:
             with _progress(url) as show:
                 path = fetch(archive, downloads_folder(), show)
+        is_ours = path.parent == downloads_folder()
         try:
             with _progress(f"unpacking {path.name}") as show:
                 place = install(entry.name, path, description, find_model_directory, show)
-        finally:
-            if path.parent == downloads_folder():
+        except ModelFormatError:  # it would be no better the next time; after anything else it is
+            if is_ours:
                 path.unlink()
+            raise
+        if is_ours:
+            path.unlink()
     licence = f", licence {entry.licence}" if entry.licence else ""
     click.echo(f"{entry.name} ({entry.language}{licence}) is ready in {place}")
 

@@ -136,7 +136,8 @@ def download(
         first_pause_s: time before another attempt after the connection was lost; it doubles each time.
 
     Returns:
-        Its path. Whoever unpacks it should delete it.
+        Its path. Whoever unpacks it should delete it; one that is still there and has the right sum is not
+        downloaded again.
 
     Raises:
         DownloadError: the server refuses or cannot be reached, or what it has is not the file that is
@@ -147,6 +148,12 @@ def download(
         raise DownloadError(f"{archive.url}: expected an address of http or https")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / archive.file_name
+    if archive.md5 and path.is_file():  # it has arrived before, and what came next did not succeed
+        try:
+            _check(path, archive, path)
+            return path
+        except DownloadError:
+            path.unlink()
     with _locked(path.with_name(f"{path.name}.part"), archive) as part:
         part.resume()
         was_resumed = os.path.getsize(part.path) > 0

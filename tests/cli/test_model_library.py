@@ -1,7 +1,9 @@
 """`pykaldi-server model list`, `download`, `add` and `remove`, against a mirror on this machine."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from mirror import Mirror, running_mirror
 
 from pykaldi_server.cli import main
 from pykaldi_server.models import catalogue
+from pykaldi_server.models import install as installing
 from pykaldi_server.models.catalogue import CatalogueEntry
 from pykaldi_server.models.library import models_folder
 
@@ -58,6 +61,23 @@ def run(*arguments: str) -> Result:
 
 def in_library() -> set[str]:
     return {path.name for path in models_folder().glob("*")} - {".lock", ".downloads"}
+
+
+def test_an_archive_that_could_not_be_unpacked_is_not_downloaded_again(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(archive: Path, folder: Path, progress: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(installing, "unpack", unpack)
+        ran = run("download", "et", "--mirror", mirror.url)
+    assert ran.exit_code == 1
+    assert "No space left on device" in ran.output
+    assert in_library() == set()
+    assert run("download", "et", "--mirror", mirror.url).exit_code == 0
+    assert mirror.asked == [None]
+    assert list((models_folder() / ".downloads").iterdir()) == []
 
 
 def test_a_model_is_downloaded_used_and_removed(mirror: Mirror, golden: Path) -> None:
