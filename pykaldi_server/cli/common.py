@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pykaldi_server.errors import PykaldiServerError, error_text
 from pykaldi_server.logs import FORMATS, LEVELS
+from pykaldi_server.models import CHECKOUT_MODELS, WHEEL_MODELS
 
 __all__ = [
     "channels_option",
@@ -24,11 +24,8 @@ __all__ = [
     "verbose_option",
 ]
 
-PACKAGE = Path(__file__).resolve().parents[1]
-PACKAGED_DEMO = PACKAGE / "models" / "bundled" / "english-digits"
-"""Where a wheel has its only model; setup.py puts it there."""
-DEMO_MODELS = PACKAGE.parent / "models"
-"""Where a checkout of the repository has its models."""
+PACKAGED_DEMO = WHEEL_MODELS / "english-digits"
+"""The only model of a wheel."""
 DEMOS = ("english:graph", "english:graph-digits", "estonian")
 DIGITS_ONLY = """\
 No model was given: this is the demo model, which knows English digits only. Whatever else is said becomes
@@ -93,8 +90,8 @@ def demo_models() -> tuple[str, ...]:
     """
     if PACKAGED_DEMO.is_dir():
         return (str(PACKAGED_DEMO),)
-    if DEMO_MODELS.is_dir():
-        return tuple(f"{DEMO_MODELS}/{demo}" for demo in DEMOS)
+    if CHECKOUT_MODELS.is_dir():
+        return tuple(f"{CHECKOUT_MODELS}/{demo}" for demo in DEMOS)
     return ()
 
 

@@ -23,6 +23,7 @@ from platformdirs import user_data_path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.languages import best_match, is_language_tag, language_of_name
+from pykaldi_server.models import CHECKOUT_MODELS, WHEEL_MODELS
 
 __all__ = [
     "DESCRIPTION",
@@ -39,9 +40,7 @@ __all__ = [
 DESCRIPTION = "model.json"
 """Describes the model of the folder in which it is."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-# The one that a wheel has, and those of a checkout of the repository.
-_BUNDLED = (_PACKAGE / "models" / "bundled", _PACKAGE.parent / "models")
+_BUNDLED = (WHEEL_MODELS, CHECKOUT_MODELS)
 _PACKAGE_PREFIX = "vosk-model-"
 
 

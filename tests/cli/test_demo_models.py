@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pykaldi_server.cli import common, main
-from pykaldi_server.models import library
+from pykaldi_server.models import CHECKOUT_MODELS
 
 DIGITS = "ps-tidigits-2934z"
 
@@ -26,13 +26,12 @@ def packaged(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.fixture
 def no_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "PACKAGED_DEMO", tmp_path / "none")
-    monkeypatch.setattr(common, "DEMO_MODELS", tmp_path / "none")
+    monkeypatch.setattr(common, "CHECKOUT_MODELS", tmp_path / "none")
 
 
-def test_models_are_looked_for_by_name_where_demos_are() -> None:
-    setup = (common.DEMO_MODELS.parent / "setup.py").read_text(encoding="utf-8")
-    assert str(common.PACKAGED_DEMO.relative_to(common.DEMO_MODELS.parent)) in setup
-    assert (common.PACKAGED_DEMO.parent, common.DEMO_MODELS) == library._BUNDLED
+def test_a_wheel_gets_its_model_where_it_is_looked_for() -> None:
+    setup = (CHECKOUT_MODELS.parent / "setup.py").read_text(encoding="utf-8")
+    assert str(common.PACKAGED_DEMO.relative_to(CHECKOUT_MODELS.parent)) in setup
 
 
 def test_a_checkout_has_several_models_and_says_nothing_of_them(
