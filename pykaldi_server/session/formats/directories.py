@@ -85,17 +85,13 @@ def _outer_name(directory: Path, inner: Path, name: str) -> str:
 
 def _directory_of_model(directory: Path) -> Path:
     """The directory itself or, where it has no model but one of its folders has one, that folder."""
-    if has_model(directory):
-        return directory
-    inner = sorted(path for path in directory.iterdir() if path.is_dir() and has_model(path))
-    if not inner:
-        return directory
-    if len(inner) > 1:
-        names = ", ".join(path.name for path in inner)
+    found = _models_in(directory, deepest=1)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
         raise ConfigError(
             f"{directory}: expected one model, found several, of which one must be named: {names}"
         )
-    return inner[0]
+    return found[0] if found else directory
 
 
 def find_model_directory(folder: Path) -> Path:
@@ -104,16 +100,23 @@ def find_model_directory(folder: Path) -> Path:
     Raises:
         ConfigError: there is no model, or there are several side by side.
     """
-    level = [folder]
-    for _ in range(_DEEPEST + 1):
-        found = [directory for directory in level if has_model(directory)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(directory.relative_to(folder).as_posix() for directory in found)
-            raise ConfigError(f"{folder}: expected one model, found several: {names}")
-        level = sorted(path for each in level for path in each.iterdir() if path.is_dir())
+    found = _models_in(folder, _DEEPEST)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(directory.relative_to(folder).as_posix() for directory in found)
+        raise ConfigError(f"{folder}: expected one model, found several: {names}")
     raise ConfigError(
         f"{folder}: expected a model in Vosk's layout (am/final.mdl) or Kaldi's (conf/online.conf, "
         "conf/online_decoding.conf), found neither"
     )
+
+
+def _models_in(folder: Path, deepest: int) -> list[Path]:
+    """The directories with a model that are the fewest levels below a folder, which itself is level 0."""
+    level = [folder]
+    for _ in range(deepest):
+        if found := [directory for directory in level if has_model(directory)]:
+            return found
+        level = sorted(path for each in level for path in each.iterdir() if path.is_dir())
+    return [directory for directory in level if has_model(directory)]
