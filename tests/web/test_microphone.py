@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import open_browser
+from browser import Browser, open_browser
 from harness import Harness, Socket
 from numpy.typing import NDArray
 from web_events import ADAPTATION_STATE, PHASE, WORKER, activity, final, partial, position, shows
@@ -44,6 +44,15 @@ async def read_to_eos(worker: Socket) -> bytes:
         assert isinstance(message, bytes), message
         received += message
     return received
+
+
+async def begin_with_two_workers(harness: Harness, master: Master, browser: Browser) -> tuple[Socket, Socket]:
+    """Starts to record; the first worker gets the request."""
+    first, second = await harness.worker(master, WORKER), await harness.worker(master, WORKER)
+    await browser.wait_for("document.getElementById('model-name').innerText === 'english'")
+    await browser.click("microphone")
+    await first.read_json()
+    return first, second
 
 
 def test_words_and_what_is_learned(harness: Harness, recording: Path, tmp_path: Path) -> None:
@@ -151,10 +160,7 @@ def test_a_denied_microphone_is_explained_where_the_button_is(harness: Harness, 
 def test_a_lost_worker_costs_no_word(harness: Harness, recording: Path, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with harness.master() as master, open_browser(master.url, tmp_path, recording) as browser:
-            first, second = await harness.worker(master, WORKER), await harness.worker(master, WORKER)
-            await browser.wait_for("document.getElementById('model-name').innerText === 'english'")
-            await browser.click("microphone")
-            await first.read_json()
+            first, second = await begin_with_two_workers(harness, master, browser)
             received = await read_audio(first, 3 * 32000)
             await first.send(final([("one", 0.0, 0.5, 1.0)], 0.0, 1.0))
             await first.send(partial("two three"))
@@ -224,10 +230,7 @@ def test_a_recording_ends_though_the_last_samples_do_not_come(
 ) -> None:
     async def scenario() -> None:
         async with harness.master() as master, open_browser(master.url, tmp_path, recording) as browser:
-            first, second = await harness.worker(master, WORKER), await harness.worker(master, WORKER)
-            await browser.wait_for("document.getElementById('model-name').innerText === 'english'")
-            await browser.click("microphone")
-            await first.read_json()
+            first, second = await begin_with_two_workers(harness, master, browser)
             received = await read_audio(first, 32000)
             await browser.evaluate("MessagePort.prototype.postMessage = () => {}")
             await browser.click("microphone")
