@@ -3,11 +3,13 @@
 import asyncio
 import os
 import sys
-from asyncio.subprocess import Process, create_subprocess_exec
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from processes import running_process
 
 from pykaldi_server.master.server import Master
 from pykaldi_server.session import Model
@@ -40,21 +42,16 @@ async def running_worker(
         yield worker
 
 
-@asynccontextmanager
-async def worker_process(master: Master, model: Path | str, *arguments: str) -> AsyncIterator[Process]:
+def worker_process(
+    master: Master, model: Path | str, *arguments: str
+) -> AbstractAsyncContextManager[Process]:
     """`pykaldi-server worker` as a user runs it. Read its log before you await its end: the pipe may fill."""
-    process = await create_subprocess_exec(
+    return running_process(
         sys.executable,
         *("-m", "pykaldi_server", "worker", "--uri", master.worker_url, "--conf", str(model), *arguments),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=asyncio.subprocess.PIPE,
     )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def read_log(process: Process) -> str:

@@ -1,10 +1,31 @@
-"""Looks at processes that others have started."""
+"""Runs processes, and looks at those that others have started."""
 
 import os
 import select
+from asyncio.subprocess import Process, create_subprocess_exec
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 PATIENCE_S = 200
+
+
+@asynccontextmanager
+async def running_process(*command: str | Path, **options: Any) -> AsyncIterator[Process]:
+    """A process that is killed at the end, if it has not ended by itself.
+
+    Args:
+        command: its program and arguments.
+        options: of `asyncio.create_subprocess_exec`.
+    """
+    process = await create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def children(pid: int) -> list[int]:

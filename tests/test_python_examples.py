@@ -6,9 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process, create_subprocess_exec
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from asyncio.subprocess import PIPE, Process
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from harness import Harness
 from live_worker import running_worker
 from model_files import link_files
 from phone import mu_law, twilio
+from processes import running_process
 
 from pykaldi_server.master.server import Master
 from pykaldi_server.session import Model
@@ -72,20 +72,11 @@ def run(code: str, folder: Path) -> str:
     return ran.stdout
 
 
-@asynccontextmanager
-async def running(code: str, folder: Path) -> AsyncIterator[Process]:
+def running(code: str, folder: Path) -> AbstractAsyncContextManager[Process]:
     """Runs a program beside the server of a test."""
     program = folder / "example.py"
     program.write_text(code, encoding="utf-8")
-    process = await create_subprocess_exec(
-        *(sys.executable, program), cwd=folder, env=environment(), stdout=PIPE
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    return running_process(sys.executable, program, cwd=folder, env=environment(), stdout=PIPE)
 
 
 async def line_of(process: Process) -> str:
