@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from functools import partial
+from http import HTTPStatus
 
 from pykaldi_server.master.access.access import Part
 from pykaldi_server.master.end import SHUTTING_DOWN
@@ -50,6 +51,11 @@ class WorkerSocket(LiveSocket):
     async def hold_back(self) -> None:
         """Workers are ours, and a busy one reports often."""
 
+    def prepare(self) -> None:
+        """Tornado's: refuses workers of a master that is shutting down, so that they serve another one."""
+        if self.hub.is_ending:
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, reason=SHUTTING_DOWN)
+
     async def opened(self) -> None:
         if self.ws_connection is not None:
             self.hub.connections.leave(self.ws_connection.stream)
@@ -58,8 +64,6 @@ class WorkerSocket(LiveSocket):
             self.hub.models[self.info.model] = self.info
         self.hub.metrics.worker_connects(self.info.model)
         self.hub.pool.add(self, self.info.model)
-        if self.hub.is_ending:
-            self.dismiss()
 
     def begin(self, request: RequestInfo, position_bytes: int) -> bool:
         """Starts a request; False when this worker turns out to be gone."""

@@ -151,20 +151,21 @@ class Worker:
             return await self._wait_for_request(line), None
         reading = asyncio.create_task(self._wait_for_request(line))
         seeking = asyncio.create_task(seek(better, self._options.reconnect_max_s))
+        is_found = False
         try:
             await asyncio.wait((reading, seeking), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                line.leave("the worker goes back to the master that it belongs to")
-                return None, await seeking
-            return reading.result(), None
+            if reading.done():
+                return reading.result(), None
+            line.leave("the worker goes back to the master that it belongs to")
+            found = seeking.result()
+            is_found = True
+            return None, found
         finally:
-            # A line that was found at the same moment as a request is not needed.
-            is_spare = reading.done()
             for task in (reading, seeking):
                 task.cancel()
-            results = await asyncio.gather(reading, seeking, return_exceptions=True)
-            if is_spare and isinstance(results[1], Line):
-                await results[1].close()
+            _, spare = await asyncio.gather(reading, seeking, return_exceptions=True)
+            if not is_found and isinstance(spare, Line):  # found at the moment when a request or the end came
+                await spare.close()
 
     async def _serve(self, connection: QuickConnection, info: WorkerRequestInfo) -> None:
         statistics = self.statistics.begin()

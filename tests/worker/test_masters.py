@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from harness import Harness
 from live_worker import serving
+from tornado.httpclient import HTTPClientError
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.server import Master
@@ -90,6 +91,8 @@ def test_free_slots_leave_a_master_that_only_finishes(harness: Harness, digits: 
             await client.until(lambda each: "result" in each)
             draining = asyncio.create_task(first.drain(60))
             await have_slots((second, 3))
+            with pytest.raises(HTTPClientError, match="503: the server is shutting down"):
+                await harness.worker(first)
             await client.send(audio[24000:])
             await client.send("EOS")
             assert (await client.read_all())[-1]["status"] == 0
