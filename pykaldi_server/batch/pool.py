@@ -29,6 +29,7 @@ Task = Recognize | ProcessTexts
 
 _SPAWN = multiprocessing.get_context("spawn")  # a copy of this process would lack its threads
 _END_S = 5.0
+_LONGEST_WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,12 @@ class RecognizerPool:
         self._workers += [_Worker(self._options) for _ in range(num_more)]
 
     def _messages(self) -> Iterator[Ready | Progress | Done | Failed]:
-        """Waits for processes to say something, or to die, and yields what they said."""
+        """Waits for processes to say something, or to die, and yields what they said.
+
+        It does not wait for long: a Ctrl-C that comes just before a wait does not end that.
+        """
         workers = {worker.connection: worker for worker in self._workers}
-        for connection in wait(list(workers)):
+        for connection in wait(list(workers), _LONGEST_WAIT_S):
             assert isinstance(connection, Connection)
             worker = workers[connection]
             try:

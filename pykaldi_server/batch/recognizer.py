@@ -2,6 +2,7 @@
 
 import functools
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ from pykaldi_server.worker.settings import WorkerSettings
 __all__ = ["ProcessTexts", "Recognize", "Recognizer", "RecognizerOptions"]
 
 _READ_BYTES = 1 << 16
+_LONGEST_WAIT_MS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +216,7 @@ def _naming(name: str) -> Iterator[None]:
 def _chunks(path: Path) -> Iterator[bytes]:
     """Reads a file, or standard input, of which it takes what there is."""
     if str(path) == STANDARD_INPUT:
-        while data := os.read(sys.stdin.fileno(), _READ_BYTES):
-            yield data
+        yield from _standard_input()
         return
     try:
         with open(path, "rb") as file:
@@ -223,6 +224,19 @@ def _chunks(path: Path) -> Iterator[bytes]:
                 yield data
     except IsADirectoryError:
         raise AudioError("expected an audio file, found a directory") from None
+
+
+def _standard_input() -> Iterator[bytes]:
+    """Reads without waiting for long: a Ctrl-C that comes just before a wait does not end it."""
+    descriptor = sys.stdin.fileno()
+    there_is_some = select.poll()
+    there_is_some.register(descriptor, select.POLLIN)
+    while True:
+        if there_is_some.poll(_LONGEST_WAIT_MS):
+            data = os.read(descriptor, _READ_BYTES)
+            if not data:
+                return
+            yield data
 
 
 def _decoded(chunks: Iterable[bytes], decoder: AudioDecoder) -> Iterator[NDArray[np.float32]]:

@@ -7,8 +7,8 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from queue import SimpleQueue
+from contextlib import ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from pykaldi_server.errors import AudioError, error_text
@@ -16,6 +16,7 @@ from pykaldi_server.errors import AudioError, error_text
 __all__ = ["LiveAudio", "microphone", "microphone_names", "pipe"]
 
 _PIPE_BYTES = 16384
+_LONGEST_WAIT_S = 0.2
 _MOST_WAITING = 16  # pieces of a pipe that are read ahead
 _HOW_TO_INSTALL = (
     "install pykaldi-server[microphone] and, on Debian, libportaudio2; or let another program record: "
@@ -52,9 +53,15 @@ class LiveAudio:
         self._pieces.put(b"")
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._pieces.get():
+        while piece := self._next():
             self._room.release()
             yield piece
+
+    def _next(self) -> bytes:
+        """Waits in turns: a signal that comes just before a wait does not end that."""
+        while True:
+            with suppress(Empty):
+                return self._pieces.get(timeout=_LONGEST_WAIT_S)
 
 
 @contextmanager

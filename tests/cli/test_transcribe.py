@@ -138,6 +138,41 @@ def test_ctrl_c_ends_it_without_a_traceback(golden: Path) -> None:
         assert process.wait() == 128 + signal.SIGINT
 
 
+WAITS = {
+    "standard input": "next(_chunks(Path('-')))",
+    "live audio": "next(iter(LiveAudio('a microphone')))",
+    "processes": "while True: list(pool._messages())",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_ctrl_c_that_does_not_interrupt_a_wait(wait: str) -> None:
+    """One that comes just before the wait, or in another thread as here, ends it all the same."""
+    program = f"""
+import signal, threading
+from pathlib import Path
+from pykaldi_server.batch.pool import RecognizerPool
+from pykaldi_server.batch.recognizer import RecognizerOptions, _chunks
+from pykaldi_server.client.live_audio import LiveAudio
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+pool = RecognizerPool(RecognizerOptions(model="none"), 1)
+print("waits", flush=True)
+try:
+    {wait}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waits\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"interrupted\n"
+
+
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_a_terminal_that_is_not_utf8_shows_escapes(
     golden: Path, tmp_path: Path, environment: dict[str, str]
