@@ -4,30 +4,34 @@ A process that dies, of a damaged file or for want of memory, fails the task tha
 another process takes its place. Files that are mapped into memory, such as graphs, are there once for all.
 """
 
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
 from pykaldi_server.batch.parts import Heard
 from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
-from pykaldi_server.errors import ConfigError, PykaldiServerError, error_text
+from pykaldi_server.errors import AudioError, ConfigError, PykaldiServerError, error_text
 from pykaldi_server.session.events import Event
 
-__all__ = ["Done", "Failed", "Progress", "Ready", "RecognizerPool", "Task"]
+__all__ = ["Done", "Failed", "Progress", "Ready", "RecognizerPool", "Task", "serve"]
 
 Task = Recognize | ProcessTexts
 
-_SPAWN = multiprocessing.get_context("spawn")  # a copy of this process would lack its threads
+# Not `multiprocessing`: it would run the main module of whoever uses the library once more, and refuses to
+# start processes within the workers of Dask.
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pykaldi_server.batch.pool import serve; serve(int(sys.argv[1]))"
+)
 _END_S = 5.0
 _LONGEST_WAIT_S = 0.2
 
@@ -59,10 +63,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A task cannot be done; the text names the file and says why."""
+    """A task cannot be done.
+
+    Attributes:
+        task: the task.
+        text: names the file and says why.
+        is_final: another attempt would fail as well: the audio is damaged.
+    """
 
     task: Task
     text: str
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +85,44 @@ class _Worker:
     """A process as the pool sees it: the connection, and the task that it is doing."""
 
     def __init__(self, options: RecognizerOptions) -> None:
-        self.connection, theirs = _SPAWN.Pipe()
+        self.connection, theirs = Pipe()
         self.task: Task | None = None
         self.is_ready = False
-        self.process: SpawnProcess = _SPAWN.Process(target=_serve, args=(theirs, options), daemon=True)
-        resource_tracker.ensure_running()  # it would unblock the signal
         # Ctrl-C reaches all processes, from their first moment on; the pool's decides what becomes of them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self.process.start()
+            self.process = subprocess.Popen(  # this very package  # nosec B603
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
+        self._send(options)
 
     def give(self, task: Task) -> None:
         """Hands a task over; a process that has died is noticed when it is asked for its answer."""
         self.task = task
-        with suppress(OSError):
-            self.connection.send(task)
+        self._send(task)
 
     def end(self) -> None:
         """Lets the process end once it has nothing to do, and waits for it."""
-        with suppress(OSError):
-            self.connection.send(None)
+        self._send(None)
         self.connection.close()
-        self.process.join(_END_S)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_S)
         self.kill()
 
     def kill(self) -> None:
         """Ends the process now."""
         self.connection.close()
         self.process.kill()
-        self.process.join()
-        self.process.close()
+        self.process.wait()
+
+    def _send(self, message: RecognizerOptions | Task | None) -> None:
+        with suppress(OSError):
+            self.connection.send(message)
 
 
 class RecognizerPool:
@@ -205,8 +221,9 @@ class RecognizerPool:
             self._hand_out()
 
     def _bury(self, worker: _Worker) -> Iterator[Failed]:
-        worker.process.join(_END_S)
-        how = _how_it_ended(worker.process.exitcode)
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(_END_S)
+        how = _how_it_ended(worker.process.returncode)
         self._workers.remove(worker)
         worker.kill()
         if not worker.is_ready:
@@ -224,13 +241,13 @@ def _how_it_ended(code: int | None) -> str:
     return f"ended unexpectedly with exit code {code}"
 
 
-def _serve(connection: Connection, options: RecognizerOptions) -> None:
-    """The main function of a process."""
+def serve(descriptor: int) -> None:
+    """The main function of a process, whose connection to the pool is a descriptor."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with connection:
+    with Connection(descriptor) as connection:
         try:
-            with Recognizer(options) as recognizer:
+            with Recognizer(connection.recv()) as recognizer:
                 connection.send(Ready(recognizer.can_cut, recognizer.learns_all, recognizer.processes_texts))
                 while (task := connection.recv()) is not None:
                     connection.send(_outcome(recognizer, task, connection))
@@ -249,4 +266,4 @@ def _outcome(recognizer: Recognizer, task: Task, connection: Connection) -> Done
     except (BrokenPipeError, ConnectionResetError):
         raise
     except (PykaldiServerError, OSError) as error:
-        return Failed(task, error_text(error))
+        return Failed(task, error_text(error), is_final=isinstance(error, AudioError))

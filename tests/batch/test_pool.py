@@ -63,7 +63,7 @@ def dead(options: RecognizerOptions) -> _Worker:
     """A process that has been killed before it has loaded the model."""
     worker = _Worker(options)
     os.kill(worker.process.pid or 0, signal.SIGKILL)
-    worker.process.join()
+    worker.process.wait()
     return worker
 
 
