@@ -1,111 +1,144 @@
-"""CPU time that the master takes per packet that it relays, apart from recognition.
+"""CPU time that the master takes per packet that it relays, and its memory, apart from recognition.
 
-Clients speak in real time to a master whose workers recognise nothing: they answer each packet with its
-position, as the protocol wants it, and every other one with a partial result before that. The master has a
-core of its own. Usage: relay.py [--protocol NAME] [--streams N] [--packets N] [--packet-s S]
+The master has a core of its own. Thousands of clients speak silence to it, and its workers recognise nothing:
+they report positions as the master asks for them, and a small partial result every fourth packet
+(`null_peers.py`). Then, on a new master, as many clients as --idle says open their streams, send one packet
+each and fall silent. It is an error if a stream ends without its last result.
+
+Usage: relay.py [--protocol NAME] [--streams N] [--packets N] [--packet-s S] [--every-s S] [--idle N]
 """
 
 import argparse
 import asyncio
-import json
 import os
-import random
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
 
-from live_clients import Address
-from recordings import Recording
-from servers import ROOT, SERVING, ServerProcess, running, split_cores
-from speaking import PROTOCOLS, speak
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from null_peers import Count, Counts, Pace, run_clients, run_workers
+from servers import ROOT, SERVING, ServerProcess, Usage, running, split_cores
 
-from pykaldi_server.protocols.worker import POSITION_PROTOCOL, Position, WorkerInfo
-
-RATE_HZ = 16_000
-WORDS = "how much does it cost to pass a packet on"
-
-
-async def work(url: str) -> None:
-    """A slot that recognises nothing: serves one request after another until it is cancelled."""
-    while True:
-        connection = await websocket_connect(url)
-        try:
-            await serve(connection)
-        finally:
-            connection.close()
-
-
-async def serve(connection: WebSocketClientConnection) -> None:
-    first = await connection.read_message()
-    if first is None:
-        return
-    request_id = json.loads(first)["id"]
-    num_bytes, num_packets = 0, 0
-    while (message := await connection.read_message()) is not None:
-        num_bytes += len(message)
-        num_packets += 1
-        is_end = message == "EOS"
-        if num_packets % 2 or is_end:
-            result = {"hypotheses": [{"transcript": WORDS}], "final": is_end}
-            event = {"status": 0, "segment": 0, "id": request_id, "result": result}
-            if is_end:
-                event.update({"segment-start": 0.0, "segment-length": 1.0, "total-length": 1.0})
-                result["hypotheses"] = [{"transcript": WORDS, "likelihood": 1.0}]
-            await connection.write_message(json.dumps(event))
-        await connection.write_message(Position(num_bytes, num_bytes / 2 / RATE_HZ, is_end).text())
+PARTIAL_EVERY = 4
+MEASUREMENTS = 5
+POLL_S = 0.05
+PATIENCE_S = 120.0
+LEFT_ALONE_S = 5.0
 
 
 async def run_master() -> None:
     """Serves until the process is ended."""
+    from pykaldi_server.master.connections import allow_many_files
     from pykaldi_server.master.options import MasterOptions
     from pykaldi_server.master.server import Master
 
+    allow_many_files()
     master = Master(MasterOptions(host="127.0.0.1", port=0))
     master.start()
     print(f"{SERVING}{master.url}", flush=True)
     await asyncio.Event().wait()
 
 
-async def speak_later(args: argparse.Namespace, address: Address, recording: Recording) -> None:
-    """One client, which begins at some moment within a packet's length."""
-    await asyncio.sleep(random.uniform(0, args.packet_s))
-    outcome = await speak(PROTOCOLS[args.protocol], address, recording, args.packet_s)
-    if outcome.failure is not None:
-        raise outcome.failure
+class Peers:
+    """Clients and workers in processes of their own.
+
+    Args:
+        server: the master.
+        streams: how many clients there are, and slots.
+        pace: what each client does.
+
+    Attributes:
+        counts: what they count.
+    """
+
+    def __init__(self, server: ServerProcess, streams: int, pace: Pace) -> None:
+        self.counts: Counts = RawArray("q", len(Count))
+        self._streams = streams
+        context = get_context("spawn")
+        self._workers: BaseProcess = context.Process(
+            target=run_workers, args=(server.url, streams, PARTIAL_EVERY, self.counts)
+        )
+        self._clients: BaseProcess = context.Process(
+            target=run_clients, args=(server.url, streams, pace, self.counts)
+        )
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Inside, all clients are connected. Before it is left, they have to end by themselves."""
+        self._workers.start()
+        try:
+            self._wait_for(Count.SLOTS, self._workers)
+            self._clients.start()
+            try:
+                self._wait_for(Count.OPEN, self._clients)
+                yield
+                self._clients.join()
+            finally:
+                self._clients.kill()
+        finally:
+            self._workers.kill()
+        ended, failed = self.counts[Count.ENDED], self.counts[Count.FAILED]
+        if (ended, failed) != (self._streams, 0):
+            raise SystemExit(f"expected {self._streams} streams with their last result, found {ended}")
+
+    def _wait_for(self, what: Count, process: BaseProcess) -> None:
+        """Waits until there is one for each stream."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while self.counts[what] < self._streams:
+            if time.monotonic() > give_up_s or not process.is_alive():
+                raise SystemExit(f"{what.name}: expected {self._streams}, found {self.counts[what]}")
+            time.sleep(POLL_S)
 
 
-async def measure(args: argparse.Namespace, server: ServerProcess) -> None:
-    import numpy as np
-
-    info = WorkerInfo("none", protocol=POSITION_PROTOCOL, sample_rate_hz=RATE_HZ)
-    url = info.url(f"ws://127.0.0.1:{server.address.port}/worker/ws/speech")
-    slots = [asyncio.create_task(work(url)) for _ in range(args.streams)]
-    await asyncio.sleep(1.0)
-    num_samples = int(args.packets * args.packet_s * RATE_HZ)
-    recording = Recording("silence", np.zeros(num_samples, np.int16), RATE_HZ)
-    speaking = [
-        asyncio.create_task(speak_later(args, server.address, recording)) for _ in range(args.streams)
-    ]
-    seconds = args.packets * args.packet_s
-    await asyncio.sleep(min(2.0, 0.2 * seconds))
-    begin_s = server.usage()[0].cpu_s
-    await asyncio.sleep(0.7 * seconds)
-    cpu_s = server.usage()[0].cpu_s - begin_s
-    await asyncio.gather(*speaking)
-    for slot in slots:
-        slot.cancel()
-    num_packets = args.streams * 0.7 * seconds / args.packet_s
+def measure_packets(args: argparse.Namespace, server: ServerProcess) -> None:
+    """Prints what a packet costs, and the master's memory several times."""
+    every_s = args.every_s or args.packet_s
+    peers = Peers(server, args.streams, Pace(args.protocol, args.packets, args.packet_s, every_s))
+    step_s = 0.8 * args.packets * every_s / MEASUREMENTS
+    points: list[tuple[int, Usage]] = []
+    with peers.at_work():
+        time.sleep(0.1 * args.packets * every_s)
+        for number in range(MEASUREMENTS + 1):
+            points.append((peers.counts[Count.RELAYED], server.usage()[0]))
+            if number < MEASUREMENTS:
+                time.sleep(step_s)
+    (first, begin), (last, end) = points[0], points[-1]
+    memory = ", ".join(f"{usage.own_mib:.1f}" for _, usage in points)
+    rate = (last - first) / (MEASUREMENTS * step_s)
     print(
         f"{args.protocol}, {args.streams} streams, packets of {args.packet_s:g} s: "
-        f"{1000 * cpu_s / num_packets:.3f} ms of the master's CPU per packet"
+        f"{1000 * (end.cpu_s - begin.cpu_s) / (last - first):.3f} ms of the master's CPU per packet\n"
+        f"    a packet every {every_s:g} s: {rate:.0f} per second in all, "
+        f"late by at most {peers.counts[Count.LATE_MS]} ms; memory every {step_s:.1f} s: {memory} MiB",
+        flush=True,
+    )
+
+
+def measure_idle(args: argparse.Namespace, server: ServerProcess) -> None:
+    """Prints the master's memory with streams on which nothing comes."""
+    before = server.usage()[0]
+    peers = Peers(server, args.idle, Pace(args.protocol, 1, args.packet_s, 1.0, LEFT_ALONE_S))
+    with peers.at_work():
+        time.sleep(0.5 * LEFT_ALONE_S)
+        usage = server.usage()[0]
+    own_kib = 1024 * (usage.own_mib - before.own_mib) / args.idle
+    print(
+        f"{args.protocol}, {args.idle} idle streams: {usage.memory_mib:.1f} MiB in all, "
+        f"{own_kib:.1f} KiB per stream"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--protocol", default="vosk", choices=("vosk", "kaldi"))
-    parser.add_argument("--streams", type=int, default=50)
-    parser.add_argument("--packets", type=int, default=100, help="packets per stream")
-    parser.add_argument("--packet-s", type=float, default=0.2, help="length of a packet")
+    parser.add_argument("--protocol", default="kaldi", choices=("kaldi", "vosk"))
+    parser.add_argument("--streams", type=int, default=2000)
+    parser.add_argument("--packets", type=int, default=60, help="packets per stream")
+    parser.add_argument("--packet-s", type=float, default=0.2, help="length of a packet in seconds of audio")
+    parser.add_argument("--every-s", type=float, help="seconds between packets; default: their length")
+    parser.add_argument("--idle", type=int, default=1000, help="idle streams; 0 measures none")
     parser.add_argument("--master", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.master:
@@ -114,8 +147,11 @@ def main() -> None:
     cores, client_cores = split_cores()
     os.sched_setaffinity(0, client_cores)
     command = [sys.executable, __file__, "--master"]
-    with running(command, "master", cores, {**os.environ, "PYTHONPATH": str(ROOT)}) as server:
-        asyncio.run(measure(args, server))
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for count, measure in ((args.packets, measure_packets), (args.idle, measure_idle)):
+        if count:
+            with running(command, "master", cores, variables) as server:
+                measure(args, server)
 
 
 if __name__ == "__main__":

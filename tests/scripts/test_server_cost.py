@@ -47,10 +47,12 @@ def test_the_server_is_measured_beside_the_library() -> None:
 @pytest.mark.parametrize("protocol", ["vosk", "kaldi"])
 def test_packets_are_relayed_without_a_recogniser(protocol: str) -> None:
     pytest.importorskip("psutil", reason="needs the package psutil")
-    text = run("relay.py", "--streams", "3", "--packets", "20", "--protocol", protocol)
+    text = run("relay.py", "--streams", "3", "--packets", "20", "--idle", "4", "--protocol", protocol)
     found = re.match(rf"{protocol}, 3 streams, packets of 0.2 s: (\d+\.\d+) ms of the master's CPU", text)
     assert found is not None
     assert float(found[1]) > 0
+    assert re.search(r"memory every 0\.6 s: (\d+\.\d, ){5}\d+\.\d MiB$", text, re.MULTILINE)
+    assert re.search(rf"^{protocol}, 4 idle streams: \d+\.\d MiB in all", text, re.MULTILINE)
 
 
 @pytest.mark.slow
