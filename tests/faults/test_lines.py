@@ -8,33 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from network import PATIENCE_S, SERVER, Network, read_until
+from network import PATIENCE_S, PORT, SERVER, Network, read_until, start_master, start_worker
 
 from pykaldi_server.client import recognize as client_module
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.protocols.liveness import SILENT_INTERVALS, Liveness
 from pykaldi_server.worker.options import WorkerOptions
 
-PORT = 8888  # of addresses that nobody else has
 NOTICED_S = 20.0
 QUICK = ("--ping-interval-s=1", "--silence-timeout-s=3")
-
-
-def start_master(network: Network, *arguments: str) -> "subprocess.Popen[str]":
-    address = ("--host", SERVER, "--port", str(PORT), "--references", "/dev/null", "--open")
-    master = network.start(
-        "server", "-m", "pykaldi_server", "master", *address, *arguments, stderr=subprocess.PIPE
-    )
-    read_until(master, "listening on")
-    return master
-
-
-def start_worker(network: Network, models: Path, *arguments: str) -> "subprocess.Popen[str]":
-    url = f"ws://{SERVER}:{PORT}/worker/ws/speech"
-    model = ("--conf", str(models / "english:graph-digits"), "--sessions=1", "--url", url)
-    return network.start(
-        "client", "-m", "pykaldi_server", "worker", *model, *arguments, stderr=subprocess.PIPE
-    )
 
 
 def start_client(network: Network, wav: Path) -> "subprocess.Popen[str]":
@@ -51,7 +33,7 @@ def wav(golden: Path) -> Path:
 
 def test_both_sides_notice_and_find_each_other_again(network: Network, models: Path, wav: Path) -> None:
     master = start_master(network, *QUICK)
-    worker = start_worker(network, models, "--ping-interval-s=1")
+    worker = start_worker(network, models, "--sessions=1", "--ping-interval-s=1")
     read_until(worker, "loaded in")
     start_client(network, wav)
     read_until(master, "served by worker english-digits")
@@ -69,7 +51,7 @@ def test_what_one_side_no_longer_knows_ends_at_once_when_the_line_is_back(
 ) -> None:
     """Half-open connections: pings would take an hour to notice, but what comes back says it at once."""
     master = start_master(network, "--ping-interval-s=1", "--silence-timeout-s=3600")
-    worker = start_worker(network, models, "--ping-interval-s=1000")
+    worker = start_worker(network, models, "--sessions=1", "--ping-interval-s=1000")
     read_until(worker, "loaded in")
     client = start_client(network, wav)
     read_until(master, "served by worker english-digits")
@@ -79,7 +61,7 @@ def test_what_one_side_no_longer_knows_ends_at_once_when_the_line_is_back(
         process.wait(PATIENCE_S)
     network.mend()
     assert "error 2: The recogniser was lost" in read_until(master, "error 2: ")
-    again = start_worker(network, models)
+    again = start_worker(network, models, "--sessions=1")
     read_until(again, "loaded in")
     start_client(network, wav)
     read_until(master, "served by worker english-digits")
@@ -113,7 +95,7 @@ def test_the_defaults_notice_within_twenty_seconds(run_in_fake_time: Callable[..
 @pytest.mark.slow
 def test_with_the_defaults_all_notice(network: Network, models: Path, wav: Path) -> None:
     master = start_master(network)
-    worker = start_worker(network, models)
+    worker = start_worker(network, models, "--sessions=1")
     read_until(worker, "loaded in")
     client = start_client(network, wav)
     read_until(master, "served by worker english-digits")
