@@ -38,7 +38,7 @@ def run(*command: str) -> None:
 
 
 class Network:
-    """Namespaces ``server``, ``client`` and ``other``, joined by lines that can be cut without a word to them.
+    """Namespaces ``server``, ``client`` and ``other``, whose lines can be cut without a word to them.
 
     Raises:
         subprocess.CalledProcessError: the system does not let us.
@@ -68,7 +68,7 @@ class Network:
             run("ip", "-n", name, "link", "set", "eth0", "up")
 
     def cut(self, side: str = "") -> None:
-        """Drops all packets from now on, or those of one side, as a pulled cable between two switches does."""
+        """Drops all packets from now on, or those of one side, as a pulled cable between switches does."""
         if side:
             run("ip", "-n", self._names["middle"], "link", "set", side, "nomaster")
         else:
