@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from platformdirs import user_data_path
 
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.master.files import FilesState, files_state
 
 __all__ = ["CERTIFICATE", "Certificate", "own_directory", "own_names", "self_signed_certificate"]
 
@@ -36,7 +37,6 @@ RENEWED_DAYS_BEFORE = 30
 WARNED_DAYS_BEFORE = 7
 LONGEST_COMMON_NAME = 64
 
-FilesState = list[tuple[int, int, int] | None]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -78,7 +78,7 @@ class Certificate:
         """
         if self._checked is None or abs(self._now() - self._checked) >= datetime.timedelta(days=1):
             self._check_expiry()
-        state = _files_state(self._certfile, self._keyfile)
+        state = files_state(self._certfile, self._keyfile)
         if state == self._state:
             return
         self._state = state
@@ -95,7 +95,7 @@ class Certificate:
         Raises:
             ConfigError: they cannot be used; the certificate stays as it was.
         """
-        state = _files_state(certfile, keyfile)
+        state = files_state(certfile, keyfile)
         # Half a pair must not be taken.
         _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certfile, keyfile)
         _load(self.context, certfile, keyfile)
@@ -110,7 +110,7 @@ class Certificate:
                 self._renew()
             except ConfigError as error:
                 logger.error("the certificate is not renewed: %s", error)
-        if _files_state(self._certfile, self._keyfile) == self._state:
+        if files_state(self._certfile, self._keyfile) == self._state:
             self._warn_of_expiry()
 
     def _warn_of_expiry(self) -> None:
@@ -139,19 +139,6 @@ def _load(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
             f"certfile {certfile}, keyfile {keyfile}: expected both in PEM form, "
             f"found {error.strerror or error}"
         ) from error
-
-
-def _files_state(*paths: Path) -> FilesState:
-    """What changes when a file is written or replaced, also by a link to another one."""
-    states: FilesState = []
-    for path in paths:
-        try:
-            found = path.stat()
-        except OSError:
-            states.append(None)
-        else:
-            states.append((found.st_ino, found.st_mtime_ns, found.st_size))
-    return states
 
 
 def own_directory() -> Path:

@@ -121,6 +121,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.access = Access(self.options, self.client_secrets)
+        self.pool.default_model = self.options.default_model
         self.stored = StoreBudget(self.options.store_total_bytes)
         self.arriving = StoreBudget(LARGE_MESSAGES * self.options.max_message_bytes)
         self.connections = Connections(lambda: self.options)

@@ -31,6 +31,12 @@ class MasterOptions(Settings):
         "127.0.0.1", "address to listen on; 0.0.0.0 accepts clients from other machines", fixed=True
     )
     port: int = option(8888, "port to listen on; 0 picks a free port", fixed=True)
+    default_model: str | None = option(
+        None,
+        "model for clients that name none; if not set, the first model of serve, or that of any free worker "
+        "of a master alone",
+        fixed=True,
+    )
     vosk_port: int | None = option(
         None, "additional port for clients of vosk-server, which expect 2700; 0 picks a free port", fixed=True
     )
@@ -104,7 +110,7 @@ class MasterOptions(Settings):
     tokens: Path | None = option(
         None,
         "YAML file of the tokens of clients, workers and administrators, who are refused without; read again "
-        "on SIGHUP",
+        "on SIGHUP and when it changes",
         path=True,
     )
     open: bool = option(

@@ -69,7 +69,7 @@ Endpoint = tuple[str, type[RequestHandler]]
 WEB = Path(__file__).resolve().parent.parent / "web"
 LOOPBACK = "127.0.0.1"
 REREAD_S = 10.0
-"""How often it is looked whether the certificate has changed."""
+"""How often it is looked whether the certificate or the tokens have changed."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 REQUEST_LOG_S = 3.0
 """How long the master waits at its end for what has not been written to the request log."""
@@ -205,6 +205,7 @@ class Master:
         options = self.hub.options
         check_ports(options)
         tls = self._tls_context()
+        self._watch_files()
         check_writable(options.references)
         if options.states is not None:
             self._open_states(options.states)
@@ -240,9 +241,19 @@ class Master:
         self._certificate = Certificate(
             *_certificate_files(self.hub.options), renew=lambda: _certificate_files(self.hub.options)
         )
-        self._rereading = PeriodicCallback(self._certificate.reload, 1000 * REREAD_S)
-        self._rereading.start()
         return self._certificate.context
+
+    def _watch_files(self) -> None:
+        """Has the certificate and the tokens read again when their files change, from now on."""
+        has_files = self._certificate is not None or self.hub.options.tokens is not None
+        if has_files and self._rereading is None:
+            self._rereading = PeriodicCallback(self._reread_files, 1000 * REREAD_S)
+            self._rereading.start()
+
+    def _reread_files(self) -> None:
+        if self._certificate is not None:
+            self._certificate.reload()
+        self.hub.access.reread_tokens()
 
     def _open_states(self, name: str) -> None:
         """Starts to keep states; a database that is down is no reason not to serve.
@@ -328,6 +339,7 @@ class Master:
             self._certificate.use(*_certificate_files(options))
         self.hub.use(options)
         self.hub.access.use(rules)
+        self._watch_files()
         if self._database is not None:
             self._database.timeout_s = options.states_timeout_s
         if fixed:

@@ -93,10 +93,11 @@ class Server:
             )
 
     def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
-        """Makes the first model the default one."""
+        """Makes the first model the default one, unless the settings name another, and lets clients in."""
         model = command.name, command.model
         if model == split_name(self._options.models[0]) and not self._service.stopping.is_set():
-            self._master.hub.pool.default_model = model_name
+            if self._options.master.default_model is None:
+                self._master.hub.pool.default_model = model_name
             self._master.hub.pool.accepting = True
 
     async def _announce_when_ready(self) -> None:

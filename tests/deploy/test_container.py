@@ -87,7 +87,9 @@ def test_the_command_is_understood_and_lets_nobody_in_unasked() -> None:
     image = last_stage()
     assert json.loads(image["ENTRYPOINT"]) == ["pykaldi-server"]
     name, *arguments = json.loads(image["CMD"])
-    with main.commands[name].make_context(name, arguments, parent=click.Context(main)) as context:
+    with main.commands[name].make_context(
+        name, arguments, parent=click.Context(main, **main.context_settings)
+    ) as context:
         host, port = context.params["host"], context.params["port"]
     assert str(port) == image["EXPOSE"]
     with pytest.raises(ConfigError, match="--tokens FILE names who may use the server"):
@@ -107,7 +109,9 @@ def test_documented_commands_fit_the_image() -> None:
     for command in commands:
         words = [word for word in command if word.strip()]
         name, *arguments = words[words.index("pykaldi-server") + 1 :]
-        with main.commands[name].make_context(name, arguments, parent=click.Context(main)) as context:
+        with main.commands[name].make_context(
+            name, arguments, parent=click.Context(main, **main.context_settings)
+        ) as context:
             assert context.params["host"] == "0.0.0.0"
         assert f"pykaldi-server:{last_stage()['VOLUME']}" in words
         assert "--read-only" in words

@@ -38,7 +38,7 @@ def parameters_of(service: dict[str, str], config: Path) -> dict[str, Any]:
     assert program == PROGRAM
     command = main.commands[name]
     given = [str(config) if each == SETTINGS else each for each in arguments if each != "$OPTIONS"]
-    with command.make_context(name, given, parent=click.Context(main)) as context:
+    with command.make_context(name, given, parent=click.Context(main, **main.context_settings)) as context:
         return context.params
 
 

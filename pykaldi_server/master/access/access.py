@@ -9,6 +9,7 @@ Without a file of tokens, clients are all who reach the port, and administrators
 machine; metrics are then for clients.
 """
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,11 +34,14 @@ from pykaldi_server.master.access.origins import (
     origin_of,
 )
 from pykaldi_server.master.access.tokens import Role, Token, find_token, read_tokens
+from pykaldi_server.master.files import FilesState, files_state
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.protocols.client_secrets import ClientSecrets, is_client_secret
 from pykaldi_server.protocols.messages import excerpt
 
 __all__ = ["Access", "Part", "Refusal", "Rules", "Visitor", "check_ports"]
+
+logger = logging.getLogger(__name__)
 
 OWN_WORKERS = "own worker"
 """The name of the token of workers that this server has started."""
@@ -113,12 +117,14 @@ class Rules:
     Attributes:
         options: the settings.
         tokens: those of the file.
+        tokens_state: that of the file just before it was read.
         proxies: whose headers are believed.
         only_loopback: no other machine reaches the master.
     """
 
     options: MasterOptions
     tokens: tuple[Token, ...]
+    tokens_state: FilesState
     proxies: tuple[Network, ...]
     only_loopback: bool
 
@@ -131,13 +137,14 @@ class Rules:
         """
         for origin in options.allow_origins:
             check_origin_setting(origin)
+        state = [] if options.tokens is None else files_state(options.tokens)
         tokens = () if options.tokens is None else read_tokens(options.tokens)
         if options.tokens and not options.open and not any(each.role is Role.CLIENT for each in tokens):
             raise ConfigError(
                 f"tokens: {options.tokens}: expected clients, found none; --open lets clients do without"
             )
         only_loopback = not is_public(options.host) and not options.proxies
-        return cls(options, tokens, parse_networks(options.proxies), only_loopback)
+        return cls(options, tokens, state, parse_networks(options.proxies), only_loopback)
 
 
 class Access:
@@ -155,6 +162,7 @@ class Access:
         self._client_secrets = client_secrets
         self._own: Token | None = None
         self._rules = Rules.read(options)
+        self._seen = self._rules.tokens_state
 
     @property
     def needs_tokens(self) -> bool:
@@ -170,7 +178,20 @@ class Access:
 
     def use(self, rules: Rules) -> None:
         """Goes by other rules from now on; what has been admitted stays so."""
-        self._rules = rules
+        self._rules, self._seen = rules, rules.tokens_state
+
+    def reread_tokens(self) -> None:
+        """Reads the file of tokens again if it has changed. If it cannot be used, the old tokens stay."""
+        options = self._rules.options
+        if options.tokens is None or (state := files_state(options.tokens)) == self._seen:
+            return
+        self._seen = state
+        try:
+            self.use(Rules.read(options))
+        except ConfigError as error:
+            logger.error("the tokens stay as they were: %s", error)
+        else:
+            logger.info("tokens %s: read again", options.tokens)
 
     def identify(self, request: HTTPServerRequest, text: str | None) -> Visitor:
         """Finds out who makes a request.
