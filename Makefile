@@ -9,8 +9,9 @@ RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
-# Each process runs whole files of tests; more than eight would fight for memory.
-PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile
+# Each process runs whole files of tests; more than eight would fight for memory. One that dies ends the run: no
+# native code may do that, and a run that went on without its results might wait for them for ever.
+PYTEST := -m pytest -n $(PROCESSES) --maxprocesses 8 --dist loadfile --max-worker-restart 0
 BUILD_INPUTS := setup.cfg setup.py pyproject.toml $(shell find pykaldi_server/kaldi/csrc pykaldi_server/kaldi/bindings -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := help

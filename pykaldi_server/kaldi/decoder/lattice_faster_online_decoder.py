@@ -136,7 +136,8 @@ class LatticeFasterOnlineDecoder:
 
         Raises:
             DecoderError: a log-likelihood is NaN or +inf; there are fewer pdfs than in the model; no path
-                survives a frame (earlier frames stay decoded); or decoding has been finalized.
+                survives a frame, or the costs of one sum up to -inf (earlier frames stay decoded); or
+                decoding has been finalized.
         """
         self._core.advance_decoding(loglikes)
 

@@ -1,8 +1,10 @@
 """How a decoder behaves at its limits: options, bad input, dead ends, wrong order of calls, threads."""
 
+import itertools
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,39 @@ def test_cycles_of_epsilons() -> None:
         decoder.get_raw_lattice()
     with pytest.raises(DecoderError, match="negative cost"):
         decoder_of(graph((0, 0, 0, -1.0, 0), (0, 1, 5, 0.0, 0)))
+
+
+def test_costs_that_overflow() -> None:
+    """Sums of finite costs may be infinite; then there is an error, never a path from nowhere."""
+    huge = 3e38
+    num_paths = 0
+    for first, second, final, *loglikes in itertools.product([-huge, 0.0, huge], repeat=5):
+        fst = graph(
+            (0, 1, 5, first, 1),
+            (0, 2, 0, second, 2),
+            (1, 2, 0, second, 0),
+            (1, 1, 0, first, 1),
+            (2, 2, 7, second, 1),
+            finals={1: final, 2: final},
+        )
+        decoder = decoder_of(fst)
+        with suppress(DecoderError):
+            decoder.advance_decoding(np.array([[0, loglike] for loglike in loglikes], np.float32))
+        with suppress(DecoderError):
+            assert len(decoder.get_best_path().alignment) == decoder.num_frames_decoded()
+            assert decoder.get_raw_lattice().num_states() > decoder.num_frames_decoded()
+            decoder.finalize_decoding()
+            assert len(decoder.get_best_path().alignment) == decoder.num_frames_decoded()
+            num_paths += 1
+    assert num_paths > 100
+    sums = decoder_of(graph((0, 1, 0, -huge, 0)))
+    with pytest.raises(DecoderError, match="minus infinity"):
+        sums.advance_decoding(np.array([[huge, 0.0]], np.float32))
+    assert sums.num_frames_decoded() == 0
+    ended = decoder_of(graph((0, 1, 0, -huge, 1), finals={1: -huge}))
+    ended.advance_decoding(EVEN)
+    with pytest.raises(DecoderError, match="final cost of state 1"):
+        ended.finalize_decoding()
 
 
 def test_the_better_of_parallel_arcs_is_taken() -> None:

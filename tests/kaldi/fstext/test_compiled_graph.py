@@ -207,6 +207,25 @@ def test_searching_a_damaged_graph(
         assert decoder.get_raw_lattice().num_states() > 0
 
 
+@pytest.mark.parametrize("number", [math.nan, -math.inf, math.inf, -3e38, 3e38])
+def test_searching_a_graph_with_an_impossible_number(
+    tmp_path: Path, small_file: bytes, number: float
+) -> None:
+    loglikes = np.log(np.full((6, 5), 0.2, np.float32))
+    num_right = 0
+    for place in range(0, len(small_file) - PADDING_BYTES, 4):
+        content = small_file[:place] + np.float32(number).tobytes() + small_file[place + 4 :]
+        with suppress(ModelFormatError, DecoderError, ConfigError):
+            graph = CompiledGraph.read(str(write(tmp_path, "a.graph", content)), check=False)
+            decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, np.arange(-1, 5, dtype=np.int32))
+            decoder.advance_decoding(loglikes)
+            decoder.finalize_decoding()
+            assert len(decoder.get_best_path().alignment) <= len(loglikes)
+            assert decoder.get_raw_lattice().num_states() > 0
+            num_right += 1
+    assert num_right > 0
+
+
 def test_a_search_that_failed_leaves_nothing_to_the_next_one(tmp_path: Path, small_file: bytes) -> None:
     """All searches of a thread work in the same memory, in turn."""
     loglikes = np.log(np.full((6, 5), 0.2, np.float32))

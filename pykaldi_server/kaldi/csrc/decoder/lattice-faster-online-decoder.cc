@@ -179,8 +179,7 @@ FrameCosts LatticeFasterOnlineDecoder<Graph>::SetFrameCosts(const float *loglike
   }
   work->acoustic_costs[num_pdfs_] = work->offset_costs[num_pdfs_] = kInfinity;
   if constexpr (Graph::kHasColumns) {
-    work->label_costs.resize(CompiledGraph::kMaxLabels);
-    float *const costs = work->label_costs.data();
+    float *const costs = work->LabelCosts(CompiledGraph::kMaxLabels, pdf_of_position_.size());
     return {costs, SetLabelCosts(kernels_, work->offset_costs.data(), pdf_of_position_, costs), 0};
   }
   return {work->offset_costs.data(), 0, 0};
@@ -473,9 +472,15 @@ typename LatticeFasterOnlineDecoder<Graph>::FinalCosts LatticeFasterOnlineDecode
   result.costs.reserve(tokens.size());
   for (const Token &token : tokens) {
     const float final_cost = graph_->Final(token.state);
+    const float cost_with_final = token.tot_cost + final_cost;
+    if (!(cost_with_final > -kInfinity)) {
+      throw DecoderError("expected costs of paths above minus infinity, found " +
+                         std::to_string(cost_with_final) + " with the final cost of state " +
+                         std::to_string(token.state));
+    }
     result.costs.push_back(final_cost);
     result.best_cost = std::min(result.best_cost, token.tot_cost);
-    result.best_cost_with_final = std::min(result.best_cost_with_final, token.tot_cost + final_cost);
+    result.best_cost_with_final = std::min(result.best_cost_with_final, cost_with_final);
   }
   return result;
 }

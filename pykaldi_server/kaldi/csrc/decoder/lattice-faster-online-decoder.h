@@ -74,9 +74,11 @@ class LatticeFasterOnlineDecoder {
   // Starts a new utterance; the constructor has done so already.
   void InitDecoding();
   // Decodes a block of frames. Throws DecoderError when a log-likelihood is NaN or +infinity, when pdfs are
-  // missing, when no token survives a frame (that frame then does not count), or after FinalizeDecoding.
+  // missing, when no token survives a frame or one costs minus infinity (that frame then does not count), or
+  // after FinalizeDecoding.
   void AdvanceDecoding(const LoglikeBlock &loglikes);
-  // Prunes the lattice with final costs, when no more frames come.
+  // Prunes the lattice with final costs, when no more frames come. Throws DecoderError, as all do that use
+  // final costs, when one makes a path cost minus infinity, or NaN.
   void FinalizeDecoding();
 
   int32_t NumFramesDecoded() const { return lattice_.NumFrames(); }

@@ -4,7 +4,10 @@
 #ifndef PYKALDI_SERVER_DECODER_SEARCH_WORKSPACE_H_
 #define PYKALDI_SERVER_DECODER_SEARCH_WORKSPACE_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "csrc/base/uninitialized-vector.h"
@@ -28,7 +31,6 @@ struct SearchWorkspace {
 
   std::vector<float> acoustic_costs;      // of the frame, by pdf, and infinity for arcs without input label
   std::vector<float> offset_costs;        // the same with the cost offset
-  std::vector<float> label_costs;         // offset_costs, by positions in the columns of a compiled graph
   UninitializedVector<int32_t> expanded;  // positions of the tokens to expand
   ActiveTokens active;                    // the same ones
   ArcCandidates candidates;
@@ -42,12 +44,29 @@ struct SearchWorkspace {
     return workspace;
   }
 
+  // Gives room for offset_costs by positions in the columns of a compiled graph. Positions from `num_labels`
+  // to `max_labels`, which only a damaged graph has, cost infinity.
+  float *LabelCosts(size_t max_labels, size_t num_labels) {
+    label_costs_.resize(max_labels, kInfinity);
+    if (num_labels < num_labels_) {
+      std::fill(label_costs_.begin() + num_labels, label_costs_.begin() + num_labels_, kInfinity);
+    }
+    num_labels_ = num_labels;
+    return label_costs_.data();
+  }
+
   // Forgets the boundary that was being built.
   void Clear() {
     for (const Token &token : tokens) map.Remove(token.state);
     tokens.clear();
     epsilon_links.clear();
   }
+
+ private:
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+  std::vector<float> label_costs_;
+  size_t num_labels_ = 0;  // of the graph that was searched last
 };
 
 }  // namespace pykaldi

@@ -45,6 +45,7 @@ int32_t FindBestToken(const TokenVector &tokens) {
   }
   for (; i < tokens.size(); ++i) least[0] = std::min(least[0], tokens[i].tot_cost);
   const float best_cost = *std::min_element(least, least + kLanes);
+  if (best_cost == -kInfinity) throw DecoderError("the costs of the best path sum up to minus infinity");
   size_t best = 0;
   while (best < tokens.size() && tokens[best].tot_cost != best_cost) ++best;
   return best < tokens.size() ? static_cast<int32_t>(best) : 0;
@@ -54,6 +55,7 @@ int32_t FindBestToken(const TokenVector &tokens) {
 
 void TokenLattice::AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links,
                                LinkVector links_to_it, float cost_offset) {
+  best_token_ = FindBestToken(tokens);
   TokenFrame frame;
   frame.tokens = tokens;
   frame.epsilon_links = epsilon_links;
@@ -62,7 +64,6 @@ void TokenLattice::AddBoundary(const TokenVector &tokens, const LinkVector &epsi
     frames_.back().cost_offset = cost_offset;
   }
   frames_.push_back(std::move(frame));
-  best_token_ = FindBestToken(tokens);
 }
 
 void TokenLattice::PruneActive(float delta) {

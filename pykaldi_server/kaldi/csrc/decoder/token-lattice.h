@@ -80,7 +80,8 @@ class TokenLattice {
   int32_t SourceOnBoundaryBefore(int32_t boundary, int32_t token) const;
 
   // Adds a boundary, of whose tokens and epsilon links it makes copies of just the right size, and the links
-  // to it from the one that was newest (for the first boundary there are none).
+  // to it from the one that was newest (for the first boundary there are none). Throws DecoderError, and adds
+  // nothing, when the cost of a token is minus infinity: differences of costs would not be numbers.
   void AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links, LinkVector links_to_it,
                    float cost_offset);
 
