@@ -14,14 +14,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // How many tokens ahead of the one that is looked at the arcs are asked for.
 constexpr size_t kPrefetchArcs = 8;
-
-// The first arcs. Where a state has few, its columns lie in the same cache lines.
-inline void Prefetch(const ActiveTokens &active, size_t i) {
-  if (i >= active.size()) return;
-  __builtin_prefetch(active[i].arcs.next_states);
-  __builtin_prefetch(active[i].arcs.weights);
-  __builtin_prefetch(active[i].arcs.labels);
-}
+// Each lane of a vector has a cutoff of its own. After this many tokens all take the least of them.
+constexpr size_t kTokensPerCutoff = 8;
 
 #if defined(__x86_64__)
 // Costs at eight positions. Single loads, as the instruction that gathers takes longer than these, on some
@@ -53,176 +47,211 @@ void ArcCandidates::Grow(size_t size) {
   const size_t room = std::max(size, 2 * costs_.size());
   costs_.resize(room);
   next_states_.resize(room);
-  weights_.resize(room);
-  labels_.resize(room);
   arcs_.resize(room);
   active_.resize(room);
 }
 
-// Each kernel is the same loop: over tokens, over vectors of their arcs.
-struct ArcFilterKernels {
-  static constexpr uint32_t kLanes = ArcCandidates::kLanes;
-
+// Each kernel is the same loop: over tokens, over vectors of their arcs. Whether there are arcs below the
+// cutoff in a vector can hardly be predicted, so it is no branch: vectors are always written, each over what
+// does not count of the one before. A job is passed by value, as vectors that are stored might be anywhere
+// else.
+class ArcFilter {
+ public:
   struct Job {
-    const ActiveTokens &active;
-    const FrameCosts &costs;
-    float *cutoff;
+    const uint32_t *words;
+    const ActiveToken *active;
+    size_t num_active;
+    FrameCosts costs;
+    float cutoff;
     ArcCandidates *candidates;
-    int64_t *num_visited;
+  };
+  struct Result {
+    size_t num_candidates;
+    int64_t num_visited;
+    float cutoff;
   };
 
-  static void Baseline(const Job &job) {
-    ArcCandidates &out = *job.candidates;
-    const float *const label_costs = job.costs.label_costs;
-    const float beam = job.costs.beam;
-    float cutoff = *job.cutoff;
-    for (size_t i = 0; i < job.active.size(); ++i) {
-      Prefetch(job.active, i + kPrefetchArcs);
-      const ActiveToken &token = job.active[i];
-      const ArcColumns &arcs = token.arcs;
-      out.Reserve(arcs.num_arcs);
-      const float least = token.cost + job.costs.least_label_cost;
-      size_t size = out.size_;
+  static Result Run(CpuKernels kernels, const Job &job) {
+    if (job.num_active == 0) return {job.candidates->size_, 0, job.cutoff};
+    const Result result = RunKernel(kernels, job);
+    job.candidates->size_ = result.num_candidates;
+    return result;
+  }
+
+ private:
+  static constexpr uint32_t kLanes = ArcCandidates::kLanes;
+
+  // Where candidates are written, and how many there is room for.
+  struct Columns {
+    float *costs;
+    int32_t *next_states;
+    uint32_t *arcs, *active;
+    size_t room;
+  };
+
+  static Columns ColumnsIn(ArcCandidates *candidates) {
+    return {candidates->costs_.data(), candidates->next_states_.data(), candidates->arcs_.data(),
+            candidates->active_.data(), candidates->costs_.size()};
+  }
+  static __attribute__((noinline)) Columns MakeRoom(ArcCandidates *candidates, size_t size, size_t num_more) {
+    candidates->size_ = size;
+    candidates->Reserve(num_more);
+    return ColumnsIn(candidates);
+  }
+
+  // Asks for the first arcs of a token. Where a state has few, its columns lie in the same cache lines.
+  static KERNEL_INLINE void Prefetch(const Job &job, size_t i) {
+    const ArcColumns arcs = ColumnsOf(job.words, job.active[std::min(i, job.num_active - 1)].arcs);
+    __builtin_prefetch(arcs.next_states);
+    __builtin_prefetch(arcs.weights);
+    __builtin_prefetch(arcs.labels);
+  }
+
+  static Result RunKernel(CpuKernels kernels, const Job &job) {
+#if defined(__x86_64__)
+    if (kernels == CpuKernels::kAvx512) return Avx512(job);
+    if (kernels == CpuKernels::kAvx2) return Avx2(job);
+#else
+    static_cast<void>(kernels);
+#endif
+    return Baseline(job);
+  }
+
+  static Result Baseline(const Job job) {
+    Columns out = ColumnsIn(job.candidates);
+    size_t size = job.candidates->size_;
+    int64_t num_visited = 0;
+    float cutoff = job.cutoff;
+    for (size_t i = 0; i < job.num_active; ++i) {
+      Prefetch(job, i + kPrefetchArcs);
+      const ArcColumns arcs = ColumnsOf(job.words, job.active[i].arcs);
+      if (size + arcs.num_arcs + kLanes > out.room) out = MakeRoom(job.candidates, size, arcs.num_arcs);
+      const float token_cost = job.active[i].cost, least = token_cost + job.costs.least_label_cost;
       uint32_t k = 0;
       for (; k < arcs.num_arcs && least + arcs.weights[k] < cutoff; ++k) {
-        const float cost = token.cost + label_costs[arcs.labels[k]] + arcs.weights[k];
-        out.costs_[size] = cost;
-        out.next_states_[size] = arcs.next_states[k];
-        out.weights_[size] = arcs.weights[k];
-        out.labels_[size] = arcs.labels[k];
-        out.arcs_[size] = k;
-        out.active_[size] = static_cast<uint32_t>(i);
+        const float cost = token_cost + job.costs.label_costs[arcs.labels[k]] + arcs.weights[k];
+        out.costs[size] = cost;
+        out.next_states[size] = arcs.next_states[k];
+        out.arcs[size] = k;
+        out.active[size] = static_cast<uint32_t>(i);
         size += cost < cutoff;
-        cutoff = std::min(cutoff, cost + beam);
+        cutoff = std::min(cutoff, cost + job.costs.beam);
       }
-      out.size_ = size;
-      *job.num_visited += k;
+      num_visited += k;
     }
-    *job.cutoff = cutoff;
+    return {size, num_visited, cutoff};
   }
 
 #if defined(__x86_64__)
-  // Vectors are loaded beyond the last arc, too: records are padded. The lanes behind it do not count.
-  KERNEL_TARGET_AVX2 static void Avx2(const Job &job) {
-    ArcCandidates &out = *job.candidates;
+  // Vectors are loaded beyond the last arc, too: records are padded. The lanes behind it do not count. A cost
+  // that is not a number, in a damaged graph, is below no cutoff, and does not become one.
+  KERNEL_TARGET_AVX2 static Result Avx2(const Job job) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256 infinity = _mm256_set1_ps(kInfinity);
-    float cutoff = *job.cutoff;
-    for (size_t i = 0; i < job.active.size(); ++i) {
-      Prefetch(job.active, i + kPrefetchArcs);
-      const ActiveToken &token = job.active[i];
-      const ArcColumns &arcs = token.arcs;
-      out.Reserve(arcs.num_arcs);
-      const float least = token.cost + job.costs.least_label_cost;
-      const __m256 token_cost = _mm256_set1_ps(token.cost);
-      const __m256 cutoffs = _mm256_set1_ps(cutoff);
-      __m256 best = infinity;
-      size_t size = out.size_;
+    const __m256 infinity = _mm256_set1_ps(kInfinity), beam = _mm256_set1_ps(job.costs.beam);
+    Columns out = ColumnsIn(job.candidates);
+    size_t size = job.candidates->size_;
+    int64_t num_visited = 0;
+    float cutoff = job.cutoff;
+    __m256 cutoffs = _mm256_set1_ps(cutoff);
+    for (size_t i = 0; i < job.num_active; ++i) {
+      Prefetch(job, i + kPrefetchArcs);
+      const ArcColumns arcs = ColumnsOf(job.words, job.active[i].arcs);
+      if (size + arcs.num_arcs + kLanes > out.room) out = MakeRoom(job.candidates, size, arcs.num_arcs);
+      const float least = job.active[i].cost + job.costs.least_label_cost;
+      const __m256 token_cost = _mm256_set1_ps(job.active[i].cost);
       uint32_t k = 0;
-      for (; k < arcs.num_arcs && least + arcs.weights[k] < cutoff; k += kLanes) {
-        const __m256i is_arc =
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k)), lanes);
-        const __m256i labels = _mm256_and_si256(is_arc, _mm256_cvtepu16_epi32(Load8Labels(arcs.labels + k)));
+      do {
+        const __m256i num_left = _mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k));
+        const __m256 is_arc = _mm256_castsi256_ps(_mm256_cmpgt_epi32(num_left, lanes));
         const __m256 label_costs = Gather8(job.costs.label_costs, arcs.labels + k);
-        const __m256 weights = _mm256_loadu_ps(arcs.weights + k);
-        const __m256 costs = _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), weights);
-        const __m256 is_below =
-            _mm256_and_ps(_mm256_cmp_ps(costs, cutoffs, _CMP_LT_OQ), _mm256_castsi256_ps(is_arc));
-        const unsigned mask = static_cast<unsigned>(_mm256_movemask_ps(is_below));
-        if (mask == 0) continue;
-        best = _mm256_min_ps(best, _mm256_blendv_ps(infinity, costs, is_below));
+        const __m256 sums =
+            _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), _mm256_loadu_ps(arcs.weights + k));
+        const __m256 costs = _mm256_blendv_ps(infinity, sums, is_arc);
+        const unsigned mask =
+            static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(costs, cutoffs, _CMP_LT_OQ)));
+        cutoffs = _mm256_min_ps(_mm256_add_ps(costs, beam), cutoffs);
         const __m256i kept =
             _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(kLanesOfMask[mask])));
-        _mm256_storeu_ps(&out.costs_[size], _mm256_permutevar8x32_ps(costs, kept));
-        const __m256i next_states =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i *>(arcs.next_states + k));
-        Store(&out.next_states_[size], _mm256_permutevar8x32_epi32(next_states, kept));
-        _mm256_storeu_ps(&out.weights_[size], _mm256_permutevar8x32_ps(weights, kept));
-        Store(&out.labels_[size], _mm256_permutevar8x32_epi32(labels, kept));
-        Store(&out.arcs_[size], _mm256_add_epi32(kept, _mm256_set1_epi32(static_cast<int>(k))));
-        Store(&out.active_[size], _mm256_set1_epi32(static_cast<int>(i)));
-        size += static_cast<size_t>(__builtin_popcount(mask));
+        _mm256_storeu_ps(out.costs + size, _mm256_permutevar8x32_ps(costs, kept));
+        Store(out.next_states + size, _mm256_permutevar8x32_epi32(Load(arcs.next_states + k), kept));
+        Store(out.arcs + size, _mm256_add_epi32(kept, _mm256_set1_epi32(static_cast<int>(k))));
+        Store(out.active + size, _mm256_set1_epi32(static_cast<int>(i)));
+        size += static_cast<size_t>(_mm_popcnt_u32(mask));
+        k += kLanes;
+      } while (k < arcs.num_arcs && least + arcs.weights[k] < cutoff);
+      num_visited += std::min(k, arcs.num_arcs);
+      if (i % kTokensPerCutoff == 0) {
+        cutoff = LeastOf(cutoffs);
+        cutoffs = _mm256_set1_ps(cutoff);
       }
-      if (size != out.size_) cutoff = std::min(cutoff, LeastOf(best) + job.costs.beam);
-      out.size_ = size;
-      *job.num_visited += std::min(k, arcs.num_arcs);
     }
-    *job.cutoff = cutoff;
+    return {size, num_visited, LeastOf(cutoffs)};
   }
 
-  KERNEL_TARGET_AVX2 static __m128i Load8Labels(const uint16_t *labels) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(labels));
+  // Eight lanes here, too: most states have fewer arcs, and the costs of labels are loaded one by one.
+  KERNEL_TARGET_AVX512 static Result Avx512(const Job job) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256 beam = _mm256_set1_ps(job.costs.beam);
+    Columns out = ColumnsIn(job.candidates);
+    size_t size = job.candidates->size_;
+    int64_t num_visited = 0;
+    float cutoff = job.cutoff;
+    __m256 cutoffs = _mm256_set1_ps(cutoff);
+    for (size_t i = 0; i < job.num_active; ++i) {
+      Prefetch(job, i + kPrefetchArcs);
+      const ArcColumns arcs = ColumnsOf(job.words, job.active[i].arcs);
+      if (size + arcs.num_arcs + kLanes > out.room) out = MakeRoom(job.candidates, size, arcs.num_arcs);
+      const float least = job.active[i].cost + job.costs.least_label_cost;
+      const __m256 token_cost = _mm256_set1_ps(job.active[i].cost);
+      uint32_t k = 0;
+      do {
+        const __m256i num_left = _mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k));
+        const __mmask8 is_arc = _mm256_cmpgt_epi32_mask(num_left, lanes);
+        const __m256 label_costs = Gather8(job.costs.label_costs, arcs.labels + k);
+        const __m256 costs =
+            _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), _mm256_loadu_ps(arcs.weights + k));
+        const __mmask8 mask = _mm256_mask_cmp_ps_mask(is_arc, costs, cutoffs, _CMP_LT_OQ);
+        cutoffs = _mm256_mask_min_ps(cutoffs, is_arc, _mm256_add_ps(costs, beam), cutoffs);
+        const __m256i places = _mm256_add_epi32(lanes, _mm256_set1_epi32(static_cast<int>(k)));
+        _mm256_storeu_ps(out.costs + size, _mm256_maskz_compress_ps(mask, costs));
+        Store(out.next_states + size, _mm256_maskz_compress_epi32(mask, Load(arcs.next_states + k)));
+        Store(out.arcs + size, _mm256_maskz_compress_epi32(mask, places));
+        Store(out.active + size, _mm256_set1_epi32(static_cast<int>(i)));
+        size += static_cast<size_t>(_mm_popcnt_u32(mask));
+        k += kLanes;
+      } while (k < arcs.num_arcs && least + arcs.weights[k] < cutoff);
+      num_visited += std::min(k, arcs.num_arcs);
+      if (i % kTokensPerCutoff == 0) {
+        cutoff = LeastOf(cutoffs);
+        cutoffs = _mm256_set1_ps(cutoff);
+      }
+    }
+    return {size, num_visited, LeastOf(cutoffs)};
   }
 
+  template <class T>
+  KERNEL_TARGET_AVX2 static __m256i Load(const T *from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
+  }
+  template <class T>
+  KERNEL_TARGET_AVX2 static void Store(T *to, __m256i vector) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), vector);
+  }
   KERNEL_TARGET_AVX2 static float LeastOf(__m256 vector) {
     __m128 least = _mm_min_ps(_mm256_castps256_ps128(vector), _mm256_extractf128_ps(vector, 1));
     least = _mm_min_ps(least, _mm_movehl_ps(least, least));
     least = _mm_min_ss(least, _mm_shuffle_ps(least, least, 1));
     return _mm_cvtss_f32(least);
   }
-
-  template <class T>
-  KERNEL_TARGET_AVX2 static void Store(T *to, __m256i vector) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), vector);
-  }
-
-  // Eight lanes here, too: most states have fewer arcs, and the costs of labels are loaded one by one.
-  KERNEL_TARGET_AVX512 static void Avx512(const Job &job) {
-    ArcCandidates &out = *job.candidates;
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256 infinity = _mm256_set1_ps(kInfinity);
-    float cutoff = *job.cutoff;
-    for (size_t i = 0; i < job.active.size(); ++i) {
-      Prefetch(job.active, i + kPrefetchArcs);
-      const ActiveToken &token = job.active[i];
-      const ArcColumns &arcs = token.arcs;
-      out.Reserve(arcs.num_arcs);
-      const float least = token.cost + job.costs.least_label_cost;
-      const __m256 token_cost = _mm256_set1_ps(token.cost);
-      const __m256 cutoffs = _mm256_set1_ps(cutoff);
-      __m256 best = infinity;
-      size_t size = out.size_;
-      uint32_t k = 0;
-      for (; k < arcs.num_arcs && least + arcs.weights[k] < cutoff; k += kLanes) {
-        const __mmask8 is_arc =
-            _mm256_cmpgt_epi32_mask(_mm256_set1_epi32(static_cast<int>(arcs.num_arcs - k)), lanes);
-        const __m256i labels = _mm256_maskz_cvtepu16_epi32(is_arc, Load8Labels(arcs.labels + k));
-        const __m256 label_costs = Gather8(job.costs.label_costs, arcs.labels + k);
-        const __m256 weights = _mm256_loadu_ps(arcs.weights + k);
-        const __m256 costs = _mm256_add_ps(_mm256_add_ps(token_cost, label_costs), weights);
-        const __mmask8 mask = _mm256_mask_cmp_ps_mask(is_arc, costs, cutoffs, _CMP_LT_OQ);
-        if (mask == 0) continue;
-        best = _mm256_mask_min_ps(best, mask, best, costs);
-        const __m256i next_states =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i *>(arcs.next_states + k));
-        const __m256i places = _mm256_add_epi32(lanes, _mm256_set1_epi32(static_cast<int>(k)));
-        _mm256_storeu_ps(&out.costs_[size], _mm256_maskz_compress_ps(mask, costs));
-        Store(&out.next_states_[size], _mm256_maskz_compress_epi32(mask, next_states));
-        _mm256_storeu_ps(&out.weights_[size], _mm256_maskz_compress_ps(mask, weights));
-        Store(&out.labels_[size], _mm256_maskz_compress_epi32(mask, labels));
-        Store(&out.arcs_[size], _mm256_maskz_compress_epi32(mask, places));
-        Store(&out.active_[size], _mm256_set1_epi32(static_cast<int>(i)));
-        size += static_cast<size_t>(__builtin_popcount(mask));
-      }
-      if (size != out.size_) cutoff = std::min(cutoff, LeastOf(best) + job.costs.beam);
-      out.size_ = size;
-      *job.num_visited += std::min(k, arcs.num_arcs);
-    }
-    *job.cutoff = cutoff;
-  }
 #endif
 };
 
-void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs, float *cutoff,
-                ArcCandidates *candidates, int64_t *num_visited) {
-  const ArcFilterKernels::Job job{active, costs, cutoff, candidates, num_visited};
-#if defined(__x86_64__)
-  if (kernels == CpuKernels::kAvx512) return ArcFilterKernels::Avx512(job);
-  if (kernels == CpuKernels::kAvx2) return ArcFilterKernels::Avx2(job);
-#else
-  static_cast<void>(kernels);
-#endif
-  ArcFilterKernels::Baseline(job);
+void FilterArcs(CpuKernels kernels, const uint32_t *words, const ActiveTokens &active,
+                const FrameCosts &costs, float *cutoff, ArcCandidates *candidates, int64_t *num_visited) {
+  const ArcFilter::Result result =
+      ArcFilter::Run(kernels, {words, active.data(), active.size(), costs, *cutoff, candidates});
+  *cutoff = result.cutoff;
+  *num_visited += result.num_visited;
 }
 
 namespace {

@@ -25,7 +25,7 @@ namespace pykaldi {
 
 // A token whose arcs are looked at.
 struct ActiveToken {
-  ArcColumns arcs;
+  EmittingArcs arcs;
   float cost;
   int32_t token;
 };
@@ -44,8 +44,6 @@ class ArcCandidates {
   size_t Size() const { return size_; }
   float Cost(size_t i) const { return costs_[i]; }
   int32_t NextState(size_t i) const { return next_states_[i]; }
-  float Weight(size_t i) const { return weights_[i]; }
-  uint32_t Label(size_t i) const { return labels_[i]; }
   uint32_t Arc(size_t i) const { return arcs_[i]; }       // its place among the arcs of its token
   uint32_t Active(size_t i) const { return active_[i]; }  // the position of its token
 
@@ -55,31 +53,29 @@ class ArcCandidates {
     if (size_ + num_more + kLanes > costs_.size()) Grow(size_ + num_more + kLanes);
   }
   // Adds one, for which there must be room.
-  void Add(float cost, int32_t next_state, float weight, uint32_t label, uint32_t arc, uint32_t active) {
+  void Add(float cost, int32_t next_state, uint32_t arc, uint32_t active) {
     costs_[size_] = cost;
-    weights_[size_] = weight;
-    labels_[size_] = label;
     next_states_[size_] = next_state;
     arcs_[size_] = arc;
     active_[size_++] = active;
   }
 
  private:
-  friend struct ArcFilterKernels;
+  friend class ArcFilter;
   static constexpr uint32_t kLanes = 8;  // of a vector
 
   void Grow(size_t size);
 
   size_t size_ = 0;
-  std::vector<float> costs_, weights_;
+  std::vector<float> costs_;
   std::vector<int32_t> next_states_;
-  std::vector<uint32_t> labels_, arcs_, active_;
+  std::vector<uint32_t> arcs_, active_;
 };
 
-// Appends the arcs of all tokens that are below the cutoff, and lowers it. `num_visited` counts arcs looked
-// at.
-void FilterArcs(CpuKernels kernels, const ActiveTokens &active, const FrameCosts &costs, float *cutoff,
-                ArcCandidates *candidates, int64_t *num_visited);
+// Appends the arcs of all tokens that are below the cutoff, and lowers it. `words` are those of the records
+// of the graph. `num_visited` counts arcs looked at.
+void FilterArcs(CpuKernels kernels, const uint32_t *words, const ActiveTokens &active,
+                const FrameCosts &costs, float *cutoff, ArcCandidates *candidates, int64_t *num_visited);
 
 // Gives each label the cost of its pdf; returns the least of them (+infinity when there are no labels).
 float SetLabelCosts(CpuKernels kernels, const float *pdf_costs, const std::vector<int32_t> &pdfs,

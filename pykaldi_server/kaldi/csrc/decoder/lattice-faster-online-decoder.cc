@@ -228,7 +228,7 @@ void LatticeFasterOnlineDecoder<Graph>::Activate(float cutoff, SearchWorkspace *
 template <class Graph>
 ActiveToken LatticeFasterOnlineDecoder<Graph>::Activated(int32_t token) const {
   const Token &source = lattice_.Newest().tokens[token];
-  if constexpr (Graph::kHasColumns) return {graph_->EmittingArcs(source.state), source.tot_cost, token};
+  if constexpr (Graph::kHasColumns) return {graph_->EmittingArcsOf(source.state), source.tot_cost, token};
   return {{}, source.tot_cost, token};
 }
 
@@ -237,7 +237,8 @@ void LatticeFasterOnlineDecoder<Graph>::FilterEmitting(const FrameCosts &costs, 
                                                        SearchWorkspace *work) {
   work->candidates.Clear();
   if constexpr (Graph::kHasColumns) {
-    FilterArcs(kernels_, work->active, costs, next_cutoff, &work->candidates, &statistics_.num_arcs);
+    FilterArcs(kernels_, graph_->Words(), work->active, costs, next_cutoff, &work->candidates,
+               &statistics_.num_arcs);
   } else {
     FilterArrays(costs, next_cutoff, work);
   }
@@ -267,8 +268,7 @@ void LatticeFasterOnlineDecoder<Graph>::FilterArrays(const FrameCosts &costs, fl
         const float tot_cost = token.cost + pdf_costs[pdf_of_label[arc.ilabel]] + arc.weight;
         if (tot_cost < cutoff) {  // no epsilon arc is
           cutoff = std::min(cutoff, tot_cost + costs.beam);
-          work->candidates.Add(tot_cost, arc.nextstate, arc.weight, static_cast<uint32_t>(arc.ilabel), place,
-                               static_cast<uint32_t>(i));
+          work->candidates.Add(tot_cost, arc.nextstate, place, static_cast<uint32_t>(i));
         }
         ++place;
       }
@@ -343,20 +343,25 @@ Link LatticeFasterOnlineDecoder<Graph>::MakeLink(const TakenArc &arc, const Sear
   const ArcCandidates &candidates = work.candidates;
   const size_t i = static_cast<size_t>(arc.candidate);
   const ActiveToken &source = work.active[candidates.Active(i)];
-  const uint32_t label = candidates.Label(i);
+  const int32_t state = lattice_.Newest().tokens[source.token].state;
+  const uint32_t place = candidates.Arc(i);
   int32_t ilabel, olabel, pdf;
+  float weight;
   if constexpr (Graph::kHasColumns) {
-    const bool is_known = label < pdf_of_position_.size();
-    const int32_t *olabels = source.arcs.olabels;
+    const ArcColumns arcs = ColumnsOf(graph_->Words(), source.arcs);
+    const uint32_t label = arcs.labels[place];
     ilabel = graph_->Label(static_cast<int32_t>(label));
-    olabel = olabels == nullptr ? 0 : olabels[candidates.Arc(i)];
-    pdf = is_known ? pdf_of_position_[label] : num_pdfs_;
+    olabel = graph_->OutputLabel(state, place);
+    weight = arcs.weights[place];
+    pdf = label < pdf_of_position_.size() ? pdf_of_position_[label] : num_pdfs_;
   } else {
-    ilabel = static_cast<int32_t>(label);
-    olabel = graph_->Arcs(lattice_.Newest().tokens[source.token].state).begin()[candidates.Arc(i)].olabel;
+    const StdArc &graph_arc = graph_->Arcs(state).begin()[place];
+    ilabel = graph_arc.ilabel;
+    olabel = graph_arc.olabel;
+    weight = graph_arc.weight;
     pdf = pdf_of_label_[ilabel];
   }
-  return {source.token, arc.target, ilabel, olabel, candidates.Weight(i), work.acoustic_costs[pdf]};
+  return {source.token, arc.target, ilabel, olabel, weight, work.acoustic_costs[pdf]};
 }
 
 template <class Graph>

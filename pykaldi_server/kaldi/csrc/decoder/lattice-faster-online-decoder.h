@@ -24,7 +24,8 @@
 //   void RenewStates(tokens)             called between frames: may renumber states, if it gives the newest
 //                                        tokens (Token, with a member `state`) their new numbers
 //   kHasColumns                          which of the following it has:
-//     ArcColumns EmittingArcs(state), Label(position), NumLabels(), IsState(state), FailAtState(state)
+//     EmittingArcsOf(state), Words(), OutputLabel(state, arc), Label(position), NumLabels(), IsState(state),
+//     FailAtState(state)
 //     range Arcs(state), PrefetchArcs(state)    all arcs as StdArc, in an array
 //
 // Sources: decoder/lattice-faster-decoder.cc, decoder/lattice-faster-online-decoder.cc, and "Generating exact

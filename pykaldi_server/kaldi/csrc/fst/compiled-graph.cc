@@ -143,7 +143,7 @@ void CompiledGraph::CheckState(int32_t state) const {
     Fail(offset, "a final cost", std::to_string(*record.final_weight));
   }
   for (uint32_t i = 0; i < arcs.num_arcs; ++i) {
-    CheckArc(state, arcs.weights[i], arcs.olabels == nullptr ? 0 : arcs.olabels[i], arcs.next_states[i]);
+    CheckArc(state, arcs.weights[i], record.olabels == nullptr ? 0 : record.olabels[i], arcs.next_states[i]);
     if (arcs.labels[i] >= header_.num_labels) {
       Fail(offset, "positions of input labels below " + std::to_string(header_.num_labels),
            std::to_string(arcs.labels[i]));
@@ -170,8 +170,8 @@ std::vector<int32_t> CompiledGraph::OutputLabels() const {
   LabelSet labels;
   for (int32_t state = 0; state < NumStates(); ++state) {
     const StateRecord record = Record(state);
-    if (record.emitting.olabels != nullptr) {
-      for (uint32_t i = 0; i < record.emitting.num_arcs; ++i) labels.Add(record.emitting.olabels[i]);
+    if (record.olabels != nullptr) {
+      for (uint32_t i = 0; i < record.emitting.num_arcs; ++i) labels.Add(record.olabels[i]);
     }
     for (uint32_t i = 0; i < record.num_epsilons; ++i) labels.Add(record.epsilons[i].olabel);
   }
@@ -196,7 +196,7 @@ std::shared_ptr<ConstFst> CompiledGraph::ToConst() const {
     }
     for (uint32_t i = 0; i < columns.num_arcs; ++i) {
       if (columns.labels[i] >= header_.num_labels) FailAtRecord(state);
-      const int32_t olabel = columns.olabels == nullptr ? 0 : columns.olabels[i];
+      const int32_t olabel = record.olabels == nullptr ? 0 : record.olabels[i];
       arcs.push_back({labels_[columns.labels[i]], olabel, columns.weights[i], columns.next_states[i]});
       to.num_output_epsilons += olabel == 0;
     }

@@ -44,14 +44,26 @@
 
 namespace pykaldi {
 
-// The arcs with an input label that leave a state, from the cheapest to the most expensive.
+// Where the arcs with an input label that leave a state are.
+struct EmittingArcs {
+  uint32_t begin;  // of their columns, in words of the records
+  uint32_t num_arcs;
+};
+
+// These arcs, from the cheapest to the most expensive.
 struct ArcColumns {
   const int32_t *next_states;
   const float *weights;
   const uint16_t *labels;  // positions in a table of input labels
-  const int32_t *olabels;  // null: all are 0
   uint32_t num_arcs;
 };
+
+inline ArcColumns ColumnsOf(const uint32_t *words, EmittingArcs arcs) {
+  const uint32_t *const begin = words + arcs.begin;
+  const size_t size = arcs.num_arcs;
+  return {reinterpret_cast<const int32_t *>(begin), reinterpret_cast<const float *>(begin + size),
+          reinterpret_cast<const uint16_t *>(begin + 2 * size), arcs.num_arcs};
+}
 
 // An arc without input label.
 struct EpsilonArc {
@@ -149,7 +161,22 @@ class CompiledGraph {
   int32_t Start() const { return header_.start; }
   float Final(int32_t state) const;
   bool HasInputEpsilons(int32_t state) const { return state < header_.num_epsilon_states; }
-  ArcColumns EmittingArcs(int32_t state) const { return Record(state).emitting; }
+  const uint32_t *Words() const { return words_; }  // of the records
+  EmittingArcs EmittingArcsOf(int32_t state) const {
+    const State &entry = states_[state];
+    uint64_t num_arcs = entry.num_emitting, begin = entry.begin;
+    if (__builtin_expect(num_arcs == State::kManyArcs && begin + 2 <= num_words_, false)) {
+      num_arcs = words_[begin];
+      begin += 2;
+    }
+    if (begin + 2 * num_arcs + LabelWords(num_arcs) > num_words_) FailAtRecord(state);
+    return {static_cast<uint32_t>(begin), static_cast<uint32_t>(num_arcs)};
+  }
+  // The output label of one of these arcs.
+  int32_t OutputLabel(int32_t state, uint32_t arc) const {
+    if (!(states_[state].num_epsilons_and_flags & State::kHasOutputLabels)) return 0;
+    return Record(state).olabels[arc];
+  }
   // Of a state that HasInputEpsilons.
   EpsilonArcSpan EpsilonArcs(int32_t state) const {
     const StateRecord record = Record(state);
@@ -165,6 +192,7 @@ class CompiledGraph {
  private:
   struct StateRecord {
     ArcColumns emitting;
+    const int32_t *olabels;  // of the arcs in columns; null: all are 0
     const EpsilonArc *epsilons;
     uint32_t num_epsilons;
     const float *final_weight;  // null: the state is not final
@@ -193,11 +221,8 @@ class CompiledGraph {
     const char *const data = reinterpret_cast<const char *>(words_);
     const auto at = [data](uint64_t word) { return data + word * sizeof(uint32_t); };
     StateRecord record;
-    record.emitting = {reinterpret_cast<const int32_t *>(at(begin)),
-                       reinterpret_cast<const float *>(at(weights)),
-                       reinterpret_cast<const uint16_t *>(at(labels)),
-                       has_olabels ? reinterpret_cast<const int32_t *>(at(olabels)) : nullptr,
-                       static_cast<uint32_t>(num_emitting)};
+    record.emitting = ColumnsOf(words_, {static_cast<uint32_t>(begin), static_cast<uint32_t>(num_emitting)});
+    record.olabels = has_olabels ? reinterpret_cast<const int32_t *>(at(olabels)) : nullptr;
     record.epsilons = reinterpret_cast<const EpsilonArc *>(at(epsilons));
     record.num_epsilons = static_cast<uint32_t>(num_epsilons);
     record.final_weight = is_final ? reinterpret_cast<const float *>(at(final_weight)) : nullptr;
