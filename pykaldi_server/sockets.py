@@ -3,13 +3,16 @@
 A live stream is many small messages, and what one costs is mostly turns of the event loop, calls of the
 system and tasks that live for a moment. So
 
-* as much is read at once as has come, and frames are taken from that: Tornado reads each of the three or four
-  fields of a frame by itself, and registers the connection with the loop anew in between;
-* a handler runs in the task that reads, not in one of its own;
-* a message that the system has taken at once is written: nobody has to wait for it.
+* as much is read at once as has come, and a message that has come as a whole is taken from that: Tornado
+  reads each of the three or four fields of a frame by itself, and waits for each;
+* a handler runs in the task that reads, not in one of its own; if it has nothing to wait for, it need not be
+  a coroutine;
+* a message goes straight to the system. What that takes at once is written: nobody has to wait for it.
 """
 
 import asyncio
+import os
+import struct
 import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -18,6 +21,7 @@ from typing import Any, cast
 from tornado.httpclient import HTTPRequest, _RequestProxy
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
+from tornado.util import _websocket_mask
 from tornado.websocket import (
     WebSocketClientConnection,
     WebSocketClosedError,
@@ -33,13 +37,27 @@ Receiver = Callable[[str | bytes | None], "asyncio.Future[None] | None"]
 BULK_BYTES = 16 * 1024
 """As much is read at once, if it has come: several packets of a live stream."""
 TEXT, BINARY = 0x1, 0x2
+LAST, MASKED = 0x80, 0x80
+"""Bits of the first and of the second byte of a frame (RFC 6455, 5.2)."""
+SIZE_IN_2_BYTES, SIZE_IN_8_BYTES = 126, 127
+"""Sizes in the second byte that say in how many further bytes the size is."""
 
 
 class QuickProtocol(WebSocketProtocol13):
-    """The protocol of one connection. Messages are not compressed."""
+    """The protocol of one connection. Messages are not compressed.
 
+    Attributes:
+        whole_bytes: no longer message is taken as a whole; it is Tornado's, field by field.
+    """
+
+    whole_bytes = BULK_BYTES
     _bulk = b""  # what has been read
     _taken = 0  # how much of that has been taken
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
 
     async def _receive_frame_loop(self) -> None:
         self.stream.read_chunk_size = BULK_BYTES  # a buffer of this size is made for each read
@@ -50,6 +68,43 @@ class QuickProtocol(WebSocketProtocol13):
         except MemoryError:
             self._fail()
 
+    async def _receive_frame(self) -> None:
+        if self._taken == len(self._bulk):
+            self._bulk, self._taken = await self._read_some(), 0
+        message = self._take_whole()
+        if message is None:
+            await super()._receive_frame()
+        elif (handled := self._handle_message(*message)) is not None:
+            await handled
+
+    def _take_whole(self) -> tuple[int, bytes] | None:
+        """Takes a message in one frame from what has been read.
+
+        Returns:
+            Its opcode and its content; None if what comes next is something else, or has not come as a whole.
+        """
+        bulk, begin = self._bulk, self._taken
+        if len(bulk) < begin + 2 or self._fragmented_message_buffer is not None:
+            return None
+        opcode = bulk[begin] ^ LAST
+        if opcode not in (TEXT, BINARY):
+            return None
+        size, data = bulk[begin + 1] & ~MASKED, begin + 2
+        if size == SIZE_IN_2_BYTES:
+            data += 2
+            size = int.from_bytes(bulk[begin + 2 : data], "big")
+        elif size == SIZE_IN_8_BYTES:
+            return None
+        is_masked = bulk[begin + 1] & MASKED
+        data += 4 if is_masked else 0
+        end = data + size
+        if end > len(bulk) or size > self.whole_bytes:
+            return None
+        self._taken = end
+        self._wire_bytes_in += end - begin
+        content = bulk[data:end]
+        return opcode, _websocket_mask(bulk[data - 4 : data], content) if is_masked else content
+
     async def _read_bytes(self, n: int) -> bytes:
         """Returns the next bytes, a field of a frame."""
         self._wire_bytes_in += n
@@ -58,14 +113,17 @@ class QuickProtocol(WebSocketProtocol13):
             rest = self._bulk[self._taken :]
             self._bulk, self._taken, end = b"", 0, n
             while (missing := n - len(rest)) > 0:
-                if missing >= BULK_BYTES:
-                    rest += await self.stream.read_bytes(missing)
-                else:
-                    rest += await self.stream.read_bytes(BULK_BYTES, partial=True)
+                rest += await self._read_some(missing)
             self._bulk = rest
         field = self._bulk[self._taken : end]
         self._taken = end
         return field
+
+    async def _read_some(self, num_missing: int = 0) -> bytes:
+        """Returns what comes from the network next; as many bytes as are missing, if these are many."""
+        if num_missing >= BULK_BYTES:
+            return await self.stream.read_bytes(num_missing)
+        return await self.stream.read_bytes(BULK_BYTES, partial=True)
 
     def _run_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls a handler; what it returns is to be awaited if it is not None, and never raises."""
@@ -92,13 +150,38 @@ class QuickProtocol(WebSocketProtocol13):
         if self._compressor is not None or isinstance(message, dict):
             return super().write_message(message, binary)
         data = message.encode() if isinstance(message, str) else message
+        frame = memoryview(self._frame(BINARY if binary else TEXT, data))
+        self._wire_bytes_out += len(frame)
+        num_bytes = self._write_at_once(frame)
+        if num_bytes == len(frame):
+            return self._done
         try:
-            written = self._write_frame(True, BINARY if binary else TEXT, data)
+            return asyncio.ensure_future(_written(self.stream.write(frame[num_bytes:])))
         except StreamClosedError:
             raise WebSocketClosedError from None
-        if written.done() and written.exception() is None:
-            return written
-        return asyncio.ensure_future(_written(written))
+
+    def _frame(self, opcode: int, data: bytes) -> bytes:
+        """A whole message as the other end gets it."""
+        size, masked = len(data), MASKED if self.mask_outgoing else 0
+        if size < SIZE_IN_2_BYTES:
+            head = struct.pack("!BB", LAST | opcode, masked | size)
+        elif size < 1 << 16:
+            head = struct.pack("!BBH", LAST | opcode, masked | SIZE_IN_2_BYTES, size)
+        else:
+            head = struct.pack("!BBQ", LAST | opcode, masked | SIZE_IN_8_BYTES, size)
+        if not masked:
+            return head + data
+        mask = os.urandom(4)
+        return b"".join((head, mask, _websocket_mask(mask, data)))
+
+    def _write_at_once(self, frame: memoryview) -> int:
+        """Returns how much the system takes now. Errors come again when the stream writes the rest."""
+        if self.stream.closed() or self.stream.writing():
+            return 0
+        try:
+            return self.stream.write_to_fd(frame)
+        except OSError:
+            return 0
 
 
 async def _written(written: "asyncio.Future[None]") -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,13 @@ from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, websocket_connect
+from tornado.websocket import (
+    WebSocketClosedError,
+    WebSocketHandler,
+    WebSocketProtocol,
+    WebSocketProtocol13,
+    websocket_connect,
+)
 
 from pykaldi_server.sockets import BULK_BYTES, QuickProtocol, connect_quickly
 
@@ -29,6 +35,8 @@ MESSAGES: tuple[str | bytes, ...] = (
     bytes(70_000),
     b"x",
 )
+FLOOD = [bytes([number]) * (1 if number % 3 else 300_000) for number in range(60)]
+"""More than the buffers of both sides can hold, and small messages in between."""
 
 
 class Echo(WebSocketHandler):
@@ -43,7 +51,15 @@ class Echo(WebSocketHandler):
         plain: Any = super().get_websocket_protocol()
         return QuickProtocol(self, mask_outgoing=False, params=plain.params)
 
-    async def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        if message == "fail at once":
+            raise ValueError("a handler that fails at once")
+        if message == "flood":
+            self.writing = [self.write_message(each, binary=True) for each in FLOOD]
+            return None
+        return self.answer(message)
+
+    async def answer(self, message: str | bytes) -> None:
         if message == "fail":
             raise ValueError("a handler that fails")
         self.task = self.task or asyncio.current_task()
@@ -139,11 +155,12 @@ def test_both_ends_understand_each_other() -> None:
     asyncio.run(scenario())
 
 
-def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("how", ["fail", "fail at once"])
+def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixture, how: str) -> None:
     async def scenario() -> None:
         async with echo_server() as (port, heard):
             failing = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
-            await failing.write_message("fail")
+            await failing.write_message(how)
             assert await failing.read_message() is None
             other = await websocket_connect(f"ws://127.0.0.1:{port}/")
             await other.write_message("still there")
@@ -153,7 +170,43 @@ def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixt
                 each.close()
 
     asyncio.run(scenario())
-    assert "a handler that fails" in caplog.text
+    assert how.replace("fail", "a handler that fails") in caplog.text
+
+
+def test_what_the_system_does_not_take_at_once_is_written_in_order() -> None:
+    async def scenario() -> None:
+        async with echo_server() as (port, _):
+            connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            await connection.write_message("flood")  # from here on as much comes as this end reads
+            assert [await connection.read_message() for _ in FLOOD] == FLOOD
+            connection.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 5, 126])
+def test_longer_messages_are_left_to_tornado(monkeypatch: pytest.MonkeyPatch, whole_bytes: int) -> None:
+    monkeypatch.setattr(QuickProtocol, "whole_bytes", whole_bytes)
+    left: list[int] = []
+    receive = WebSocketProtocol13._receive_frame
+
+    async def receive_frame(self: WebSocketProtocol13) -> None:
+        left.append(0)
+        await receive(self)
+
+    monkeypatch.setattr(WebSocketProtocol13, "_receive_frame", receive_frame)
+
+    async def scenario() -> None:
+        async with echo_server() as (port, heard):
+            reader, writer = await open_raw(port)
+            sizes = [0, 5, 6, 126, 127]
+            writer.write(b"".join(frame(BINARY, b"x" * size) for size in sizes) + frame(CLOSE, b""))
+            await reader.read()
+            writer.close()
+            assert [len(each) for each in heard] == sizes
+            assert len(left) == sum(size > whole_bytes for size in sizes) + 1
+
+    asyncio.run(scenario())
 
 
 def test_nothing_can_be_written_to_a_peer_that_is_gone() -> None:

@@ -77,8 +77,9 @@ class Deadlines:
             is_complete: the client has sent everything.
         """
         self._active_s = self._loop.time()
-        self._has_audio, self._is_complete = has_audio, is_complete
-        self._set_timer()
+        if (has_audio, is_complete) != (self._has_audio, self._is_complete):
+            self._has_audio, self._is_complete = has_audio, is_complete
+            self._set_timer()
 
     def served(self) -> None:
         """A worker has begun; of several, the time of the first counts for the length of the request."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado.websocket import (
@@ -57,18 +57,21 @@ class LiveSocket(WebSocketHandler):
         self._peer_has_closed: Callable[[], bool] = lambda: False
         self.closed = asyncio.Event()
 
-    async def hold_back(self) -> None:
-        """Returns when the next message may be read: at once, unless there have been too many."""
+    def hold_back(self) -> Awaitable[None] | None:
+        """Is called before the next message is read; where there have been too many, that has to wait."""
         delay_s = self._rate.delay_s()
-        if delay_s and self._liveness is not None:
-            with self._liveness.not_reading():
-                await asyncio.sleep(delay_s)
+        return self._not_reading(asyncio.sleep(delay_s)) if delay_s else None
 
     async def opened(self) -> None:
         """The connection is open; messages are read once this has returned."""
 
-    async def receive(self, message: str | bytes) -> None:
-        """A message has come. Until this returns nothing more is read from the peer: the back-pressure."""
+    def receive(self, message: str | bytes) -> Awaitable[None] | None:
+        """A message has come.
+
+        Returns:
+            The back-pressure: nothing more is read from the peer until it is done; None reads on.
+        """
+        return None
 
     def ended(self) -> None:
         """The peer has closed or is lost. Called once."""
@@ -83,14 +86,17 @@ class LiveSocket(WebSocketHandler):
             written.add_done_callback(_retrieve_exception)
         return written
 
-    async def write_all(self, *messages: str | bytes) -> None:
-        """Sends messages and waits until they are written or the peer is gone; `ended` tells which.
+    def write_all(self, *messages: str | bytes) -> Awaitable[object] | None:
+        """Sends messages.
 
-        Their order is that of the calls. Cancelling it leaves the messages on their way.
+        Their order is that of the calls. Cancelling what is returned leaves the messages on their way.
+
+        Returns:
+            What is done when they are written or the peer is gone (`ended` tells which); None if that is now.
         """
         written = [future for message in messages if (future := self.write_soon(message)) is not None]
-        if waiting := [future for future in written if not future.done()]:
-            await asyncio.wait(waiting)
+        waiting = [future for future in written if not future.done()]
+        return asyncio.wait(waiting) if waiting else None
 
     @property
     def peer_has_closed(self) -> bool:
@@ -133,16 +139,16 @@ class LiveSocket(WebSocketHandler):
         with self._liveness.not_reading():
             await self.opened()
 
-    async def on_message(self, message: str | bytes) -> None:
-        assert self._liveness is not None
-        self._liveness.heard()
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        self._heard()
         limit = self.MAX_TEXT_BYTES
         if isinstance(message, str) and message_bytes(message) > limit and not self._has_ended:
             self.close(MESSAGE_TOO_BIG, f"expected at most {limit} bytes in a text message")
             self._end()
-        if not self._has_ended:
-            with self._liveness.not_reading():
-                await self.receive(message)
+        if self._has_ended:
+            return None
+        receiving = self.receive(message)
+        return None if receiving is None else self._not_reading(receiving)
 
     def on_ping(self, data: bytes) -> None:
         self.on_pong(data)
@@ -156,6 +162,12 @@ class LiveSocket(WebSocketHandler):
         self.hub.sockets.discard(self)
         self._end()
         self.closed.set()
+
+    async def _not_reading(self, waiting: Awaitable[None]) -> None:
+        """Waits; meanwhile the silence of the peer proves nothing."""
+        assert self._liveness is not None
+        with self._liveness.not_reading():
+            await waiting
 
     def _heard(self) -> None:
         if self._liveness is not None:

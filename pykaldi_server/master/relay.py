@@ -18,9 +18,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.access.caller import Caller
@@ -49,7 +49,7 @@ from pykaldi_server.protocols.messages import (
     message_bytes,
 )
 from pykaldi_server.protocols.store import MessageStore
-from pykaldi_server.protocols.worker import Position, is_position, split_message
+from pykaldi_server.protocols.worker import PIECE_BYTES, Position, is_position, split_message
 
 __all__ = ["End", "Relay", "Sink"]
 
@@ -70,11 +70,19 @@ _FINAL_FIELD = '"final": true'
 class Sink(Protocol):
     """The client's side of a request: turns events into the client's protocol."""
 
-    async def deliver(self, event: str) -> None:
-        """Passes on an event with status 0, a text of `protocols.gstreamer`; returns when that is written."""
+    def deliver(self, event: str) -> Awaitable[object] | None:
+        """Passes on an event with status 0, a text of `protocols.gstreamer`.
 
-    async def consumed(self, position: Position) -> None:
-        """The worker has processed this much of what was sent. Comes after the events that belong to it."""
+        Returns:
+            What is done when that is written; None if it is so now.
+        """
+
+    def consumed(self, position: Position) -> Awaitable[object] | None:
+        """The worker has processed this much of what was sent. Comes after the events that belong to it.
+
+        Returns:
+            As `deliver`.
+        """
 
     async def end(self, end: End) -> None:
         """The request has ended; nothing more comes. Is not called after `Relay.cancel`."""
@@ -167,12 +175,33 @@ class Relay:
 
     async def send(self, message: str | bytes) -> None:
         """Takes the client's next message. Returns at once unless the store is full."""
+        if (taking := self.take(message)) is not None:
+            await taking
+
+    def take(self, message: str | bytes) -> Awaitable[None] | None:
+        """Takes the client's next message.
+
+        Returns:
+            What is to be awaited before the next one comes; None if that may come now. A message of a live
+            stream, whose worker keeps up, goes straight to the worker.
+        """
         if self.is_over or self._at_end or self._cut_off is not None:
-            return
+            return None
+        num_bytes = message_bytes(message)
         self._at_end = is_eos(message)
-        self.record.received_bytes += message_bytes(message)
-        self._has_audio = self._has_audio or self._at_end or (isinstance(message, bytes) and bool(message))
+        self.record.received_bytes += num_bytes
+        self._has_audio = self._has_audio or self._at_end or (num_bytes > 0 and isinstance(message, bytes))
         self._deadlines.client_spoke(has_audio=self._has_audio, is_complete=self._at_end)
+        if num_bytes > PIECE_BYTES or self._store or not self._may_pass:
+            return self._put(message)
+        assert self._worker is not None
+        self._held_s = 0.0
+        self._pass_on(self._worker, message, num_bytes)
+        self._note_debt(self._worker)
+        return None
+
+    async def _put(self, message: str | bytes) -> None:
+        """Puts a message into the store, and waits while that is full."""
         for number, piece in enumerate(split_message(message), start=1):
             try:
                 self._store.put(piece)
@@ -466,8 +495,10 @@ class Relay:
         end = await self._until_written(self._sink.consumed(position))
         return End(Status.SUCCESS) if end is None and position.end else end
 
-    async def _until_written(self, writing: Coroutine[Any, Any, None]) -> End | None:
+    async def _until_written(self, writing: Awaitable[object] | None) -> End | None:
         """Waits for the sink, but not for ever; returns how the request ends, if it does."""
+        if writing is None:
+            return None
         timeout_s = self._hub.options.write_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -483,19 +514,13 @@ class Relay:
     def _pump(self) -> None:
         """Sends what the window has room for."""
         worker = self._worker
-        if not self._is_prepared:
-            return
-        if self._has_dropped:
+        if not self._is_prepared or self._has_dropped:
             return
         num_sent = 0
-        while worker is not None and self._store and self._sent_bytes - self._consumed_bytes < WINDOW_BYTES:
+        while worker is not None and self._store and self._may_pass:
             message = self._store.get()
             self._held_s = time.monotonic() - self._store.came_s
-            num_bytes = message_bytes(message)
-            self._sent_bytes += num_bytes
-            if self._unconfirmed is not None:
-                self._unconfirmed.append(message)
-            worker.send(message)
+            self._pass_on(worker, message, message_bytes(message))
             num_sent += 1
             if num_sent == MESSAGES_AT_ONCE and self._store:
                 self._pump_later()
@@ -504,6 +529,18 @@ class Relay:
             self._room.set()
         if worker is not None:
             self._note_debt(worker)
+
+    @property
+    def _may_pass(self) -> bool:
+        """Whether the worker may be sent a message of the client."""
+        has_room = self._sent_bytes - self._consumed_bytes < WINDOW_BYTES
+        return has_room and self._is_prepared and self._worker is not None and not self._has_dropped
+
+    def _pass_on(self, worker: WorkerConnection, message: str | bytes, num_bytes: int) -> None:
+        self._sent_bytes += num_bytes
+        if self._unconfirmed is not None:
+            self._unconfirmed.append(message)
+        worker.send(message)
 
     def _pump_later(self) -> None:
         """Sends more when others have had their turn: a backlog may be a hundred thousand tiny messages."""

@@ -39,7 +39,7 @@ class SocketProtocol(QuickProtocol):
         heard: called whenever a piece of a message has come.
         too_long: called once, when a message takes too much and the connection is being closed.
         arriving: what messages may hold together while they arrive.
-        hold_back: awaited after each frame, before the next one is read.
+        hold_back: called after each frame; what it returns, if anything, is awaited before the next is read.
     """
 
     def __init__(
@@ -50,10 +50,11 @@ class SocketProtocol(QuickProtocol):
         heard: Callable[[], None],
         too_long: Callable[[], None],
         arriving: StoreBudget,
-        hold_back: Callable[[], Awaitable[None]],
+        hold_back: Callable[[], Awaitable[None] | None],
     ) -> None:
         super().__init__(handler, mask_outgoing=False, params=params)
         self._limit_bytes: int = params.max_message_size
+        self.whole_bytes = min(self.whole_bytes, self._limit_bytes)
         params.max_message_size = sys.maxsize  # it is seen to here
         self._heard = heard
         self._too_long = too_long
@@ -68,9 +69,10 @@ class SocketProtocol(QuickProtocol):
 
     async def _receive_frame(self) -> None:
         await super()._receive_frame()
-        self._held.set(self._fragment_bytes)
-        if not self.server_terminated:
-            await self._hold_back()
+        if self._held.num_bytes != self._fragment_bytes:
+            self._held.set(self._fragment_bytes)
+        if not self.server_terminated and (holding := self._hold_back()) is not None:
+            await holding
 
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from functools import partial
 from http import HTTPStatus
 
@@ -48,7 +49,7 @@ class WorkerSocket(LiveSocket):
     def __str__(self) -> str:
         return f"worker {self.info.model or '(unnamed)'} at {self.caller}"
 
-    async def hold_back(self) -> None:
+    def hold_back(self) -> None:
         """Workers are ours, and a busy one reports often."""
 
     def prepare(self) -> None:
@@ -106,12 +107,15 @@ class WorkerSocket(LiveSocket):
             self.hub.pool.remove(self)
             self.close(GOING_AWAY, SHUTTING_DOWN)
 
-    async def receive(self, message: str | bytes) -> None:
-        if not self._is_serving:
-            if not self._is_released:
-                self._refuse(message)
-            return
-        self._messages.put_nowait(message)
+    def receive(self, message: str | bytes) -> Awaitable[None] | None:
+        if self._is_serving:
+            self._messages.put_nowait(message)
+            return None if self._messages.qsize() < MOST_WAITING else self._wait_for_room()
+        if not self._is_released:
+            self._refuse(message)
+        return None
+
+    async def _wait_for_room(self) -> None:
         while self._is_serving and self._messages.qsize() >= MOST_WAITING:
             self._has_room.clear()
             await self._has_room.wait()

@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 EOS = "EOS"
+_EOS_BYTES = EOS.encode()
 NO_ID = "none"
 ADAPTATION_STATE_TYPE = "string+gzip+base64"
 MAX_ADAPTATION_STATE_BYTES = 16 * 1024 * 1024

@@ -324,4 +324,5 @@ async def send_packets(clients: list[NullClient], pace: Pace, counts: Counts) ->
             await asyncio.sleep(max(TICK_S, due_s - now_s))
         else:
             counts[Count.LATE_MS] = max(counts[Count.LATE_MS], round(1000 * (now_s - due_s)))
-        client.transport.write(packet)
+        if not client.transport.is_closing():
+            client.transport.write(packet)

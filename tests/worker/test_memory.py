@@ -65,15 +65,15 @@ def test_memory_that_runs_out_while_a_message_is_read(
     closes_stream: bool,
 ) -> None:
     """The process is to be replaced then, whether audio or a request was coming."""
-    read = QuickProtocol._read_bytes
+    read = QuickProtocol._read_some
     is_short = False
 
-    async def read_bytes(self: QuickProtocol, n: int) -> bytes:
+    async def read_some(self: QuickProtocol, num_missing: int = 0) -> bytes:
         if is_short and isinstance(self.handler, QuickConnection):
             if not closes_stream:
                 raise MemoryError
             self.stream.close(exc_info=MemoryError())  # as Tornado does when it reads in the event loop
-        return await read(self, n)
+        return await read(self, num_missing)
 
     async def scenario() -> None:
         nonlocal is_short
@@ -91,7 +91,7 @@ def test_memory_that_runs_out_while_a_message_is_read(
             assert (await client.read_all())[-1]["status"] == (9 if is_idle else 2)
             assert await ended.get()
 
-    monkeypatch.setattr(QuickProtocol, "_read_bytes", read_bytes)
+    monkeypatch.setattr(QuickProtocol, "_read_some", read_some)
     harness.run(scenario)
 
 

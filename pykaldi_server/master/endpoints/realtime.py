@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from pykaldi_server.errors import ProtocolError
@@ -121,7 +122,8 @@ class RealtimeSocket(LiveSocket):
         dialogue = self._dialogue = Dialogue(settings, _chooser(self.hub), self._is_beta())
         logger.info("%s: opened, session %s", self, dialogue.id)
         dialogue.begin()
-        await self.write_all(*dialogue.replies())
+        if (writing := self.write_all(*dialogue.replies())) is not None:
+            await writing
 
     async def receive(self, message: str | bytes) -> None:
         dialogue = self._dialogue
@@ -130,8 +132,9 @@ class RealtimeSocket(LiveSocket):
         to_worker = dialogue.receive(message)
         timeout_s = self.hub.options.write_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.write_all(*dialogue.replies())
+            if (writing := self.write_all(*dialogue.replies())) is not None:
+                async with asyncio.timeout(timeout_s):
+                    await writing
         except TimeoutError:
             logger.warning("%s: closed: it has not read its events for %g s", self, timeout_s)
             self._dialogue = None
@@ -141,15 +144,17 @@ class RealtimeSocket(LiveSocket):
         for each in to_worker:
             await self._started_relay(dialogue).send(each)
 
-    async def deliver(self, event: str) -> None:
-        if self._dialogue is not None:
-            self._dialogue.hear(parse_event(event))
-            await self.write_all(*self._dialogue.replies())
+    def deliver(self, event: str) -> Awaitable[object] | None:
+        if self._dialogue is None:
+            return None
+        self._dialogue.hear(parse_event(event))
+        return self.write_all(*self._dialogue.replies())
 
-    async def consumed(self, position: Position) -> None:
-        if self._dialogue is not None:
-            self._dialogue.consumed(position)
-            await self.write_all(*self._dialogue.replies())
+    def consumed(self, position: Position) -> Awaitable[object] | None:
+        if self._dialogue is None:
+            return None
+        self._dialogue.consumed(position)
+        return self.write_all(*self._dialogue.replies())
 
     async def end(self, end: End) -> None:
         if self._dialogue is not None and end.status is not Status.SUCCESS:

@@ -1,6 +1,7 @@
 """The speech WebSocket of kaldi-gstreamer-server: audio goes in, results come out."""
 
 import logging
+from collections.abc import Awaitable
 
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.master.hub import Hub
@@ -58,17 +59,17 @@ class SpeechSocket(LiveSocket):
         )
         self._relay.start()
 
-    async def receive(self, message: str | bytes) -> None:
-        if self._relay is not None:
-            await self._relay.send(message)
+    def receive(self, message: str | bytes) -> Awaitable[None] | None:
+        return self._relay.take(message) if self._relay is not None else None
 
-    async def deliver(self, event: str) -> None:
-        await self.write_all(event)
+    def deliver(self, event: str) -> Awaitable[object] | None:
+        return self.write_all(event)
 
-    async def consumed(self, position: Position) -> None:
+    def consumed(self, position: Position) -> Awaitable[object] | None:
         """Clients of this protocol hear of positions only if they ask for them."""
-        if self._wants_positions:
-            await self.write_all(dumps(position_message(position.num_bytes, position.audio_s, self._id)))
+        if not self._wants_positions:
+            return None
+        return self.write_all(dumps(position_message(position.num_bytes, position.audio_s, self._id)))
 
     async def end(self, end: End) -> None:
         if end.status is Status.SUCCESS:

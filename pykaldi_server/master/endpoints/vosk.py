@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from tornado.httputil import HTTPServerRequest
@@ -84,19 +85,22 @@ class VoskSocket(LiveSocket):
         if self._dialogue.is_over and self._relay is None:
             await self.end(End(Status.SUCCESS))
             return
+        writing = self.write_all(*self._dialogue.replies())
+        if writing is None:
+            return
         timeout_s = self.hub.options.write_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await self.write_all(*self._dialogue.replies())
+                await writing
         except TimeoutError:
             self._refuse(f"the client has not read its results for {timeout_s:g} s", INTERNAL_ERROR)
 
-    async def deliver(self, event: str) -> None:
+    def deliver(self, event: str) -> None:
         self._dialogue.hear(parse_event(event))
 
-    async def consumed(self, position: Position) -> None:
+    def consumed(self, position: Position) -> Awaitable[object] | None:
         self._dialogue.consumed(position.num_bytes)
-        await self.write_all(*self._dialogue.replies())
+        return self.write_all(*self._dialogue.replies())
 
     async def end(self, end: End) -> None:
         is_success = end.status is Status.SUCCESS
