@@ -56,7 +56,7 @@ class UnavailableError(PykaldiServerError):
 
 
 class UnknownModelError(UnavailableError):
-    """No worker has ever served the model that a client asks for."""
+    """No worker has ever served the model that a client asks for, and none is expected to."""
 
 
 class Wait(NamedTuple):
@@ -119,7 +119,8 @@ class WorkerPool(Generic[W]):
         self._busy_of: Counter[str] = Counter()
         self._lines: Lines[W] = Lines(self._wanted)
         self._next_ticket = 0
-        self._known_models: set[str] = set()
+        self._known_models: set[str] = set()  # of workers that are, were, or will be connected
+        self._expected_models: set[str] = set()
         self._mean_s: dict[str, float] = {}  # of known models
         self._processed = 0
         self._refused = 0
@@ -152,10 +153,22 @@ class WorkerPool(Generic[W]):
         self._serve_lines()
         self._changed()
 
+    @property
+    def expects_models(self) -> bool:
+        """Whether there are models of which no worker has connected so far."""
+        return bool(self._expected_models)
+
+    def expect_model(self, model: str) -> None:
+        """A model will be served: clients that ask for it wait for a worker."""
+        if model not in self._known_models:
+            self._known_models.add(model)
+            self._expected_models.add(model)
+
     def add(self, worker: W, model: str) -> None:
         """A worker has connected and is free."""
         self._put_free(worker, model)
         self._known_models.add(model)
+        self._expected_models.discard(model)
         self._changed()
 
     def ticket(self) -> int:
@@ -244,6 +257,7 @@ class WorkerPool(Generic[W]):
     def forget_model(self, model: str) -> None:
         """A model is served no more: clients that ask for it are told so at once."""
         self._known_models.discard(model)
+        self._expected_models.discard(model)
 
     def status(self) -> PoolStatus:
         """A picture of the current state."""

@@ -365,7 +365,7 @@ class Relay:
 
         Raises:
             UnknownModelError: the models say their languages, and none is this one.
-            UnavailableError: no model has connected so far.
+            UnavailableError: no model has connected so far, or the right one may yet do so.
         """
         info, hub = self._info, self._hub
         if not info.language:
@@ -378,6 +378,8 @@ class Relay:
                 info.language, [named] if named else hub.models.values(), hub.pool.default_model
             )
         except ProtocolError as error:
+            if hub.pool.expects_models:
+                raise UnavailableError(f"{NOT_AVAILABLE}: models are still being loaded", 1) from None
             raise UnknownModelError(str(error), 0) from None
         self._info = replace(info, model=info.model or model)
 

@@ -43,6 +43,7 @@ class Server:
         self._service = Service(self._reload)
         self._supervisor: Supervisor | None = None
         self._model_of_name: dict[str, tuple[str, str]] = {}
+        self._has_default_model = False
 
     async def run(self) -> None:
         """Serves until SIGINT or SIGTERM; a second signal does not wait for running requests.
@@ -91,13 +92,25 @@ class Server:
                 f"models: expected different names, found {model_name!r} for both {other[1]} and "
                 f"{command.model}; give one of them another name: NAME={command.model}"
             )
+        self._master.hub.pool.expect_model(model_name)
+        self._let_clients_in()
 
     def _worker_ready(self, command: WorkerCommand, model_name: str) -> None:
         """Makes the first model the default one, unless the settings name another, and lets clients in."""
         model = command.name, command.model
-        if model == split_name(self._options.models[0]) and not self._service.stopping.is_set():
+        if model == split_name(self._options.models[0]):
             if self._options.master.default_model is None:
                 self._master.hub.pool.default_model = model_name
+            self._has_default_model = True
+            self._let_clients_in()
+
+    def _let_clients_in(self) -> None:
+        """Lets clients in when the first model is there, and the names of the others are known.
+
+        Clients that ask for those have to wait for them, but are not told that there are none.
+        """
+        are_named = set(map(split_name, self._options.models)) <= set(self._model_of_name.values())
+        if self._has_default_model and are_named and not self._service.stopping.is_set():
             self._master.hub.pool.accepting = True
 
     async def _announce_when_ready(self) -> None:
@@ -121,6 +134,8 @@ class Server:
                 self._master.hub.forget_model(name)
             logger.info("all models have been loaded again")
         else:  # what has not been replaced serves on
+            for name in self._model_of_name.keys() - before.keys() - self._master.hub.models.keys():
+                self._master.hub.forget_model(name)
             self._model_of_name = {**self._model_of_name, **before}
 
 

@@ -189,6 +189,27 @@ def test_a_client_that_leaves_takes_no_worker_with_it(run_in_fake_time: RunInFak
     run_in_fake_time(scenario)
 
 
+def test_a_model_that_is_expected_is_waited_for(run_in_fake_time: RunInFakeTime) -> None:
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool()
+        pool.expect_model("english")
+        pool.expect_model("digits")
+        waiting = asyncio.create_task(pool.acquire("english", wait_s=2.0))
+        with pytest.raises(UnknownModelError):
+            await pool.acquire("englich", wait_s=2.0)
+        pool.add("a", "english")
+        assert await waiting == "a"
+        assert pool.expects_models
+        pool.forget_model("digits")
+        assert not pool.expects_models
+        with pytest.raises(UnknownModelError):
+            await pool.acquire("digits", wait_s=2.0)
+        pool.expect_model("english")  # as after a reload: it is there
+        assert not pool.expects_models
+
+    run_in_fake_time(scenario)
+
+
 def test_a_misspelt_model_is_refused_at_once_with_those_that_there_are(
     run_in_fake_time: RunInFakeTime,
 ) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,6 @@ from serve_process import ENGLISH, PATIENCE_S, REPOSITORY, running_serve
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.serve import supervisor
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
-
-FETCH = "/client/dynamic/recognize"
 
 
 def test_a_server_serves_and_stops(tmp_path: Path, golden: Path) -> None:
@@ -93,16 +93,20 @@ def test_a_model_that_cannot_be_loaded_ends_serve(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+def endless_model(folder: Path, models: Path) -> str:
+    """A model that takes for ever to load."""
+    model = folder / "english"
+    model.mkdir(parents=True)
+    for part in ("conf", "ivector", "graph-digits"):
+        (model / part).symlink_to(models / "english" / part)
+    (model / "am").mkdir()
+    os.mkfifo(model / "am" / "final.mdl")
+    return f"{model}:graph-digits"
+
+
 def test_models_of_the_same_name_are_refused(tmp_path: Path, models: Path) -> None:
     """Before they are loaded: here that would take for ever."""
-    for folder in ("a", "b"):
-        model = tmp_path / folder / "english"
-        model.mkdir(parents=True)
-        for part in ("conf", "ivector", "graph-digits"):
-            (model / part).symlink_to(models / "english" / part)
-        (model / "am").mkdir()
-        os.mkfifo(model / "am" / "final.mdl")
-    places = [f"{tmp_path}/{folder}/english:graph-digits" for folder in ("a", "b")]
+    places = [endless_model(tmp_path / folder, models) for folder in ("a", "b")]
     command = [sys.executable, "-m", "pykaldi_server", "serve", "--port", "0"]
     ran = subprocess.run(
         [*command, *places], cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S
@@ -112,6 +116,28 @@ def test_models_of_the_same_name_are_refused(tmp_path: Path, models: Path) -> No
     assert "expected different names, found 'english-digits' for both " in ran.stderr
     assert "; give one of them another name: NAME=" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_clients_wait_for_a_model_that_is_being_loaded(tmp_path: Path, models: Path, golden: Path) -> None:
+    """The first model serves already. One that has still to come is not one that there is not."""
+    wav = (golden / "wav" / "ps-tidigits-2934z.wav").read_bytes()
+    named = f"late={endless_model(tmp_path, models)}"
+    with running_serve(tmp_path, ENGLISH, named, "--queue-s", "0.1") as serve:
+
+        def status(query: str) -> int:
+            request = urllib.request.Request(f"{serve.url}/client/dynamic/recognize{query}", data=wav)
+            try:
+                with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+                    return int(response.status)
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        assert status("") == 200
+        assert status("?model=late") == 503
+        assert status("?model=latte") == 404
+        assert status("?language=en") == 200
+        assert status("?language=et") == 503
 
 
 def test_models_have_the_names_that_they_are_given(tmp_path: Path, harness: Any, golden: Path) -> None:
