@@ -120,9 +120,10 @@ def dct_matrix(num_rows: int, num_bins: int) -> NDArray[np.float64]:
 def lifter_coeffs(constant: float, num_ceps: int) -> NDArray[np.float64]:
     """Returns what cepstral coefficients are multiplied by, 1 + Q/2 sin(pi i / Q): (num_ceps,).
 
-    It evens out the scale of the coefficients. Q is ``cepstral-lifter``; 0 stands for no lifter.
+    It evens out the scale of the coefficients. Q is ``cepstral-lifter``; 0 stands for no lifter, as does what
+    Kaldi's single precision rounds to 0.
     """
-    if constant == 0:
+    if abs(constant) < np.finfo(np.float32).smallest_subnormal:
         return np.ones(num_ceps)
     lifter: NDArray[np.float64] = 1 + 0.5 * constant * np.sin(np.pi * np.arange(num_ceps) / constant)
     return lifter
