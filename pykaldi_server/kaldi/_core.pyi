@@ -196,6 +196,41 @@ def pitch_viterbi(
     local_cost: NDArray[np.float32], factor: _Float, forward_cost: NDArray[np.float32]
 ) -> tuple[NDArray[np.int16], NDArray[np.float32]]: ...
 
+class FrameBuffer:
+    def __init__(self, dim: SupportsIndex, history: SupportsIndex | None = None) -> None: ...
+    @property
+    def end(self) -> int: ...
+    def append(self, frames: NDArray[np.float32]) -> None: ...
+    def get(self, begin: SupportsIndex, end: SupportsIndex) -> NDArray[np.float32]: ...
+
+class OnlineCmvn:
+    def __init__(
+        self,
+        dim: SupportsIndex,
+        window: SupportsIndex,
+        speaker_frames: SupportsIndex,
+        global_frames: SupportsIndex,
+        normalize_mean: bool,
+        normalize_variance: bool,
+        skip_dims: Sequence[SupportsIndex],
+        global_stats: NDArray[np.float64],
+        speaker_stats: NDArray[np.float64] | None = None,
+        frozen_stats: NDArray[np.float64] | None = None,
+    ) -> None: ...
+    @property
+    def num_normalized(self) -> int: ...
+    @property
+    def num_counted(self) -> int: ...
+    def leaving(self, num_frames: SupportsIndex) -> tuple[int, int]: ...
+    def normalize(self, frames: NDArray[np.float32], leaving: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def apply_frozen(self, frames: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def freeze(self, frames: NDArray[np.float32]) -> None: ...
+    def count(self, frames: NDArray[np.float32]) -> None: ...
+    @property
+    def total(self) -> NDArray[np.float64]: ...
+    @property
+    def frozen(self) -> NDArray[np.float64] | None: ...
+
 # gmm
 
 class GaussianPosteriors:
@@ -215,20 +250,6 @@ class GaussianPosteriors:
 def acc_ivector_stats(
     features: NDArray[np.float32],
     posteriors: NDArray[np.float32],
-    linear: NDArray[np.float64],
-    quadratic: NDArray[np.float64],
-    linear_term: NDArray[np.float64],
-    quadratic_term: NDArray[np.float64],
-    kernels: str | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]: ...
-def acc_weighted_frames(
-    gaussians: GaussianPosteriors,
-    selecting: NDArray[np.float32],
-    features: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    num_gselect: SupportsIndex,
-    min_post: _Float,
-    posterior_scale: _Float,
     linear: NDArray[np.float64],
     quadratic: NDArray[np.float64],
     linear_term: NDArray[np.float64],
@@ -684,6 +705,45 @@ class LookaheadFasterOnlineDecoder(_Decoder):
     ) -> None: ...
 
 # online2
+
+class OnlineIvectorModel:
+    def __init__(
+        self,
+        lda: PackedProduct,
+        gaussians: GaussianPosteriors,
+        linear: NDArray[np.float64],
+        quadratic: NDArray[np.float64],
+        left_context: SupportsIndex,
+        right_context: SupportsIndex,
+        adds_normalized: bool,
+        num_gselect: SupportsIndex,
+        min_post: _Float,
+        posterior_scale: _Float,
+    ) -> None: ...
+
+class OnlineIvectorFeature:
+    def __init__(
+        self,
+        model: OnlineIvectorModel,
+        base: FrameBuffer,
+        cmvn: OnlineCmvn,
+        prior_offset: _Float,
+        max_count: _Float,
+        num_frames: _Float,
+        linear_term: NDArray[np.float64],
+        quadratic_term: NDArray[np.float64],
+        history: SupportsIndex | None = None,  # int64
+    ) -> None: ...
+    def add(
+        self,
+        weights: FrameWeights | None,
+        begin: SupportsIndex,  # int64
+        end: SupportsIndex,  # int64
+        is_finished: bool,
+    ) -> None: ...
+    def estimate(self, num_cg_iters: SupportsIndex) -> NDArray[np.float32]: ...
+    def cmvn_total(self) -> NDArray[np.float64]: ...
+    def stats(self) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]: ...
 
 class FrameWeights:
     def __init__(self) -> None: ...

@@ -93,8 +93,10 @@ class Session:
         self._num_samples = 0
         self._ended = ""  # how, once it has
         self._segment = 0
-        # What earlier segments taught of the speaker; None if nothing is learned.
+        # What earlier segments taught of the speaker; None if nothing is learned. What the last of them
+        # taught becomes text when it is needed.
         self._state = adaptation_state if self._options.do_adaptation else None
+        self._learned: Callable[[], str | None] | None = None
         # The last partial result of the segment.
         self._partial = ""
         self._partial_words = 0
@@ -206,8 +208,9 @@ class Session:
         self._refuse_if_ended()
         events: list[Event] = []
         self._decode_rest(events)
-        if self._state is not None:
-            events.append(AdaptationState(self._state))
+        state = self._known_state()
+        if state is not None:
+            events.append(AdaptationState(state))
         self._end("finished")
         return events
 
@@ -238,6 +241,7 @@ class Session:
     def _end(self, how: str) -> None:
         if not self._ended:
             del self._stream, self._quanta, self._resampler, self._gate
+            self._learned = None
         self._ended = how
 
     def _start_stream(self) -> None:
@@ -260,13 +264,20 @@ class Session:
             adapts=self._options.do_adaptation,
             search_options=self._effective.search,
         )
-        if self._state is not None:
+        state = self._known_state()
+        if state is not None:
             try:
-                return start(self._state)
+                return start(state)
             except (AdaptationStateError, ModelFormatError) as error:
                 logger.warning("starting without the speaker's adaptation state: %s", error)
                 self._state = None
         return start(None)
+
+    def _known_state(self) -> str | None:
+        """What is known of the speaker, in Kaldi's text form; None if nothing is."""
+        if self._learned is not None:
+            self._state, self._learned = self._learned(), None
+        return self._state
 
     def _at_model_rate(self, samples: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.resample(samples, flush=last)
@@ -347,7 +358,7 @@ class Session:
                 self._segment += 1
                 num_words = len(final.transcript.split())
                 if self._options.do_adaptation and num_words >= self._options.min_words_for_ivector:
-                    self._state = stream.adaptation_state()
+                    self._learned = stream.learned()
             stream.next_segment()
         self._forget_partial()
 

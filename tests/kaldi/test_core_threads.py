@@ -13,7 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import DecoderError, LatticeError
-from pykaldi_server.kaldi._core import ConstArpaLmBuilder, read_lattice
+from pykaldi_server.kaldi._core import (
+    ConstArpaLmBuilder,
+    FrameBuffer,
+    GaussianPosteriors,
+    OnlineCmvn,
+    OnlineIvectorFeature,
+    OnlineIvectorModel,
+    PackedProduct,
+    read_lattice,
+)
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
 from pykaldi_server.kaldi.fstext import (
     DecodingGraph,
@@ -180,3 +189,35 @@ def test_a_buffer_stays_while_it_is_read() -> None:
             continue
         del data[-1]
     assert sizes == [lattice.num_states()]
+
+
+def test_features_that_another_thread_uses() -> None:
+    """Neither of two threads that advance one stream reads what the other one is changing."""
+    dim, ones = 40, np.ones((256, 40), np.float32)
+    base = FrameBuffer(dim)
+    base.append(np.zeros((20_000, dim), np.float32))
+    model = OnlineIvectorModel(
+        lda=PackedProduct(np.eye(dim, dtype=np.float32)),
+        gaussians=GaussianPosteriors(ones, ones, ones[:, 0].copy()),
+        linear=np.zeros((256, dim, 2)),
+        quadratic=np.zeros((256, 3)),
+        left_context=0,
+        right_context=0,
+        adds_normalized=True,
+        num_gselect=2,
+        min_post=0.0,
+        posterior_scale=1.0,
+    )
+    stats = np.ones((2, dim + 1))
+    cmvn = OnlineCmvn(dim, 600, 600, 200, True, False, [], stats)
+    feature = OnlineIvectorFeature(model, base, cmvn, 0.0, 0.0, 0.0, np.zeros(2), np.array([1.0, 0.0, 1.0]))
+    add = lambda: feature.add(None, 0, 20_000, True)  # noqa: E731
+    assert errors_of_two_threads(add, feature.stats)[0] in {
+        "the i-vector feature is being changed by another thread",
+        "the i-vector feature is used by another thread",
+    }
+    errors = errors_of_two_threads(add, lambda: base.append(ones[:1]))
+    assert errors[0] in {
+        "the frame buffer is being changed by another thread",
+        "the frame buffer is used by another thread",
+    }

@@ -106,3 +106,18 @@ def test_scaled_statistics_have_the_same_ivector(network_state: str, factor: flo
         assert stats.num_frames == pytest.approx(scale * before)
         ivectors.append(stats.get_ivector(100, np.zeros(stats.ivector_dim())))
     assert ivectors[0] == pytest.approx(ivectors[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["network", "mixtures"])
+def test_what_was_learned_stays_as_it_was(
+    kind: str, request: pytest.FixtureRequest, samples: NDArray[np.float32]
+) -> None:
+    """A state that becomes text later is that of the moment when the segment ended."""
+    model = request.getfixturevalue(kind)
+    stream = model.acoustics.start(model.graph)
+    for quantum in np.split(samples[:16000], 10):
+        stream.accept(quantum)
+    learned, text = stream.learned(), stream.adaptation_state()
+    for quantum in np.split(samples[16000:32000], 10):
+        stream.accept(quantum)
+    assert learned() == text != stream.adaptation_state()

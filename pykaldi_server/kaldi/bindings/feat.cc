@@ -11,9 +11,13 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/guarded.h"
 #include "csrc/base/cpu-kernels.h"
+#include "csrc/base/error.h"
 #include "csrc/base/finite.h"
+#include "csrc/feat/frame-buffer.h"
 #include "csrc/feat/frame-computer.h"
+#include "csrc/feat/online-cmvn.h"
 #include "csrc/feat/pitch-viterbi.h"
 #include "csrc/feat/plp-cepstra.h"
 
@@ -24,6 +28,8 @@ namespace {
 
 // Far above any feature's; products of two sizes must stay small.
 constexpr int64_t kMaxPlpSize = 1 << 14;
+constexpr int32_t kMaxFrameDim = 1 << 20;
+constexpr int64_t kMaxFrames = int64_t{1} << 40;
 
 template <class T>
 std::vector<T> ToVector(const InputArray<T> &array) {
@@ -152,9 +158,231 @@ py::array_t<float> PlpCepstra(const py::array &mel_energies, const py::array &eq
   return cepstra;
 }
 
+void CheckDim(int64_t dim) {
+  if (dim >= 1 && dim <= kMaxFrameDim) return;
+  throw py::value_error("dim: expected 1 to " + std::to_string(kMaxFrameDim) + ", found " +
+                        std::to_string(dim));
+}
+
+// Takes frames of one dimension.
+InputArray<float> Frames(const py::array &array, const char *name, int32_t dim) {
+  const InputArray<float> frames(array, name, {"frames", "dim"});
+  if (frames.Shape(1) == dim) return frames;
+  throw py::value_error(std::string(name) + ": expected frames of dimension " + std::to_string(dim) +
+                        ", found " + std::to_string(frames.Shape(1)));
+}
+
+void BindFrameBuffer(py::module_ &m) {
+  // The methods copy a few frames and keep the GIL; who reads frames without it is guarded against.
+  py::class_<FrameBuffer, std::shared_ptr<FrameBuffer>>(
+      m, "FrameBuffer", "The newest frames of a stream of features; see `csrc/feat/frame-buffer.h`.")
+      .def(
+          py::init([](int32_t dim, std::optional<int64_t> history) {
+            CheckDim(dim);
+            if (history.has_value() && *history < 0) {
+              throw py::value_error("history: expected at least 0 frames, found " + std::to_string(*history));
+            }
+            return std::make_shared<FrameBuffer>(dim, history);
+          }),
+          py::arg("dim"), py::arg("history") = py::none(),
+          "Keeps at least ``history`` frames behind the newest one, and at most about twice as many; None\n"
+          "keeps all.\n\n"
+          "Raises:\n"
+          "    ValueError: a number is out of range.")
+      .def_property_readonly("end", WithGil(&FrameBuffer::End),
+                             "Number of frames appended so far, including those dropped.")
+      .def(
+          "append",
+          [](FrameBuffer &buffer, const py::array &array) {
+            const InputArray<float> frames = Frames(array, "frames", buffer.Dim());
+            const FrameBuffer::Use::Exclusive guard(buffer.Guard(), "the frame buffer");
+            std::copy_n(frames.Data(), frames.Size(), buffer.Append(frames.Shape(0)));
+          },
+          py::arg("frames"),
+          "Adds frames, (n, dim), float32, at the end.\n\n"
+          "Raises:\n"
+          "    DecoderError: another thread is using the buffer.\n"
+          "    TypeError: the frames have another dtype.\n"
+          "    ValueError: they have another shape, or are not contiguous.")
+      .def(
+          "get",
+          [](const FrameBuffer &buffer, int64_t begin, int64_t end) {
+            const FrameBuffer::Use::Shared guard(buffer.Guard(), "the frame buffer");
+            const float *rows = buffer.Rows(begin, end);
+            return py::array_t<float>({end - begin, static_cast<int64_t>(buffer.Dim())}, rows);
+          },
+          py::arg("begin"), py::arg("end"),
+          "Returns a copy of the frames from ``begin`` up to, but not including, ``end``.\n\n"
+          "Returns:\n"
+          "    (end - begin, dim), float32.\n\n"
+          "Raises:\n"
+          "    DecoderError: another thread is changing the buffer.\n"
+          "    IndexError: a frame is not kept.");
+}
+
+CmvnStats MakeStats(const std::optional<py::array> &stats, const char *name, int32_t dim) {
+  if (!stats.has_value()) return {};
+  const InputArray<double> array(*stats, name, {"2", "dim + 1"});
+  if (array.Shape(0) != 2 || array.Shape(1) != dim + 1) {
+    throw py::value_error(std::string(name) + ": expected statistics of shape (2, " +
+                          std::to_string(dim + 1) + "), found (" + std::to_string(array.Shape(0)) + ", " +
+                          std::to_string(array.Shape(1)) + ")");
+  }
+  return ToVector(array);
+}
+
+std::shared_ptr<OnlineCmvn> MakeOnlineCmvn(int32_t dim, int64_t window, int64_t speaker_frames,
+                                           int64_t global_frames, bool normalize_mean,
+                                           bool normalize_variance, const std::vector<int32_t> &skip_dims,
+                                           const py::array &global_stats,
+                                           const std::optional<py::array> &speaker_stats,
+                                           const std::optional<py::array> &frozen_stats) {
+  CheckDim(dim);
+  if (window < 1 || speaker_frames < 0 || global_frames < 0) {
+    throw ConfigError("CMVN: expected a window of at least 1 frame, filled up with at least 0, found " +
+                      std::to_string(window) + ", " + std::to_string(speaker_frames) + " and " +
+                      std::to_string(global_frames));
+  }
+  for (const int32_t skipped : skip_dims) {
+    if (skipped >= 0 && skipped < dim) continue;
+    throw ConfigError("skip-dims: expected dimensions below " + std::to_string(dim) + ", found " +
+                      std::to_string(skipped));
+  }
+  CmvnPriors priors{MakeStats(speaker_stats, "speaker_stats", dim),
+                    MakeStats(global_stats, "global_stats", dim),
+                    MakeStats(frozen_stats, "frozen_stats", dim)};
+  if (!(priors.global[dim] > 0)) {
+    throw ConfigError("CMVN statistics: expected global statistics with a count above 0, found " +
+                      std::to_string(priors.global[dim]));
+  }
+  return std::make_shared<OnlineCmvn>(
+      dim,
+      OnlineCmvnOptions{window, speaker_frames, global_frames, normalize_mean, normalize_variance, skip_dims},
+      std::move(priors));
+}
+
+py::array_t<double> StatsArray(const CmvnStats &stats) {
+  return py::array_t<double>({int64_t{2}, static_cast<int64_t>(stats.size()) / 2}, stats.data());
+}
+
+void BindOnlineCmvn(py::module_ &m) {
+  // The methods take microseconds and keep the GIL, which protects the object.
+  py::class_<OnlineCmvn, std::shared_ptr<OnlineCmvn>>(
+      m, "OnlineCmvn",
+      "Cepstral mean and variance normalisation; see `csrc/feat/online-cmvn.h`. Belongs to one stream.")
+      .def(py::init(&MakeOnlineCmvn), py::arg("dim"), py::arg("window"), py::arg("speaker_frames"),
+           py::arg("global_frames"), py::arg("normalize_mean"), py::arg("normalize_variance"),
+           py::arg("skip_dims"), py::arg("global_stats"), py::arg("speaker_stats") = py::none(),
+           py::arg("frozen_stats") = py::none(),
+           "Starts a stream.\n\n"
+           "Args:\n"
+           "    dim: dimension of the frames.\n"
+           "    window: frames in the sliding window.\n"
+           "    speaker_frames: maximum number of frames from the speaker's statistics.\n"
+           "    global_frames: maximum number of frames from the global statistics.\n"
+           "    normalize_mean: subtract the mean.\n"
+           "    normalize_variance: divide by the standard deviation as well.\n"
+           "    skip_dims: dimensions to leave unchanged.\n"
+           "    global_stats, speaker_stats, frozen_stats: (2, dim + 1), float64; None for none.\n\n"
+           "Raises:\n"
+           "    ConfigError: a number is out of range, or the global statistics have no frames.\n"
+           "    TypeError: an array has another dtype.\n"
+           "    ValueError: an array has another shape, or is not contiguous.")
+      .def_property_readonly("num_normalized", WithGil(&OnlineCmvn::NumNormalized),
+                             "Number of frames normalised so far.")
+      .def_property_readonly("num_counted", WithGil(&OnlineCmvn::NumCounted), "Number of frames in `total`.")
+      .def(
+          "leaving",
+          [](const OnlineCmvn &cmvn, int64_t num_frames) {
+            if (num_frames < 0 || num_frames > kMaxFrames) {
+              throw py::value_error("num_frames: expected 0 to " + std::to_string(kMaxFrames) + ", found " +
+                                    std::to_string(num_frames));
+            }
+            return py::make_tuple(cmvn.FirstLeaving(), cmvn.FirstLeaving() + cmvn.NumLeaving(num_frames));
+          },
+          py::arg("num_frames"),
+          "Returns which frames leave the window when the next ones enter it: the first, and one past the\n"
+          "last.")
+      .def(
+          "normalize",
+          [](OnlineCmvn &cmvn, const py::array &entering, const py::array &leaving) {
+            const InputArray<float> frames = Frames(entering, "frames", cmvn.Dim());
+            const InputArray<float> left = Frames(leaving, "leaving", cmvn.Dim());
+            const int64_t num_frames = frames.Shape(0), num_left = cmvn.NumLeaving(num_frames);
+            if (left.Shape(0) != num_left) {
+              throw py::value_error("leaving: expected " + std::to_string(num_left) + " frames, found " +
+                                    std::to_string(left.Shape(0)));
+            }
+            py::array_t<float> normalized({num_frames, static_cast<int64_t>(cmvn.Dim())});
+            cmvn.Normalize(frames.Data(), left.Data(), num_frames, normalized.mutable_data());
+            return normalized;
+          },
+          py::arg("frames"), py::arg("leaving"),
+          "Normalises the next frames.\n\n"
+          "Args:\n"
+          "    frames: (n, dim), float32.\n"
+          "    leaving: the frames that `leaving` names for n frames, (m, dim), float32.\n\n"
+          "Returns:\n"
+          "    (n, dim), float32.\n\n"
+          "Raises:\n"
+          "    TypeError: an array has another dtype.\n"
+          "    ValueError: an array has another shape, or is not contiguous.")
+      .def(
+          "apply_frozen",
+          [](const OnlineCmvn &cmvn, const py::array &array) {
+            const InputArray<float> frames = Frames(array, "frames", cmvn.Dim());
+            if (cmvn.Frozen().empty()) {
+              throw DecoderError("CMVN: expected frozen statistics, found none");
+            }
+            py::array_t<float> normalized({frames.Shape(0), static_cast<int64_t>(cmvn.Dim())});
+            cmvn.ApplyFrozen(frames.Data(), frames.Shape(0), normalized.mutable_data());
+            return normalized;
+          },
+          py::arg("frames"),
+          "Normalises frames, (n, dim) float32, with the frozen statistics.\n\n"
+          "Raises:\n"
+          "    DecoderError: there are none.\n"
+          "    TypeError: the array has another dtype.\n"
+          "    ValueError: it has another shape, or is not contiguous.")
+      .def(
+          "freeze",
+          [](OnlineCmvn &cmvn, const py::array &array) {
+            const InputArray<float> frames = Frames(array, "frames", cmvn.Dim());
+            cmvn.Freeze(frames.Data(), frames.Shape(0));
+          },
+          py::arg("frames"),
+          "Freezes the statistics as they are at the end of a window of frames, (n, dim) float32.\n\n"
+          "Raises:\n"
+          "    TypeError: the array has another dtype.\n"
+          "    ValueError: it has another shape, or is not contiguous.")
+      .def(
+          "count",
+          [](OnlineCmvn &cmvn, const py::array &array) {
+            const InputArray<float> frames = Frames(array, "frames", cmvn.Dim());
+            cmvn.Count(frames.Data(), frames.Shape(0));
+          },
+          py::arg("frames"),
+          "Adds the frames after the first `num_counted`, (n, dim) float32, to `total`.\n\n"
+          "Raises:\n"
+          "    TypeError: the array has another dtype.\n"
+          "    ValueError: it has another shape, or is not contiguous.")
+      .def_property_readonly(
+          "total", [](const OnlineCmvn &cmvn) { return StatsArray(cmvn.Total()); },
+          "Sums over the first `num_counted` frames of the stream, (2, dim + 1), float64.")
+      .def_property_readonly(
+          "frozen",
+          [](const OnlineCmvn &cmvn) -> std::optional<py::array_t<double>> {
+            if (cmvn.Frozen().empty()) return std::nullopt;
+            return StatsArray(cmvn.Frozen());
+          },
+          "The frozen statistics, (2, dim + 1), float64; None if there are none.");
+}
+
 }  // namespace
 
 void BindFeat(py::module_ &m) {
+  BindFrameBuffer(m);
+  BindOnlineCmvn(m);
   m.def(
       "all_finite",
       [](const py::array &samples) {

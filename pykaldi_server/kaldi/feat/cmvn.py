@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, ConfigError
+from pykaldi_server.kaldi._core import FrameBuffer
+from pykaldi_server.kaldi._core import OnlineCmvn as CoreOnlineCmvn
 from pykaldi_server.kaldi.feat.online_feature import (
     MAX_SPEAKER_FRAMES,
     FloatFrames,
-    FrameBuffer,
     OnlineDerivedFeature,
     OnlineFeatureInterface,
 )
@@ -29,12 +30,12 @@ __all__ = [
     "OnlineCmvnOptions",
     "OnlineCmvnState",
     "Stats",
+    "make_online_cmvn",
     "read_cmvn_stats",
 ]
 
 Stats = NDArray[np.float64]
 
-_VARIANCE_FLOOR = 1e-20
 # The sums are divided by the count.
 _LEAST_COUNT = 1e-30
 # Bounds on what audio can have: a speaker's features exceed those of the training data by at most the factor;
@@ -97,6 +98,16 @@ class OnlineCmvnState:
     speaker_cmvn_stats: Stats = field(default_factory=_no_stats)
     global_cmvn_stats: Stats = field(default_factory=_no_stats)
     frozen_state: Stats = field(default_factory=_no_stats)
+
+    def after(self, stream_stats: Stats, frozen: Stats | None) -> "OnlineCmvnState":
+        """Returns the state after a stream that began with this one.
+
+        Args:
+            stream_stats: sums over the frames of the stream, (2, dim + 1).
+            frozen: the statistics that are frozen by then, (2, dim + 1), if any.
+        """
+        speaker = stream_stats + self.speaker_cmvn_stats if self.speaker_cmvn_stats.size else stream_stats
+        return OnlineCmvnState(speaker, self.global_cmvn_stats, _no_stats() if frozen is None else frozen)
 
     def check(self, model_stats: Stats) -> None:
         """Checks that audio can have these statistics.
@@ -217,30 +228,22 @@ class OnlineCmvn(OnlineDerivedFeature):
         Raises:
             ConfigError: the statistics have a different dimension from ``src``, or there are none.
         """
-        opts.validate()
-        dim = src.dim()
         self._opts = opts
         super().__init__(src)
-        self._skip = parse_int_list(opts.skip_dims, "skip-dims")
-        if any(not 0 <= skipped < dim for skipped in self._skip):
-            raise ConfigError(f"skip-dims: expected dimensions below {dim}, found {opts.skip_dims}")
         self.set_state(state)
-        self._normalized = FrameBuffer(dim, history)
-        # Sums over the window that ends with the newest normalised frame, and over the whole stream. The
-        # squares are summed up only if variances are normalised.
-        self._rows = 2 if opts.normalize_variance else 1
-        self._window_sums = np.zeros((self._rows, dim))
-        self._total = np.zeros((2, dim + 1))
-        self._total_end = 0
+        self._normalized = FrameBuffer(src.dim(), history)
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
-        if self._frozen.size:
-            frames = self._src.get_frames(begin, end)
-            return self._apply(frames, np.broadcast_to(self._frozen, (len(frames), *self._frozen.shape)))
+        if self._core.frozen is not None:
+            return self._core.apply_frozen(self._src.get_frames(begin, end))
         first = self._normalized.end
         if end > first:
             frames = self._src.get_frames(first, end)
-            self._normalized.append(self._apply(frames, self._smoothed_stats(frames, first)))
+            first_leaving, end_leaving = self._core.leaving(len(frames))
+            leaving = frames[:0]
+            if end_leaving > first_leaving:
+                leaving = self._src.get_frames(first_leaving, end_leaving)
+            self._normalized.append(self._core.normalize(frames, leaving))
         return self._normalized.get(begin, end)
 
     def set_state(self, state: OnlineCmvnState) -> None:
@@ -249,103 +252,56 @@ class OnlineCmvn(OnlineDerivedFeature):
         Raises:
             ConfigError: the statistics have a different dimension from the frames, or none are global.
         """
-        dim = self._src.dim()
-        for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
-            if stats.size and stats.shape != (2, dim + 1):
-                raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
-        if not state.global_cmvn_stats.size or state.global_cmvn_stats[0, dim] <= 0:
-            raise ConfigError("CMVN statistics: expected global statistics with a count above 0, found none")
+        self._core = make_online_cmvn(self._opts, state, self._src.dim())
         self._state = state
-        self._frozen = state.frozen_state
 
     def get_state(self, cur_frame: int) -> OnlineCmvnState:
         """Returns the state after frame ``cur_frame`` (-1: before any), for the speaker's next utterance.
 
         The speaker's statistics cover every frame since the start of the stream, not just the window.
         """
-        if cur_frame >= self._total_end:
-            frames = self._src.get_frames(self._total_end, cur_frame + 1)
-            self._add_to_total(frames)
-        speaker = self._total.copy()
-        if self._state.speaker_cmvn_stats.size:
-            speaker += self._state.speaker_cmvn_stats
-        return OnlineCmvnState(speaker, self._state.global_cmvn_stats, self._frozen)
+        counted = self._core.num_counted
+        if cur_frame >= counted:
+            self._core.count(self._src.get_frames(counted, cur_frame + 1))
+        return self._state.after(self._core.total, self._core.frozen)
 
     def freeze(self, cur_frame: int) -> None:
         """Uses the statistics at ``cur_frame`` for all frames requested from now on."""
         window = min(cur_frame + 1, self._opts.cmn_window)
-        frames = self._src.get_frames(cur_frame + 1 - window, cur_frame + 1)
-        sums = np.zeros((1, 2, self._src.dim()))
-        sums[0, : self._rows] = _powers(frames, self._rows).sum(axis=0)
-        self._frozen = self._smooth(sums, np.array([float(window)]))[0]
-
-    def _add_to_total(self, frames: FloatFrames) -> None:
-        doubles = frames.astype(np.float64)
-        self._total[0, :-1] += doubles.sum(0)
-        self._total[1, :-1] += np.einsum("td,td->d", doubles, doubles)
-        self._total[0, -1] += len(frames)
-        self._total_end += len(frames)
-
-    def _smoothed_stats(self, frames: FloatFrames, first: int) -> Stats:
-        """Returns the statistics for each of the given frames, the first of which has number ``first``."""
-        end = first + len(frames)
-        self._add_to_total(frames[self._total_end - first :])
-        change = _powers(frames, self._rows)
-        window = self._opts.cmn_window
-        leaving = max(first, window)
-        if leaving < end:
-            left = self._src.get_frames(leaving - window, end - window)
-            change[leaving - first :] -= _powers(left, self._rows)
-        np.cumsum(change, axis=0, out=change)
-        change += self._window_sums
-        self._window_sums = change[-1].copy()
-        counts = np.minimum(np.arange(first + 1, end + 1, dtype=np.float64), window)
-        return self._smooth(change, counts)
-
-    def _smooth(self, sums: Stats, counts: NDArray[np.float64]) -> Stats:
-        """Tops up (n, rows, dim) sums of ``counts`` frames; returns (n, rows, dim + 1) with the counts."""
-        stats = np.zeros((len(sums), sums.shape[1], sums.shape[2] + 1))
-        stats[:, :, :-1] = sums
-        stats[:, 0, -1] = counts
-        if counts[0] >= self._opts.cmn_window:
-            return stats
-        # Kaldi does not smooth the squares if it does not need them and has speaker statistics.
-        rows = self._rows if self._state.speaker_cmvn_stats.size else sums.shape[1]
-        for prior, limit in (
-            (self._state.speaker_cmvn_stats, self._opts.speaker_frames),
-            (self._state.global_cmvn_stats, self._opts.global_frames),
-        ):
-            if not prior.size or prior[0, -1] <= 0:
-                continue
-            wanted = np.minimum(self._opts.cmn_window - stats[:, 0, -1], limit)
-            if prior is self._state.speaker_cmvn_stats:
-                wanted = np.minimum(wanted, prior[0, -1])
-            scale = np.maximum(wanted, 0.0) / prior[0, -1]
-            stats[:, :rows] += scale[:, np.newaxis, np.newaxis] * prior[:rows]
-        return stats
-
-    def _apply(self, frames: FloatFrames, stats: Stats) -> FloatFrames:
-        """Normalises (n, dim) frames with (n, rows, dim + 1) statistics."""
-        if not self._opts.normalize_mean:
-            return frames
-        counts = stats[:, 0, -1:]
-        mean = stats[:, 0, :-1] / counts
-        if self._skip:
-            mean[:, self._skip] = 0.0
-        if not self._opts.normalize_variance:
-            return frames - mean.astype(np.float32)
-        variance = np.maximum(stats[:, 1, :-1] / counts - np.square(mean), _VARIANCE_FLOOR)
-        if self._skip:
-            variance[:, self._skip] = 1.0
-        scale = 1.0 / np.sqrt(variance)
-        with np.errstate(over="ignore"):
-            return frames * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+        self._core.freeze(self._src.get_frames(cur_frame + 1 - window, cur_frame + 1))
 
 
-def _powers(frames: FloatFrames, rows: int) -> Stats:
-    """(n, dim) frames -> (n, rows, dim): the values and, if there are two rows, their squares."""
-    powers = np.empty((len(frames), rows, frames.shape[1]))
-    powers[:, 0] = frames
-    if rows == 2:
-        np.square(powers[:, 0], out=powers[:, 1])
-    return powers
+def make_online_cmvn(opts: OnlineCmvnOptions, state: OnlineCmvnState, dim: int) -> CoreOnlineCmvn:
+    """Makes what normalises the frames of a stream.
+
+    Args:
+        opts: the options.
+        state: what is known about the speaker.
+        dim: dimension of the frames.
+
+    Raises:
+        ConfigError: the options are invalid, the statistics have a different dimension, or there are no
+            global ones.
+    """
+    opts.validate()
+    for stats in (state.speaker_cmvn_stats, state.global_cmvn_stats, state.frozen_state):
+        if stats.size and stats.shape != (2, dim + 1):
+            raise ConfigError(f"CMVN statistics: expected shape (2, {dim + 1}), found {stats.shape}")
+    if not state.global_cmvn_stats.size:
+        raise ConfigError("CMVN statistics: expected global statistics with a count above 0, found none")
+    return CoreOnlineCmvn(
+        dim=dim,
+        window=opts.cmn_window,
+        speaker_frames=opts.speaker_frames,
+        global_frames=opts.global_frames,
+        normalize_mean=opts.normalize_mean,
+        normalize_variance=opts.normalize_variance,
+        skip_dims=parse_int_list(opts.skip_dims, "skip-dims"),
+        global_stats=_contiguous(state.global_cmvn_stats),
+        speaker_stats=_contiguous(state.speaker_cmvn_stats) if state.speaker_cmvn_stats.size else None,
+        frozen_stats=_contiguous(state.frozen_state) if state.frozen_state.size else None,
+    )
+
+
+def _contiguous(stats: Stats) -> Stats:
+    return np.ascontiguousarray(stats, np.float64)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError, DecoderError
-from pykaldi_server.kaldi._core import FrameComputer, all_finite
+from pykaldi_server.kaldi._core import FrameBuffer, FrameComputer, all_finite
 from pykaldi_server.kaldi.feat.mel_computations import MelBanks, MelBanksOptions
-from pykaldi_server.kaldi.feat.online_feature import FloatFrames, FrameBuffer, OnlineBaseFeature
+from pykaldi_server.kaldi.feat.online_feature import FloatFrames, OnlineBaseFeature
 from pykaldi_server.kaldi.feat.resample import LinearResample
 from pykaldi_server.kaldi.util.finite import require_finite_options
 from pykaldi_server.kaldi.util.options import Options, option
@@ -173,6 +173,10 @@ class OnlineWindowedFeature(OnlineBaseFeature):
 
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         return self._frames.get(begin, end)
+
+    def frame_buffer(self) -> FrameBuffer:
+        """Where the frames are, for those who read them without a copy; nobody else may append to it."""
+        return self._frames
 
     def accept_waveform(self, samp_freq: float, waveform: NDArray[np.float32]) -> None:
         if self._finished:

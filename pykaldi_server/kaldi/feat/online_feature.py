@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.kaldi._core import PackedProduct
+from pykaldi_server.kaldi._core import FrameBuffer, PackedProduct
 from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -97,52 +97,6 @@ class OnlineBaseFeature(OnlineFeatureInterface):
         """Marks the end of the input; the last frames become ready."""
 
 
-class FrameBuffer:
-    """The newest frames of a stream: at least ``history`` and at most about twice as many; None keeps all."""
-
-    def __init__(self, dim: int, history: int | None = None):
-        self._rows = np.empty((64, dim), np.float32)
-        self._history = history
-        self._first = 0  # number of the oldest frame kept
-        self._size = 0  # number of frames kept
-
-    @property
-    def end(self) -> int:
-        """Number of frames appended so far, including those dropped."""
-        return self._first + self._size
-
-    def append(self, frames: FloatFrames) -> None:
-        """Adds frames, (n, dim), at the end."""
-        needed = self._size + len(frames)
-        if needed > len(self._rows):
-            dropped = 0 if self._history is None else max(0, self._size - self._history)
-            kept = self._rows[dropped : self._size]
-            if len(kept) + len(frames) > len(self._rows):
-                self._rows = np.empty((2 * (len(kept) + len(frames)), kept.shape[1]), np.float32)
-            self._rows[: len(kept)] = kept
-            self._first += dropped
-            self._size = len(kept)
-        self._rows[self._size : self._size + len(frames)] = frames
-        self._size += len(frames)
-
-    def get(self, begin: int, end: int) -> FloatFrames:
-        """Returns a copy of frames ``begin`` to ``end``, (end - begin, dim)."""
-        self._check(begin, end)
-        return self._rows[begin - self._first : end - self._first].copy()
-
-    def take(self, frames: NDArray[np.intp]) -> FloatFrames:
-        """Returns the frames with the given numbers, (len(frames), dim)."""
-        if len(frames):
-            self._check(int(frames.min()), int(frames.max()) + 1)
-        return self._rows[frames - self._first]
-
-    def _check(self, begin: int, end: int) -> None:
-        if not self._first <= begin <= end <= self.end:
-            raise IndexError(
-                f"expected frames from {self._first} to {self.end}, which are kept, found {begin} to {end}"
-            )
-
-
 class OnlineMatrixFeature(OnlineFeatureInterface):
     """A whole matrix of features as a stream: all frames are ready from the start."""
 
@@ -198,12 +152,6 @@ class OnlineCacheFeature(OnlineDerivedFeature):
     def get_frames(self, begin: int, end: int) -> FloatFrames:
         self._fill(end)
         return self._cache.get(begin, end)
-
-    def take_frames(self, frames: NDArray[np.intp]) -> FloatFrames:
-        """Returns the frames with the given numbers, in the given order: (len(frames), dim)."""
-        if len(frames):
-            self._fill(int(frames.max()) + 1)
-        return self._cache.take(frames)
 
     def _fill(self, end: int) -> None:
         if end > self._cache.end:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import AdaptationStateError, DecoderError
-from pykaldi_server.kaldi._core import GaussianPosteriors, acc_ivector_stats, acc_weighted_frames, linear_cgd
+from pykaldi_server.kaldi._core import acc_ivector_stats, linear_cgd
 from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
 from pykaldi_server.kaldi.util.finite import (
     read_finite_float,
@@ -266,67 +266,18 @@ class OnlineIvectorEstimationStats:
         Raises:
             DecoderError: a sum is not finite, because features or parameters are too large.
         """
-        self._take_sums(
-            *acc_ivector_stats(
-                features,
-                posteriors,
-                extractor.linear,
-                extractor.quadratic,
-                self.linear_term,
-                self.quadratic_term,
-            )
+        self.linear_term, self.quadratic_term, num_frames = acc_ivector_stats(
+            features,
+            posteriors,
+            extractor.linear,
+            extractor.quadratic,
+            self.linear_term,
+            self.quadratic_term,
         )
-
-    def _take_sums(self, linear_term: _Doubles, quadratic_term: _Doubles, num_frames: float) -> None:
-        """Takes the sums after frames with the given total of posteriors, and lets the prior grow."""
-        self.linear_term, self.quadratic_term = linear_term, quadratic_term
         old_scale = self._prior_scale()
         self.num_frames += num_frames
         if self.max_count > 0.0:
             self._add_prior(self._prior_scale() - old_scale)
-
-    def acc_frames(
-        self,
-        extractor: IvectorExtractor,
-        gaussians: GaussianPosteriors,
-        selecting: _Floats,
-        features: _Floats,
-        weights: _Floats,
-        *,
-        num_gselect: int,
-        min_post: float,
-        posterior_scale: float,
-    ) -> None:
-        """Adds frames, whose posteriors it computes.
-
-        Args:
-            extractor: the model.
-            gaussians: they have the posteriors.
-            selecting: what posteriors are computed from, (frames, feat_dim), float32.
-            features: what is added, (frames, feat_dim), float32.
-            weights: those of the frames, (frames,), float32; negative ones take frames away again.
-            num_gselect: maximum number of Gaussians per frame.
-            min_post: posteriors below it, divided by the frame's weight, are dropped.
-            posterior_scale: factor of all posteriors.
-
-        Raises:
-            DecoderError: a sum is not finite, because features or parameters are too large.
-        """
-        self._take_sums(
-            *acc_weighted_frames(
-                gaussians,
-                selecting,
-                features,
-                weights,
-                num_gselect,
-                min_post,
-                posterior_scale,
-                extractor.linear,
-                extractor.quadratic,
-                self.linear_term,
-                self.quadratic_term,
-            )
-        )
 
     def scale(self, factor: float) -> None:
         """Scales the frames by ``factor``, which is not negative; the prior is not scaled."""

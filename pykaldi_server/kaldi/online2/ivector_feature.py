@@ -14,13 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import ConfigError, DecoderError
-from pykaldi_server.kaldi._core import FrameWeights, GaussianPosteriors, PackedProduct
-from pykaldi_server.kaldi.feat.cmvn import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, read_cmvn_stats
+from pykaldi_server.kaldi._core import FrameBuffer, FrameWeights, GaussianPosteriors, OnlineIvectorModel
+from pykaldi_server.kaldi._core import OnlineIvectorFeature as CoreIvectorFeature
+from pykaldi_server.kaldi.feat.cmvn import (
+    OnlineCmvnOptions,
+    OnlineCmvnState,
+    make_online_cmvn,
+    read_cmvn_stats,
+)
+from pykaldi_server.kaldi.feat.feature_window import OnlineWindowedFeature
 from pykaldi_server.kaldi.feat.online_feature import (
     FloatFrames,
-    OnlineCacheFeature,
     OnlineFeatureInterface,
-    OnlineSpliceTransform,
     packed_transform,
     read_transform,
 )
@@ -121,8 +126,7 @@ class OnlineIvectorExtractionInfo:
     Attributes:
         lda_mat: (dim, spliced dim), or (dim, spliced dim + 1) with an offset column.
         global_cmvn_stats: (2, feat_dim + 1), float64.
-        lda: ``lda_mat``, ready for use.
-        posteriors: ``diag_ubm``, ready for use.
+        core: all of it, ready for use.
     """
 
     opts: OnlineIvectorExtractionConfig
@@ -132,16 +136,25 @@ class OnlineIvectorExtractionInfo:
     extractor: IvectorExtractor
     cmvn_opts: OnlineCmvnOptions = field(default_factory=OnlineCmvnOptions)
     splice_opts: OnlineSpliceOptions = field(default_factory=OnlineSpliceOptions)
-    lda: PackedProduct = field(init=False)
-    posteriors: GaussianPosteriors = field(init=False)
+    core: OnlineIvectorModel = field(init=False)
 
     def __post_init__(self) -> None:
         self.opts.validate()
         self.check()
-        window = self.splice_opts.left_context + 1 + self.splice_opts.right_context
-        self.lda = packed_transform(self.lda_mat, window * self.expected_feature_dim())
-        ubm = self.diag_ubm
-        self.posteriors = GaussianPosteriors(ubm.means_invvars, ubm.inv_vars, ubm.gconsts)
+        opts, splice, ubm = self.opts, self.splice_opts, self.diag_ubm
+        window = splice.left_context + 1 + splice.right_context
+        self.core = OnlineIvectorModel(
+            lda=packed_transform(self.lda_mat, window * self.expected_feature_dim()),
+            gaussians=GaussianPosteriors(ubm.means_invvars, ubm.inv_vars, ubm.gconsts),
+            linear=self.extractor.linear,
+            quadratic=self.extractor.quadratic,
+            left_context=splice.left_context,
+            right_context=splice.right_context,
+            adds_normalized=opts.online_cmvn_iextractor,
+            num_gselect=opts.num_gselect,
+            min_post=opts.min_post,
+            posterior_scale=opts.posterior_scale,
+        )
 
     @classmethod
     def from_config(
@@ -278,21 +291,26 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         self._info = info
         self._base = base_feature
         self._history = history
-        self._lda = self._lda_of(base_feature)
-        self._set_cmvn(OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats))
-        self._stats = OnlineIvectorExtractorAdaptationState.from_info(info).ivector_stats
-        self._current = np.zeros(info.extractor.ivector_dim())
-        self._current[0] = info.extractor.prior_offset()
+        # The core reads features that are computed from samples where they are, and others as copies.
+        self._is_copied = not isinstance(base_feature, OnlineWindowedFeature)
+        if isinstance(base_feature, OnlineWindowedFeature):
+            self._frames = base_feature.frame_buffer()
+        else:
+            self._frames = FrameBuffer(base_feature.dim(), history)
         self._by_period: list[FloatFrames] = []
         self._num_frames_stats = 0
         self._pending = FrameWeights()
         self._weighted = False
+        self._start(OnlineIvectorExtractorAdaptationState.from_info(info))
 
     def dim(self) -> int:
         return self._info.extractor.ivector_dim()
 
     def num_frames_ready(self) -> int:
-        return self._lda.num_frames_ready()
+        ready = self._base.num_frames_ready()
+        if self._base_is_finished():
+            return ready
+        return max(0, ready - self._info.splice_opts.right_context)
 
     def is_last_frame(self, frame: int) -> bool:
         return self._base.is_last_frame(frame)
@@ -312,7 +330,7 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         opts = self._info.opts
         self._advance(self.num_frames_ready() - 1 if opts.greedy_ivector_extractor else frame)
         if opts.use_most_recent_ivector or opts.greedy_ivector_extractor:
-            return self._as_feature()
+            return self._newest.copy()
         return self._by_period[frame // opts.ivector_period]
 
     def update_frame_weights(self, delta_weights: DeltaWeights) -> None:
@@ -339,16 +357,14 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         if self._num_frames_stats:
             raise DecoderError("expected an adaptation state before the first frame, found it after some")
         state.check(self._info)
-        self._stats = state.ivector_stats.copy()
-        cmvn_state = state.cmvn_state
-        if not cmvn_state.global_cmvn_stats.size:
-            cmvn_state = OnlineCmvnState(cmvn_state.speaker_cmvn_stats, self._info.global_cmvn_stats)
-        self._set_cmvn(cmvn_state)
+        self._start(state)
 
     def get_adaptation_state(self) -> OnlineIvectorExtractorAdaptationState:
         """Returns what has been learned about the speaker, limited to ``max_remembered_frames``."""
+        self._copy_frames()
+        cmvn = self._cmvn_state
         state = OnlineIvectorExtractorAdaptationState(
-            self._cmvn.get_state(self._cmvn.num_frames_ready() - 1), self._stats.copy()
+            cmvn.after(self._core.cmvn_total(), cmvn.frozen_state), self._stats()
         )
         state.limit_frames(self._info.opts.max_remembered_frames, self._info.opts.posterior_scale)
         return state
@@ -357,21 +373,43 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
         """Returns the statistics of all frames that are ready, not limited as in an adaptation state."""
         if self.num_frames_ready():
             self._advance(self.num_frames_ready() - 1)
-        return self._stats.copy()
+        return self._stats()
 
-    def _lda_of(self, src: OnlineFeatureInterface) -> OnlineCacheFeature:
-        splice = self._info.splice_opts
-        spliced = OnlineSpliceTransform(self._info.lda, src, splice.left_context, splice.right_context)
-        return OnlineCacheFeature(spliced, self._history)
+    def _start(self, state: OnlineIvectorExtractorAdaptationState) -> None:
+        """Begins with what is known about the speaker."""
+        cmvn = state.cmvn_state
+        if not cmvn.global_cmvn_stats.size:
+            cmvn = dataclasses.replace(cmvn, global_cmvn_stats=self._info.global_cmvn_stats)
+        self._cmvn_state = cmvn
+        self._start_stats = stats = state.ivector_stats
+        self._core = CoreIvectorFeature(
+            model=self._info.core,
+            base=self._frames,
+            cmvn=make_online_cmvn(self._info.cmvn_opts, cmvn, self._base.dim()),
+            prior_offset=stats.prior_offset,
+            max_count=stats.max_count,
+            num_frames=stats.num_frames,
+            linear_term=stats.linear_term,
+            quadratic_term=stats.quadratic_term,
+            history=self._history,
+        )
+        self._newest = np.zeros(self.dim(), np.float32)
 
-    def _set_cmvn(self, state: OnlineCmvnState) -> None:
-        self._cmvn = OnlineCmvn(self._info.cmvn_opts, state, self._base, self._history)
-        self._lda_normalized = self._lda_of(self._cmvn)
+    def _stats(self) -> OnlineIvectorEstimationStats:
+        num_frames, linear_term, quadratic_term = self._core.stats()
+        start = self._start_stats
+        return OnlineIvectorEstimationStats(
+            start.prior_offset, start.max_count, num_frames, quadratic_term, linear_term
+        )
 
-    def _as_feature(self) -> FloatFrames:
-        ivector = self._current.astype(np.float32)
-        ivector[0] -= np.float32(self._info.extractor.prior_offset())
-        return ivector
+    def _base_is_finished(self) -> bool:
+        ready = self._base.num_frames_ready()
+        return ready > 0 and self._base.is_last_frame(ready - 1)
+
+    def _copy_frames(self) -> None:
+        """Gives base features to the core that it does not see."""
+        if self._is_copied:
+            self._frames.append(self._base.get_frames(self._frames.end, self._base.num_frames_ready()))
 
     def _advance(self, last: int) -> None:
         """Uses all frames up to ``last``."""
@@ -381,43 +419,19 @@ class OnlineIvectorFeature(OnlineFeatureInterface):
             )
         if self._num_frames_stats > last:
             return
+        self._copy_frames()
         opts = self._info.opts
         if opts.use_most_recent_ivector or opts.greedy_ivector_extractor:
-            self._update_stats(last + 1)
-            self._current = self._stats.get_ivector(opts.num_cg_iters, self._current)
+            self._add(last + 1)
+            self._newest = self._core.estimate(opts.num_cg_iters)
             return
         for frame in range(len(self._by_period) * opts.ivector_period, last + 1, opts.ivector_period):
-            self._update_stats(frame + 1)
-            self._current = self._stats.get_ivector(opts.num_cg_iters, self._current)
-            self._by_period.append(self._as_feature())
-        self._update_stats(last + 1)
+            self._add(frame + 1)
+            self._by_period.append(self._core.estimate(opts.num_cg_iters))
+        self._add(last + 1)
 
-    def _update_stats(self, end: int) -> None:
+    def _add(self, end: int) -> None:
         """Adds the frames before ``end`` to the statistics, with their weights."""
-        frames, weights = self._take_weights(end)
+        weights = self._pending if self._weighted else None
+        self._core.add(weights, self._num_frames_stats, end, self._base_is_finished())
         self._num_frames_stats = end
-        opts = self._info.opts
-        if not len(frames):  # as in silence that weighs nothing; what they come from is not kept for ever
-            self._lda_normalized.get_frames(end, end)
-            if not opts.online_cmvn_iextractor:
-                self._lda.get_frames(end, end)
-            return
-        normalized = self._lda_normalized.take_frames(frames)
-        features = normalized if opts.online_cmvn_iextractor else self._lda.take_frames(frames)
-        self._stats.acc_frames(
-            self._info.extractor,
-            self._info.posteriors,
-            normalized,
-            features,
-            weights,
-            num_gselect=opts.num_gselect,
-            min_post=opts.min_post,
-            posterior_scale=opts.posterior_scale,
-        )
-
-    def _take_weights(self, end: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Returns frames before ``end`` and the (non-zero) changes of their weights."""
-        if not self._weighted:
-            frames = np.arange(self._num_frames_stats, end)
-            return frames, np.ones(len(frames), np.float32)
-        return self._pending.take(end)

@@ -4,6 +4,8 @@ Each segment has a feature pipeline of its own, which starts with what the segme
 speaker.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +79,9 @@ class Nnet2Stream(RestartingStream):
 
     def adaptation_state(self) -> str | None:
         return self._features.state().text()
+
+    def learned(self) -> Callable[[], str | None]:
+        return self._features.state().text
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
         self._features.take(self._acoustics.sample_rate_hz, samples, last)

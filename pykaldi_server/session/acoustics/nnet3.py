@@ -4,6 +4,7 @@ One feature pipeline and one computation of the network run through the whole st
 again with each segment.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,9 @@ class Nnet3Stream(Stream):
 
     def adaptation_state(self) -> str | None:
         return self._features.state().text()
+
+    def learned(self) -> Callable[[], str | None]:
+        return self._features.state().text
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
         self._features.take(self._sample_rate_hz, samples, last)

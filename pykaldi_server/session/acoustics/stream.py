@@ -6,6 +6,7 @@ samples become scores. Features either run on through the whole stream, or start
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -241,6 +242,15 @@ class Stream(ABC):
     def adaptation_state(self) -> str | None:
         """What has been learned of the speaker so far, in Kaldi's text form; None if nothing is learned."""
         return None
+
+    def learned(self) -> Callable[[], str | None]:
+        """What has been learned of the speaker so far, to be turned into text only if somebody asks for it.
+
+        Returns:
+            What returns the `adaptation_state` of now, whatever the stream hears later.
+        """
+        state = self.adaptation_state()
+        return lambda: state
 
     def _determinized_lattice(self, use_final_probs: bool) -> CompactLatticeVectorFst:
         return determinize_lattice_phone_pruned(

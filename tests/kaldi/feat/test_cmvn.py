@@ -1,13 +1,15 @@
 """Online CMVN against a direct form of its definition."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.errors import ConfigError, DecoderError, ModelFormatError
+from pykaldi_server.kaldi._core import OnlineCmvn as CoreOnlineCmvn
 from pykaldi_server.kaldi.feat import OnlineCmvn, OnlineCmvnOptions, OnlineCmvnState, OnlineMatrixFeature
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
@@ -66,6 +68,24 @@ def test_equals_the_definition(
         for t, found in enumerate(cmvn.get_frames(begin, end), begin):
             assert np.allclose(found, reference(frames, t, opts, state), rtol=1e-3, atol=1e-3)
         begin = end
+
+
+@settings(max_examples=20, deadline=None)
+@given(blocks=st.lists(st.integers(1, 20), min_size=5, max_size=40), variance=st.booleans())
+def test_blocks_do_not_change_a_bit(blocks: list[int], variance: bool) -> None:
+    frames = frames_of(sum(blocks), 1, 5.0)
+    opts = OnlineCmvnOptions(30, 20, 10, normalize_variance=variance)
+    state = OnlineCmvnState(global_cmvn_stats=stats_of(frames_of(100, 2)))
+    whole = OnlineCmvn(opts, state, OnlineMatrixFeature(frames))
+    cmvn = OnlineCmvn(opts, state, OnlineMatrixFeature(frames), history=0)
+    expected = whole.get_frames(0, len(frames))
+    begin = 0
+    for size in blocks:
+        assert np.array_equal(cmvn.get_frames(begin, begin + size), expected[begin : begin + size])
+        cmvn.get_state(begin + size // 2)
+        begin += size
+    last = len(frames) - 1
+    assert np.array_equal(cmvn.get_state(last).speaker_cmvn_stats, whole.get_state(last).speaker_cmvn_stats)
 
 
 def test_state_sums_all_frames_since_the_start() -> None:
@@ -136,3 +156,50 @@ def test_wrong_statistics_are_refused() -> None:
 def test_options_that_make_no_sense_are_refused(options: OnlineCmvnOptions) -> None:
     with pytest.raises(ConfigError, match=r"expected|only together"):
         options.validate()
+
+
+def core_cmvn(**changes: Any) -> CoreOnlineCmvn:
+    arguments: dict[str, Any] = {
+        "dim": DIM,
+        "window": 2,
+        "speaker_frames": 1,
+        "global_frames": 1,
+        "normalize_mean": True,
+        "normalize_variance": False,
+        "skip_dims": [],
+        "global_stats": np.ones((2, DIM + 1)),
+    }
+    return CoreOnlineCmvn(**(arguments | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"dim": 0}, "dim: expected 1 to"),
+        ({"window": 0}, "CMVN: expected a window of at least 1 frame"),
+        ({"global_frames": -1}, "filled up with at least 0, found 2, 1 and -1"),
+        ({"skip_dims": [DIM]}, f"skip-dims: expected dimensions below {DIM}, found {DIM}"),
+        ({"skip_dims": [-1]}, f"skip-dims: expected dimensions below {DIM}, found -1"),
+        ({"global_stats": np.zeros((2, DIM + 1))}, "global statistics with a count above 0, found 0"),
+        ({"speaker_stats": np.ones((2, DIM))}, r"speaker_stats: expected statistics of shape \(2, 4\)"),
+    ],
+)
+def test_what_the_core_refuses(change: dict[str, Any], text: str) -> None:
+    with pytest.raises((ConfigError, ValueError), match=text):
+        core_cmvn(**change)
+
+
+def test_frames_that_the_core_refuses() -> None:
+    cmvn, one = core_cmvn(), np.ones((1, DIM), np.float32)
+    with pytest.raises(ValueError, match="leaving: expected 0 frames, found 1"):
+        cmvn.normalize(one, one)
+    cmvn.normalize(np.ones((2, DIM), np.float32), one[:0])
+    assert cmvn.leaving(1) == (0, 1)
+    with pytest.raises(ValueError, match="leaving: expected 1 frames, found 0"):
+        cmvn.normalize(one, one[:0])
+    with pytest.raises(ValueError, match="frames: expected frames of dimension 3, found 2"):
+        cmvn.count(np.ones((1, 2), np.float32))
+    with pytest.raises(ValueError, match="num_frames: expected 0 to"):
+        cmvn.leaving(-1)
+    with pytest.raises(DecoderError, match="expected frozen statistics, found none"):
+        cmvn.apply_frozen(one)

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pykaldi_server.errors import DecoderError
-from pykaldi_server.kaldi._core import GaussianPosteriors, acc_ivector_stats, acc_weighted_frames
+from pykaldi_server.kaldi._core import acc_ivector_stats
 from pykaldi_server.kaldi.ivector import IvectorExtractor, OnlineIvectorEstimationStats
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter, pack_symmetric, unpack_symmetric
 
@@ -63,65 +62,6 @@ def test_all_kernels_add_the_same(kernels: str) -> None:
     np.testing.assert_allclose(linear_term, 1 + np.einsum("gd,gdi->i", first_order, linear))
     np.testing.assert_allclose(quadratic_term, 1 + posteriors.astype(np.float64).sum(axis=0) @ quadratic)
     assert num_frames == pytest.approx(posteriors.sum(dtype=np.float64))
-
-
-def test_weighted_frames_are_added_with_their_posteriors(kernels: str) -> None:
-    random = np.random.default_rng(5)
-    num_gauss, dim, num_frames = 9, 6, 12
-    variances = random.uniform(0.5, 2.0, (num_gauss, dim)).astype(np.float32)
-    means = random.normal(size=(num_gauss, dim)).astype(np.float32)
-    gaussians = GaussianPosteriors(means * variances, variances, np.zeros(num_gauss, np.float32), kernels)
-    selecting, features = random.normal(size=(2, num_frames, dim)).astype(np.float32)
-    weights = np.resize(np.array([1, -1, 1e-3, 0.999], np.float32), num_frames)
-    terms = (
-        random.normal(size=(num_gauss, dim, 3)),
-        random.normal(size=(num_gauss, 6)),
-        np.ones(3),
-        np.ones(6),
-    )
-    added = acc_weighted_frames(gaussians, selecting, features, weights, 4, 0.025, 0.1, *terms, kernels)
-    min_post = np.minimum(np.float32(0.025) / np.abs(weights), np.float32(0.99))
-    posteriors = gaussians.compute(selecting, 4, min_post)
-    posteriors *= (np.float32(0.1) * weights)[:, np.newaxis]
-    expected = acc_ivector_stats(features, posteriors, *terms, kernels)
-    for found, wanted in zip(added, expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
-    assert (np.abs(posteriors) > 0).sum() < 4 * num_frames  # some were below their thresholds
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"weights": np.ones(2, np.float32)}, "expected 2 frames of 3, one for each weight, found 1 of 3"),
-        (
-            {"features": np.ones((1, 2), np.float32)},
-            "expected 1 frames of 3, one for each weight, found 1 of 2",
-        ),
-        (
-            {"linear": np.ones((2, 3, 2))},
-            "linear: expected terms of 4 Gaussians and features of 3, found 2 and 3",
-        ),
-        ({"quadratic": np.ones((4, 2))}, "expected terms for 4 Gaussians and i-vectors of 2"),
-        ({"num_gselect": 0}, "num_gselect: expected at least 1, found 0"),
-    ],
-)
-def test_weighted_frames_that_do_not_fit_are_refused(change: dict[str, Any], text: str) -> None:
-    ones = np.ones((GAUSSIANS, FEAT_DIM), np.float32)
-    arguments: dict[str, Any] = {
-        "gaussians": GaussianPosteriors(ones, ones, np.ones(GAUSSIANS, np.float32)),
-        **dict.fromkeys(("selecting", "features"), np.ones((1, FEAT_DIM), np.float32)),
-        "weights": np.ones(1, np.float32),
-        "num_gselect": 2,
-        "min_post": 0.1,
-        "posterior_scale": 1.0,
-        "linear": np.ones((GAUSSIANS, FEAT_DIM, IVECTOR_DIM)),
-        "quadratic": np.ones((GAUSSIANS, 3)),
-        "linear_term": np.ones(IVECTOR_DIM),
-        "quadratic_term": np.ones(3),
-    }
-    acc_weighted_frames(**arguments)
-    with pytest.raises(ValueError, match=text):
-        acc_weighted_frames(**{**arguments, **change})
 
 
 def test_sums_that_overflow_are_refused() -> None:

@@ -27,6 +27,7 @@ class GaussianPosteriors {
 
   int32_t NumGauss() const { return product_.OutputDim(); }
   int32_t Dim() const { return dim_; }
+  CpuKernels Kernels() const { return product_.Kernels(); }
 
   // Computes the posteriors of a block of frames.
   //   features: (num_frames, Dim()), by rows.

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
+
+#include "csrc/base/error.h"
+#include "csrc/base/finite.h"
 
 namespace pykaldi {
 namespace {
@@ -57,6 +61,27 @@ struct Accumulation {
   }
 };
 
+void CheckFinite(const double *sums, int64_t size) {
+  if (AllFinite(sums, size)) return;
+  int64_t i = 0;
+  while (std::isfinite(sums[i])) ++i;
+  throw DecoderError("i-vector statistics: expected finite sums, found " + std::to_string(sums[i]) + " at [" +
+                     std::to_string(i) + "]");
+}
+
+double PriorScale(const IvectorStats &stats) {
+  return stats.max_count > 0.0 ? std::max(stats.num_frames, stats.max_count) / stats.max_count : 1.0;
+}
+
+void AddPrior(double factor, IvectorStats *stats) {
+  if (factor == 0.0) return;
+  stats->linear_term[0] += stats->prior_offset * factor;
+  size_t diagonal = 0;
+  for (size_t row = 0; row < stats->linear_term.size(); diagonal += ++row + 1) {
+    stats->quadratic_term[diagonal] += factor;
+  }
+}
+
 }  // namespace
 
 double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
@@ -64,12 +89,13 @@ double AccIvectorStats(const IvectorExtractorView &extractor, const float *featu
   double total = 0.0;
   RunFor(kernels,
          Accumulation{extractor, features, posteriors, num_frames, {linear_term, quadratic_term}, &total});
+  CheckFinite(linear_term, extractor.ivector_dim);
+  CheckFinite(quadratic_term, extractor.Triangle());
   return total;
 }
 
-double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
-                         const WeightedFrames &frames, const WeightedFramesOptions &opts, double *linear_term,
-                         double *quadratic_term, CpuKernels kernels) {
+void AddWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
+                       const WeightedFrames &frames, const WeightedFramesOptions &opts, IvectorStats *stats) {
   constexpr float kMaxMinPost = 0.99f;  // of a frame with a tiny weight
   const int64_t num_frames = frames.num_frames, num_gauss = extractor.num_gauss;
   std::vector<float> min_post(num_frames), posteriors(num_frames * num_gauss);
@@ -82,8 +108,11 @@ double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPo
     float *row = posteriors.data() + frame * num_gauss;
     for (int64_t g = 0; g < num_gauss; ++g) row[g] *= weight;
   }
-  return AccIvectorStats(extractor, frames.features, posteriors.data(), num_frames, linear_term,
-                         quadratic_term, kernels);
+  const double old_scale = PriorScale(*stats);
+  stats->num_frames +=
+      AccIvectorStats(extractor, frames.features, posteriors.data(), num_frames, stats->linear_term.data(),
+                      stats->quadratic_term.data(), gaussians.Kernels());
+  AddPrior(PriorScale(*stats) - old_scale, stats);
 }
 
 }  // namespace pykaldi

@@ -10,6 +10,7 @@
 #define PYKALDI_SERVER_IVECTOR_IVECTOR_STATS_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "csrc/base/cpu-kernels.h"
 #include "csrc/gmm/gaussian-posteriors.h"
@@ -24,13 +25,23 @@ struct IvectorExtractorView {
   int64_t Triangle() const { return static_cast<int64_t>(ivector_dim) * (ivector_dim + 1) / 2; }
 };
 
-// Adds a block of frames and returns the sum of the posteriors.
+// Adds a block of frames and returns the sum of the posteriors. Throws DecoderError if a sum is not finite.
 //   features: (num_frames, feat_dim), by rows.
 //   posteriors: (num_frames, num_gauss), by rows; 0 for most. Negative ones take frames away again.
 //   linear_term: l, (ivector_dim).
 //   quadratic_term: Q, lower triangle by rows.
 double AccIvectorStats(const IvectorExtractorView &extractor, const float *features, const float *posteriors,
                        int64_t num_frames, double *linear_term, double *quadratic_term, CpuKernels kernels);
+
+// The sums of one speaker. Above `max_count` frames, the prior grows in proportion, so that it keeps its
+// influence.
+struct IvectorStats {
+  double prior_offset = 0;  // mean of the first element of i-vectors
+  double max_count = 0;     // 0 for never
+  double num_frames = 0;    // sum of the posteriors so far
+  std::vector<double> quadratic_term;
+  std::vector<double> linear_term;
+};
 
 struct WeightedFramesOptions {
   int32_t num_gselect = 5;  // Gaussians per frame
@@ -46,10 +57,10 @@ struct WeightedFrames {
   int64_t num_frames;
 };
 
-// Computes the posteriors of a block of frames and adds it, as AccIvectorStats does.
-double AccWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
-                         const WeightedFrames &frames, const WeightedFramesOptions &opts, double *linear_term,
-                         double *quadratic_term, CpuKernels kernels);
+// Computes the posteriors of a block of frames, adds it, and lets the prior grow. Throws DecoderError if a
+// sum is not finite.
+void AddWeightedFrames(const IvectorExtractorView &extractor, const GaussianPosteriors &gaussians,
+                       const WeightedFrames &frames, const WeightedFramesOptions &opts, IvectorStats *stats);
 
 }  // namespace pykaldi
 
