@@ -23,6 +23,7 @@ EXPECTED_SKIPS = (
     "needs axe-core",
     "needs IPv6",
     "needs network namespaces",
+    "needs bubblewrap, and user namespaces",
     "needs to mount",
     "needs the openssl command",
     "this FFmpeg has no encoder",

@@ -125,6 +125,7 @@ class WorkerPool(Generic[W]):
         self._processed = 0
         self._refused = 0
         self._accepting = True
+        self._end = ""  # why no client gets a worker any more
         self._listeners: list[Callable[[], None]] = []
         self._wait_listeners: list[Callable[[Wait], None]] = []
 
@@ -163,6 +164,14 @@ class WorkerPool(Generic[W]):
         if model not in self._known_models:
             self._known_models.add(model)
             self._expected_models.add(model)
+
+    def end(self, reason: str) -> None:
+        """Gives no client a worker any more: who waits is refused now, and who comes later at once."""
+        self._end = reason
+        self.accepting = False
+        for waiting in self._lines.everybody():
+            if not waiting.worker.done():
+                waiting.worker.cancel()
 
     def add(self, worker: W, model: str) -> None:
         """A worker has connected and is free."""
@@ -208,11 +217,12 @@ class WorkerPool(Generic[W]):
             return worker
         num_waiting = self._num_waiting_for(model)
         is_full = length is not None and num_waiting >= length
-        if wait_s <= 0 or is_full:
+        if wait_s <= 0 or is_full or self._end:
             self._refused += 1
             self._changed()
             self._note_wait(Wait(self._wanted(model) or "", 0.0, False))
             why = f": {num_waiting} requests are waiting already" if is_full and wait_s > 0 else ""
+            why = f": {self._end}" if self._end else why
             raise UnavailableError(f"{NOT_AVAILABLE}{why}", self.retry_after_s(model))
         return await self._wait(model, wait_s, self.ticket() if ticket is None else ticket, place)
 
@@ -297,20 +307,21 @@ class WorkerPool(Generic[W]):
             await asyncio.wait([worker], timeout=wait_s)
         except asyncio.CancelledError:
             self._note_wait(Wait(self._wanted(model) or "", self._clock() - begin_s, False))
-            if worker.done():
+            if worker.done() and not worker.cancelled():
                 self._take_back(worker.result())
             raise
         finally:
             if self._lines.leave(waiting):
                 self._changed()
         waited_s = self._clock() - begin_s
-        if worker.done():
+        if worker.done() and not worker.cancelled():
             self._note_wait(Wait(self._busy_model(worker.result()), waited_s, True))
             return worker.result()
         self._refused += 1
         self._changed()
         self._note_wait(Wait(self._wanted(model) or "", waited_s, False))
-        raise UnavailableError(NOT_AVAILABLE, self.retry_after_s(model))
+        why = f": {self._end}" if self._end else ""
+        raise UnavailableError(f"{NOT_AVAILABLE}{why}", self.retry_after_s(model))
 
     def _wanted(self, model: str | None) -> str | None:
         """The model whose workers serve a client that asks for `model`; None is any."""

@@ -350,8 +350,11 @@ class Master:
         await self.until(lambda: self.hub.pool.status().can_serve)
 
     async def drain(self, patience_s: float) -> None:
-        """Refuses new requests and gives running ones `patience_s` seconds to end; free workers may leave."""
-        self.hub.pool.accepting = False
+        """Refuses new requests and those that wait, and gives running ones `patience_s` seconds to end.
+
+        Free workers may leave.
+        """
+        self.hub.pool.end(SHUTTING_DOWN)
         self.hub.is_ending = True
         for each in tuple(self.hub.sockets):
             if isinstance(each, WorkerSocket):

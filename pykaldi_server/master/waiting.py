@@ -68,6 +68,10 @@ class Lines(Generic[W]):
         """How many are waiting of those who ask for one of these models."""
         return sum(len(self._lines.get(model, ())) for model in models)
 
+    def everybody(self) -> list[Waiting[W]]:
+        """All of them, line after line."""
+        return [waiting for line in self._lines.values() for waiting in line.values()]
+
     def enter(self, waiting: Waiting[W]) -> None:
         """Puts a client in line: at the end, or where its ticket belongs."""
         line = self._lines.setdefault(waiting.model, OrderedDict())
@@ -109,7 +113,7 @@ class Lines(Generic[W]):
         Somebody who takes any model is told how many came before, whatever they ask for.
         """
         self._telling, self._told_at_s = None, asyncio.get_running_loop().time()
-        everybody = [waiting for line in self._lines.values() for waiting in line.values()]
+        everybody = self.everybody()
         ahead: Counter[str | None] = Counter()
         for number, waiting in enumerate(sorted(everybody, key=lambda waiting: waiting.ticket)):
             wanted = self._wanted(waiting.model)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pykaldi_server.master.pool import UnavailableError, UnknownModelError, WorkerPool
+from pykaldi_server.master.pool import UnavailableError, UnknownModelError, Wait, WorkerPool
 
 RunInFakeTime = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
@@ -206,6 +206,34 @@ def test_a_model_that_is_expected_is_waited_for(run_in_fake_time: RunInFakeTime)
             await pool.acquire("digits", wait_s=2.0)
         pool.expect_model("english")  # as after a reload: it is there
         assert not pool.expects_models
+
+    run_in_fake_time(scenario)
+
+
+def test_at_the_end_nobody_waits(run_in_fake_time: RunInFakeTime) -> None:
+    """Whoever is refused at once can go to another master."""
+
+    async def scenario() -> None:
+        pool: WorkerPool[str] = WorkerPool(clock=asyncio.get_running_loop().time)
+        pool.add("a", "english")
+        assert await pool.acquire() == "a"
+        waiting = [asyncio.create_task(pool.acquire(model, wait_s=1000.0)) for model in (None, "english")]
+        await asyncio.sleep(1)
+        waits: list[Wait] = []
+        pool.listen_to_waits(waits.append)
+        pool.end("the server is shutting down")
+        for each in waiting:
+            with pytest.raises(UnavailableError, match="try again later: the server is shutting down"):
+                await each
+        with pytest.raises(UnavailableError, match="try again later: the server is shutting down"):
+            await pool.acquire(wait_s=1000.0)
+        pool.add("b", "english")
+        with pytest.raises(UnavailableError, match="the server is shutting down"):
+            await pool.acquire(wait_s=1000.0)
+        assert asyncio.get_running_loop().time() < 2
+        assert [each.is_served for each in waits] == 4 * [False]
+        assert [each.seconds for each in waits] == [1, 1, 0, 0]
+        assert (pool.status().waiting, pool.status().refused, pool.status().busy) == (0, 4, 1)
 
     run_in_fake_time(scenario)
 
