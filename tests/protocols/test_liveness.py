@@ -51,13 +51,26 @@ def test_any_sign_of_life_counts(run: Any) -> None:
     async def scenario(peer: Peer) -> None:
         liveness = peer.watch()
         for _ in range(10):
-            await asyncio.sleep(25)
+            await asyncio.sleep(24)
             liveness.heard()
         liveness.stop()
 
     peer = run(scenario)
-    assert len(peer.pings) == 25
+    assert peer.pings[:7] == [10, 20, 40, 60, 70, 90, 110]  # not those at 30, 50, 80, 100 s
     assert peer.lost == []
+
+
+def test_a_peer_that_is_heard_anyway_is_pinged_now_and_then(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        liveness = peer.watch()
+        for _ in range(241):
+            liveness.heard()
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(100)
+
+    peer = run(scenario)
+    assert peer.pings == [40, 80, 120, 140, 150]
+    assert peer.lost == [160]
 
 
 def test_silence_proves_nothing_while_we_do_not_read(run: Any) -> None:
