@@ -24,7 +24,19 @@ from pykaldi_server.master.connections import allow_many_files
 from pykaldi_server.protocols.gstreamer import raw_audio_caps
 from pykaldi_server.protocols.worker import POSITION_PROTOCOL, Position, WorkerInfo
 
-__all__ = ["RATE_HZ", "Count", "Counts", "Pace", "run_clients", "run_workers"]
+__all__ = [
+    "BINARY",
+    "RATE_HZ",
+    "TEXT",
+    "Count",
+    "Counts",
+    "NullClient",
+    "Pace",
+    "client_path",
+    "connect",
+    "run_clients",
+    "run_workers",
+]
 
 RATE_HZ = 16_000
 BYTES_PER_S = 2 * RATE_HZ

@@ -29,14 +29,15 @@ PATIENCE_S = 120.0
 LEFT_ALONE_S = 5.0
 
 
-async def run_master() -> None:
+async def run_master(args: argparse.Namespace) -> None:
     """Serves until the process is ended."""
     from pykaldi_server.master.connections import allow_many_files
     from pykaldi_server.master.options import MasterOptions
     from pykaldi_server.master.server import Master
 
     allow_many_files()
-    master = Master(MasterOptions(host="127.0.0.1", port=0))
+    options = MasterOptions(port=0, queue_s=args.queue_s, queue_length=args.queue_length)
+    master = Master(options)
     master.start()
     print(f"{SERVING}{master.url}", flush=True)
     await asyncio.Event().wait()
@@ -139,10 +140,12 @@ def main() -> None:
     parser.add_argument("--packet-s", type=float, default=0.2, help="length of a packet in seconds of audio")
     parser.add_argument("--every-s", type=float, help="seconds between packets; default: their length")
     parser.add_argument("--idle", type=int, default=1000, help="idle streams; 0 measures none")
-    parser.add_argument("--master", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--queue-s", type=float, default=10.0, help="how long requests wait at most")
+    parser.add_argument("--queue-length", type=int, default=100, help="how many requests wait at most")
+    parser.add_argument("--master", action="store_true", help="only run the master")
     args = parser.parse_args()
     if args.master:
-        asyncio.run(run_master())
+        asyncio.run(run_master(args))
         return
     cores, client_cores = split_cores()
     os.sched_setaffinity(0, client_cores)
