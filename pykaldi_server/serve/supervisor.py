@@ -232,16 +232,13 @@ class Supervisor:
         command = place.command
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await create_subprocess_exec(
-                *command.arguments(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                # A group of its own: Ctrl+C goes to the supervisor, which then lets its workers finish.
-                start_new_session=True,
-                env={**os.environ, **command.environment()},
-            )
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                process = await self._start(command, theirs.fileno())
+            except BaseException:
+                writer.close()
+                raise
         logger.info("worker process %d started for %s", process.pid, command.model)
-        reader, writer = await asyncio.open_connection(sock=ours)
         place.process, place.line = process, writer
         if place.retired.is_set():
             place.retire()
@@ -256,6 +253,26 @@ class Supervisor:
             await self._end(process)
             writer.close()
         return process.returncode
+
+    async def _start(self, command: WorkerCommand, supervisor_fd: int) -> Process:
+        """Starts a process, and ends it if this is cancelled meanwhile: asyncio would leave it behind."""
+        starting = asyncio.ensure_future(
+            create_subprocess_exec(
+                *command.arguments(supervisor_fd),
+                pass_fds=[supervisor_fd],
+                stdin=asyncio.subprocess.DEVNULL,
+                # A group of its own: Ctrl+C goes to the supervisor, which then lets its workers finish.
+                start_new_session=True,
+                env={**os.environ, **command.environment()},
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait((starting,))
+            if starting.exception() is None:
+                await self._end(starting.result())
+            raise
 
     async def _listen(self, reader: asyncio.StreamReader, place: _Place) -> None:
         """Returns when the process has closed its end; raises TimeoutError when it says nothing any more."""

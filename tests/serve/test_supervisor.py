@@ -1,41 +1,21 @@
 """The supervisor and processes that follow a script in place of workers."""
 
 import asyncio
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children
+from scripted_worker import SERVE, scripted
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.serve import supervisor as supervisor_module
 from pykaldi_server.serve.supervisor import Supervisor, WorkerCommand
 
-PREAMBLE = """
-import os, socket, sys, time
-line = socket.socket(fileno=int(sys.argv[1]))
-def say(*words):
-    line.sendall("".join(f"{each}\\n" for each in words).encode())
-def stay():
-    while True:
-        say("alive")
-        time.sleep(0.1)
-"""
-SERVE = "say('named m', 'ready m', 'serving')\nstay()\n"
-
-
-class ScriptedCommand(WorkerCommand):
-    """A command whose model is a Python script."""
-
-    __slots__ = ()
-
-    def arguments(self, supervisor_fd: int) -> list[str]:
-        return [sys.executable, "-c", PREAMBLE + self.model, str(supervisor_fd)]
-
-
-def scripted(script: str, name: str = "") -> WorkerCommand:
-    return ScriptedCommand(script, ("ws://localhost:1",), sessions=1, name=name)
+MOST_STEPS_OF_START = 12
+"""After this many turns of the event loop a process has been started, and is being listened to."""
 
 
 async def with_supervisor(
@@ -50,6 +30,20 @@ async def with_supervisor(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def test_no_process_is_left_behind_however_early_the_end_comes(harness: Any) -> None:
+    async def scenario() -> None:
+        before = children(os.getpid())
+        for num_steps in range(MOST_STEPS_OF_START):
+            running = asyncio.create_task(Supervisor([scripted(SERVE)], lambda *_: None).run())
+            for _ in range(num_steps):
+                await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert children(os.getpid()) == before
+
+    harness.run(scenario)
 
 
 def test_a_process_that_dies_without_having_read_what_it_was_told(harness: Any, tmp_path: Path) -> None:
