@@ -215,7 +215,7 @@ class WorkerPool(Generic[W]):
             self._changed()
             self._note_wait(Wait(self._busy[worker][0], 0.0, True))
             return worker
-        num_waiting = self._num_waiting_for(model)
+        num_waiting = self.num_waiting_for(model)
         is_full = length is not None and num_waiting >= length
         if wait_s <= 0 or is_full or self._end:
             self._refused += 1
@@ -257,7 +257,14 @@ class WorkerPool(Generic[W]):
         """
         models = self._serving(model)
         slots = sum(len(self._free_of.get(each, ())) + self._busy_of[each] for each in models)
-        return retry_s(self.mean_duration_s(model) * (self._num_waiting_for(model) + 1) / max(1, slots))
+        return retry_s(self.mean_duration_s(model) * (self.num_waiting_for(model) + 1) / max(1, slots))
+
+    def num_waiting_for(self, model: str | None) -> int:
+        """How many wait for workers that serve a model; while nobody has served it, how many wait at all."""
+        wanted = self._wanted(model)
+        if wanted is not None and wanted not in self._known_models:
+            return len(self._lines)
+        return self._lines.num_waiting({wanted, *(() if wanted is None else self._served_by(wanted))})
 
     def mean_duration_s(self, model: str | None) -> float:
         """How long requests for a model have lasted lately, in seconds."""
@@ -335,13 +342,6 @@ class WorkerPool(Generic[W]):
     def _served_by(self, model: str) -> tuple[str | None, ...]:
         """What clients ask for that a worker of this model can serve."""
         return (model, None) if self._default_model in (None, model) else (model,)
-
-    def _num_waiting_for(self, model: str | None) -> int:
-        """How many wait for the same workers; while no model is known, how many wait at all."""
-        wanted = self._wanted(model)
-        if wanted is not None and wanted not in self._known_models:
-            return len(self._lines)
-        return self._lines.num_waiting({wanted, *(() if wanted is None else self._served_by(wanted))})
 
     def _serve_lines(self) -> None:
         """Gives free workers to those who are waiting for them."""

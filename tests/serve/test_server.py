@@ -222,7 +222,9 @@ def test_master_and_worker_as_separate_commands(harness: Any, models: Path, gold
         ]
         try:
             status = await harness.connect_when_there(f"{ws}/client/ws/status")
-            await status.until(lambda each: each["models"] == {"conf": {"available": 1, "busy": 0}})
+            await status.until(
+                lambda each: each["models"] == {"conf": {"available": 1, "busy": 0, "waiting": 0}}
+            )
             client = await harness.connect(f"{ws}/client/ws/speech?model=conf")
             await client.send((golden / "wav" / "ps-cards-004.wav").read_bytes())
             await client.send("EOS")

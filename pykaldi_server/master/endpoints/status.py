@@ -45,7 +45,10 @@ def status_message(hub: Hub) -> Message:
         "num_requests_processed": status.processed,
         "num_requests_active": status.busy,
         "num_requests_waiting": status.waiting,
-        "models": {model: {"available": free, "busy": busy} for model, (free, busy) in status.models.items()},
+        "models": {
+            model: {"available": free, "busy": busy, "waiting": hub.pool.num_waiting_for(model)}
+            for model, (free, busy) in status.models.items()
+        },
         "languages": {info.model: info.language for info in hub.models.values() if info.language},
         "default_model": hub.pool.default_model or "",
     }

@@ -417,7 +417,7 @@ def test_health_readiness_and_metrics(harness: Any) -> None:
             await harness.client(master)
             await worker.read_json()
             ready = json.loads((await harness.fetch(master, "/readyz")).body)  # busy is ready, too
-            assert ready["models"] == {"english": {"available": 0, "busy": 1}}
+            assert ready["models"] == {"english": {"available": 0, "busy": 1, "waiting": 0}}
             metrics = (await harness.fetch(master, "/metrics")).body.decode()
             assert 'pykaldi_server_slots{model="english",state="free"} 0.0' in metrics
             assert 'pykaldi_server_slots{model="english",state="busy"} 1.0' in metrics

@@ -528,7 +528,9 @@ def test_status_tells_every_change(harness: Any) -> None:
             first = await status.read_json()
             assert (first["num_workers_available"], first["num_requests_processed"]) == (0, 0)
             worker = await harness.worker(master, "model=english")
-            assert (await status.read_json())["models"] == {"english": {"available": 1, "busy": 0}}
+            assert (await status.read_json())["models"] == {
+                "english": {"available": 1, "busy": 0, "waiting": 0}
+            }
             client = await harness.client(master)
             assert (await status.read_json())["num_requests_active"] == 1
             await worker.read_json()
