@@ -38,8 +38,8 @@ Every option with its default and what it does. This page is written by
 """
 SERVER = """## Server
 
-Keys of a configuration file (`--config FILE`) in its sections `serve`, `master` and `worker`, which are
-options of the command line as well ([running.md](running.md)). What is a list in the file is given
+Keys of a configuration file (`--config FILE`) in its sections `serve`, `master`, `worker` and `ray`, which
+are options of the command line as well ([running.md](running.md)). What is a list in the file is given
 several times on the command line, in the singular (`--model-option`).
 """
 NETWORKS = """## Models with neural networks

@@ -14,6 +14,7 @@ from pykaldi_server.cli.listen import listen
 from pykaldi_server.cli.master import master
 from pykaldi_server.cli.model import model
 from pykaldi_server.cli.model_library import add, download, list_models, remove
+from pykaldi_server.cli.ray import ray
 from pykaldi_server.cli.requests import requests
 from pykaldi_server.cli.serve import serve
 from pykaldi_server.cli.states import states
@@ -75,5 +76,5 @@ def version() -> None:
 
 for command in (list_models, download, add, remove):
     model.add_command(command)
-for command in (serve, master, worker, client, transcribe, listen, doctor, model, states, requests):
+for command in (serve, master, worker, ray, client, transcribe, listen, doctor, model, states, requests):
     main.add_command(command)

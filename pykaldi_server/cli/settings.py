@@ -26,6 +26,7 @@ import click
 
 from pykaldi_server.cli.common import plain_errors
 from pykaldi_server.errors import ConfigError
+from pykaldi_server.fleet.options import FleetOptions
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.options import Settings
 from pykaldi_server.serve.options import ServeOptions
@@ -39,6 +40,7 @@ __all__ = [
     "help_sentence",
     "option_name",
     "read_config",
+    "relative_to",
     "reread",
     "settings",
 ]
@@ -49,7 +51,12 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
-SECTIONS: dict[str, type[Any]] = {"serve": ServeOptions, "master": MasterOptions, "worker": WorkerOptions}
+SECTIONS: dict[str, type[Any]] = {
+    "serve": ServeOptions,
+    "master": MasterOptions,
+    "worker": WorkerOptions,
+    "ray": FleetOptions,
+}
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|\+?inf", re.IGNORECASE)
 
 
@@ -316,11 +323,11 @@ def _read_value(options: type[Any], field: "Field[Any]", value: Any, folder: Pat
     if resolve is not None:
         values = [resolve(each, folder) for each in values]
     elif field.metadata["path"] or isinstance(values[0], Path):
-        values = [_relative_to(folder, each) for each in values]
+        values = [relative_to(folder, each) for each in values]
     return tuple(values) if several else values[0]
 
 
-def _relative_to(folder: Path, place: Path | str) -> Path | str:
+def relative_to(folder: Path, place: Path | str) -> Path | str:
     """Resolves a path of a configuration file; the text of a model may also name an installed package."""
     if isinstance(place, Path):
         return folder / place

@@ -28,26 +28,23 @@ from pykaldi_server.worker.options import WorkerOptions
 
 __all__ = ["worker"]
 
+MODEL_HELP = (
+    "Model directory, YAML file of kaldi-gstreamer-server, or name or language of a model that `model "
+    "list` lists as installed; a demo model of English if not set."
+)
+WORKER_FLAGS = {
+    "url": ("-u", "--uri"),
+    "silence_timeout_s": ("--silence-timeout",),
+    "post_processor_timeout_s": ("--post-processor-timeout",),
+}
+"""Spellings that kaldi-gstreamer-server has."""
 END_S = 10.0
 """How much longer than for its requests a process may take to end."""
 
 
 @click.command(cls=ServerCommand)
-@click.option(
-    "-c",
-    "--conf",
-    metavar="MODEL",
-    help="Model directory, YAML file of kaldi-gstreamer-server, or name or language of a model that `model "
-    "list` lists as installed; a demo model of English if not set.",
-)
-@settings(
-    WorkerOptions,
-    flags={
-        "url": ("-u", "--uri"),
-        "silence_timeout_s": ("--silence-timeout",),
-        "post_processor_timeout_s": ("--post-processor-timeout",),
-    },
-)
+@click.option("-c", "--conf", metavar="MODEL", help=MODEL_HELP)
+@settings(WorkerOptions, flags=WORKER_FLAGS)
 @config_option("worker")
 @click.option(
     "-f",

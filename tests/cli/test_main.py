@@ -51,6 +51,7 @@ def test_all_commands_are_known() -> None:
             "listen",
             "master",
             "model",
+            "ray",
             "requests",
             "serve",
             "states",

@@ -184,7 +184,7 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     [
         ("[1, 2]", r"expected a mapping of sections, found \[1, 2\]"),
         ("a: [", "expected a YAML file"),
-        ("client: {}", "expected the sections serve, master, worker, found 'client'"),
+        ("client: {}", "expected the sections serve, master, worker, ray, found 'client'"),
         ("master: 5", "master: expected a mapping of options, found 5"),
         ("master: {prot: 1}", "master: expected one of allow-origins, .*, wyoming-port; found 'prot'"),
         ("master: {port: eighty}", "master: port: expected a whole number, found 'eighty'"),

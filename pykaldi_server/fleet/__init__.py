@@ -1,0 +1,1 @@
+"""As many workers as their masters need, as actors on the machines of a Ray cluster."""
