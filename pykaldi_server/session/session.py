@@ -97,8 +97,9 @@ class Session:
         # taught becomes text when it is needed.
         self._state = adaptation_state if self._options.do_adaptation else None
         self._learned: Callable[[], str | None] | None = None
-        # The last partial result of the segment.
+        # The last partial result of the segment: its text, and the ids of its words.
         self._partial = ""
+        self._partial_ids = b""
         self._partial_words = 0
         self._partial_frame = 0  # decoded frames of the segment by then
         self._start_stream()
@@ -336,6 +337,10 @@ class Session:
             return
         self._partial_frame = frames
         words = self._stream.partial_words()
+        ids = words.tobytes()
+        if ids == self._partial_ids:
+            return
+        self._partial_ids = ids
         self._partial_words = len(words)
         text = self._results.transcript(words)
         if text != self._partial:
@@ -364,6 +369,7 @@ class Session:
 
     def _forget_partial(self) -> None:
         self._partial = ""
+        self._partial_ids = b""
         self._partial_words = 0
         self._partial_frame = 0
 

@@ -1,5 +1,6 @@
 """Models load from directories and YAML files; what is wrong with one is said by name."""
 
+import gc
 import logging
 import shutil
 import struct
@@ -330,3 +331,17 @@ def test_numbers_that_are_not_finite_are_refused_with_the_path(
     assert str(raised.value).startswith(f"{path}: at byte ")
     assert "expected" in str(raised.value)
     assert f"found {number}" in str(raised.value)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_garbage_collector_is_as_it_was(models: Path, tmp_path: Path, is_on: bool) -> None:
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        Model.load(models / "english:graph-digits")
+        assert gc.isenabled() == is_on
+        with pytest.raises(FileNotFoundError):
+            Model.load(tmp_path / "none")
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

@@ -49,6 +49,7 @@ class DecodableNnetLoopedOnline:
         self._ivector_features = ivector_features
         self._stream = LoopedStream(info)
         self._last_frame = np.zeros((1, info.input_dim), np.float32)
+        self._nothing = np.zeros((0, info.output_dim), np.float32)
 
     def num_frames_ready(self) -> int:
         """Returns the number of output frames ready so far, counted from the start of the stream."""
@@ -82,9 +83,9 @@ class DecodableNnetLoopedOnline:
         blocks = []
         while self.chunk_is_ready():
             blocks.append(self._trim_output(self._stream.compute_chunk(*self._take_input())))
-        if len(blocks) == 1:
-            return blocks[0]
-        return np.concatenate([np.zeros((0, self.info.output_dim), np.float32), *blocks])
+        if len(blocks) > 1:
+            return np.concatenate(blocks)
+        return blocks[0] if blocks else self._nothing
 
     def _take_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns features and i-vector of the next chunk, which must be ready and must then be computed."""
@@ -93,11 +94,13 @@ class DecodableNnetLoopedOnline:
         first, last = max(0, min(begin, ready)), min(end, ready)
         frames = self._input_features.get_frames(first, last)
         # Frames before the start are copies of frame 0; frames after the end are copies of the last one.
-        before = np.repeat(frames[:1], first - begin, axis=0) if begin < 0 else frames[:0]
         if last > first:
             self._last_frame = frames[-1:].copy()
-        after = np.repeat(self._last_frame, end - max(begin, last), axis=0)
-        return np.concatenate([before, frames, after]), self._newest_ivector(ready)
+        if last - first < end - begin:
+            before = np.repeat(frames[:1], first - begin, axis=0) if begin < 0 else frames[:0]
+            after = np.repeat(self._last_frame, end - max(begin, last), axis=0)
+            frames = np.concatenate([before, frames, after])
+        return frames, self._newest_ivector(ready)
 
     def _trim_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the last computed chunk without the rows past the end of the stream."""

@@ -7,11 +7,12 @@ Failover, optional inputs of a window) are used if they exist by the end of this
 once: what is missing at that time stays missing, whatever later chunks provide.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pykaldi_server.kaldi.nnet3.components.base import Index
-from pykaldi_server.kaldi.nnet3.graph import Graph, InputValue, RowValue, Value, WindowValue
+from pykaldi_server.kaldi.nnet3.graph import Graph, InputValue, RowValue, Value, WindowValue, sources_of
 from pykaldi_server.kaldi.nnet3.parts import (
     Cindex,
     FixTime,
@@ -94,6 +95,7 @@ class Resolver:
 
     def __post_init__(self) -> None:
         self._required_inputs = required_inputs(self.graph)
+        self._provided: set[Cindex] = set()
         rows = {number: value for number, value in self.graph.values.items() if isinstance(value, RowValue)}
         self._leaves = {
             number: tuple(
@@ -107,6 +109,14 @@ class Resolver:
             offsets = [_constant_offsets(part) for part in value.parts]
             if None not in offsets:
                 self._offsets[number] = [part for part in offsets if part is not None]
+        # Values in the order of computation; None if one depends on itself through time.
+        self._order: list[int] | None = [
+            number for component in self.graph.components for number in component
+        ]
+        if any(len(component) > 1 for component in self.graph.components) or any(
+            number in sources_of(value) for number, value in self.graph.values.items()
+        ):
+            self._order = None
 
     def next_chunk(self, inputs: dict[str, list[Index]], output: list[Index]) -> ChunkRows:
         """Resolves the next chunk.
@@ -125,6 +135,7 @@ class Resolver:
             if not exists[cindex]:
                 raise UnresolvableError(f"output frame {cindex[1][0]} needs input that is never provided")
         self.existing.update(dict.fromkeys(given, self.chunks))
+        self._provided |= given
         rows = self._collect(wanted, exists)
         self.chunks += 1
         fixed = fixed_times(self.graph)
@@ -148,6 +159,8 @@ class Resolver:
         it may use. A recurrence may use its past without end; the search ends because each of its frames
         requires input: see `required_inputs`.
         """
+        if self._order is not None:
+            return self._existence_by_value(self._order, given, wanted)
         decided = dict.fromkeys(given, True)
         open_rows: dict[Cindex, Reads] = {}
         most_rows = _ROWS_PER_FRAME * len(self.graph.values) * (len(given) + len(wanted) + 100)
@@ -191,13 +204,78 @@ class Resolver:
                         undecided.append(row)
                 if undecided:
                     return undecided
+        return self._is_computable(cindex, reads, decided)
+
+    def _is_computable(self, cindex: Cindex, reads: Reads, decided: dict[Cindex, bool]) -> bool:
+        """Returns whether a row whose required rows exist, and whose others are decided, exists as well."""
         number, index = cindex
+        required, possible = reads
         value = self.graph.values[number]
         if isinstance(value, WindowValue):
             return not value.window.any_suffices or any(decided[row] for row in possible)
         if isinstance(value, RowValue) and len(possible) > len(required):
             return all(uses_at(part, index, decided.__getitem__) is not None for part in value.parts)
         return True
+
+    def _existence_by_value(
+        self, order: list[int], given: set[Cindex], wanted: list[Cindex]
+    ) -> dict[Cindex, bool]:
+        """As `_existence`, for a network without recurrences, of whose values each is looked at once.
+
+        First, from the output to the inputs, which rows of each value are read; then, in the other direction,
+        which of them exist.
+        """
+        decided = dict.fromkeys(given, True)
+        provided: dict[int, set[Index]] = {number: set() for number in self.graph.inputs.values()}
+        for number, index in itertools.chain(given, self._provided):
+            provided[number].add(index)
+        needed: dict[int, set[Index]] = {number: set() for number in order}
+        for number, index in wanted:
+            needed[number].add(index)
+        shifted: dict[int, list[Cindex]] = {}  # rows of values that read nothing but constant offsets
+        others: dict[int, list[tuple[Cindex, Reads]]] = {}
+        for number in reversed(order):
+            rows = [(number, index) for index in needed[number]]
+            old = [row for row in rows if row in decided or row in self.existing]
+            if old:
+                decided.update(dict.fromkeys(old, True))
+                rows = [row for row in rows if row not in decided]
+            parts = self._offsets.get(number)
+            if parts is not None and all(
+                provided[source].issuperset([(t + dt, x) for _, (t, x) in rows])
+                for source, dt in self._required_inputs[number]
+            ):
+                shifted[number] = rows
+                for leaf, dt, dx in itertools.chain.from_iterable(parts):
+                    needed[leaf.source].update([(t + dt, x + dx) for _, (t, x) in rows])
+                continue
+            others[number] = []
+            for row in rows:
+                reads = self._reads(row, decided)
+                if reads is None:
+                    decided[row] = False
+                    continue
+                others[number].append((row, reads))
+                for source, index in itertools.chain(reads[0], reads[1]):
+                    needed[source].add(index)
+        incomplete: set[int] = set()  # values of which a row that is read does not exist
+        for number in order:
+            if number in shifted:
+                rows = shifted[number]
+                sources = {leaf.source for part in self._offsets[number] for leaf, _, _ in part}
+                if incomplete.isdisjoint(sources):
+                    decided.update(dict.fromkeys(rows, True))
+                else:
+                    others[number] = [
+                        (row, reads) for row in rows if (reads := self._reads(row, decided)) is not None
+                    ]
+            for row, reads in others.get(number, ()):
+                decided[row] = all(decided[read] for read in reads[0]) and self._is_computable(
+                    row, reads, decided
+                )
+            if not all(decided[number, index] for index in needed[number]):
+                incomplete.add(number)
+        return decided
 
     def _reads(self, cindex: Cindex, decided: dict[Cindex, bool]) -> Reads | None:
         """Returns the rows that a row requires, and all that it may read.

@@ -131,9 +131,10 @@ class EndpointDetector:
         num_frames = decoder.num_frames_decoded()
         if num_frames == 0:
             return False
-        silence_frames = decoder.trailing_silence_length(self.is_silence)
-        return endpoint_detected(
-            self._config, num_frames, silence_frames, self._frame_shift_s, decoder.final_relative_cost()
+        frames = num_frames, decoder.trailing_silence_length(self.is_silence)
+        # The cost takes a look at all tokens, which is needed only where a rule applies if it is low enough.
+        return endpoint_detected(self._config, *frames, self._frame_shift_s, -math.inf) and endpoint_detected(
+            self._config, *frames, self._frame_shift_s, decoder.final_relative_cost()
         )
 
     def in_silence(self, decoder: EndpointDecoder) -> bool:

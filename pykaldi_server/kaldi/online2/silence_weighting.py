@@ -88,6 +88,7 @@ class OnlineSilenceWeighting:
             config.max_state_duration,
             frame_subsampling_factor,
         )
+        self._num_frames_traced = 0
 
     def active(self) -> bool:
         """True if not all weights would be 1."""
@@ -95,7 +96,11 @@ class OnlineSilenceWeighting:
 
     def compute_current_traceback(self, decoder: TracebackDecoder) -> None:
         """Updates the copy of the decoder's best path."""
-        self._core.set_traceback(decoder.num_frames_decoded(), *decoder.traceback())
+        num_frames = decoder.num_frames_decoded()
+        if num_frames == self._num_frames_traced:  # of a decoder that has not moved
+            return
+        self._num_frames_traced = num_frames
+        self._core.set_traceback(num_frames, *decoder.traceback())
 
     def get_delta_weights(self, num_frames_ready: int, first_decoder_frame: int = 0) -> DeltaWeights:
         """Returns the changes in weights since the last call.

@@ -89,7 +89,8 @@ class Nnet2Stream(RestartingStream):
     def _advance(self, new_quantum: bool) -> bool:
         self._features.reweight(self.decoder, 0, new_quantum)
         loglikes = self._decodable.advance()
-        self.decoder.advance_decoding(loglikes)
+        if len(loglikes):
+            self.decoder.advance_decoding(loglikes)
         return len(loglikes) > 0
 
     def _start_segment(self) -> None:

@@ -109,7 +109,8 @@ class Nnet3Stream(Stream):
     def _advance(self, new_quantum: bool) -> bool:
         self._features.reweight(self.decoder, self.first_frame, new_quantum)
         loglikes = self._decodable.advance()
-        self.decoder.advance_decoding(loglikes)
+        if len(loglikes):
+            self.decoder.advance_decoding(loglikes)
         return len(loglikes) > 0
 
     def _start_segment(self) -> None:
@@ -141,5 +142,6 @@ class Nnet3Learner(Nnet3Stream):
             return False
         self._features.weigh_decoded(self.decoder, self.first_frame)
         loglikes = self._decodable.advance()
-        self.decoder.advance_decoding(loglikes)
+        if len(loglikes):
+            self.decoder.advance_decoding(loglikes)
         return len(loglikes) > 0

@@ -14,6 +14,7 @@ from pykaldi_server.kaldi.nnet3 import (
     NnetSimpleLoopedComputationOptions,
     read_raw_nnet,
 )
+from pykaldi_server.kaldi.nnet3.resolve import Resolver
 
 FloatArray = NDArray[np.float32]
 
@@ -72,6 +73,24 @@ def test_network_as_kaldi(golden_network: Path, name: str, frames_per_chunk: int
     assert (info.input_dim, info.ivector_dim, info.output_dim) == (40, entry["ivector_dim"], 30)
     found = compute(info, golden_network, 203)
     np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_networks_without_recurrence_are_planned_as_others_are(
+    golden_network: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at each value once finds the same rows as the search that recurrences need."""
+    planned = make_info(golden_network, name, 20)
+    prepare = Resolver.__post_init__
+
+    def prepare_search(resolver: Resolver) -> None:
+        prepare(resolver)
+        resolver._order = None
+
+    monkeypatch.setattr(Resolver, "__post_init__", prepare_search)
+    searched = make_info(golden_network, name, 20)
+    assert planned.matrix_products == searched.matrix_products
+    np.testing.assert_array_equal(compute(planned, golden_network, 60), compute(searched, golden_network, 60))
 
 
 def test_without_collapsing_each_descriptor_sees_the_newest_ivector(golden: Path) -> None:

@@ -106,3 +106,27 @@ def test_detector_counts_the_silence_at_the_end(golden: Path, models: Path, tran
         is detections[-1]
     )
     assert not detections[10]
+
+
+def test_the_cost_of_ending_is_asked_for_only_where_a_rule_may_apply(trans_model: TransitionModel) -> None:
+    class Decoder:
+        """Counts how often it is asked for the cost."""
+
+        silence = 0
+        asked = 0
+
+        def num_frames_decoded(self) -> int:
+            return 200
+
+        def trailing_silence_length(self, is_silence: object) -> int:
+            return self.silence
+
+        def final_relative_cost(self) -> float:
+            self.asked += 1
+            return 1.0
+
+    detector, decoder = EndpointDetector(OnlineEndpointConfig(SILENCE), trans_model, 0.01), Decoder()
+    for silence, detected in ((0, False), (49, False), (50, True)):
+        decoder.silence = silence
+        assert detector.detected(decoder) is detected
+        assert decoder.asked == detected

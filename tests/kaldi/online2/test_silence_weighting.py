@@ -1,6 +1,7 @@
 """Silence weighting: revisions, repetitions, runs that are too long, and refusals."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 
 from pykaldi_server.errors import DecoderError
 from pykaldi_server.kaldi._core import SilenceWeighting
+from pykaldi_server.kaldi.hmm import TransitionModel
+from pykaldi_server.kaldi.online2 import OnlineSilenceWeighting, OnlineSilenceWeightingConfig
+from pykaldi_server.kaldi.util.io import KaldiReader
 
 SILENCE = np.array([False, True, False, False])  # transition-id 1 is silence
 Ints = NDArray[np.int32]
@@ -111,3 +115,27 @@ def test_paths_that_do_not_fit_are_refused(num_frames: int, first: int, ids: lis
 def test_frames_out_of_range_are_refused(ready: int, first: int) -> None:
     with pytest.raises(DecoderError, match="silence weighting: expected"):
         Segment().core.get_delta_weights(ready, first)
+
+
+def test_a_decoder_that_has_not_moved_is_not_traced_again(models: Path) -> None:
+    class Decoder:
+        """Counts its tracebacks."""
+
+        num_frames = 0
+        tracebacks = 0
+
+        def num_frames_decoded(self) -> int:
+            return self.num_frames
+
+        def traceback(self) -> tuple[int, Ints]:
+            self.tracebacks += 1
+            return 0, np.ones(self.num_frames, np.int32)
+
+    trans_model = TransitionModel.read(KaldiReader.open(models / "english/am/final.mdl"))
+    config = OnlineSilenceWeightingConfig(silence_phones_str="1", silence_weight=0.5)
+    weighting, decoder = OnlineSilenceWeighting(trans_model, config), Decoder()
+    for num_frames, expected in ((0, 0), (5, 1), (5, 1), (7, 2)):
+        decoder.num_frames = num_frames
+        weighting.compute_current_traceback(decoder)
+        assert decoder.tracebacks == expected
+    assert len(weighting.get_delta_weights(7)) == 7
