@@ -141,6 +141,7 @@ class Harness:
         """Closes all sockets of the test."""
         for each in self._sockets:
             each.dispose()
+        self._sockets.clear()
 
     async def connect(self, url: str | HTTPRequest) -> Socket:
         socket = Socket(await websocket_connect(url))

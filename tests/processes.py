@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 200
+ARENA_BYTES = 64 * 2**20
 
 
 @asynccontextmanager
@@ -78,3 +79,19 @@ class Watched:
         ended.register(self._pid_fd, select.POLLIN)
         assert ended.poll(PATIENCE_S * 1000), "the process is still there"
         os.close(self._pid_fd)
+
+
+def thread_arenas(pid: int) -> int:
+    """How many arenas of memory, other than the main one, glibc has made for the threads of a process.
+
+    Each is at a multiple of 64 MiB: what is in use, then what is reserved, up to the next multiple.
+    """
+    found = 0
+    before = (0, 0, "")
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        addresses, access, *_ = line.split()
+        begin, end = (int(each, 16) for each in addresses.split("-"))
+        is_reserve = access == "---p" and begin == before[1] and end == before[0] + ARENA_BYTES
+        found += is_reserve and before[2] == "rw-p" and before[0] % ARENA_BYTES == 0
+        before = (begin, end, access)
+    return found

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
-BASE = {"cores", "errors", "languages", "lazy", "options", "logs", "service", "version"}
+BASE = {"cores", "errors", "languages", "lazy", "logs", "memory", "options", "service", "version"}
 MAY_IMPORT = {
     "cores": set(),
     "errors": set(),
     "languages": set(),
     "lazy": set(),
+    "memory": set(),
     "version": set(),
     "logs": {"errors"},
     "metrics": {"version"},

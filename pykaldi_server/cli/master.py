@@ -8,6 +8,7 @@ import click
 from pykaldi_server.cli.common import log_format_option, logging_option, plain_errors, verbose_option
 from pykaldi_server.cli.settings import ServerCommand, assemble, config_option, reread, settings
 from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.memory import limit_arenas
 
 __all__ = ["master"]
 
@@ -29,6 +30,7 @@ def master(
     **values: Any,
 ) -> None:
     """Run a master alone; workers on this and other machines connect to it."""
+    limit_arenas(1)
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.master.server import run_master
 

@@ -25,6 +25,7 @@ from pykaldi_server.cli.settings import (
 )
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.options import MasterOptions
+from pykaldi_server.memory import limit_arenas
 from pykaldi_server.serve.options import ServeOptions
 
 __all__ = ["serve"]
@@ -59,6 +60,7 @@ def serve(
     get the first one. Without MODEL, the demo models are served: those of the checkout, or the English digits
     that an installed package brings.
     """
+    limit_arenas(1)
     from pykaldi_server.logs import configure_logging
     from pykaldi_server.serve.server import run_server
 

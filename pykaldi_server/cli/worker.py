@@ -23,6 +23,8 @@ from pykaldi_server.cli.settings import (
     reread,
     settings,
 )
+from pykaldi_server.cores import num_cores
+from pykaldi_server.memory import limit_arenas
 from pykaldi_server.serve.supervisor import WorkerCommand
 from pykaldi_server.worker.options import WorkerOptions
 
@@ -40,6 +42,8 @@ WORKER_FLAGS = {
 """Spellings that kaldi-gstreamer-server has."""
 END_S = 10.0
 """How much longer than for its requests a process may take to end."""
+CORES_PER_ARENA = 4
+"""As many threads that recognise share an arena of memory, and do not get into each other's way."""
 
 
 @click.command(cls=ServerCommand)
@@ -98,6 +102,7 @@ def worker(
 
             run_forked(commands(options), lambda: commands(reread_options()), options.drain_s + END_S)
             return
+        limit_arenas(max(1, num_cores() // CORES_PER_ARENA))
         from pykaldi_server.worker.process import run_worker_process
 
         sys.exit(run_worker_process(model, options, reread_options, supervisor_fd))

@@ -51,6 +51,7 @@ from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.options import MasterOptions
 from pykaldi_server.master.tcp import TcpConnection, TcpServer
 from pykaldi_server.master.worker_socket import WorkerSocket
+from pykaldi_server.memory import return_free_memory
 from pykaldi_server.options import take_over
 from pykaldi_server.protocols.addresses import WORKER_PATH
 from pykaldi_server.protocols.messages import GOING_AWAY
@@ -70,6 +71,8 @@ WEB = Path(__file__).resolve().parent.parent / "web"
 LOOPBACK = "127.0.0.1"
 REREAD_S = 10.0
 """How often it is looked whether the certificate or the tokens have changed."""
+MEMORY_PERIOD_S = 30.0
+"""How often free memory is given back: after a rush of clients, that may be most of what there is."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 REQUEST_LOG_S = 3.0
 """How long the master waits at its end for what has not been written to the request log."""
@@ -161,6 +164,7 @@ class Master:
         self._own_workers_port = 0
         self._certificate: Certificate | None = None
         self._rereading: PeriodicCallback | None = None
+        self._returning = PeriodicCallback(self._return_memory, 1000 * MEMORY_PERIOD_S)
         self._servers: list[CountingServer] = []
         self._tcp_servers: list[TcpServer] = []
         self._database: DatabaseThread | None = None
@@ -226,6 +230,7 @@ class Master:
                 options.audiosocket_host, options.audiosocket_port, AudioSocketConnection
             )
             logger.info("listening for calls of Asterisk on port %d", self.audiosocket_port)
+        self._returning.start()
 
     def listen_for_own_workers(self) -> None:
         """Lets workers on this machine connect on a port that no other machine reaches.
@@ -372,6 +377,7 @@ class Master:
     async def stop(self) -> None:
         """Refuses new requests, ends running ones with what has been said, and closes everything."""
         self.hub.pool.accepting = False
+        self._returning.stop()
         if self._rereading is not None:
             self._rereading.stop()
         for server in self._servers:
@@ -398,6 +404,9 @@ class Master:
                 await changed.wait()
         finally:
             unlisten()
+
+    def _return_memory(self) -> None:
+        return_free_memory()
 
     async def _close_sockets(self) -> None:
         sockets = tuple(self.hub.sockets)

@@ -59,6 +59,7 @@ class TcpConnection(ABC):
         self._reader = reader
         self._writer = writer
         self.is_finished = False
+        self._lingering: asyncio.TimerHandle | None = None
 
     @abstractmethod
     async def receive(self, data: bytes) -> None:
@@ -117,7 +118,8 @@ class TcpConnection(ABC):
             self._writer.write(last)
             with suppress(OSError):  # the client is gone; reading notices it, too, and ends the connection
                 self._writer.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_S, self._writer.transport.abort)
+        loop = asyncio.get_running_loop()
+        self._lingering = loop.call_later(LINGER_S, self._writer.transport.abort)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Ends the conversation because the server is shutting down; `closed` is set when that is done."""
@@ -143,6 +145,8 @@ class TcpConnection(ABC):
             self._writer.close()
             with suppress(OSError):
                 await self._writer.wait_closed()
+            if self._lingering is not None:
+                self._lingering.cancel()  # it would keep all of this alive for seconds
             self.hub.sockets.discard(self)
             self.closed.set()
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
+from pykaldi_server.memory import return_free_memory
 from pykaldi_server.protocols.supervision import (
     ALIVE,
     EXIT_MODEL,
@@ -22,7 +23,6 @@ from pykaldi_server.protocols.supervision import (
 )
 from pykaldi_server.service import Service
 from pykaldi_server.worker.generation import Generation
-from pykaldi_server.worker.memory import return_free_memory
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.recycling import Recycling
 from pykaldi_server.worker.statistics import WorkerStatistics

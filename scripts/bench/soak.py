@@ -15,7 +15,8 @@ has to hold:
   minutes. Mapped files do not count: a process's part of those depends on who else has them mapped. In
   tests of less than 20 minutes this is printed and does not count.
 
-Everything that does not hold is printed, with the id of the request, and the exit status is 1.
+Everything that does not hold is printed, with the id of the request, and the exit status is 1. A table shows
+the memory of the master and of the workers, the oldest first, minute by minute.
 
 Usage: soak.py [--minutes N] [--clients N] [--model MODEL] [--fault-s S] [--log FILE]
 """
@@ -330,6 +331,21 @@ def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerPro
     return lines
 
 
+def memory_by_minute(diary: Diary, begin_s: float) -> list[str]:
+    """The lines of a table: the median in each minute of the master and of the workers, the oldest first."""
+    minutes: dict[int, list[list[float]]] = {}
+    for sample in diary.samples:
+        columns = minutes.setdefault(int((sample.at_s - begin_s) // 60) + 1, [])
+        for number, memory_mib in enumerate(sample.memory_mib.values()):
+            if number == len(columns):
+                columns.append([])
+            columns[number].append(memory_mib)
+    return [
+        f"{minute:6} " + " ".join(f"{median(column):10.1f}" for column in columns)
+        for minute, columns in minutes.items()
+    ]
+
+
 def check_log(diary: Diary, log: str) -> None:
     """Notes stack traces."""
     if number := log.count("Traceback (most recent call last)"):
@@ -337,7 +353,7 @@ def check_log(diary: Diary, log: str) -> None:
         diary.fail(f"{number} stack traces in the server's log, the first of which is:\n{first}")
 
 
-def report(diary: Diary, memory: list[str]) -> None:
+def report(diary: Diary, memory: list[str], by_minute: list[str]) -> None:
     """Prints the summary."""
     print(f"\n{'protocol':24} {'streams':>8} {'words':>8} {'refused':>8} {'told':>8}")
     total = Tally()
@@ -349,6 +365,7 @@ def report(diary: Diary, memory: list[str]) -> None:
     for name, took_s in diary.recoveries_s.items():
         print(f"{name:24} {len(took_s):8} {median(took_s):30.1f} {max(took_s):5.1f}")
     print(f"\n{'memory, MiB':16}  {'settled':>10} {'in the end':>10}    growth", *memory, sep="\n")
+    print(f"\n{'minute':>6} {'master':>10} {'workers':>10}", *by_minute, sep="\n")
     print(f"\n{len(diary.failures)} failures")
 
 
@@ -394,7 +411,7 @@ def main() -> int:
             check_log(diary, server.read_log())
             if args.log:
                 shutil.copy(server.log.name, args.log)
-    report(diary, memory)
+    report(diary, memory, memory_by_minute(diary, begin_s))
     return 1 if diary.failures else 0
 
 

@@ -1,28 +1,18 @@
-"""Free memory goes back to the system."""
+"""A worker gives free memory back, and asks to be replaced when there is none."""
 
 import asyncio
-import ctypes
-import os
-from pathlib import Path
 
 import pytest
 from harness import Harness
 from live_worker import running_worker
 
+from pykaldi_server.memory import return_free_memory
 from pykaldi_server.protocols.supervision import EXIT_RECYCLE
 from pykaldi_server.session import Model
 from pykaldi_server.sockets import QuickConnection, QuickProtocol
 from pykaldi_server.worker import process as process_module
-from pykaldi_server.worker.memory import return_free_memory
 from pykaldi_server.worker.options import WorkerOptions
 from pykaldi_server.worker.process import WorkerProcess
-
-BLOCK_BYTES = 32 * 1024
-NUM_BLOCKS = 4096
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_memory_is_watched_although_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,25 +83,3 @@ def test_memory_that_runs_out_while_a_message_is_read(
 
     monkeypatch.setattr(QuickProtocol, "_read_some", read_some)
     harness.run(scenario)
-
-
-def test_what_is_free_between_blocks_in_use_goes_back() -> None:
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "malloc_trim"):
-        assert not return_free_memory()
-        pytest.skip("needs a C library that can give memory back")
-    library.malloc.argtypes, library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
-    library.free.argtypes, library.free.restype = (ctypes.c_void_p,), None
-    return_free_memory()
-    blocks = [library.malloc(BLOCK_BYTES) for _ in range(NUM_BLOCKS)]
-    for block in blocks:
-        ctypes.memset(block, 1, BLOCK_BYTES)
-    for number, block in enumerate(blocks):
-        if number % 16:
-            library.free(block)
-    before = resident_bytes()
-    assert return_free_memory()
-    freed = before - resident_bytes()
-    for block in blocks[::16]:
-        library.free(block)
-    assert freed > 0.5 * NUM_BLOCKS * BLOCK_BYTES
