@@ -9,6 +9,7 @@
     ├── LatticeError (ValueError)       a lattice is not what an operation needs
     ├── ProtocolError (ValueError)      a peer sent something that the protocol does not know
     ├── DatabaseError (RuntimeError)    a database cannot be used at the moment
+    ├── BatchError (RuntimeError)       a batch cannot go on: its cluster is gone
     └── DownloadError (RuntimeError)    an archive cannot be downloaded, or is not the one that is expected
 
 A file that does not exist is Python's own FileNotFoundError.
@@ -19,6 +20,7 @@ import os
 __all__ = [
     "AdaptationStateError",
     "AudioError",
+    "BatchError",
     "ConfigError",
     "DatabaseError",
     "DecoderError",
@@ -76,6 +78,10 @@ class ProtocolError(PykaldiServerError, ValueError):
 
 class DatabaseError(PykaldiServerError, RuntimeError):
     """A database cannot be used at the moment: it is down, full, locked or damaged. The text names it."""
+
+
+class BatchError(PykaldiServerError, RuntimeError):
+    """A batch cannot go on: the cluster that recognises is gone. The text names its address."""
 
 
 class DownloadError(PykaldiServerError, RuntimeError):

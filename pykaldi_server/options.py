@@ -76,8 +76,12 @@ def take_over(old: SettingsT, new: SettingsT) -> tuple[SettingsT, list[str]]:
     return dataclasses.replace(new, **{name: getattr(old, name) for name in changed}), changed
 
 
-def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+def parse_assignments(texts: Iterable[str], what: str = "model option") -> dict[str, str]:
     """Splits texts of the form ``name=value``.
+
+    Args:
+        texts: the texts.
+        what: what errors call them.
 
     Raises:
         ConfigError: a text has no name or no equals sign.
@@ -87,7 +91,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip().removeprefix("--")
         if not equals or not name:
-            raise ConfigError(f"model option: expected NAME=VALUE, found {text!r}")
+            raise ConfigError(f"{what}: expected NAME=VALUE, found {text!r}")
         result[name] = value.strip()
     return result
 

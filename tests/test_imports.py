@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "master": {*BASE, "metrics", "sockets", "protocols", "database"},
     "worker": {*BASE, "metrics", "sockets", "protocols", "session", "audio", "kaldi"},
     "client": {*BASE, "protocols", "audio"},
-    "batch": {*BASE, "protocols", "worker", "session", "audio"},
+    "batch": {*BASE, "protocols", "database", "worker", "session", "audio"},
     "serve": {*BASE, "master", "protocols"},
     "fleet": {*BASE, "serve", "protocols", "worker"},
     "doctor": {*BASE, "session", "kaldi", "audio", "models"},

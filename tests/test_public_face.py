@@ -14,6 +14,7 @@ import pykaldi_server
 PACKAGES = [
     "pykaldi_server",
     "pykaldi_server.audio",
+    "pykaldi_server.batch",
     "pykaldi_server.kaldi.feat",
     "pykaldi_server.kaldi.gmm",
     "pykaldi_server.kaldi.lm",
@@ -120,6 +121,19 @@ def test_a_name_imports_only_what_it_needs() -> None:
     assert imported_by("from pykaldi_server.session import Model") == LIGHT_MODULES
     with_events = imported_by("from pykaldi_server import Final, AudioError")
     assert not {name for name in with_events if not name.startswith("pykaldi_server")}
+
+
+def test_batches_without_a_cluster_need_no_dask() -> None:
+    """Nor does the command line, unless `--scheduler` is given."""
+    names = "Batch, Ledger, Outputs, RecognizerOptions, find_recordings, read_manifest"
+    imported = imported_by(f"from pykaldi_server.batch import {names}")
+    imported |= imported_by("import pykaldi_server.cli.transcribe, pykaldi_server.cli.bulk")
+    assert not {name.partition(".")[0] for name in imported} & {
+        "dask",
+        "distributed",
+        "dask_jobqueue",
+        "fsspec",
+    }
 
 
 def test_loading_a_model_imports_only_what_it_needs(models: Path) -> None:

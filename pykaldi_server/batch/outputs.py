@@ -2,16 +2,19 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pykaldi_server.batch.locations import file_name
 from pykaldi_server.batch.sources import Recording
-from pykaldi_server.protocols.transcript import Segment
+from pykaldi_server.protocols.transcript import Segment, Transcript
 from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
+from pykaldi_server.session.events import Event
+from pykaldi_server.worker.event_messages import event_message
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "segments_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,15 @@ class Outputs:
         return {each: base.with_name(f"{base.name}.{each}") for each in self.formats}
 
     def is_complete(self, recording: Recording) -> bool:
-        """Whether all files of a recording are there and none is older than the recording."""
+        """Whether all files of a recording are there and none is older than the recording.
+
+        Of a URL, whose age would take a question over the network, they only have to be there.
+        """
         if recording.is_standard_input:
             return False
         try:
-            recorded_ns = recording.path.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= recorded_ns for path in self.paths(recording).values())
+            written_ns = min(path.stat().st_mtime_ns for path in self.paths(recording).values())
+            return not isinstance(recording.path, Path) or written_ns >= recording.path.stat().st_mtime_ns
         except OSError:
             return False
 
@@ -47,10 +53,18 @@ class Outputs:
         Raises:
             OSError: a file cannot be written; the error names it.
         """
-        name = recording.name.name if recording.is_standard_input else recording.path.name
+        name = recording.name.name if recording.is_standard_input else file_name(recording.path)
         for ending, path in self.paths(recording).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, TRANSCRIPT_WRITERS[ending](segments, name))
+
+
+def segments_of(events: Iterable[Event], name: str) -> Sequence[Segment]:
+    """The segments of a recording with this name that have words."""
+    transcript = Transcript()
+    for event in events:
+        transcript.add(event_message(event, name))
+    return transcript.segments
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Self
 
+from pykaldi_server.batch.locations import Location
 from pykaldi_server.batch.parts import Heard
 from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
 from pykaldi_server.errors import AudioError, ConfigError, PykaldiServerError, error_text
@@ -160,7 +160,7 @@ class RecognizerPool:
         self._tasks.appendleft(task)
         self._hand_out()
 
-    def drop(self, path: Path) -> None:
+    def drop(self, path: Location) -> None:
         """Drops the tasks of a recording that have not been begun."""
         self._tasks = deque(task for task in self._tasks if task.path != path)
 
@@ -254,7 +254,8 @@ def serve(descriptor: int) -> None:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             os._exit(0)  # the pool's process is gone
         except (PykaldiServerError, OSError) as error:
-            connection.send(_CannotStart(error_text(error)))
+            with suppress(OSError):  # the pool may not wait for this
+                connection.send(_CannotStart(error_text(error)))
 
 
 def _outcome(recognizer: Recognizer, task: Task, connection: Connection) -> Done | Failed:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pykaldi_server.audio import AudioDecoder
 from pykaldi_server.batch.hearing import Hearing, Report
+from pykaldi_server.batch.locations import Location, opened
 from pykaldi_server.batch.parts import WHOLE, Heard, Part
 from pykaldi_server.batch.sources import STANDARD_INPUT
 from pykaldi_server.errors import AudioError
@@ -58,12 +58,12 @@ class Recognize:
     """A task: recognise a recording or a part of it.
 
     Attributes:
-        path: the file; ``-`` for standard input.
+        path: the file, or its URL; ``-`` for standard input.
         part: the part of it. The text of anything but `WHOLE` is not processed yet.
         with_all_events: the events have partial results and adaptation states, too.
     """
 
-    path: Path
+    path: Location
     part: Part = WHOLE
     with_all_events: bool = False
 
@@ -72,7 +72,7 @@ class Recognize:
 class ProcessTexts:
     """A task: let the post-processors change final results of a recording."""
 
-    path: Path
+    path: Location
     finals: tuple[Final, ...]
 
 
@@ -145,7 +145,7 @@ class Recognizer:
             case _:
                 return self._hear(task.path, task.part, report)
 
-    def events(self, path: Path, report: Report) -> Iterator[Event]:
+    def events(self, path: Location, report: Report) -> Iterator[Event]:
         """Yields the events of a whole recording as they become known; raises as `run`."""
         yield from self.stream(_chunks(path), str(path), self._content_type, report)
 
@@ -173,7 +173,7 @@ class Recognizer:
                 yield from hearing.accept(samples, rate_hz)
             yield from hearing.finish()
 
-    def _hear(self, path: Path, part: Part, report: Report) -> Heard:
+    def _hear(self, path: Location, part: Part, report: Report) -> Heard:
         finals: list[Final] = []
         with _naming(str(path)), Hearing(self._start, part, report, self._start_learner) as hearing:
             for samples, rate_hz in self._samples(_chunks(path), self._content_type):
@@ -213,13 +213,13 @@ def _naming(name: str) -> Iterator[None]:
         raise AudioError(f"{name}: {error}") from error
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Location) -> Iterator[bytes]:
     """Reads a file, or standard input, of which it takes what there is."""
     if str(path) == STANDARD_INPUT:
         yield from _standard_input()
         return
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             while data := file.read(_READ_BYTES):
                 yield data
     except IsADirectoryError:

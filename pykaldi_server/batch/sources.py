@@ -1,4 +1,4 @@
-"""Which recordings a command line names: files, and the audio files of directories.
+"""Which recordings a command line names: files, URLs, and the audio files of directories.
 
 Each has a name of its own among all, without an ending: that of its transcripts.
 """
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pykaldi_server.batch.locations import Location, file_name
 from pykaldi_server.errors import ConfigError
 
-__all__ = ["AUDIO_SUFFIXES", "STANDARD_INPUT", "Recording", "find_recordings"]
+__all__ = ["AUDIO_SUFFIXES", "STANDARD_INPUT", "Recording", "below_output", "find_recordings"]
 
 STANDARD_INPUT = "-"
 
@@ -30,11 +31,11 @@ class Recording:
     """A recording to recognise.
 
     Attributes:
-        path: the file; ``-`` for standard input.
+        path: the file, or its URL; ``-`` for standard input.
         name: path of its transcripts below the output directory, without an ending.
     """
 
-    path: Path
+    path: Location
     name: Path
 
     @property
@@ -43,39 +44,38 @@ class Recording:
         return str(self.path) == STANDARD_INPUT
 
 
-def find_recordings(places: Iterable[Path]) -> list[Recording]:
-    """Returns the recordings of files and directories, each once.
+def find_recordings(places: Iterable[Location]) -> list[Recording]:
+    """Returns the recordings of files, URLs and directories, each once.
 
     Directories are searched with everything below them, and keep their layout. Files and directories whose
     names begin with a dot are left out there. Recordings that differ in nothing but the ending keep the
     ending in their names.
 
     Args:
-        places: files, which need not exist, directories, and ``-`` for standard input.
+        places: files and URLs, which need not exist, directories, and ``-`` for standard input.
 
     Raises:
         ConfigError: a directory has no recording, or standard input is named twice.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Location, Path] = {}
     for place in places:
         if str(place) == STANDARD_INPUT and place in found:
             raise ConfigError("-: expected standard input once, found it twice")
-        if place.is_dir():
+        if isinstance(place, Path) and place.is_dir():
             inside = sorted(_audio_files(place))
             if not inside:
                 raise ConfigError(f"{place}: expected a directory with audio files, found none in it")
-            for path in inside:
-                found.setdefault(path, path.relative_to(place))
+            found |= {path: path.relative_to(place) for path in inside if path not in found}
         else:
-            found.setdefault(place, Path("stdin" if str(place) == STANDARD_INPUT else place.name))
+            found.setdefault(place, Path("stdin" if str(place) == STANDARD_INPUT else file_name(place)))
     short = {path: name.with_suffix("") for path, name in found.items()}
     uses = Counter(short.values())
     full_uses = Counter(found.values())
-    names: dict[Path, Path] = {}
+    names: dict[Location, Path] = {}
     for path, name in found.items():
         chosen = short[path] if uses[short[path]] == 1 else name
         # The same name in several directories: the directories tell them apart.
-        names[path] = chosen if full_uses[name] == 1 else _below(path)
+        names[path] = chosen if full_uses[name] == 1 else below_output(Path(path))
     return [Recording(path, name) for path, name in names.items()]
 
 
@@ -87,6 +87,6 @@ def _audio_files(directory: Path) -> Iterator[Path]:
                 yield Path(folder, file)
 
 
-def _below(path: Path) -> Path:
+def below_output(path: Path) -> Path:
     """A path as one below the output directory: without a root and without steps up."""
     return Path(*(part for part in path.parts if part not in (path.anchor, "..")))

@@ -4,12 +4,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pykaldi_server.batch.outputs import Outputs
 from pykaldi_server.batch.recognizer import Recognizer
 from pykaldi_server.batch.runner import Outcome
 from pykaldi_server.batch.sources import Recording
+from pykaldi_server.cli.progress_bar import ProgressBar, duration_text
 from pykaldi_server.client.console import ResultPrinter
 from pykaldi_server.errors import PykaldiServerError, error_text
 from pykaldi_server.protocols.messages import Message
@@ -19,10 +19,7 @@ from pykaldi_server.session.channels import in_order_of_time
 from pykaldi_server.session.events import Event
 from pykaldi_server.worker.event_messages import event_message
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-__all__ = ["BatchReport", "duration_text"]
+__all__ = ["BatchReport"]
 
 
 class BatchReport:
@@ -54,7 +51,7 @@ class BatchReport:
         self._start_s = time.monotonic()
         self._waiting: dict[Recording, Outcome] = {}  # until those before them have been printed
         self._num_printed = 0
-        self._bar: Progress | None = None
+        self._bar = ProgressBar()
 
     @property
     def wants_all_events(self) -> bool:
@@ -77,28 +74,13 @@ class BatchReport:
         ):
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.fields[files]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        console = Console(file=sys.stderr)
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as self._bar:
-            self._bar.add_task("", total=total_s or None, files=self._files_text())
+        with self._bar.shown(total_s, self._files_text()):
             yield
-        self._bar = None
 
     def advance(self, audio_s: float) -> None:
         """Notes that so many more seconds of audio have been recognised."""
         self._audio_s += audio_s
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=audio_s, files=self._files_text())
+        self._bar.advance(audio_s, self._files_text())
 
     def recognise_here(self, recording: Recording, recognizer: Recognizer) -> None:
         """Recognises the only recording in this process, and prints its text while it is being recognised."""
@@ -180,7 +162,7 @@ class BatchReport:
             return
         self._num_done += 1
         if not transcript.segments:
-            self._say(f"{path}: no words were recognised")
+            self._bar.say(f"{path}: no words were recognised")
 
     def _print(self, path: str, messages: Iterable[Message], transcript: Transcript) -> None:
         if self._format_name in (None, "txt"):
@@ -193,20 +175,4 @@ class BatchReport:
 
     def _fail(self, text: str) -> None:
         self.num_failed += 1
-        self._say(f"Error: {text}")
-
-    def _say(self, line: str) -> None:
-        """Prints a line beside the results, above the progress if that is shown."""
-        if self._bar is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def duration_text(seconds: float) -> str:
-    """A duration for people: 3.2 s, 12:05, 1:02:03."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, whole_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{whole_s:02}" if hours else f"{minutes}:{whole_s:02}"
+        self._bar.say(f"Error: {text}")

@@ -1,16 +1,21 @@
 """`pykaldi-server transcribe`."""
 
 import sys
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pykaldi_server.cli.bulk import SchedulerOptions, recognise_in_bulk, scheduler_settings
 from pykaldi_server.cli.common import channels_option, content_type_option, plain_errors
 from pykaldi_server.cli.recognition import model_arguments, model_settings
+from pykaldi_server.options import parse_assignments
 from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
 
 if TYPE_CHECKING:
+    from pykaldi_server.batch.locations import Location
     from pykaldi_server.batch.recognizer import RecognizerOptions
     from pykaldi_server.batch.sources import Recording
     from pykaldi_server.cli.batch_report import BatchReport
@@ -23,7 +28,7 @@ DOCUMENTS = ("srt", "vtt", "ttml", "csv")
 
 @click.command(epilog="Exit status: 0 if all files were recognised, 1 if one was not, 130 after Ctrl-C.")
 @click.argument(
-    "places", metavar="[FILE|DIRECTORY|-]...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "names", metavar="[FILE|URL|DIRECTORY|MANIFEST|-]...", nargs=-1, required=True, type=click.Path()
 )
 @model_settings
 @content_type_option
@@ -49,11 +54,13 @@ DOCUMENTS = ("srt", "vtt", "ttml", "csv")
     "--jobs",
     type=click.IntRange(min=1),
     help="Number of processes; each loads the model. Long recordings are cut at pauses and recognised by "
-    "several.  [default: one per core]",
+    "several. With --scheduler, number of workers on this machine or of jobs of the batch system.  "
+    "[default: one per core; one job]",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Recognise also recordings whose transcripts are there already."
 )
+@scheduler_settings
 @click.option(
     "--json",
     "as_json",
@@ -61,7 +68,7 @@ DOCUMENTS = ("srt", "vtt", "ttml", "csv")
     help="Print every event, partial results included, as the JSON message that a server would send.",
 )
 def transcribe(
-    places: tuple[Path, ...],
+    names: tuple[str, ...],
     output: Path | None,
     formats: tuple[str, ...],
     jobs: int | None,
@@ -69,15 +76,21 @@ def transcribe(
     as_json: bool,
     content_type: str | None,
     channels: str | None,
+    scheduler: str | None,
+    cluster_options: tuple[str, ...],
+    retries: int | None,
+    retry_failed: bool,
     **values: Any,
 ) -> None:
     """Recognise audio files, and those in directories, without a server.
 
+    A MANIFEST is a list of files and URLs: a file that ends in .txt, .scp (as in Kaldi), .csv or .jsonl.
     Transcripts are printed, or written to a directory. Post-processors that the model's YAML file names are
     run as well. With several channels, the results of a file are in the order of time.
     """
+    from pykaldi_server.batch.bulk_options import BulkOptions
+    from pykaldi_server.batch.locations import location
     from pykaldi_server.batch.outputs import Outputs
-    from pykaldi_server.batch.sources import find_recordings
     from pykaldi_server.cli.batch_report import BatchReport
 
     if as_json and (output or formats):
@@ -85,9 +98,23 @@ def transcribe(
     formats = tuple(dict.fromkeys(formats)) or ("txt",)
     if output is None and len(formats) > 1:
         raise click.UsageError("--format: expected one format without --output, found several")
+    if scheduler is None and (cluster_options or retry_failed or retries is not None):
+        raise click.UsageError("--cluster-option, --retries, --retry-failed: expected --scheduler as well")
+    if scheduler is not None and output is None:
+        raise click.UsageError("--scheduler: expected --output as well")
+    places = [location(name) for name in names]
     with plain_errors():
         options = model_arguments(values, content_type=content_type, channels=channels)
-        recordings = find_recordings(places)
+        if scheduler is not None and output is not None:
+            where = SchedulerOptions(scheduler, jobs, parse_assignments(cluster_options, "cluster option"))
+            bulk = BulkOptions(
+                retries=2 if retries is None else retries, overwrite=overwrite, retry_failed=retry_failed
+            )
+            is_complete = recognise_in_bulk(
+                lambda: _recordings(places), options, Outputs(output, formats), bulk, where
+            )
+            sys.exit(0 if is_complete else 1)
+        recordings = list(_recordings(places))
         if len(recordings) > 1:
             _check_several(recordings, formats[0] if output is None else "")
         outputs = None if output is None else Outputs(output, formats)
@@ -98,6 +125,16 @@ def transcribe(
             _recognise(todo, options, jobs, report, longest_first=output is not None)
         report.summarise()
     sys.exit(1 if report.num_failed else 0)
+
+
+def _recordings(places: "Iterable[Location]") -> "Iterable[Recording]":
+    """The recordings of files, URLs and directories, then those of manifests, one by one."""
+    from pykaldi_server.batch.manifest import is_manifest, read_manifest
+    from pykaldi_server.batch.sources import find_recordings
+
+    manifests = [each for each in places if is_manifest(each)]
+    others = [each for each in places if not is_manifest(each)]
+    return chain(find_recordings(others), chain.from_iterable(map(read_manifest, manifests)))
 
 
 def _check_several(recordings: "list[Recording]", format_name: str) -> None:

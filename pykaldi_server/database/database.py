@@ -18,7 +18,7 @@ __all__ = ["METADATA", "Database"]
 logger = logging.getLogger(__name__)
 
 METADATA = MetaData()
-"""The tables that a database has; the module of each table adds it."""
+"""The tables of a master's database; the module of each table adds it."""
 
 _T = TypeVar("_T")
 
@@ -43,12 +43,14 @@ class Database:
     Args:
         name: see `database_url`.
         option: which option names it, for errors.
+        metadata: the tables that it has.
 
     Raises:
         ConfigError: the name is invalid, or the driver of the database is not installed.
     """
 
-    def __init__(self, name: str, option: str = "states") -> None:
+    def __init__(self, name: str, option: str = "states", metadata: MetaData = METADATA) -> None:
+        self._metadata = metadata
         self._engine = _make_engine(database_url(name, option), option)
         self._own_folder = name == DEFAULT
         self._is_prepared = False
@@ -100,9 +102,9 @@ class Database:
         """
         if self._engine.dialect.name == SQLITE:
             self._create_file()
-        METADATA.create_all(self._engine)
+        self._metadata.create_all(self._engine)
         inspector = inspect(self._engine)
-        for table in METADATA.sorted_tables:
+        for table in self._metadata.sorted_tables:
             expected = {column.name for column in table.columns}
             found = {column["name"] for column in inspector.get_columns(table.name)}
             if not expected <= found:

@@ -28,7 +28,7 @@ def test_all_formats_are_written(tmp_path: Path, recording: Recording) -> None:
     assert sorted(os.listdir(tmp_path / "out" / "sub")) == ["a.json", "a.txt"]
     assert (tmp_path / "out/sub/a.txt").read_text() == "yes\n"
     mode = (tmp_path / "out/sub/a.txt").stat().st_mode & 0o777
-    assert mode == recording.path.stat().st_mode & 0o777, "as any other new file"
+    assert mode == (tmp_path / "a.wav").stat().st_mode & 0o777, "as any other new file"
 
 
 def test_what_is_missing_or_old_is_not_complete(tmp_path: Path, recording: Recording) -> None:

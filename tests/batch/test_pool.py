@@ -120,7 +120,7 @@ def test_a_recording_whose_parts_are_done_is_complete_before_others_begin(
     """The others never end here; nothing but that they wait lets the first one be seen."""
     options = RecognizerOptions(model=f"{models}/english:graph-digits", post_processing=SHOUTING)
     first, *others = (Recording(tmp_path / f"{name}.wav", Path(name)) for name in "abc")
-    first.path.symlink_to(golden / "wav" / f"{DIGITS}.wav")
+    Path(first.path).symlink_to(golden / "wav" / f"{DIGITS}.wav")
     for each in others:
         os.mkfifo(each.path)
     durations_s: dict[Recording, float | None] = {first: 1000.0, **dict.fromkeys(others, 1.0)}

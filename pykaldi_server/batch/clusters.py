@@ -1,0 +1,129 @@
+"""Where a bulk run finds its workers: on this machine, in a running cluster, or in jobs of a batch system."""
+
+import importlib
+import logging
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dask.config
+import yaml
+from distributed import Client, LocalCluster
+from distributed.deploy.cluster import Cluster
+
+from pykaldi_server.cores import num_cores
+from pykaldi_server.errors import ConfigError
+
+__all__ = ["BATCH_SYSTEMS", "LOCAL", "batch_system_cluster", "connected"]
+
+LOCAL = "local"
+BATCH_SYSTEMS = {
+    "slurm": "SLURMCluster",
+    "sge": "SGECluster",
+    "pbs": "PBSCluster",
+    "htcondor": "HTCondorCluster",
+}
+"""Batch systems, with the class of dask-jobqueue for each."""
+
+_ADDRESS = re.compile(r"([a-z]+://.+|[^/]+:[0-9]+)")
+# A worker that dies costs its tasks this attempt; `Bulk` decides how many others they get.
+_SETTINGS = {"distributed.scheduler.allowed-failures": 0}
+
+
+@contextmanager
+def connected(
+    scheduler: str, jobs: int | None = None, options: Mapping[str, str] | None = None
+) -> Iterator[Client]:
+    """Connects to the scheduler of a cluster, which is made before and ended after, unless it has an address.
+
+    Args:
+        scheduler: ``local``, a key of `BATCH_SYSTEMS`, or the address of a scheduler that runs
+            (``tcp://host:8786``), or the file that it has written its address to (``scheduler.json``).
+        jobs: number of workers on this machine, one per core if not set; or of jobs of the batch system, 1 if
+            not set.
+        options: for the class of the batch system; values are in YAML.
+
+    Raises:
+        ConfigError: the scheduler or an option is invalid.
+        OSError: there is no scheduler at the address.
+    """
+    if scheduler == LOCAL:
+        _refuse(scheduler, options=options)
+        with (
+            dask.config.set(_SETTINGS),
+            _local_cluster(jobs or num_cores()) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+    elif scheduler in BATCH_SYSTEMS:
+        with dask.config.set(_SETTINGS), batch_system_cluster(scheduler, options or {}) as cluster:
+            # Adapted, not scaled, so that jobs which end before the work does are replaced.
+            cluster.adapt(minimum_jobs=jobs or 1, maximum_jobs=jobs or 1)
+            with Client(cluster) as client:
+                yield client
+    elif scheduler.endswith(".json"):
+        _refuse(scheduler, jobs=jobs, options=options)
+        with Client(scheduler_file=scheduler) as client:
+            yield client
+    elif _ADDRESS.fullmatch(scheduler):
+        _refuse(scheduler, jobs=jobs, options=options)
+        with Client(scheduler) as client:
+            yield client
+    else:
+        raise ConfigError(
+            f"scheduler: expected {LOCAL}, {', '.join(BATCH_SYSTEMS)}, an address such as tcp://host:8786, "
+            f"or a file such as scheduler.json, found {scheduler!r}"
+        )
+
+
+def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
+    """Makes a cluster whose workers are jobs of a batch system; none is submitted yet.
+
+    Args:
+        system: a key of `BATCH_SYSTEMS`.
+        options: of the class of dask-jobqueue, such as ``cores``, ``memory`` and ``walltime``; values are in
+            YAML. What is not given comes from Dask's configuration (``~/.config/dask/jobqueue.yaml``).
+
+    Returns:
+        A `dask_jobqueue.JobQueueCluster`, whose ``job_script()`` is what will be submitted.
+
+    Raises:
+        ConfigError: an option is invalid, or one that the system needs is missing.
+    """
+    try:
+        module = importlib.import_module("dask_jobqueue")
+    except ImportError as error:
+        raise ConfigError(
+            f"scheduler: {system} needs dask-jobqueue: pip install 'pykaldi-server[batch]'"
+        ) from error
+    values = {name.replace("-", "_"): yaml.safe_load(text) for name, text in options.items()}
+    try:
+        return getattr(module, BATCH_SYSTEMS[system])(**values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"scheduler: {system}: {error}") from error
+
+
+def _local_cluster(num_workers: int) -> Cluster:
+    """Workers on this machine, one thread each; only this machine can reach them and the dashboard."""
+    # Ctrl-C reaches all processes of a terminal; this one decides what becomes of the others.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
+            n_workers=num_workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # it is the recognisers that need memory, not the workers
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _refuse(scheduler: str, **values: Any) -> None:
+    for name, value in values.items():
+        if value:
+            raise ConfigError(f"scheduler: {scheduler}: expected no {name}, found {value!r}")

@@ -1,0 +1,83 @@
+"""What tests of bulk runs share: recordings, what is recognised of them, and processes that read them."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from processes import children
+
+from pykaldi_server.batch.recognizer import RecognizerOptions
+
+DIGITS = "ps-tidigits-2934z"
+SAID = "two nine three four zero\n"
+
+
+def digits(models: Path) -> RecognizerOptions:
+    """A small model."""
+    return RecognizerOptions(model=str(models / "english:graph-digits"))
+
+
+def make_recordings(folder: Path, golden: Path, num: int) -> list[Path]:
+    """A folder with links to one recording."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03}.wav" for number in range(num)]
+    for path in paths:
+        path.symlink_to(golden / "wav" / f"{DIGITS}.wav")
+    return paths
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs; a process that has ended has none."""
+    try:
+        return [each for child in children(pid) for each in (child, *descendants(child))]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def readers(path: Path) -> list[int]:
+    """The descendants of this process that have a file open."""
+    return [pid for pid in descendants(os.getpid()) if has_open(pid, path)]
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return any(os.readlink(f"{folder}/{each}") == str(path) for each in os.listdir(folder))
+    except (FileNotFoundError, PermissionError):  # the process, or a file of it, is gone
+        return False
+
+
+@contextmanager
+def deadly(pipe: Path, victim: Callable[[int], int], times: int) -> Iterator[None]:
+    """A recording that kills: a named pipe whose readers are met by SIGKILL.
+
+    Args:
+        pipe: the pipe, which this makes.
+        victim: chooses the process that is to die, from the number of the reader.
+        times: how many readers there will be.
+    """
+    os.mkfifo(pipe)
+
+    def meet_all() -> None:
+        met: list[int] = []
+        while len(met) < times:
+            descriptor = os.open(pipe, os.O_WRONLY)  # waits until somebody opens it as well
+            while not (found := [each for each in readers(pipe) if each not in met]):
+                time.sleep(0.02)
+            (reader,) = found
+            met.append(reader)
+            chosen = victim(reader)
+            os.kill(reader, signal.SIGSTOP)  # so that it does not see the end of the file
+            os.close(descriptor)
+            os.kill(chosen, signal.SIGKILL)
+            os.kill(reader, signal.SIGKILL)
+
+    thread = threading.Thread(target=meet_all, daemon=True)
+    thread.start()
+    yield
+    thread.join()
