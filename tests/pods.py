@@ -18,16 +18,29 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from harness import until
+from harness import Harness, Socket, until
 from manifests import Container
 from processes import children, running_process
-from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-__all__ = ["ADMINISTRATOR", "CLIENT", "WORKER", "Pod", "master_pod", "need_bubblewrap", "worker_pod"]
+__all__ = [
+    "ADMINISTRATOR",
+    "CLIENT",
+    "WORKER",
+    "Pod",
+    "connect",
+    "digits_model",
+    "master_pod",
+    "need_bubblewrap",
+    "speak",
+    "worker_pod",
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SPEECH = "/client/ws/speech"
 DOCKERFILE = REPOSITORY / "deploy" / "container" / "Dockerfile"
 CLIENT, WORKER, ADMINISTRATOR = (f"{role}-token-0123456789" for role in ("client", "worker", "administrator"))
 SECRETS = {
@@ -119,6 +132,30 @@ class Pod:
     async def exit_code(self) -> int:
         """Waits for the end of the program."""
         return await self._process.wait()
+
+
+def digits_model(folder: Path, models: Path) -> Path:
+    """Makes a model that loads fast, as a folder of its own."""
+    model = folder / "digits"
+    model.mkdir()
+    for part in ("am", "conf", "ivector"):
+        (model / part).symlink_to(models / "english" / part)
+    (model / "graph").symlink_to(models / "english" / "graph-digits")
+    return model
+
+
+async def connect(harness: Harness, pod: Pod, path: str = SPEECH, **query: str) -> Socket:
+    """A WebSocket of a client that shows its token."""
+    url = f"{pod.url.replace('http', 'ws')}{path}?{urlencode(query)}"
+    return await harness.connect(HTTPRequest(url, headers={"Authorization": f"Bearer {CLIENT}"}))
+
+
+async def speak(harness: Harness, pod: Pod, samples: bytes, **query: str) -> Socket:
+    """A client that has said something, and has seen words of it."""
+    socket = await connect(harness, pod, **query)
+    await socket.send(samples)
+    await socket.until(lambda each: "result" in each)
+    return socket
 
 
 @asynccontextmanager

@@ -6,14 +6,12 @@ import signal
 import wave
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from harness import Harness, Socket
 from manifests import KUBERNETES, Container, Manifest, build
-from pods import ADMINISTRATOR, CLIENT, Pod, master_pod, need_bubblewrap, worker_pod
+from pods import ADMINISTRATOR, Pod, connect, digits_model, master_pod, need_bubblewrap, speak, worker_pod
 from postgresql import PostgresqlServer
-from tornado.httpclient import HTTPRequest
 
 TRANSCRIPT = "two nine three four zero"
 BEGINNING = 24_000
@@ -42,13 +40,7 @@ def worker(production: Manifest) -> Container:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
-    """A model that loads fast, as a folder of its own."""
-    model = tmp_path_factory.mktemp("models") / "digits"
-    model.mkdir()
-    for part in ("am", "conf", "ivector"):
-        (model / part).symlink_to(models / "english" / part)
-    (model / "graph").symlink_to(models / "english" / "graph-digits")
-    return model
+    return digits_model(tmp_path_factory.mktemp("models"), models)
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +48,6 @@ def digits(golden: Path) -> bytes:
     """Samples of the sentence "two nine three four zero", S16LE at 16 kHz."""
     with wave.open(str(golden / "wav" / "ps-tidigits-2934z.wav")) as file:
         return bytes(file.readframes(file.getnframes()))
-
-
-async def client(harness: Harness, pod: Pod, path: str = "/client/ws/speech", **query: str) -> Socket:
-    url = f"{pod.url.replace('http', 'ws')}{path}?{urlencode(query)}"
-    return await harness.connect(HTTPRequest(url, headers={"Authorization": f"Bearer {CLIENT}"}))
-
-
-async def begin(harness: Harness, pod: Pod, digits: bytes, **query: str) -> Socket:
-    """A client in the middle of its sentence, of which it has seen words."""
-    socket = await client(harness, pod, **query)
-    await socket.send(digits[:BEGINNING])
-    await socket.until(lambda each: "result" in each)
-    return socket
 
 
 async def words(socket: Socket, digits: bytes) -> str:
@@ -82,7 +61,7 @@ async def words(socket: Socket, digits: bytes) -> str:
 async def have_slots(harness: Harness, *expected: tuple[Pod, int]) -> None:
     """Returns when each master has as many free slots as that."""
     for pod, number in expected:
-        status = await client(harness, pod, "/client/ws/status")
+        status = await connect(harness, pod, "/client/ws/status")
         await status.until(lambda each, wanted=number: each["num_workers_available"] == wanted)  # type: ignore[misc]
         status.close()
 
@@ -100,7 +79,7 @@ def test_pods_are_ready_when_they_can_serve_and_drain_before_they_end(
                 await serving.becomes("readiness", 200)
                 await have_slots(harness, (serving, 2))
 
-                speaker = await begin(harness, serving, digits)
+                speaker = await speak(harness, serving, digits[:BEGINNING])
                 working.signal(signal.SIGTERM)
                 await working.becomes("readiness", 503)
                 assert await working.probe("liveness") == 200
@@ -111,11 +90,11 @@ def test_pods_are_ready_when_they_can_serve_and_drain_before_they_end(
 
             async with worker_pod(worker, tmp_path / "next", model, serving, sessions=2) as working:
                 await serving.becomes("readiness", 200)
-                speaker = await begin(harness, serving, digits)
+                speaker = await speak(harness, serving, digits[:BEGINNING])
                 serving.signal(signal.SIGTERM)
                 await serving.becomes("readiness", 503)
                 assert await serving.probe("liveness") == 200
-                late = await client(harness, serving)
+                late = await connect(harness, serving)
                 refusal = await late.read_json()
                 assert (refusal["status"], "shutting down" in refusal["message"]) == (9, True)
                 assert await words(speaker, digits) == TRANSCRIPT
@@ -153,22 +132,22 @@ def test_masters_share_states_and_neither_a_master_nor_a_worker_is_missed(
             worker_pod(worker, tmp_path / "worker", model, first, second, sessions=4) as working,
         ):
             await have_slots(harness, (first, 2), (second, 2))
-            assert await words(await begin(harness, first, digits, **anna), digits) == TRANSCRIPT
+            assert await words(await speak(harness, first, digits[:BEGINNING], **anna), digits) == TRANSCRIPT
             while (learned := await state(second)) is None:
                 await asyncio.sleep(0.02)
             assert learned == await state(first)
             # The second session begins where the first has ended, so it ends elsewhere than that.
-            assert await words(await begin(harness, second, digits, **anna), digits) == TRANSCRIPT
+            assert await words(await speak(harness, second, digits[:BEGINNING], **anna), digits) == TRANSCRIPT
             while await state(first) == learned:
                 await asyncio.sleep(0.02)
 
-            speaker = await begin(harness, first, digits)
+            speaker = await speak(harness, first, digits[:BEGINNING])
             first.signal(signal.SIGKILL)
             assert all(each["status"] == 0 for each in await speaker.read_all())
             assert speaker.connection.close_code is None  # so the client knows that something is missing
             await have_slots(harness, (second, 4))
 
-            speaker = await begin(harness, second, digits)
+            speaker = await speak(harness, second, digits[:BEGINNING])
             working.signal(signal.SIGKILL)
             assert (await speaker.read_all())[-1]["message"].startswith("The recogniser was lost")
             await second.becomes("readiness", 503)
