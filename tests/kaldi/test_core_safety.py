@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi._core import (
     ConstArpaLmBuilder,
+    FrameBuffer,
     FrameComputer,
     GaussianPosteriors,
     LatticeFasterDecoderConfig,
     LatticeFasterOnlineDecoder,
+    OnlineCmvn,
+    OnlineIvectorFeature,
+    OnlineIvectorModel,
     PackedProduct,
     SilenceWeighting,
     acc_ivector_stats,
@@ -116,6 +120,30 @@ def frame_computer(**changes: NDArray[Any]) -> FrameComputer:
     )
 
 
+def online_cmvn(**stats: NDArray[Any]) -> OnlineCmvn:
+    return OnlineCmvn(4, 9, 9, 9, True, False, [], **({"global_stats": np.ones((2, 5))} | stats))
+
+
+def ivector_model(**changes: NDArray[Any]) -> OnlineIvectorModel:
+    arrays = {"linear": np.ones((4, 4, 2)), "quadratic": np.ones((4, 3))} | changes
+    return OnlineIvectorModel(
+        lda=PackedProduct(SQUARE),
+        gaussians=GaussianPosteriors(SQUARE, SQUARE, SQUARE[0]),
+        left_context=0,
+        right_context=0,
+        adds_normalized=False,
+        num_gselect=2,
+        min_post=0.1,
+        posterior_scale=1.0,
+        **arrays,
+    )
+
+
+def ivector_feature(**changes: NDArray[Any]) -> OnlineIvectorFeature:
+    arrays = {"linear_term": np.ones(2), "quadratic_term": np.ones(3)} | changes
+    return OnlineIvectorFeature(ivector_model(), FrameBuffer(4), online_cmvn(), 0.0, 0.0, 0.0, **arrays)
+
+
 ID2PDF = np.array([-1, 0], np.int32)
 SQUARE = np.zeros((4, 4), np.float32)
 PLP_BASES = np.zeros((3, 6), np.float32)
@@ -149,6 +177,20 @@ CALLS_WITH_ARRAYS: list[tuple[str, NDArray[Any], Callable[[NDArray[Any]], object
     ("features", SQUARE, lambda x: GaussianPosteriors(SQUARE, SQUARE, SQUARE[0]).compute(x, 2, SQUARE[0])),
     ("min_post", SQUARE[0], lambda x: GaussianPosteriors(SQUARE, SQUARE, SQUARE[0]).compute(SQUARE, 2, x)),
     *((name, good, partial(acc_ivector_stats_with, name)) for name, good in IVECTOR_ARRAYS.items()),
+    ("frames", SQUARE, lambda x: FrameBuffer(4).append(x)),
+    ("frames", SQUARE, lambda x: online_cmvn().normalize(x, SQUARE[:0])),
+    ("leaving", SQUARE[:2], lambda x: online_cmvn().normalize(np.zeros((11, 4), np.float32), x)),
+    ("frames", SQUARE, lambda x: online_cmvn().count(x)),
+    ("frames", SQUARE, lambda x: online_cmvn().freeze(x)),
+    ("frames", SQUARE, lambda x: online_cmvn(frozen_stats=np.ones((2, 5))).apply_frozen(x)),
+    *(
+        (name, np.ones((2, 5)), partial(lambda name, x: online_cmvn(**{name: x}), name))
+        for name in ("global_stats", "speaker_stats", "frozen_stats")
+    ),
+    ("linear", np.ones((4, 4, 2)), lambda x: ivector_model(linear=x)),
+    ("quadratic", np.ones((4, 3)), lambda x: ivector_model(quadratic=x)),
+    ("linear_term", np.ones(2), lambda x: ivector_feature(linear_term=x)),
+    ("quadratic_term", np.ones(3), lambda x: ivector_feature(quadratic_term=x)),
     ("frames", SQUARE, lambda x: PackedProduct(SQUARE).multiply_spliced(x)),
     ("weight", SQUARE, lambda x: PackedProduct(x)),
     ("bias", SQUARE[0], lambda x: PackedProduct(SQUARE, x)),

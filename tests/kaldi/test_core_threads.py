@@ -195,7 +195,7 @@ def test_features_that_another_thread_uses() -> None:
     """Neither of two threads that advance one stream reads what the other one is changing."""
     dim, ones = 40, np.ones((256, 40), np.float32)
     base = FrameBuffer(dim)
-    base.append(np.zeros((20_000, dim), np.float32))
+    base.append(np.zeros((4000, dim), np.float32))
     model = OnlineIvectorModel(
         lda=PackedProduct(np.eye(dim, dtype=np.float32)),
         gaussians=GaussianPosteriors(ones, ones, ones[:, 0].copy()),
@@ -211,7 +211,7 @@ def test_features_that_another_thread_uses() -> None:
     stats = np.ones((2, dim + 1))
     cmvn = OnlineCmvn(dim, 600, 600, 200, True, False, [], stats)
     feature = OnlineIvectorFeature(model, base, cmvn, 0.0, 0.0, 0.0, np.zeros(2), np.array([1.0, 0.0, 1.0]))
-    add = lambda: feature.add(None, 0, 20_000, True)  # noqa: E731
+    add = lambda: feature.add(None, 0, 4000, True)  # noqa: E731
     assert errors_of_two_threads(add, feature.stats)[0] in {
         "the i-vector feature is being changed by another thread",
         "the i-vector feature is used by another thread",
