@@ -91,6 +91,7 @@ def test_a_real_master_does_with_calls_what_is_simulated() -> None:
 def test_the_table_says_what_numbers_of_streams_need() -> None:
     command = [sys.executable, str(BENCH / "fleet.py"), "--table"]
     rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+    assert all(row in (BENCH.parents[1] / "docs" / "operations.md").read_text() for row in rows)
     cells = [[float(each.replace(",", "")) for each in row.strip("| ").split(" | ")] for row in rows]
     assert [row[0] for row in cells] == [100, 1_000, 10_000, 100_000]
     for streams, slots, cores, _, masters in cells:
