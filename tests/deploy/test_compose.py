@@ -102,7 +102,7 @@ def test_there_is_time_for_the_requests_to_end() -> None:
         assert 60 * int(grace[1]) >= parameters(arguments(name))["drain_s"] + LAST_WORDS_S
 
 
-def test_secrets_are_files_that_the_document_names_and_git_ignores() -> None:
+def test_secrets_are_files_that_the_document_names_and_nobody_publishes() -> None:
     found = compose()
     files = {name: Path(each["file"]) for name, each in found["secrets"].items()}
     assert {each.parent for each in files.values()} == {FOLDER / "secrets"}
@@ -122,7 +122,8 @@ def test_secrets_are_files_that_the_document_names_and_git_ignores() -> None:
                 values = [*service.get("command", ()), *service.get("environment", {}).values()]
                 assert any(str(each).endswith(where) for each in values)
     assert used == files.keys()
-    assert "/deploy/compose/secrets/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert (FOLDER / ".gitignore").read_text() == "/secrets/\n"
+    assert "prune deploy/compose/secrets" in (REPOSITORY / "MANIFEST.in").read_text().splitlines()
 
 
 def test_services_reach_those_that_they_name() -> None:

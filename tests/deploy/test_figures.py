@@ -93,6 +93,17 @@ def test_the_figures_are_what_an_autoscaler_needs(rules: Object, tmp_path: Path)
             '{namespace="n", model="quiet", pool="quiet"}': 0,
         },
     }
+    reported.append(series("slots", f"5+0x{minutes}", namespace="n", pod="master-0", model="p", state="busy"))
+    for pod in ("master-0", "master-1"):
+        reported.append(series("build_info", f"1+0x{minutes}", namespace="n", pod=pod, version="1"))
+    alone = {
+        "exp_labels": {"namespace": "n", "pod": "master-1", "severity": "critical"},
+        "exp_annotations": {"summary": "The master master-1 has no worker, so it can serve nobody."},
+    }
+    alerts = [
+        {"eval_time": f"{minutes}m", "alertname": "PykaldiServerNoWorkers", "exp_alerts": [alone]},
+        {"eval_time": f"{minutes}m", "alertname": "PykaldiServerDatabase", "exp_alerts": []},
+    ]
     checks = [
         {
             "expr": name,
@@ -105,7 +116,14 @@ def test_the_figures_are_what_an_autoscaler_needs(rules: Object, tmp_path: Path)
     test = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": reported, "promql_expr_test": checks}],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": reported,
+                "promql_expr_test": checks,
+                "alert_rule_test": alerts,
+            }
+        ],
     }
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
     ran = subprocess.run(
