@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.config
 import yaml
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 from distributed.deploy.cluster import Cluster
 
 from pykaldi_server.cores import num_cores
@@ -99,9 +99,13 @@ def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
             f"scheduler: {system} needs dask-jobqueue: pip install 'pykaldi-server[batch]'"
         ) from error
     values = {name.replace("-", "_"): yaml.safe_load(text) for name, text in options.items()}
+    kind = getattr(module, BATCH_SYSTEMS[system])
+    cluster = kind.__new__(kind)
     try:
-        return getattr(module, BATCH_SYSTEMS[system])(**values)
+        cluster.__init__(**values)
+        return cluster
     except (TypeError, ValueError) as error:
+        cluster.status = Status.closed  # half made, it would warn that nobody has closed it
         raise ConfigError(f"scheduler: {system}: {error}") from error
 
 

@@ -5,9 +5,11 @@ another process takes its place. Files that are mapped into memory, such as grap
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -109,7 +111,6 @@ class _Worker:
     def end(self) -> None:
         """Lets the process end once it has nothing to do, and waits for it."""
         self._send(None)
-        self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_END_S)
         self.kill()
@@ -246,6 +247,7 @@ def serve(descriptor: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with Connection(descriptor) as connection:
+        threading.Thread(target=_end_with_pool, args=(descriptor,), daemon=True).start()
         try:
             with Recognizer(connection.recv()) as recognizer:
                 connection.send(Ready(recognizer.can_cut, recognizer.learns_all, recognizer.processes_texts))
@@ -256,6 +258,14 @@ def serve(descriptor: int) -> None:
         except (PykaldiServerError, OSError) as error:
             with suppress(OSError):  # the pool may not wait for this
                 connection.send(_CannotStart(error_text(error)))
+
+
+def _end_with_pool(descriptor: int) -> None:
+    """Ends this process once that of the pool is gone: it may wait for a file that never comes."""
+    gone = select.poll()
+    gone.register(descriptor, 0)  # which is to say, nothing but the end of the connection
+    gone.poll()
+    os._exit(0)
 
 
 def _outcome(recognizer: Recognizer, task: Task, connection: Connection) -> Done | Failed:
