@@ -11,7 +11,9 @@ system and tasks that live for a moment. So
 """
 
 import asyncio
+import math
 import os
+import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable
@@ -20,7 +22,7 @@ from typing import Any, cast
 
 from tornado.httpclient import HTTPRequest, _RequestProxy
 from tornado.httputil import HTTPHeaders
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import (
     WebSocketClientConnection,
@@ -29,7 +31,11 @@ from tornado.websocket import (
     WebSocketProtocol13,
 )
 
-__all__ = ["QuickConnection", "QuickProtocol", "Receiver", "connect_quickly"]
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+__all__ = ["Backlog", "QuickConnection", "QuickProtocol", "Receiver", "connect_quickly"]
 
 Receiver = Callable[[str | bytes | None], "asyncio.Future[None] | None"]
 """Takes a message, None when the connection is closed. Until what it returns is done, no more is read."""
@@ -41,6 +47,48 @@ LAST, MASKED = 0x80, 0x80
 """Bits of the first and of the second byte of a frame (RFC 6455, 5.2)."""
 SIZE_IN_2_BYTES, SIZE_IN_8_BYTES = 126, 127
 """Sizes in the second byte that say in how many further bytes the size is."""
+
+ACKNOWLEDGED = slice(120, 128)
+"""Where Linux has ``tcpi_bytes_acked``, 64 bits, in ``struct tcp_info`` (linux/tcp.h)."""
+
+
+class Backlog:
+    """What has been sent on a connection, and has not arrived.
+
+    Args:
+        stream: the connection.
+    """
+
+    def __init__(self, stream: IOStream) -> None:
+        self._stream = stream
+        self._arrived = 0
+        self._sent = 0.0  # bytes, when it was last asked
+
+    def is_moving(self) -> bool:
+        """Whether some, but not all, has arrived of what was under way when this was last asked.
+
+        So a ping that was sent then has not arrived, although the other end takes what comes. False where the
+        system does not say what has arrived.
+        """
+        if self._stream.closed():
+            return False
+        try:
+            arrived, waiting = _progress(self._stream.socket)
+        except OSError:  # it is not TCP
+            return False
+        is_moving = self._arrived < arrived < self._sent
+        self._arrived = arrived
+        self._sent = math.inf if self._stream.writing() else arrived + waiting
+        return is_moving
+
+
+def _progress(connection: socket.socket) -> tuple[int, int]:
+    """How many bytes the other end has acknowledged, and how many it has not yet."""
+    if sys.platform != "linux":
+        return 0, 0
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.stop)
+    (waiting,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+    return int.from_bytes(info[ACKNOWLEDGED], sys.byteorder), waiting
 
 
 class QuickProtocol(WebSocketProtocol13):

@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import os
+import socket
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from harness import until
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 from tornado.websocket import (
@@ -21,9 +25,11 @@ from tornado.websocket import (
     websocket_connect,
 )
 
-from pykaldi_server.sockets import BULK_BYTES, QuickProtocol, connect_quickly
+from pykaldi_server.sockets import BULK_BYTES, Backlog, QuickProtocol, connect_quickly
 
 LIMIT_S = 30.0
+SENT_BYTES = 16 * 1024**2
+"""More than the buffers of the system hold."""
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 MESSAGES: tuple[str | bytes, ...] = (
     b"",
@@ -257,3 +263,27 @@ def test_messages_can_be_given_to_a_function_and_back() -> None:
             connection.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what has arrived")
+def test_a_backlog_moves_while_the_other_end_takes_some_of_it(harness: Any) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.connect(server.getsockname())
+            stream = IOStream(server.accept()[0])
+            backlog = Backlog(stream)
+            assert not backlog.is_moving()  # nothing has been sent
+            writing = asyncio.ensure_future(stream.write(bytes(SENT_BYTES)))
+            await until(lambda: bool(peer.recv(BULK_BYTES)) and backlog.is_moving())
+            while backlog.is_moving():  # until the buffers of the system are full: the peer takes no more
+                await asyncio.sleep(0.1)
+            await until(lambda: bool(peer.recv(BULK_BYTES)) and backlog.is_moving())
+            peer.setblocking(False)
+            loop = asyncio.get_running_loop()
+            while not writing.done():
+                await loop.sock_recv(peer, BULK_BYTES)
+            stream.close()
+            assert not backlog.is_moving()
+
+    harness.run(scenario)

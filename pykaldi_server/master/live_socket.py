@@ -20,6 +20,7 @@ from pykaldi_server.master.socket_protocol import SocketProtocol
 from pykaldi_server.protocols.gstreamer import NO_ID, error_message
 from pykaldi_server.protocols.liveness import Liveness, watch_close_frame
 from pykaldi_server.protocols.messages import GOING_AWAY, MESSAGE_TOO_BIG, Status, dumps, message_bytes
+from pykaldi_server.sockets import Backlog
 
 __all__ = ["LiveSocket"]
 
@@ -129,11 +130,14 @@ class LiveSocket(WebSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         self.set_nodelay(True)
         options = self.hub.options
+        assert self.ws_connection is not None
+        assert self.ws_connection.stream is not None
         self._liveness = Liveness(
             ping=self._ping_peer,
             lost=self._peer_lost,
             interval_s=options.ping_interval_s,
             timeout_s=options.silence_timeout_s,
+            is_late=Backlog(self.ws_connection.stream).is_moving,
         )
         self.hub.sockets.add(self)
         with self._liveness.not_reading():

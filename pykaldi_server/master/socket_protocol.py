@@ -7,8 +7,11 @@
 * Messages that arrive at the same time have a bounded amount of memory. When it is used up, those that take
   more than their share of it are answered by a close frame with the code 1013.
 * After each frame, control frames and fragments included, the peer may be held back.
+* A peer on a slow line takes long to get what was sent before the close frame. Tornado breaks off 5 seconds
+  after that; here a connection that moves has a minute.
 """
 
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,12 +21,16 @@ from tornado.websocket import WebSocketHandler
 
 from pykaldi_server.protocols.messages import MESSAGE_TOO_BIG, TRY_AGAIN_LATER
 from pykaldi_server.protocols.store import Holding, StoreBudget
-from pykaldi_server.sockets import QuickProtocol
+from pykaldi_server.sockets import Backlog, QuickProtocol
 
 __all__ = ["SocketProtocol"]
 
 logger = logging.getLogger(__name__)
 
+CLOSING_S = 5.0
+"""How long a peer may take to answer a close frame, once it can have got that."""
+CLOSING_ROUNDS = 12
+"""How often as long it may take to get it."""
 PIECE_BYTES = 1024**2
 NO_MEMORY = "too many large messages arrive at the same time; try again later, or send smaller ones"
 HEADER_BYTES = 8
@@ -60,6 +67,27 @@ class SocketProtocol(QuickProtocol):
         self._too_long = too_long
         self._held = Holding(arriving)
         self._hold_back = hold_back
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Sends a close frame, and breaks the connection off if no answer comes in time."""
+        is_first = self._waiting is None
+        super().close(code, reason)
+        if is_first and self._waiting is not None and self.stream is not None:
+            self.stream.io_loop.remove_timeout(self._waiting)
+            backlog = Backlog(self.stream)
+            backlog.is_moving()  # compares from now on
+            self._wait_for_close(backlog, CLOSING_ROUNDS)
+
+    def _wait_for_close(self, backlog: Backlog, rounds: int) -> None:
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            if rounds > 1 and backlog.is_moving():
+                self._wait_for_close(backlog, rounds - 1)
+            else:
+                self._abort()
+
+        self._waiting = loop.call_later(CLOSING_S, look)
 
     async def _receive_frame_loop(self) -> None:
         try:

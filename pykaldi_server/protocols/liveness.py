@@ -3,8 +3,9 @@
 A ping goes out every `interval_s`, and less often to a peer that is heard anyway: with all of them a live
 stream would cost a tenth more. *Any* frame that comes back is a sign of life, not only the pong: the pong of
 a client that uploads a long file waits behind all its audio. A peer that has been silent for `timeout_s` is
-lost, except while we ourselves do not read from it (`not_reading`, back-pressure): then its silence proves
-nothing. Time is counted in whole intervals, so that a stall of our own process is only one.
+lost, except while we ourselves do not read from it (`not_reading`, back-pressure), and while what has been
+sent before a ping is still on its way (`is_late`, a slow line that moves): then its silence proves nothing.
+Time is counted in whole intervals, so that a stall of our own process is only one.
 """
 
 import asyncio
@@ -90,6 +91,8 @@ class Liveness:
         lost: called once, when the peer has been silent for too long.
         interval_s: seconds between pings to a peer that is not heard otherwise.
         timeout_s: seconds of silence after which the peer counts as lost.
+        is_late: returns whether the peer cannot have answered the last ping yet, because it is still taking
+            what was sent before; asked at the end of each interval in which the peer has not been heard.
     """
 
     def __init__(
@@ -99,11 +102,13 @@ class Liveness:
         lost: Callable[[], None],
         interval_s: float,
         timeout_s: float,
+        is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ping = ping
         self._lost = lost
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        self._is_late = is_late
         self._loop = asyncio.get_running_loop()
         self._silent_intervals = 0
         self._unpinged_intervals = 0
@@ -131,7 +136,9 @@ class Liveness:
         self._timer.cancel()
 
     def _tick(self) -> None:
-        if not self._pauses:
+        if not self._is_heard and self._is_late():
+            self._silent_intervals = 0
+        elif not self._pauses:
             self._silent_intervals += 1
         # The peer may have been heard during the first of them.
         if (self._silent_intervals - 1) * self._interval_s >= self._timeout_s:

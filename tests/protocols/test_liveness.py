@@ -85,6 +85,15 @@ def test_silence_proves_nothing_while_we_do_not_read(run: Any) -> None:
     assert run(scenario).lost == [540]
 
 
+def test_silence_proves_nothing_while_a_ping_is_on_its_way(run: Any) -> None:
+    async def scenario(peer: Peer) -> None:
+        late = asyncio.get_running_loop().time() + 205
+        peer.watch(is_late=lambda: asyncio.get_running_loop().time() < late)
+        await asyncio.sleep(500)
+
+    assert run(scenario).lost == [240]
+
+
 def test_stop_ends_it(run: Any) -> None:
     async def scenario(peer: Peer) -> None:
         liveness = peer.watch()
