@@ -1,6 +1,7 @@
 """Where a bulk run finds its workers: on this machine, in a running cluster, or in jobs of a batch system."""
 
 import importlib
+import json
 import logging
 import re
 import signal
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask.config
-import yaml
 from distributed import Client, LocalCluster, Status
 from distributed.deploy.cluster import Cluster
 
@@ -43,7 +43,7 @@ def connected(
             (``tcp://host:8786``), or the file that it has written its address to (``scheduler.json``).
         jobs: number of workers on this machine, one per core if not set; or of jobs of the batch system, 1 if
             not set.
-        options: for the class of the batch system; values are in YAML.
+        options: for the class of the batch system; values are JSON, or else text.
 
     Raises:
         ConfigError: the scheduler or an option is invalid.
@@ -83,8 +83,9 @@ def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
 
     Args:
         system: a key of `BATCH_SYSTEMS`.
-        options: of the class of dask-jobqueue, such as ``cores``, ``memory`` and ``walltime``; values are in
-            YAML. What is not given comes from Dask's configuration (``~/.config/dask/jobqueue.yaml``).
+        options: of the class of dask-jobqueue, such as ``cores``, ``memory`` and ``walltime``; values are
+            JSON, or else text. What is not given comes from Dask's configuration
+            (``~/.config/dask/jobqueue.yaml``).
 
     Returns:
         A `dask_jobqueue.JobQueueCluster`, whose ``job_script()`` is what will be submitted.
@@ -98,7 +99,7 @@ def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
         raise ConfigError(
             f"scheduler: {system} needs dask-jobqueue: pip install 'pykaldi-server[batch]'"
         ) from error
-    values = {name.replace("-", "_"): yaml.safe_load(text) for name, text in options.items()}
+    values = {name.replace("-", "_"): _value(text) for name, text in options.items()}
     kind = getattr(module, BATCH_SYSTEMS[system])
     cluster = kind.__new__(kind)
     try:
@@ -107,6 +108,14 @@ def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
     except (TypeError, ValueError) as error:
         cluster.status = Status.closed  # half made, it would warn that nobody has closed it
         raise ConfigError(f"scheduler: {system}: {error}") from error
+
+
+def _value(text: str) -> Any:
+    """The value of an option; not YAML, to which a time such as 12:30:00 is a number."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _local_cluster(num_workers: int) -> Cluster:

@@ -6,9 +6,9 @@ from pykaldi_server.batch.clusters import BATCH_SYSTEMS, batch_system_cluster, c
 from pykaldi_server.errors import ConfigError
 
 DIRECTIVES = {
-    "slurm": ("#SBATCH -p speech", "#SBATCH -t 04:00:00", "#SBATCH --mem=8G"),
-    "sge": ("#$ -q speech", "#$ -l h_rt=04:00:00"),
-    "pbs": ("#PBS -q speech", "#PBS -l walltime=04:00:00"),
+    "slurm": ("#SBATCH -p speech", "#SBATCH -t 12:30:00", "#SBATCH --mem=8G"),
+    "sge": ("#$ -q speech", "#$ -l h_rt=12:30:00"),
+    "pbs": ("#PBS -q speech", "#PBS -l walltime=12:30:00"),
     "htcondor": ("RequestCpus = MY.DaskWorkerCores", "RequestMemory = floor(MY.DaskWorkerMemory / 1048576)"),
 }
 
@@ -19,7 +19,7 @@ def test_jobs_of_batch_systems(system: str) -> None:
     if system == "htcondor":
         options["disk"] = "1GB"
     else:
-        options |= {"queue": "speech", "walltime": "'04:00:00'"}
+        options |= {"queue": "speech", "walltime": "12:30:00"}
     with batch_system_cluster(system, options) as cluster:
         script = cluster.job_script()
     for directive in DIRECTIVES[system]:
