@@ -64,7 +64,7 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
       config_(config),
       num_pdfs_(CountPdfs(id2pdf)),
       pdf_of_label_(id2pdf),
-      lattice_(config.lattice_beam) {
+      lattice_(config.lattice_beam, this) {
   config_.Check();
   if (graph_->Start() == kNoStateId) throw ConfigError("the decoding graph has no start state");
   if (graph_->MaxInputLabel() >= static_cast<int64_t>(id2pdf.size())) {
@@ -90,7 +90,7 @@ void LatticeFasterOnlineDecoder<Graph>::InitDecoding() {
   int32_t token;
   Relax(graph_->Start(), 0, Token::kNoLink, &token, work);
   ProcessNonemitting(config_.beam, work);
-  TokenLattice lattice(config_.lattice_beam);
+  TokenLattice lattice(config_.lattice_beam, this);
   lattice.AddBoundary(work->tokens, work->epsilon_links, {}, 0);
   lattice_ = std::move(lattice);
   best_path_.Clear();
@@ -118,10 +118,11 @@ void LatticeFasterOnlineDecoder<Graph>::DecodeFrame(const float *loglikes, Searc
   if (work->tokens.empty())
     throw DecoderError("no path survives frame " + std::to_string(NumFramesDecoded()));
   ProcessNonemitting(cutoff, work);
-  LinkVector links = LinkCandidates(work);
+  FrameLinks links = LinkCandidates(work);
   statistics_.num_tokens += static_cast<int64_t>(work->tokens.size());
-  statistics_.num_links += static_cast<int64_t>(links.size() + work->epsilon_links.size());
+  statistics_.num_links += static_cast<int64_t>(links.links.size() + work->epsilon_links.size());
   lattice_.AddBoundary(work->tokens, work->epsilon_links, std::move(links), cost_offset);
+  if constexpr (Graph::kRenewsStates) lattice_.LookUpNewestLinks();
   work->Clear();
 }
 
@@ -317,51 +318,54 @@ void LatticeFasterOnlineDecoder<Graph>::TakeCandidates(float next_cutoff, Search
 }
 
 template <class Graph>
-LinkVector LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) const {
+FrameLinks LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *work) const {
   const ArcCandidates &candidates = work->candidates;
-  // A link that is so much worse than the best one into its target would be pruned later in any case.
+  const ActiveToken *const active = work->active.data();
+  Token *const tokens = work->tokens.data();
+  work->links.resize(work->taken.size());
+  NewLink *const links = work->links.data();
   const float lattice_beam = config_.lattice_beam;
   size_t num_links = 0;
   for (const TakenArc arc : work->taken) {
-    work->taken[num_links] = arc;
-    const float best_cost = work->tokens[arc.target].tot_cost;
-    num_links += !(candidates.Cost(arc.candidate) - best_cost > lattice_beam);
+    const size_t i = static_cast<size_t>(arc.candidate);
+    Token &target = tokens[arc.target];
+    const float above_best = candidates.Cost(i) - target.tot_cost;
+    links[num_links] = {active[candidates.Active(i)].token, arc.target, above_best, candidates.Arc(i)};
+    // Links are not more than candidates, so this is no candidate whose turn is still to come.
+    target.best_link = target.best_link == arc.candidate ? static_cast<int32_t>(num_links) : target.best_link;
+    // A link that is so much worse than the best one into its target would be pruned later in any case.
+    num_links += !(above_best > lattice_beam);
   }
-  LinkVector links(num_links);
-  for (size_t i = 0; i < num_links; ++i) {
-    const TakenArc &arc = work->taken[i];
-    links[i] = MakeLink(arc, *work);
-    // Links are fewer than candidates, so this is no candidate whose turn is still to come.
-    int32_t &best_link = work->tokens[arc.target].best_link;
-    best_link = best_link == arc.candidate ? static_cast<int32_t>(i) : best_link;
-  }
-  return links;
+  FrameLinks result;
+  result.links.assign(links, links + num_links);
+  result.acoustic_costs.assign(work->acoustic_costs.begin(), work->acoustic_costs.end());
+  return result;
 }
 
 template <class Graph>
-Link LatticeFasterOnlineDecoder<Graph>::MakeLink(const TakenArc &arc, const SearchWorkspace &work) const {
-  const ArcCandidates &candidates = work.candidates;
-  const size_t i = static_cast<size_t>(arc.candidate);
-  const ActiveToken &source = work.active[candidates.Active(i)];
-  const int32_t state = lattice_.Newest().tokens[source.token].state;
-  const uint32_t place = candidates.Arc(i);
-  int32_t ilabel, olabel, pdf;
-  float weight;
+LinkArc LatticeFasterOnlineDecoder<Graph>::LookUpArc(int32_t state, uint32_t arc) const {
   if constexpr (Graph::kHasColumns) {
-    const ArcColumns arcs = ColumnsOf(graph_->Words(), source.arcs);
-    const uint32_t label = arcs.labels[place];
-    ilabel = graph_->Label(static_cast<int32_t>(label));
-    olabel = graph_->OutputLabel(state, place);
-    weight = arcs.weights[place];
-    pdf = label < pdf_of_position_.size() ? pdf_of_position_[label] : num_pdfs_;
+    const ArcColumns arcs = ColumnsOf(graph_->Words(), graph_->EmittingArcsOf(state));
+    const uint32_t label = arcs.labels[arc];
+    const int32_t pdf = label < pdf_of_position_.size() ? pdf_of_position_[label] : num_pdfs_;
+    return {graph_->Label(static_cast<int32_t>(label)), graph_->OutputLabel(state, arc), arcs.weights[arc],
+            pdf};
   } else {
-    const StdArc &graph_arc = graph_->Arcs(state).begin()[place];
-    ilabel = graph_arc.ilabel;
-    olabel = graph_arc.olabel;
-    weight = graph_arc.weight;
-    pdf = pdf_of_label_[ilabel];
+    const StdArc &found = graph_->Arcs(state).begin()[arc];
+    return {found.ilabel, found.olabel, found.weight, pdf_of_label_[found.ilabel]};
   }
-  return {source.token, arc.target, ilabel, olabel, weight, work.acoustic_costs[pdf]};
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::PrefetchArc(int32_t state, uint32_t arc) const {
+  if constexpr (Graph::kHasColumns) {
+    const ArcColumns arcs = ColumnsOf(graph_->Words(), graph_->EmittingArcsOf(state));
+    __builtin_prefetch(arcs.weights + arc);
+    __builtin_prefetch(arcs.labels + arc);
+    __builtin_prefetch(arcs.weights + 2 * size_t{arcs.num_arcs});  // about where output labels are
+  } else {
+    graph_->PrefetchArcs(state);
+  }
 }
 
 template <class Graph>

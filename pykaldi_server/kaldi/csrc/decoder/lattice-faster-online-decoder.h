@@ -23,6 +23,7 @@
 //   void PrefetchState(state)            a hint that the members above, or arcs, will be asked for
 //   void RenewStates(tokens)             called between frames: may renumber states, if it gives the newest
 //                                        tokens (Token, with a member `state`) their new numbers
+//   kRenewsStates                        whether it ever does so
 //   kHasColumns                          which of the following it has:
 //     EmittingArcsOf(state), Words(), OutputLabel(state, arc), Label(position), NumLabels(), IsState(state),
 //     FailAtState(state)
@@ -65,12 +66,15 @@ struct SearchStatistics {
 };
 
 template <class Graph>
-class LatticeFasterOnlineDecoder {
+class LatticeFasterOnlineDecoder : private ArcLookup {
  public:
   // `id2pdf` gives the pdf of each transition-id; element 0 is not used. Throws ConfigError when an option
   // is invalid, or when the graph has transition-ids that `id2pdf` does not have.
   LatticeFasterOnlineDecoder(std::shared_ptr<Graph> graph, const LatticeFasterDecoderConfig &config,
                              const std::vector<int32_t> &id2pdf);
+  // The lattice looks arcs up here.
+  LatticeFasterOnlineDecoder(const LatticeFasterOnlineDecoder &) = delete;
+  LatticeFasterOnlineDecoder &operator=(const LatticeFasterOnlineDecoder &) = delete;
 
   // Starts a new utterance; the constructor has done so already.
   void InitDecoding();
@@ -131,14 +135,16 @@ class LatticeFasterOnlineDecoder {
   // Makes tokens of the collected arcs. Until their links are made, candidates stand for those.
   void TakeCandidates(float next_cutoff, SearchWorkspace *work);
   // Makes links of the collected arcs, when all costs of the tokens are known.
-  LinkVector LinkCandidates(SearchWorkspace *work) const;
-  Link MakeLink(const TakenArc &arc, const SearchWorkspace &work) const;
+  FrameLinks LinkCandidates(SearchWorkspace *work) const;
   // Adds the tokens that epsilon arcs reach, up to a cutoff.
   void ProcessNonemitting(float cutoff, SearchWorkspace *work);
   void ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work);
   // Finds or creates the new token of a state, and gives it the cost and the link if the cost is lower.
   // Returns whether it is.
   bool Relax(int32_t state, float tot_cost, int32_t link, int32_t *token, SearchWorkspace *work);
+  LinkArc LookUpArc(int32_t state, uint32_t arc) const override;
+  void PrefetchState(int32_t state) const override { graph_->PrefetchState(state); }
+  void PrefetchArc(int32_t state, uint32_t arc) const override;
   FinalCosts ComputeFinalCosts() const;
   // Final costs as paths are to be ended by, according to the caller's wish and to what is active.
   std::vector<float> EndCosts(bool use_final_costs) const;

@@ -39,12 +39,8 @@ std::vector<int32_t> NumberTokens(const TokenFrame &frame, int32_t first) {
   return number;
 }
 
-void AddArcs(const LinkVector &links, const std::vector<int32_t> &sources,
-             const std::vector<int32_t> &targets, Lattice *lattice) {
-  for (const Link &link : links) {
-    lattice->AddArc(sources[link.source],
-                    {link.ilabel, link.olabel, {link.graph_cost, link.acoustic_cost}, targets[link.target]});
-  }
+LatticeArc ArcOf(const Link &link, const std::vector<int32_t> &targets) {
+  return {link.ilabel, link.olabel, {link.graph_cost, link.acoustic_cost}, targets[link.target]};
 }
 
 }  // namespace
@@ -56,7 +52,8 @@ Lattice BuildRawLattice(const TokenLattice &tokens, const std::vector<float> &fi
   for (int32_t f = 0; f <= last; ++f) {
     const TokenFrame &frame = tokens.Frame(f);
     num_states += static_cast<int64_t>(frame.tokens.size());
-    num_arcs += static_cast<int64_t>(frame.emitting_links.size() + frame.epsilon_links.size());
+    num_arcs += static_cast<int64_t>(frame.epsilon_links.size());
+    if (f < last) num_arcs += static_cast<int64_t>(tokens.NumEmittingLinks(f));
   }
   if (num_states > std::numeric_limits<int32_t>::max()) throw DecoderError("the lattice has too many states");
   lattice.ReserveArcs(num_arcs);
@@ -66,10 +63,13 @@ Lattice BuildRawLattice(const TokenLattice &tokens, const std::vector<float> &fi
   for (int32_t f = 0, first = 0; f <= last; ++f) {
     const TokenFrame &frame = tokens.Frame(f);
     first += static_cast<int32_t>(frame.tokens.size());
-    AddArcs(frame.epsilon_links, numbers, numbers, &lattice);
+    for (const Link &link : frame.epsilon_links) lattice.AddArc(numbers[link.source], ArcOf(link, numbers));
     if (f == last) break;
     std::vector<int32_t> next_numbers = NumberTokens(tokens.Frame(f + 1), first);
-    AddArcs(frame.emitting_links, numbers, next_numbers, &lattice);
+    for (size_t i = 0; i < tokens.NumEmittingLinks(f); ++i) {
+      const Link link = tokens.EmittingLink(f, i);
+      lattice.AddArc(numbers[link.source], ArcOf(link, next_numbers));
+    }
     numbers = std::move(next_numbers);
   }
   for (size_t i = 0; i < final_costs.size(); ++i) {

@@ -11,6 +11,9 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int32_t kPruned = -1;
+// How many links ahead of the one that is looked up its state, and later its arc, are asked for.
+constexpr size_t kPrefetchState = 16;
+constexpr size_t kPrefetchArc = 8;
 
 // The cost of the path that reaches a link's target over the link. The order of the additions is that of the
 // search, so the best link into a token gives exactly the token's total cost.
@@ -54,16 +57,52 @@ int32_t FindBestToken(const TokenVector &tokens) {
 }  // namespace
 
 void TokenLattice::AddBoundary(const TokenVector &tokens, const LinkVector &epsilon_links,
-                               LinkVector links_to_it, float cost_offset) {
+                               FrameLinks links_to_it, float cost_offset) {
   best_token_ = FindBestToken(tokens);
   TokenFrame frame;
   frame.tokens = tokens;
   frame.epsilon_links = epsilon_links;
   if (!frames_.empty()) {
-    frames_.back().emitting_links = std::move(links_to_it);
+    frames_.back().new_links = std::move(links_to_it);
     frames_.back().cost_offset = cost_offset;
   }
   frames_.push_back(std::move(frame));
+}
+
+void TokenLattice::LookUpNewestLinks() { LookUpLinks(&frames_[NumFrames() - 1]); }
+
+void TokenLattice::LookUpLinks(TokenFrame *frame) const {
+  const NewLinkVector &new_links = frame->new_links.links;
+  LinkVector links(new_links.size());
+  for (size_t i = 0; i < links.size(); ++i) {
+    PrefetchArcs(*frame, i);
+    links[i] = LookUp(*frame, new_links[i]);
+  }
+  frame->emitting_links = std::move(links);
+  frame->new_links = FrameLinks();
+}
+
+void TokenLattice::PrefetchArcs(const TokenFrame &frame, size_t position) const {
+  const NewLinkVector &links = frame.new_links.links;
+  if (position + kPrefetchState < links.size()) {
+    arcs_->PrefetchState(frame.tokens[links[position + kPrefetchState].source].state);
+  }
+  if (position + kPrefetchArc < links.size()) {
+    const NewLink &link = links[position + kPrefetchArc];
+    arcs_->PrefetchArc(frame.tokens[link.source].state, link.arc);
+  }
+}
+
+Link TokenLattice::LookUp(const TokenFrame &frame, const NewLink &link) const {
+  const LinkArc arc = arcs_->LookUpArc(frame.tokens[link.source].state, link.arc);
+  const float acoustic_cost = frame.new_links.acoustic_costs[arc.pdf];
+  return {link.source, link.target, arc.ilabel, arc.olabel, arc.graph_cost, acoustic_cost};
+}
+
+Link TokenLattice::EmittingLink(int32_t boundary, size_t position) const {
+  const TokenFrame &frame = frames_[boundary];
+  const NewLinkVector &new_links = frame.new_links.links;
+  return new_links.empty() ? frame.emitting_links[position] : LookUp(frame, new_links[position]);
 }
 
 void TokenLattice::PruneActive(float delta) {
@@ -101,8 +140,13 @@ void TokenLattice::PruneFinal(const std::vector<float> &final_costs, float best_
 
 TokenLattice::PruneResult TokenLattice::PruneLinks(int32_t boundary, float delta) {
   TokenFrame &frame = frames_[boundary];
-  const size_t num_links = frame.emitting_links.size() + frame.epsilon_links.size();
-  PruneEmittingLinks(boundary);
+  const size_t num_links = NumEmittingLinks(boundary) + frame.epsilon_links.size();
+  extra_.assign(frame.tokens.size(), kInfinity);
+  if (frame.new_links.links.empty()) {
+    PruneEmittingLinks(boundary);
+  } else {
+    PruneNewLinks(boundary);
+  }
   PruneEpsilonLinks(&frame);
   PruneResult result{false, frame.emitting_links.size() + frame.epsilon_links.size() < num_links};
   for (size_t i = 0; i < frame.tokens.size(); ++i) {
@@ -118,7 +162,6 @@ void TokenLattice::PruneEmittingLinks(int32_t boundary) {
   TokenFrame &frame = frames_[boundary];
   TokenVector &targets = frames_[boundary + 1].tokens;
   LinkVector &links = frame.emitting_links;
-  extra_.assign(frame.tokens.size(), kInfinity);
   size_t num_kept = 0;
   for (size_t i = 0; i < links.size(); ++i) {
     const Link &link = links[i];
@@ -131,6 +174,25 @@ void TokenLattice::PruneEmittingLinks(int32_t boundary) {
     links[num_kept++] = link;
   }
   links.resize(num_kept);
+}
+
+// As PruneEmittingLinks; what the path over a link costs is known.
+void TokenLattice::PruneNewLinks(int32_t boundary) {
+  TokenFrame &frame = frames_[boundary];
+  TokenVector &targets = frames_[boundary + 1].tokens;
+  NewLinkVector &links = frame.new_links.links;
+  size_t num_kept = 0;
+  for (size_t i = 0; i < links.size(); ++i) {
+    const NewLink link = links[i];
+    Token &target = targets[link.target];
+    const float extra = target.extra_cost + link.cost_above_best;
+    if (!(extra <= lattice_beam_)) continue;
+    extra_[link.source] = std::min(extra_[link.source], std::max(extra, 0.0f));
+    if (target.best_link == static_cast<int32_t>(i)) target.best_link = static_cast<int32_t>(num_kept);
+    links[num_kept++] = link;
+  }
+  links.resize(num_kept);
+  LookUpLinks(&frame);
 }
 
 void TokenLattice::PruneEpsilonLinks(TokenFrame *frame) {
@@ -195,23 +257,24 @@ int32_t TokenLattice::SourceOnBoundaryBefore(int32_t boundary, int32_t token) co
     CheckEpsilons(++num_epsilons, frame);
     token = frame.epsilon_links[~position].source;
   }
-  return frames_[boundary - 1].emitting_links[position].source;
+  const TokenFrame &before = frames_[boundary - 1];
+  const NewLinkVector &new_links = before.new_links.links;
+  return new_links.empty() ? before.emitting_links[position].source : new_links[position].source;
 }
 
 const Link *BackwardWalk::Next() {
   const TokenFrame &frame = lattice_.Frame(boundary_);
   const int32_t position = frame.tokens[token_].best_link;
   if (position == Token::kNoLink) return nullptr;
-  const Link *link;
   if (position < 0) {
-    link = &frame.epsilon_links[~position];
+    link_ = frame.epsilon_links[~position];
     CheckEpsilons(++num_epsilons_, frame);
   } else {
-    link = &lattice_.Frame(--boundary_).emitting_links[position];
+    link_ = lattice_.EmittingLink(--boundary_, position);
     num_epsilons_ = 0;
   }
-  token_ = link->source;
-  return link;
+  token_ = link_.source;
+  return &link_;
 }
 
 }  // namespace pykaldi

@@ -94,6 +94,7 @@ class EpsilonArcSpan {
 class CompiledGraph {
  public:
   static constexpr bool kHasColumns = true;
+  static constexpr bool kRenewsStates = false;
   static constexpr size_t kFingerprintBytes = 32;
   static constexpr size_t kStampBytes = 16;
   static constexpr size_t kAlignment = 64;

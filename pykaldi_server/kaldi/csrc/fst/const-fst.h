@@ -77,6 +77,7 @@ class ConstFst {
  public:
   // What searches are asked for is in arrays, see lattice-faster-online-decoder.h.
   static constexpr bool kHasColumns = false;
+  static constexpr bool kRenewsStates = false;
 
   // Takes over arrays; throws ModelFormatError when they are not consistent.
   ConstFst(int32_t start, std::vector<ConstState> states, std::vector<StdArc> arcs);

@@ -60,6 +60,7 @@ class LookaheadFst {
 class LookaheadFstReader {
  public:
   static constexpr bool kHasColumns = false;
+  static constexpr bool kRenewsStates = true;
 
   explicit LookaheadFstReader(std::shared_ptr<LookaheadFst> fst)
       : fst_(std::move(fst)), store_(fst_->Store()) {}
