@@ -13,7 +13,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // How many tokens ahead of the one that is looked at the arcs are asked for.
-constexpr size_t kPrefetchArcs = 8;
+constexpr size_t kPrefetchArcs = 16;
 // Each lane of a vector has a cutoff of its own. After this many tokens all take the least of them.
 constexpr size_t kTokensPerCutoff = 8;
 

@@ -381,21 +381,18 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
     num_queued += graph_->HasInputEpsilons(tokens[i].state);
   }
   queue.resize(num_queued);
+  work->queued_arcs.clear();
   if constexpr (Graph::kHasColumns) {
-    for (const int32_t token : queue) graph_->PrefetchEpsilonArcs(tokens[token].state);
-  }
-  int64_t num_expansions = 0;
-  while (!queue.empty()) {
-    const int32_t token = queue.back();
-    queue.pop_back();
-    if (queue.size() > kPrefetchEpsilons) {
-      const int32_t state = tokens[queue[queue.size() - kPrefetchEpsilons]].state;
-      graph_->EpsilonArcs(state).ForEach([&](float, int32_t, int32_t next) { work->map.Prefetch(next); });
+    for (const int32_t token : queue) {
+      work->queued_arcs.push_back(graph_->EpsilonArcs(tokens[token].state));
+      work->queued_arcs.back().Prefetch();
     }
-    if (tokens[token].tot_cost < cutoff) ExpandEpsilons(token, cutoff, work);
-    if (++num_expansions > kMaxExpansions) {
+  }
+  for (int64_t num_expansions = 0; !queue.empty(); ++num_expansions) {
+    if (num_expansions > kMaxExpansions) {
       throw DecoderError("the decoding graph has a cycle of input epsilons with a negative cost");
     }
+    ExpandNextEpsilons(cutoff, work);
   }
   // Arcs beyond the cutoff have left gaps.
   size_t num_kept = 0;
@@ -408,14 +405,33 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
   links.resize(num_kept);
 }
 
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::ExpandNextEpsilons(float cutoff, SearchWorkspace *work) {
+  const int32_t token = work->queue.back();
+  work->queue.pop_back();
+  if constexpr (Graph::kHasColumns) {
+    std::vector<EpsilonArcSpan> &queued = work->queued_arcs;
+    const EpsilonArcSpan arcs = queued.back();
+    queued.pop_back();
+    if (queued.size() > kPrefetchEpsilons) {
+      queued[queued.size() - kPrefetchEpsilons].ForEach(
+          [&](float, int32_t, int32_t next) { work->map.Prefetch(next); });
+    }
+    if (work->tokens[token].tot_cost < cutoff) ExpandEpsilons(token, arcs, cutoff, work);
+  } else if (work->tokens[token].tot_cost < cutoff) {
+    ExpandEpsilons(token, graph_->EpsilonArcs(work->tokens[token].state), cutoff, work);
+  }
+}
+
 // A token that became better after its expansion is expanded again. It then takes the same arcs at least, so
 // each of its epsilon arcs keeps its own place among the links from then on.
 template <class Graph>
-void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work) {
-  const Token source = work->tokens[token];
+template <class Arcs>
+void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, const Arcs &arcs, float cutoff,
+                                                       SearchWorkspace *work) {
+  const float source_cost = work->tokens[token].tot_cost;
   LinkVector &links = work->epsilon_links;
   std::vector<int32_t> &begin = work->epsilon_begin;
-  const auto arcs = graph_->EpsilonArcs(source.state);
   statistics_.num_arcs += arcs.Size();
   if (begin[token] == kNotExpanded) {
     begin[token] = static_cast<int32_t>(links.size());
@@ -423,7 +439,7 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
   }
   int32_t place = begin[token];
   arcs.ForEach([&](float weight, int32_t olabel, int32_t next_state) {
-    const float tot_cost = source.tot_cost + weight;
+    const float tot_cost = source_cost + weight;
     links[place].target = kNotTaken;
     if (tot_cost < cutoff) {
       int32_t target;
@@ -431,11 +447,18 @@ void LatticeFasterOnlineDecoder<Graph>::ExpandEpsilons(int32_t token, float cuto
       links[place] = {token, target, 0, olabel, weight, 0};
       if (improved) {
         if (static_cast<size_t>(target) == begin.size()) begin.push_back(kNotExpanded);
-        if (graph_->HasInputEpsilons(next_state)) work->queue.push_back(target);
+        if (graph_->HasInputEpsilons(next_state)) QueueEpsilons(target, next_state, work);
       }
     }
     ++place;
   });
+}
+
+template <class Graph>
+void LatticeFasterOnlineDecoder<Graph>::QueueEpsilons(int32_t token, int32_t state,
+                                                      SearchWorkspace *work) const {
+  work->queue.push_back(token);
+  if constexpr (Graph::kHasColumns) work->queued_arcs.push_back(graph_->EpsilonArcs(state));
 }
 
 template <class Graph>

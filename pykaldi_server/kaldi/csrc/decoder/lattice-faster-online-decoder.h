@@ -138,7 +138,10 @@ class LatticeFasterOnlineDecoder : private ArcLookup {
   FrameLinks LinkCandidates(SearchWorkspace *work) const;
   // Adds the tokens that epsilon arcs reach, up to a cutoff.
   void ProcessNonemitting(float cutoff, SearchWorkspace *work);
-  void ExpandEpsilons(int32_t token, float cutoff, SearchWorkspace *work);
+  void ExpandNextEpsilons(float cutoff, SearchWorkspace *work);
+  template <class Arcs>
+  void ExpandEpsilons(int32_t token, const Arcs &arcs, float cutoff, SearchWorkspace *work);
+  void QueueEpsilons(int32_t token, int32_t state, SearchWorkspace *work) const;
   // Finds or creates the new token of a state, and gives it the cost and the link if the cost is lower.
   // Returns whether it is.
   bool Relax(int32_t state, float tot_cost, int32_t link, int32_t *token, SearchWorkspace *work);

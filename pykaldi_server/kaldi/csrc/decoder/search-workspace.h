@@ -35,9 +35,10 @@ struct SearchWorkspace {
   ActiveTokens active;                    // the same ones
   ArcCandidates candidates;
   UninitializedVector<TakenArc> taken;
-  NewLinkVector links;                 // of the taken ones
-  std::vector<int32_t> queue;          // new tokens whose epsilon arcs wait
-  std::vector<int32_t> epsilon_begin;  // the first epsilon link of each new token
+  NewLinkVector links;                      // of the taken ones
+  std::vector<int32_t> queue;               // new tokens whose epsilon arcs wait
+  std::vector<EpsilonArcSpan> queued_arcs;  // of these, for a compiled graph
+  std::vector<int32_t> epsilon_begin;       // the first epsilon link of each new token
   std::vector<float> sorted_costs;
 
   static SearchWorkspace &OfThread() {

@@ -78,6 +78,7 @@ class EpsilonArcSpan {
   EpsilonArcSpan(const EpsilonArc *first, uint32_t size) : first_(first), size_(size) {}
 
   uint32_t Size() const { return size_; }
+  void Prefetch() const { __builtin_prefetch(first_); }
   // Calls take(weight, olabel, next state) for each.
   template <class Take>
   void ForEach(Take take) const {
@@ -185,7 +186,6 @@ class CompiledGraph {
   }
   int32_t MaxInputLabel() const { return header_.num_labels == 0 ? 0 : labels_[header_.num_labels - 1]; }
   void PrefetchState(int32_t state) const { __builtin_prefetch(states_ + state); }
-  void PrefetchEpsilonArcs(int32_t state) const { __builtin_prefetch(Record(state).epsilons); }
   template <class Tokens>
   void RenewStates(Tokens *) const {}
   [[noreturn]] void FailAtState(int32_t state) const;
