@@ -49,6 +49,9 @@ from pykaldi_server.kaldi.util.io import KaldiReader
 COST_TOLERANCE = 0.01
 OPTIONS = LatticeFasterDecoderOptions(beam=13.0, max_active=7000, min_active=200, lattice_beam=6.0)
 
+# After so many frames some have been pruned, which happens every 25 frames, and some have not.
+PARTLY_PRUNED_FRAMES = 32
+
 # Zeros behind the records of a graph, at its end when it has no table of words.
 PADDING_BYTES = 64
 
@@ -371,14 +374,41 @@ def test_all_kernels_make_the_same_lattices(
     loglikes = np.load(golden / "general" / "loglikes.npz")
     static = english.to_const()
     for name in loglikes.files[:2]:
-        lattices = []
+        unpruned, lattices = [], []
         for graph in (english, static):
             decoder = LatticeFasterOnlineDecoder(graph, OPTIONS, trans_model.id2pdf)
-            decoder.advance_decoding(loglikes[name])
+            decoder.advance_decoding(loglikes[name][:PARTLY_PRUNED_FRAMES])
+            unpruned.append(links(decoder.get_raw_lattice(use_final_probs=False)))
+            decoder.advance_decoding(loglikes[name][PARTLY_PRUNED_FRAMES:])
             decoder.finalize_decoding()
-            lattices.append(decoder.get_raw_lattice())
-        ours, expected = map(links, lattices)
-        assert ours == expected, name
+            lattices.append(links(decoder.get_raw_lattice()))
+        assert unpruned[0] == unpruned[1], name
+        assert lattices[0] == lattices[1], name
+
+
+def test_links_have_the_labels_and_costs_of_their_arcs(
+    english: CompiledGraph, golden: Path, models: Path
+) -> None:
+    """Before the first pruning of a frame, when they are looked up on demand, and after it."""
+    id2pdf = TransitionModel.read(KaldiReader.open(models / "english" / "am" / "final.mdl")).id2pdf
+    loglikes = np.load(golden / "general" / "loglikes.npz")
+    arcs: dict[tuple[int, int], set[float]] = {}
+    static = english.to_const()
+    for state in range(static.num_states()):
+        for arc in static.arcs(state):
+            arcs.setdefault((arc.ilabel, arc.olabel), set()).add(arc.weight)
+    for name in loglikes.files[:2]:
+        decoder = LatticeFasterOnlineDecoder(english, OPTIONS, id2pdf)
+        decoder.advance_decoding(loglikes[name][:PARTLY_PRUNED_FRAMES])
+        path = decoder.get_best_path(use_final_probs=False)
+        frames = np.arange(len(path.alignment))
+        costs = -loglikes[name][frames, id2pdf[path.alignment]].astype(np.float64)
+        assert len(frames) == min(PARTLY_PRUNED_FRAMES, len(loglikes[name]))
+        assert path.acoustic_cost == pytest.approx(costs.sum())
+        found = links(decoder.get_raw_lattice(use_final_probs=False))
+        assert len(found) > len(frames)
+        for ilabel, olabel, graph_cost, _acoustic_cost in found:
+            assert graph_cost in arcs[ilabel, olabel]
 
 
 def links(lattice: LatticeVectorFst) -> list[tuple[int, int, float, float]]:
