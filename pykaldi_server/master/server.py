@@ -1,6 +1,7 @@
 """The master: accepts clients and workers, joins each client with a free worker, and moves bytes between."""
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -73,6 +74,8 @@ REREAD_S = 10.0
 """How often it is looked whether the certificate or the tokens have changed."""
 MEMORY_PERIOD_S = 30.0
 """How often free memory is given back: after a rush of clients, that may be most of what there is."""
+FEW_CONNECTIONS = 100
+"""With so many connections, to look for objects that nobody uses any more takes some 20 milliseconds."""
 IDLE_CONNECTION_S = 60.0  # for the headers of a request to come, too
 REQUEST_LOG_S = 3.0
 """How long the master waits at its end for what has not been written to the request log."""
@@ -406,6 +409,13 @@ class Master:
             unlisten()
 
     def _return_memory(self) -> None:
+        """Gives free memory back, also that of closed connections, whose parts refer to each other.
+
+        Python itself looks for such objects when a quarter as many have been made as there are: those of some
+        150 connections. It takes time in proportion to all objects, so that a busy master leaves it to that.
+        """
+        if len(self.hub.connections) <= FEW_CONNECTIONS:
+            gc.collect()
         return_free_memory()
 
     async def _close_sockets(self) -> None:
