@@ -158,8 +158,8 @@ from pykaldi_server.client.live_audio import LiveAudio
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
 pool = RecognizerPool(RecognizerOptions(model="none"), 1)
-print("waits", flush=True)
 try:
+    print("waits", flush=True)
     {wait}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
