@@ -3,6 +3,7 @@
 import itertools
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from golden_data import read_wav
 from numpy.typing import NDArray
 
+from pykaldi_server.batch import bulk
 from pykaldi_server.batch import parts as parts_module
 from pykaldi_server.batch.parts import SHORTEST_PART_S, Heard, Part, joined
 from pykaldi_server.batch.recognizer import Recognize, Recognizer, RecognizerOptions
@@ -104,21 +106,38 @@ def test_parts_that_begin_at_the_start_are_the_whole(golden: Path, models: Path,
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_long_file_has_the_words_of_one_run(golden: Path, models: Path, tmp_path: Path) -> None:
-    """At least 99.5 % of them, in the same places, where two processes share the work."""
+def test_a_long_file_has_the_words_of_one_run(
+    golden: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least 99.5 % of them, in the same places, where two processes or two workers of Dask share it."""
     path = recording(tmp_path / "speech.wav", golden, "ps-", 0.5, 4 * SHORTEST_PART_S)
-    rows = {}
-    for jobs in ("1", "2"):
-        ran = CliRunner().invoke(main, ["transcribe", str(path), "-f", "ctm", f"-j{jobs}"])
-        assert ran.exit_code == 0
-        rows[jobs] = [(fields[4], float(fields[2])) for fields in map(str.split, ran.stdout.splitlines())]
+
+    def rows(*arguments: str) -> list[tuple[str, float]]:
+        out = tmp_path / "-".join(arguments)
+        command = ["transcribe", str(path), "-f", "ctm", "-o", str(out), *arguments]
+        assert CliRunner().invoke(main, command).exit_code == 0
+        (transcript,) = out.glob("*.ctm")
+        return [
+            (fields[4], float(fields[2])) for fields in map(str.split, transcript.read_text().splitlines())
+        ]
+
+    plans: list[list[Part]] = []
+
+    def plan(*arguments: Any) -> list[Part]:
+        plans.append(parts_module.plan_parts(*arguments))
+        return plans[-1]
+
+    monkeypatch.setattr(bulk, "plan_parts", plan)
     near = 0.1
-    equal = sum(
-        any(word == other and abs(start_s - other_s) <= near for other, other_s in rows["2"])
-        for word, start_s in rows["1"]
-    )
-    assert equal >= 0.995 * len(rows["1"]), f"{equal} of {len(rows['1'])} words are equal"
-    assert len(rows["2"]) <= 1.005 * len(rows["1"])
+    alone = rows("-j1")
+    for shared in rows("-j2"), rows("-j2", "--scheduler=local"):
+        equal = sum(
+            any(word == other and abs(start_s - other_s) <= near for other, other_s in shared)
+            for word, start_s in alone
+        )
+        assert equal >= 0.995 * len(alone), f"{equal} of {len(alone)} words are equal"
+        assert len(shared) <= 1.005 * len(alone)
+    assert [len(parts) for parts in plans] == [2]
 
 
 def test_parts_that_are_warmed_up(
