@@ -83,12 +83,12 @@ class Backlog:
 
 
 def _progress(connection: socket.socket) -> tuple[int, int]:
-    """How many bytes the other end has acknowledged, and how many it has not yet."""
-    if sys.platform != "linux":
-        return 0, 0
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.stop)
-    (waiting,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
-    return int.from_bytes(info[ACKNOWLEDGED], sys.byteorder), waiting
+    """How many bytes the other end has acknowledged, and how many it has not yet; 0 where nobody knows."""
+    if sys.platform == "linux":
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.stop)
+        (waiting,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return int.from_bytes(info[ACKNOWLEDGED], sys.byteorder), waiting
+    return 0, 0
 
 
 class QuickProtocol(WebSocketProtocol13):
