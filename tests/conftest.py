@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ class SkipWatch:
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its seed
 def pytest_configure(config: pytest.Config) -> None:
+    # A run that begins in the background ignores Ctrl-C, and so would all processes of the tests.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.hypothesis_profile == RANDOM_PROFILE and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(secrets.randbelow(2**32))
     if config.getoption("--strict-skips"):
@@ -127,7 +131,15 @@ def find_shared_golden() -> Path | None:
 
 @pytest.fixture(autouse=True)
 def own_log_level() -> Iterator[None]:
-    """A command that sets up logging must not decide what later tests find in the log."""
+    """A command that sets up logging must not decide what later tests find in the log, nor must Dask.
+
+    Dask keeps Tornado's messages to itself, and most of them from everybody, as soon as it is imported.
+    """
+    for name in ("tornado", "tornado.application"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
     levels = {logger: logger.level for logger in (logging.getLogger(), logging.getLogger("tornado"))}
     yield
     for logger, level in levels.items():

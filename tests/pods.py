@@ -213,7 +213,7 @@ async def _running(
         mounts += [how, str(volumes[each["name"]]), each["mountPath"]]
     if sockets is not None:
         mounts += ["--bind", str(sockets), str(sockets)]
-    command = [*_sandbox(container), *mounts, "--remount-ro", "/"]
+    command = [*_sandbox(container), *mounts, *_program(), "--remount-ro", "/"]
     program = [sys.executable, "-m", "pykaldi_server", *_changed(container.arguments, changed)]
     async with running_process(*command, *program, stderr=PIPE) as process:
         pod = Pod(container, process, volumes)
@@ -258,14 +258,18 @@ def _sandbox(container: Container) -> Iterator[str]:
             yield from ("--symlink", os.readlink(system), str(system))
         elif system.exists():
             yield from ("--ro-bind", str(system), str(system))
-    prefixes = (sys.base_prefix, str(Path(sys.prefix).resolve()), sys.prefix)
-    for each in dict.fromkeys((*prefixes, str(REPOSITORY))):
-        yield from ("--ro-bind", each, each)
     variables = {each["name"]: each["value"] for each in container.body.get("env", ()) if "value" in each}
     home = _image("WORKDIR")
     for name, value in {**variables, "HOME": home, "PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin"}.items():
         yield from ("--setenv", name, value)
     yield from ("--dir", home, "--chdir", home)
+
+
+def _program() -> Iterator[str]:
+    """What shows the program in a sandbox; it may lie in a folder that the container mounts, such as /tmp."""
+    prefixes = (sys.base_prefix, str(Path(sys.prefix).resolve()), sys.prefix)
+    for each in dict.fromkeys((*prefixes, str(REPOSITORY))):
+        yield from ("--ro-bind", each, each)
 
 
 def _image(instruction: str) -> str:
