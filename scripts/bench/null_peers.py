@@ -14,6 +14,7 @@ import asyncio
 import json
 import random
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -95,7 +96,7 @@ def masked(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBQI", 0x80 | opcode, 0x80 | 127, size, 0) + payload
 
 
-class Peer(asyncio.Protocol):
+class Peer(asyncio.Protocol, ABC):
     """The end of a WebSocket that has connected to the master. Messages of the master come whole.
 
     Attributes:
@@ -112,9 +113,9 @@ class Peer(asyncio.Protocol):
         self._path = path
         self._rest = b""
 
+    @abstractmethod
     def received(self, opcode: int, payload: bytes) -> None:
         """A message has come."""
-        raise NotImplementedError
 
     def send(self, opcode: int, payload: bytes) -> None:
         self.transport.write(masked(opcode, payload))
