@@ -17,9 +17,13 @@ import argparse
 import heapq
 import math
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+from pykaldi_server.fleet.options import FleetOptions
+from pykaldi_server.fleet.scaling import Load, Scaling
 
 __all__ = ["Call", "Fleet", "Outcome", "Scaler", "calls_of", "erlang_slots", "simulate"]
 
@@ -42,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Scaler:
-    """An autoscaler, with the names of Kubernetes' in brackets.
+    """An autoscaler: that of `pykaldi-server ray`, which is Kubernetes' rule, too (its names in brackets).
 
     Attributes:
         target: share of the slots that is to be busy.
@@ -58,9 +62,10 @@ class Scaler:
     calm_s: float = 300.0
     step: int = 25
 
-    def wanted(self, num_needed: int) -> int:
-        """How many slots there should be for as many calls."""
-        return max(1, math.ceil(num_needed / self.target / self.step)) * self.step
+    def scaling(self) -> Scaling:
+        """The rule, at its beginning."""
+        options = FleetOptions(busy_share=self.target, scale_down_s=self.calm_s, max_workers=sys.maxsize)
+        return Scaling(options, self.step)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,6 @@ class Simulation:
         self._fleet = fleet
         self._slots, self._busy, self._coming = fleet.slots, 0, 0
         self._line: deque[Call] = deque()
-        self._needed: deque[tuple[float, int]] = deque()  # by the scaler's looks within calm_s
         self._now_s = 0.0
         self._number = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -160,6 +164,7 @@ class Simulation:
             self._at(call.at_s, self._come(call))
         self._end_s = calls[-1].at_s if calls else 0.0
         if fleet.scaler is not None:
+            self._scaling = fleet.scaler.scaling()
             self._at(fleet.scaler.period_s, self._look)
 
     def run(self) -> Outcome:
@@ -211,16 +216,14 @@ class Simulation:
         """The autoscaler looks."""
         scaler = self._fleet.scaler
         assert scaler is not None
-        wanted = scaler.wanted(self._busy + len(self._line))
-        self._needed.append((self._now_s, wanted))
-        while self._needed[0][0] < self._now_s - scaler.calm_s:
-            self._needed.popleft()
-        more = wanted - self._slots - self._coming
+        current = self._slots + self._coming
+        load = Load(self._busy, len(self._line))
+        more = scaler.step * self._scaling.wanted(load, current // scaler.step, self._now_s) - current
         if more > 0:
             self._coming += more
             self._at(self._now_s + scaler.lag_s, lambda: self._add(more))
         # A worker that is to go serves its calls to their end, and takes no new ones.
-        fewer = self._slots - max(self._busy, *(each for _, each in self._needed))
+        fewer = min(-more, self._slots - self._busy)
         self._slots -= max(0, fewer // scaler.step * scaler.step)
         if self._now_s < self._end_s:
             self._at(self._now_s + scaler.period_s, self._look)
