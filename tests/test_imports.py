@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
-BASE = {"cores", "errors", "languages", "lazy", "logs", "memory", "options", "service", "version"}
+BASE = {
+    "cores",
+    "errors",
+    "languages",
+    "lazy",
+    "logs",
+    "memory",
+    "options",
+    "service",
+    "version",
+    "whole_files",
+}
 MAY_IMPORT = {
     "cores": set(),
     "errors": set(),
@@ -20,6 +31,7 @@ MAY_IMPORT = {
     "lazy": set(),
     "memory": set(),
     "version": set(),
+    "whole_files": set(),
     "logs": {"errors"},
     "metrics": {"version"},
     "sockets": set(),

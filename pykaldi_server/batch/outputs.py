@@ -1,9 +1,7 @@
 """Transcripts in a directory: written whole or not at all, and found again by a later run."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from pykaldi_server.batch.sources import Recording
 from pykaldi_server.protocols.transcript import Segment, Transcript
 from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
 from pykaldi_server.session.events import Event
+from pykaldi_server.whole_files import written_whole
 from pykaldi_server.worker.event_messages import event_message
 
 __all__ = ["Outputs", "segments_of"]
@@ -68,24 +67,9 @@ def segments_of(events: Iterable[Event], name: str) -> Sequence[Segment]:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Writes a file under another name and renames it, so that nobody finds a part of it."""
-    handle, temporary = tempfile.mkstemp(".part", f".{path.name[:100]}.", path.parent)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            file.write(text)
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        if error.filename is None:  # a full disk, for one
-            error.filename = os.fspath(path)
+        error.filename = os.fspath(path)  # neither the temporary name nor, as of a full disk, none
         raise
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _umask() -> int:
-    """The permissions that new files of this process do not get."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

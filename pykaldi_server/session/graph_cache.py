@@ -10,13 +10,13 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext import compiled_for, graph_fingerprint, graph_stamp
+from pykaldi_server.whole_files import written_whole
 
 __all__ = ["cached_path", "find_cached", "prune_cache"]
 
@@ -70,7 +70,7 @@ def prune_cache(most_bytes: int = _MOST_BYTES, longest_unused_s: float = _LONGES
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as `compile_graph` does
-        for leftover in folder.glob(f".*{_SUFFIX}-*"):
+        for leftover in folder.glob(".*-*"):
             leftover.unlink(missing_ok=True)
         _prune(folder, most_bytes, longest_unused_s)
     except BlockingIOError:
@@ -111,17 +111,6 @@ def _fingerprint(folder: Path, cache: Path) -> bytes:
     fingerprint = graph_fingerprint(folder)
     with suppress(OSError):  # without it, the parts are read each time
         cache.mkdir(parents=True, exist_ok=True)
-        _write(index, fingerprint.hex())
+        with written_whole(index) as file:
+            file.write_text(fingerprint.hex(), encoding="ascii")
     return fingerprint
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file in one step."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}{_SUFFIX}-", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

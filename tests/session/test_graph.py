@@ -98,7 +98,7 @@ import os, sys
 from pathlib import Path
 from pykaldi_server.session.graph import compile_in_background
 process = compile_in_background(Path(sys.argv[1]))
-while not list(Path(sys.argv[2]).glob("pykaldi-server/.*.graph-*")):
+while not list(Path(sys.argv[2]).glob("pykaldi-server/.*-*")):
     assert process.poll() is None
 print(process.pid, flush=True)
 {end}

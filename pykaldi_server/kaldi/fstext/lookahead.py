@@ -12,7 +12,6 @@ that opens immediately, takes half the memory of an ordinary one and is shared b
 """
 
 import fcntl
-import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import TypeAlias
 
 from pykaldi_server.errors import ModelFormatError
 from pykaldi_server.kaldi._core import CompiledGraph, LookaheadFst, StdConstFst
+from pykaldi_server.whole_files import leftovers, written_whole
 
 __all__ = [
     "DISAMBIG_NAME",
@@ -147,29 +147,20 @@ def compile_graph(
         FileNotFoundError: a part or the folder of ``out`` is missing.
         ModelFormatError: a part is damaged, or the graph exceeds a limit of the format.
     """
-    import tempfile  # not for those who only read graphs
-
     out = Path(out)
     # The stamp first: parts that are replaced from now on have another one.
     stamp, fingerprint = graph_stamp(folder), graph_fingerprint(folder)
     with _only_one_at_work_in(out.parent):
         if compiled_for(out, fingerprint):
             return
-        for leftover in out.parent.glob(f".{glob.escape(out.name)}-*"):
+        for leftover in leftovers(out):
             leftover.unlink()
         fst = read_lookahead_graph(folder, store_bytes=0)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-        try:
-            _compile(fst, folder, temporary, (fingerprint, stamp), progress or _ignore)
-            CompiledGraph.read(temporary, check=True)
-            os.fsync(descriptor)
-            os.fchmod(descriptor, 0o644)
-            os.replace(temporary, out)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        finally:
-            os.close(descriptor)
+        with written_whole(out) as temporary:
+            _compile(fst, folder, os.fspath(temporary), (fingerprint, stamp), progress or _ignore)
+            CompiledGraph.read(os.fspath(temporary), check=True)
+            with temporary.open("rb") as file:
+                os.fsync(file)
 
 
 def _compile(
