@@ -19,8 +19,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
-
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.languages import best_match, is_language_tag, language_of_name
 from pykaldi_server.models import CHECKOUT_MODELS, WHEEL_MODELS
@@ -114,6 +112,8 @@ class InstalledModel:
 
 def models_folder() -> Path:
     """The folder of the user's models."""
+    from platformdirs import user_data_path  # not for those who name a directory
+
     return user_data_path("pykaldi-server") / "models"
 
 

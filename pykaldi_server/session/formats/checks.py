@@ -68,7 +68,7 @@ def check_words(path: Path, labels: Sequence[int], words: SymbolTable, words_pat
     Raises:
         ConfigError: a label has no symbol.
     """
-    missing = [label for label in labels if not words.member_index(label)]
+    missing = _without_symbol(labels, words)
     if missing:
         raise ConfigError(
             f"{words_path or path}: expected a word for each of the {len(labels)} output labels of {path}, "
@@ -78,7 +78,7 @@ def check_words(path: Path, labels: Sequence[int], words: SymbolTable, words_pat
 
 def check_phones(path: Path, phones: SymbolTable, model: TransitionModel) -> None:
     """Raises `ConfigError` where a table of phones lacks one of the model's."""
-    missing = [phone for phone in phones_of(model) if not phones.member_index(phone)]
+    missing = _without_symbol(phones_of(model), phones)
     if missing:
         raise ConfigError(
             f"{path}: expected a symbol for each of the model's {len(phones_of(model))} phones, found none "
@@ -147,7 +147,7 @@ def check_language_models(
         ConfigError: a model has words that the table does not have.
     """
     remedy = "use the language models that have the numbers of the graph's words.txt, or remove them"
-    unknown = [label for label in old_labels if not words.member_index(label)]
+    unknown = _without_symbol(old_labels, words)
     if unknown:
         raise ConfigError(
             f"{old_lm}: expected words of the graph's table, found {_counted(unknown, 'other')}; {remedy}"
@@ -186,6 +186,14 @@ def check_silence_phones(place: str, text: str, model: TransitionModel, *, are_n
     if are_needed and len(missing) == len(set(phones)):
         raise ConfigError(f"{place}: expected silence phones of the model, found {_some(missing)}; {there}")
     logger.warning("%s: there is no phone %s in the model; %s", place, _some(missing), there)
+
+
+def _without_symbol(labels: Iterable[int], table: SymbolTable) -> list[int]:
+    """Returns the labels that a table has no symbol for."""
+    end = table.available_key()
+    if table.num_symbols() == end:  # all numbers below it have one; large tables are mostly so
+        return [label for label in labels if not 0 <= label < end]
+    return [label for label in labels if not table.member_index(label)]
 
 
 def _counted(labels: Sequence[int], what: str = "") -> str:
