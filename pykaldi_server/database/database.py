@@ -33,6 +33,9 @@ _POSTGRESQL = {
     "application_name": "pykaldi-server",
 }
 
+# Two masters that start at once would both find no table, and both create it: one of them would fail.
+_CREATING_ALONE = {SQLITE: "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7966616)"}
+
 
 class Database:
     """Runs transactions. Missing tables are created when they are first needed.
@@ -102,8 +105,10 @@ class Database:
         """
         if self._engine.dialect.name == SQLITE:
             self._create_file()
-        self._metadata.create_all(self._engine)
         inspector = inspect(self._engine)
+        if not all(inspector.has_table(table.name) for table in self._metadata.sorted_tables):
+            self._create_tables()
+            inspector = inspect(self._engine)
         for table in self._metadata.sorted_tables:
             expected = {column.name for column in table.columns}
             found = {column["name"] for column in inspector.get_columns(table.name)}
@@ -112,6 +117,12 @@ class Database:
                     f"{self}: table {table.name}: expected the columns {', '.join(sorted(expected))}, "
                     f"found {', '.join(sorted(found))}"
                 )
+
+    def _create_tables(self) -> None:
+        """Creates the tables that are missing when no other process does."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(_CREATING_ALONE[self._engine.dialect.name])
+            self._metadata.create_all(connection)
 
     def _create_file(self) -> None:
         """Creates the file for the user alone: what is in it belongs to people."""

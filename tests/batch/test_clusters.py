@@ -16,6 +16,7 @@ DIRECTIVES = {
 @pytest.mark.parametrize("system", BATCH_SYSTEMS)
 def test_jobs_of_batch_systems(system: str) -> None:
     options = {"cores": "4", "processes": "4", "memory": "8GiB", "interface": "lo"}
+    options["scheduler-options"] = '{"dashboard_address": "127.0.0.1:0"}'  # others may use the usual port
     if system == "htcondor":
         options["disk"] = "1GB"
     else:

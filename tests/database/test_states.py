@@ -109,6 +109,26 @@ def test_two_masters_that_start_and_save_at_once(database_name: str) -> None:
     database.close()
 
 
+def test_tables_that_another_master_creates_just_before(
+    database_name: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever this one has found missing, it does not create a second time."""
+    other = Database(database_name)
+    found: list[object] = []
+
+    def create(*arguments: object) -> None:
+        begins = any(word in str(arguments[2]) for word in ("BEGIN", "lock", "CREATE"))
+        if begins and not found:
+            found.append(load(other))
+
+    event.listen(database.engine, "before_cursor_execute", create)
+    with caplog.at_level("DEBUG"):
+        assert load(database) is None
+    other.close()
+    assert found == [None]
+    assert "a second attempt follows" not in caplog.text
+
+
 def test_what_is_too_old_is_not_found(database: Database) -> None:
     save(database, state(ended_s=1000.0))
     assert load(database, since_s=1000.0) is not None
