@@ -9,7 +9,7 @@
     ├── LatticeError (ValueError)       a lattice is not what an operation needs
     ├── ProtocolError (ValueError)      a peer sent something that the protocol does not know
     ├── DatabaseError (RuntimeError)    a database cannot be used at the moment
-    ├── BatchError (RuntimeError)       a batch cannot go on: its cluster is gone
+    ├── BatchError (RuntimeError)       a batch cannot go on: its cluster is gone or unfit
     └── DownloadError (RuntimeError)    an archive cannot be downloaded, or is not the one that is expected
 
 A file that does not exist is Python's own FileNotFoundError.
@@ -81,7 +81,7 @@ class DatabaseError(PykaldiServerError, RuntimeError):
 
 
 class BatchError(PykaldiServerError, RuntimeError):
-    """A batch cannot go on: the cluster that recognises is gone. The text names its address."""
+    """A batch cannot go on: the cluster that recognises is gone, or cannot run its tasks."""
 
 
 class DownloadError(PykaldiServerError, RuntimeError):

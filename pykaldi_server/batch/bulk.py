@@ -12,11 +12,10 @@ A long recording is only measured at first and then held back, so that the last 
 there are workers without anything to do.
 """
 
+import logging
 import math
 import time
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from pathlib import Path
 from distributed import Client
 
 from pykaldi_server.batch.bulk_options import BulkOptions
-from pykaldi_server.batch.dask_worker import Answer, Long, NoModel, Recognizers
+from pykaldi_server.batch.dask_worker import Answer, Long, NoModel
 from pykaldi_server.batch.flight import Flight, Lost
 from pykaldi_server.batch.ledger import Entry, Ledger, State
 from pykaldi_server.batch.locations import absolute
@@ -33,11 +32,13 @@ from pykaldi_server.batch.parts import WHOLE, Heard, Part, joined, plan_parts
 from pykaldi_server.batch.pool import Done, Failed, Task
 from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, RecognizerOptions
 from pykaldi_server.batch.sources import Recording
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.errors import BatchError
 from pykaldi_server.session.channels import in_order_of_time
 from pykaldi_server.session.events import Event
 
 __all__ = ["Bulk", "Result"]
+
+_logger = logging.getLogger(__name__)
 
 _LOOKED_UP = 200  # recordings that are looked up in the ledger at once
 _INNOCENT_LOSSES = 10  # workers that may die with a recording which, as far as is known, they had not begun
@@ -84,11 +85,12 @@ class Bulk:
 
     Args:
         client: the client of the cluster; its workers need this package, and find models and recordings where
-            the options and the recordings say.
+            the options and the recordings say. Those that have no such package or model are left out.
         recognizer: how recordings are recognised.
         outputs: where transcripts are written.
         ledger: the ledger of the same directory.
         options: what happens with failures, and with what is done.
+        say: is given lines about workers that are waited for or left out; a logger if not set.
     """
 
     def __init__(
@@ -98,18 +100,19 @@ class Bulk:
         outputs: Outputs,
         ledger: Ledger,
         options: BulkOptions | None = None,
+        say: Callable[[str], None] = _logger.warning,
     ) -> None:
         self._client = client
         self._recognizer = replace(recognizer, model=_absolute_model(recognizer.model))
         self._outputs = outputs
         self._ledger = ledger
         self._options = options or BulkOptions()
+        self._say = say
         self._jobs: dict[str, Job] = {}  # those without a result, by name
         self._held: list[Job] = []  # long ones, of which nothing is in flight
         self._finished: dict[str, Entry] = {}  # results since the ledger was last asked, by name
         self._begun_s = 0.0
         self._learns_all = False
-        self._has_worked = False
 
     def run(self, recordings: Iterable[Recording]) -> Iterator[Result]:
         """Recognises recordings; yields what has become of each as soon as it is known.
@@ -119,13 +122,13 @@ class Bulk:
                 comes twice is recognised once.
 
         Raises:
-            ConfigError: the model cannot be loaded, or the workers cannot run this package.
+            ConfigError: no worker can load the model, or run this package.
             DatabaseError: the ledger cannot be written.
             OSError: a transcript cannot be written.
-            BatchError: the cluster is gone.
+            BatchError: the cluster is gone, or cannot do the tasks.
         """
         self._begun_s = time.time()
-        with self._recognizers() as plugin, Flight[Job](self._client, plugin) as flight:
+        with Flight[Job](self._client, self._recognizer, self._say) as flight:
             todo = self._to_do(recordings)
             is_exhausted = False
             while True:
@@ -143,21 +146,6 @@ class Bulk:
                     return
                 for job, task, answer in flight.landed():
                     yield from self._take(job, task, answer, flight)
-
-    @contextmanager
-    def _recognizers(self) -> Iterator[str]:
-        """Gives each worker, also those that come later, the plugin with the recognisers; yields its name."""
-        name = f"pykaldi-server-{uuid.uuid4().hex}"
-        try:
-            self._client.register_plugin(Recognizers(name, self._recognizer))
-        except ImportError as error:
-            raise ConfigError(
-                f"scheduler: expected workers in whose Python pykaldi-server is installed, found: {error}"
-            ) from error
-        try:
-            yield name
-        finally:
-            self._client.unregister_worker_plugin(name)
 
     def _to_do(self, recordings: Iterable[Recording]) -> Iterator[Recording | Result]:
         """Yields the recordings that are to be recognised, and the results of those that are not."""
@@ -209,15 +197,26 @@ class Bulk:
                 text = f"{job.recording.path}: the worker of Dask that recognised it died"
                 yield from self._failed(job, task, text, False, flight)
             return
+        if isinstance(answer, ImportError) and (flight.has_worked or job.num_losses < _INNOCENT_LOSSES):
+            job.num_losses += 1  # to a worker without this package, which is known as such soon
+            flight.add(job, task, may_be_long=_may_be_long(job, task))
+            return
         if isinstance(answer, Exception):
-            text = f"{job.recording.path}: {type(answer).__name__}: {answer}"
+            reason = (str(answer).strip() or type(answer).__name__).splitlines()[0]
+            if not flight.has_worked:  # it is no recording that is at fault
+                raise BatchError(f"the cluster cannot recognise: {reason}") from answer
+            text = f"{job.recording.path}: {type(answer).__name__}: {reason}"
             yield from self._failed(job, task, text, False, flight)
             return
+        if answer.ready is not None:
+            flight.note_able(answer.worker)
+            self._learns_all = answer.ready.learns_all
         match answer.outcome:
             case NoModel(text=text):
-                if not self._has_worked:
-                    raise ConfigError(text)
-                yield from self._failed(job, task, text, False, flight)
+                if flight.leave_out(answer.worker, text):
+                    flight.add(job, task, may_be_long=_may_be_long(job, task))
+                else:
+                    yield from self._failed(job, task, text, False, flight)
                 return
             case Failed(text=text, is_final=is_final):
                 yield from self._failed(job, task, text, is_final, flight)
@@ -235,9 +234,6 @@ class Bulk:
                         yield self._recognised(job, finals, 0.0)
             case Done(result=tuple() as events):
                 yield self._recognised(job, events, answer.audio_s)
-        self._has_worked = True
-        if answer.ready is not None:
-            self._learns_all = answer.ready.learns_all
 
     def _recognised(self, job: Job, events: Iterable[Event], audio_s: float) -> Result:
         recording = job.recording

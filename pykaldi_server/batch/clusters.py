@@ -1,5 +1,6 @@
 """Where a bulk run finds its workers: on this machine, in a running cluster, or in jobs of a batch system."""
 
+import asyncio
 import importlib
 import json
 import logging
@@ -7,11 +8,15 @@ import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask.config
-from distributed import Client, LocalCluster, Status
+from dask.utils import parse_timedelta
+from distributed import Client, LocalCluster, Security, Status
+from distributed.core import rpc
 from distributed.deploy.cluster import Cluster
+from distributed.utils import LoopRunner
 
 from pykaldi_server.cores import num_cores
 from pykaldi_server.errors import ConfigError
@@ -47,7 +52,8 @@ def connected(
 
     Raises:
         ConfigError: the scheduler or an option is invalid.
-        OSError: there is no scheduler at the address.
+        OSError: there is no scheduler at the address, or no such file. Dask's configuration says how long it
+            is waited for (``distributed.comm.timeouts.connect``).
     """
     if scheduler == LOCAL:
         _refuse(scheduler, options=options)
@@ -63,19 +69,44 @@ def connected(
             cluster.adapt(minimum_jobs=jobs or 1, maximum_jobs=jobs or 1)
             with Client(cluster) as client:
                 yield client
-    elif scheduler.endswith(".json"):
+    elif scheduler.endswith(".json") or _ADDRESS.fullmatch(scheduler):
         _refuse(scheduler, jobs=jobs, options=options)
-        with Client(scheduler_file=scheduler) as client:
-            yield client
-    elif _ADDRESS.fullmatch(scheduler):
-        _refuse(scheduler, jobs=jobs, options=options)
-        with Client(scheduler) as client:
+        address = _address_in(Path(scheduler)) if scheduler.endswith(".json") else scheduler
+        LoopRunner().run_sync(_check_scheduler, address)
+        with Client(address) as client:
             yield client
     else:
         raise ConfigError(
             f"scheduler: expected {LOCAL}, {', '.join(BATCH_SYSTEMS)}, an address such as tcp://host:8786, "
             f"or a file such as scheduler.json, found {scheduler!r}"
         )
+
+
+def _address_in(file: Path) -> str:
+    """The address that a scheduler has written to a file; Dask would wait for ever for one that is absent."""
+    try:
+        address = json.loads(file.read_bytes())["address"]
+    except (ValueError, LookupError, TypeError):
+        address = None
+    if not isinstance(address, str):
+        raise ConfigError(f"{file}: expected a file that a scheduler of Dask has written, found another")
+    return address
+
+
+async def _check_scheduler(address: str) -> None:
+    """Makes sure that a scheduler answers: of Dask itself something else there gets no end of time."""
+    timeout = dask.config.get("distributed.comm.timeouts.connect")
+    try:
+        security = Security().get_connection_args("client")
+        async with asyncio.timeout(parse_timedelta(timeout)), rpc(address, connection_args=security) as peer:
+            kind = (await peer.identity())["type"]
+    except ValueError as error:
+        raise ConfigError(f"scheduler: {address}: {error}") from error
+    except OSError as error:  # also that of the time, see above
+        text = f"no scheduler of Dask has answered within {timeout}"
+        raise type(error)(error.errno or 0, text, address) from error
+    if kind != "Scheduler":
+        raise ConfigError(f"scheduler: {address}: expected a scheduler of Dask, found a {kind.lower()} of it")
 
 
 def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:

@@ -1,16 +1,25 @@
 """Tasks that are with the workers of a Dask cluster, or on their way: no more than keep all of them busy."""
 
+import pickle  # to write only  # nosec B403
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from pykaldi_server.batch.dask_worker import Answer, run_task
+from pykaldi_server.batch.dask_worker import (
+    Answer,
+    end_recognizers,
+    missing_package,
+    run_task,
+    without_package,
+)
 from pykaldi_server.batch.pool import Task
-from pykaldi_server.errors import BatchError
+from pykaldi_server.batch.recognizer import RecognizerOptions
+from pykaldi_server.errors import BatchError, ConfigError
 
 __all__ = ["Flight", "Lost"]
 
@@ -35,30 +44,45 @@ class Lost:
 class Flight(Generic[_JobT]):
     """Tasks in flight, each for a job; a context manager, which takes back what has not landed.
 
+    Workers that cannot recognise, for want of this package or of the model, are left out.
+
     Args:
         client: the client of the cluster.
-        plugin: name of the workers' plugin that does the tasks, see `run_task`.
+        recognizer: how recordings are recognised.
+        say: is given lines about workers that are waited for or left out.
     """
 
-    def __init__(self, client: Client, plugin: str) -> None:
+    def __init__(self, client: Client, recognizer: RecognizerOptions, say: Callable[[str], None]) -> None:
         self._client = client
-        self._plugin = plugin
+        self._recognizer = recognizer
+        self._say = say
+        self._run = f"pykaldi-server-{uuid.uuid4().hex}"
         self._landing = as_completed(with_results=True, raise_errors=False)
         self._tasks: dict[Future[Answer], tuple[_JobT, Task]] = {}
         self._begun: set[str] = set()  # keys of tasks; also Dask's thread adds to it
-        self._num_threads = 0
+        self._threads: dict[str, int] = {}  # of the workers that are there, by their addresses
+        self._able: set[str] = set()  # workers that have recognised something
+        self._left_out: dict[str, str] = {}  # the others, with the reason
+        self._unsaid: list[str] = []
         self._counted_s = 0.0
 
     def __enter__(self) -> Self:
-        self._client.subscribe_topic(self._plugin, self._note_begin)
-        self._client.wait_for_workers(1)
+        self._client.subscribe_topic(self._run, self._note_begin)
+        if not self._client.nthreads():
+            self._say("waiting for workers: the cluster has none yet")
+            self._client.wait_for_workers(1)
+        self._count()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._tasks:
             self._client.cancel(list(self._tasks))
         self._tasks = {}
-        self._client.unsubscribe_topic(self._plugin)
+        self._client.unsubscribe_topic(self._run)
+        with suppress(OSError):  # the scheduler is gone
+            self._threads = dict(self._client.nthreads())
+            if usable := self._usable():
+                self._client.run(end_recognizers, self._run, workers=usable, on_error="ignore")
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -66,11 +90,14 @@ class Flight(Generic[_JobT]):
     @property
     def num_threads(self) -> int:
         """How many tasks the workers can do at once; at least 1, as there may be none at the moment."""
-        now_s = time.monotonic()
-        if not self._num_threads or now_s - self._counted_s >= _COUNTED_AGAIN_S:
-            self._num_threads = max(1, sum(self._client.nthreads().values()))
-            self._counted_s = now_s
-        return self._num_threads
+        if time.monotonic() - self._counted_s >= _COUNTED_AGAIN_S:
+            self._count()
+        return max(1, sum(self._threads[each] for each in self._usable()))
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether a worker has recognised something."""
+        return bool(self._able)
 
     def has_room(self) -> bool:
         """Whether more tasks are needed to keep all workers busy."""
@@ -86,16 +113,65 @@ class Flight(Generic[_JobT]):
             is_urgent: it is begun before those that wait.
         """
         future = self._client.submit(
-            run_task,
-            self._plugin,
-            task,
-            may_be_long,
+            without_package(),
+            pickle.dumps((run_task, self._run, self._recognizer, task, may_be_long)),
             key=f"recognise-{uuid.uuid4().hex}",
             pure=False,
             priority=1 if is_urgent else 0,
+            **self._where(),
         )
         self._tasks[future] = job, task
         self._landing.add(future)
+
+    def note_able(self, worker: str) -> None:
+        """Notes that a worker has recognised something."""
+        self._able.add(worker)
+        self._say_all()
+
+    def leave_out(self, worker: str, reason: str) -> bool:
+        """Gives a worker no more tasks, unless it has recognised something before.
+
+        Returns:
+            Whether it is left out.
+
+        Raises:
+            ConfigError: all workers are left out.
+        """
+        if worker in self._able:
+            return False
+        if worker not in self._left_out:
+            self._left_out[worker] = reason
+            self._unsaid.append(f"{worker}: this worker of Dask is left out: {reason}")
+            if self._able:
+                self._say_all()
+        self._count()
+        return True
+
+    def _say_all(self) -> None:
+        lines, self._unsaid = self._unsaid, []
+        for line in lines:
+            self._say(line)
+
+    def _where(self) -> dict[str, Any]:
+        """Which workers a task may go to; also to those that come later, as these may go."""
+        return {"workers": self._usable(), "allow_other_workers": True} if self._left_out else {}
+
+    def _usable(self) -> list[str]:
+        return [each for each in self._threads if each not in self._left_out]
+
+    def _count(self) -> None:
+        """Finds out which workers there are; leaves new ones out that lack this package."""
+        known = set(self._threads)
+        self._threads = dict(self._client.nthreads())
+        self._counted_s = time.monotonic()
+        if new := [each for each in self._threads if each not in known and each not in self._left_out]:
+            answers = self._client.run(missing_package(), workers=new, on_error="return")
+            for worker, answer in answers.items():
+                if isinstance(answer, str):  # not an error, as of one that has gone
+                    self.leave_out(worker, f"expected pykaldi-server in its Python, found none: {answer}")
+        if self._threads and not self._usable():
+            worker = next(iter(self._threads))
+            raise ConfigError(f"{self._left_out[worker]} (at all workers of Dask, such as {worker})")
 
     def landed(self) -> Iterator[tuple[_JobT, Task, Answer | Lost | Exception]]:
         """Waits for answers; yields those that there are, or why there is none.

@@ -64,8 +64,7 @@ def opened(place: Location) -> Iterator[BinaryIO]:
     except (PykaldiServerError, OSError):
         raise
     except Exception as error:  # each of fsspec's file systems has a tree of exceptions of its own
-        reason = str(error).strip() or type(error).__name__
-        raise OSError(0, reason.splitlines()[0], place) from error
+        raise OSError(0, _reason(error), place) from error
 
 
 @contextmanager
@@ -85,7 +84,20 @@ def _fsspec_file(url: str) -> Iterator[BinaryIO]:
             yield opened_file
     except OSError as error:
         if error.filename is None:  # which most of its file systems leave out
-            raise type(error)(
-                error.errno or 0, error.strerror or str(error) or "cannot be read", url
-            ) from error
+            raise OSError(error.errno or 0, _reason(error), url) from error
         raise
+
+
+def _reason(error: BaseException) -> str:
+    """One line that says why a URL cannot be read: of an error without a reason, what has led to it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    message, status = getattr(error, "message", None), getattr(error, "status", None)
+    if status is not None and isinstance(message, str):  # an answer to HTTP
+        return f"{status} {message}" if message else type(error).__name__
+    text = str(error).strip()
+    if text and not isinstance(error, FileNotFoundError):  # whose text is a path
+        return text.splitlines()[0]
+    if error.__cause__ is not None:
+        return _reason(error.__cause__)
+    return "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__

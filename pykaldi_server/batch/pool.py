@@ -151,6 +151,11 @@ class RecognizerPool:
                 worker.kill()
         self._workers = []
 
+    def kill(self) -> None:
+        """Kills the processes, which fails what they are at; any thread may do so."""
+        for worker in self._workers.copy():
+            worker.process.kill()
+
     def add(self, tasks: Iterable[Task]) -> None:
         """Adds tasks, which are begun in this order."""
         self._tasks.extend(tasks)

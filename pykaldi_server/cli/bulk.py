@@ -97,9 +97,10 @@ def recognise_in_bulk(
 
     with Ledger(outputs.directory) as ledger:
         report = _Report(ledger)
+        report.say(f"connecting to {where.scheduler}")
         with connected(where.scheduler, where.jobs, where.cluster_options) as client:
-            print(f"dashboard: {client.dashboard_link}", file=sys.stderr, flush=True)
-            report.follow(Bulk(client, recognizer, outputs, ledger, options), recordings)
+            report.say(f"dashboard: {client.dashboard_link}")
+            report.follow(Bulk(client, recognizer, outputs, ledger, options, report.say), recordings)
         report.summarise()
     return not report.num_failed
 
@@ -116,6 +117,7 @@ class _Report:
         self._named: list[str] = []  # those that failed, as far as the summary names them
         self._start_s = time.monotonic()
         self._bar = ProgressBar()
+        self.say = self._bar.say
 
     def follow(self, bulk: "Bulk", recordings: Callable[[], Iterable["Recording"]]) -> None:
         if not sys.stderr.isatty():
@@ -135,14 +137,14 @@ class _Report:
             self.num_failed += 1
             if len(self._named) < _MOST_NAMED:
                 self._named.append(entry.source)
-            self._bar.say(f"Error: {entry.error}{'' if result.is_new else ' (set aside by an earlier run)'}")
+            self.say(f"Error: {entry.error}{'' if result.is_new else ' (set aside by an earlier run)'}")
         elif not result.is_new:
             self._num_skipped += 1
         else:
             self._num_done += 1
             self._audio_s += entry.audio_s
             if not entry.num_words:
-                self._bar.say(f"{entry.source}: no words were recognised")
+                self.say(f"{entry.source}: no words were recognised")
 
     def summarise(self) -> None:
         num = self._num_done + self.num_failed + self._num_skipped

@@ -1,9 +1,11 @@
 """Bulk runs on a Dask cluster of real processes: each recording exactly once, whoever dies."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from bulk_runs import DIGITS, SAID, deadly, digits, make_recordings
@@ -21,7 +23,8 @@ from pykaldi_server.batch import (
     connected,
     find_recordings,
 )
-from pykaldi_server.errors import ConfigError
+from pykaldi_server.batch import flight as flight_module
+from pykaldi_server.errors import BatchError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +186,22 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(runs: Runs, golden: Path, tm
     runs.recognizer = digits(tmp_path)
     with pytest.raises(ConfigError, match=str(tmp_path)):
         runs.run(find_recordings(make_recordings(tmp_path / "recordings", golden, 3)))
+
+
+def test_tasks_that_workers_cannot_load_end_the_run(
+    runs: Runs, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of another version of this package: no recording is set aside."""
+
+    def run_task() -> None:
+        raise AssertionError("called")
+
+    run_task.__module__, run_task.__qualname__ = "only_here", "run_task"
+    module = ModuleType("only_here")
+    monkeypatch.setattr(module, "run_task", run_task, raising=False)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    monkeypatch.setattr(flight_module, "run_task", run_task)
+    with pytest.raises(BatchError, match="the cluster cannot recognise: No module named 'only_here'"):
+        runs.run(find_recordings(make_recordings(tmp_path, golden, 1)))
+    with Ledger(runs.outputs.directory) as ledger:
+        assert ledger.count() == {}
