@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -83,13 +83,16 @@ class DaskProcesses:
         return address
 
     def remains(self) -> Mapping[str, list[str]]:
-        """What is left of bulk runs: tasks and plugins of the scheduler, plugins of workers."""
+        """What is left of bulk runs in the scheduler (tasks and plugins) and in each worker (plugins)."""
+
+        def ours(names: Iterable[str]) -> list[str]:
+            return [each for each in names if each.startswith("pykaldi-server")]
 
         def of_scheduler(dask_scheduler: Any) -> list[str]:
-            return [*dask_scheduler.tasks, *dask_scheduler.worker_plugins]
+            return [*dask_scheduler.tasks, *ours(dask_scheduler.worker_plugins)]
 
         def of_worker(dask_worker: Any) -> list[str]:
-            return [each for each in dask_worker.plugins if each.startswith("pykaldi-server")]
+            return ours(dask_worker.plugins)
 
         return {"scheduler": self.client.run_on_scheduler(of_scheduler), **self.client.run(of_worker)}
 

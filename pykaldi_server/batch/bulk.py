@@ -213,7 +213,7 @@ class Bulk:
             self._learns_all = answer.ready.learns_all
         match answer.outcome:
             case NoModel(text=text):
-                if flight.leave_out(answer.worker, text):
+                if flight.note_unable(answer.worker, text):
                     flight.add(job, task, may_be_long=_may_be_long(job, task))
                 else:
                     yield from self._failed(job, task, text, False, flight)

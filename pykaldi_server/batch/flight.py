@@ -3,6 +3,7 @@
 import pickle  # to write only  # nosec B403
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _JobT = TypeVar("_JobT")
 # A worker has its next task before it has sent the answer to the last one.
 _TASKS_PER_THREAD = 2
 _COUNTED_AGAIN_S = 1.0  # workers come and go
+_LOADS = 3  # of a model in a worker that have failed: once, memory may have been short
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Flight(Generic[_JobT]):
         self._threads: dict[str, int] = {}  # of the workers that are there, by their addresses
         self._able: set[str] = set()  # workers that have recognised something
         self._left_out: dict[str, str] = {}  # the others, with the reason
-        self._unsaid: list[str] = []
+        self._failed_loads: Counter[str] = Counter()  # of workers that are not able so far
+        self._unsaid: list[str] = []  # lines that wait for the first worker that is able
         self._counted_s = 0.0
 
     def __enter__(self) -> Self:
@@ -128,24 +131,29 @@ class Flight(Generic[_JobT]):
         self._able.add(worker)
         self._say_all()
 
-    def leave_out(self, worker: str, reason: str) -> bool:
-        """Gives a worker no more tasks, unless it has recognised something before.
+    def note_unable(self, worker: str, reason: str) -> bool:
+        """Notes that a worker could not load the model; after some attempts it gets no more tasks.
 
         Returns:
-            Whether it is left out.
+            False if the worker could load it before: then the task may be at fault.
 
         Raises:
             ConfigError: all workers are left out.
         """
         if worker in self._able:
             return False
+        self._failed_loads[worker] += 1
+        if self._failed_loads[worker] >= _LOADS:
+            self._leave_out(worker, reason)
+        self._count()
+        return True
+
+    def _leave_out(self, worker: str, reason: str) -> None:
         if worker not in self._left_out:
             self._left_out[worker] = reason
             self._unsaid.append(f"{worker}: this worker of Dask is left out: {reason}")
             if self._able:
                 self._say_all()
-        self._count()
-        return True
 
     def _say_all(self) -> None:
         lines, self._unsaid = self._unsaid, []
@@ -168,7 +176,7 @@ class Flight(Generic[_JobT]):
             answers = self._client.run(missing_package(), workers=new, on_error="return")
             for worker, answer in answers.items():
                 if isinstance(answer, str):  # not an error, as of one that has gone
-                    self.leave_out(worker, f"expected pykaldi-server in its Python, found none: {answer}")
+                    self._leave_out(worker, f"expected pykaldi-server in its Python, found none: {answer}")
         if self._threads and not self._usable():
             worker = next(iter(self._threads))
             raise ConfigError(f"{self._left_out[worker]} (at all workers of Dask, such as {worker})")

@@ -94,10 +94,12 @@ def recognise_in_bulk(
     except ImportError as error:
         raise ConfigError("--scheduler needs Dask: pip install 'pykaldi-server[batch]'") from error
     from pykaldi_server.batch import Bulk, Ledger, connected
+    from pykaldi_server.batch.clusters import BATCH_SYSTEMS, LOCAL
 
     with Ledger(outputs.directory) as ledger:
         report = _Report(ledger)
-        report.say(f"connecting to {where.scheduler}")
+        if where.scheduler not in (LOCAL, *BATCH_SYSTEMS):
+            report.say(f"connecting to {where.scheduler}")
         with connected(where.scheduler, where.jobs, where.cluster_options) as client:
             report.say(f"dashboard: {client.dashboard_link}")
             report.follow(Bulk(client, recognizer, outputs, ledger, options, report.say), recordings)

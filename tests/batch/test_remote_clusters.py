@@ -64,7 +64,7 @@ def test_a_cluster_of_others(
     assert ran.stderr.startswith(f"connecting to {where}\ndashboard: http")
     assert texts(out) == [SAID] * 5
     assert cluster.workers == workers
-    nothing = {"scheduler": ["shuffle"], **{worker: [] for worker in workers}}
+    nothing = {"scheduler": [], **{worker: [] for worker in workers}}
     until_equal(cluster.remains, nothing)
 
 
@@ -82,7 +82,7 @@ def test_a_killed_client_leaves_a_clean_cluster(
         client.kill()
     recogniser.wait()
     os.close(writer)
-    until_equal(lambda: cluster.remains()["scheduler"], ["shuffle"])
+    until_equal(lambda: cluster.remains()["scheduler"], [])
     endless.unlink()
     endless.symlink_to(golden / "wav" / f"{DIGITS}.wav")
     ran = run(arguments)
