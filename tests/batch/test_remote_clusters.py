@@ -64,7 +64,7 @@ def test_a_cluster_of_others(
     assert ran.stderr.startswith(f"connecting to {where}\ndashboard: http")
     assert texts(out) == [SAID] * 5
     assert cluster.workers == workers
-    nothing = {"scheduler": [], **{worker: [] for worker in workers}}
+    nothing: dict[str, list[str]] = {"scheduler": [], **{worker: [] for worker in workers}}
     until_equal(cluster.remains, nothing)
 
 
