@@ -53,7 +53,7 @@ def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
             joined = [kernel for kernel in kernels if kernel not in value.kernels]
             require_finite_kernels(joined, f"node {value.name}, with the nodes joined to it")
             values[number] = replace(value, kernels=fuse_kernels(kernels))
-    return {number: values[number] for number in _reachable(values, output)}
+    return dict(sorted(values.items()))
 
 
 def _simplify_structure(values: dict[int, Value], output: int) -> None:
@@ -62,6 +62,8 @@ def _simplify_structure(values: dict[int, Value], output: int) -> None:
         changed = False
         for step in (_skip_passing_values, _inline_gathered_parts, _join_chains):
             changed |= step(values, output)
+        for unread in values.keys() - _reachable(values, output):
+            del values[unread]
 
 
 def _reachable(values: dict[int, Value], output: int) -> list[int]:
