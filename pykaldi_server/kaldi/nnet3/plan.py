@@ -9,6 +9,7 @@ before the repetition, and one for all others (``nnet3/nnet-compile-looped.cc`` 
 commands of successive chunks).
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.graph import Graph, RowValue, WindowValue
 from pykaldi_server.kaldi.nnet3.parts import Cindex, Constant, Leaf, Use, part_dim
-from pykaldi_server.kaldi.nnet3.resolve import ChunkRows, Resolver, RowInputs, UnresolvableError
+from pykaldi_server.kaldi.nnet3.resolve import ChunkRows, Resolver, RowInputs, UnresolvableError, reads_of
 from pykaldi_server.kaldi.nnet3.rows import MISSING, row_runs
 
 __all__ = ["ChunkPlan", "ChunkRequest", "Kept", "Move", "Plan", "Step", "plan_looped", "plan_single"]
@@ -151,9 +152,10 @@ def plan_looped(graph: Graph, request: Callable[[int], ChunkRequest], chunk_leng
 class _History:
     """The chunks resolved so far, from which the start of the repetition is found.
 
-    The rows that a chunk reads are at most `reach` chunks old. If 2 reach + 1 consecutive chunks are equal
-    except for the shift, so is the next one, because it reads equal rows; and the rows to keep after the
-    first of them are known, because all their readers have been seen.
+    The rows that a chunk reads are at most `reach` chunks old, except for rows at fixed times. If reach + 1
+    consecutive chunks are equal except for the shift, so is the next one: it finds the rows that the last of
+    them found, if the fixed times are past, so that rows there do not come to exist any more. And the rows to
+    keep after the first of them are known, because all their readers have been seen.
     """
 
     def __init__(self, graph: Graph, chunk_length: int):
@@ -163,7 +165,7 @@ class _History:
         self._signatures: list[Hashable] = []
         self._last_use: dict[Cindex, int] = {}
         self._fixed: set[Cindex] = set()
-        self._absolute: dict[int, bool] = {}  # by the identity of the leaf
+        self._last_fixed_time = max((t for _, t in self._resolver.fixed_times), default=0)
         self._reach = 0
         self.chunks: list[ChunkRows] = []
         self.requests: list[ChunkRequest] = []
@@ -179,13 +181,17 @@ class _History:
         latest = max(
             [t for _, (t, _) in chunk.rows] + [t for times in request.inputs.values() for t, _ in times]
         )
-        self._reach = (latest - chunk.earliest) // self._length + 2
-        self._signatures.append(frozenset(self._row_signatures(number, chunk)))
+        reach = (latest - chunk.earliest) // self._length + 2
+        self._reach = reach if number <= 1 else max(self._reach, reach)  # chunk 0 is longer than the others
+        self._signatures.append(self._signature(number, chunk))
+        self._last_use.update(dict.fromkeys(chunk.read, number))
 
     def regular_from(self) -> int | None:
         """Returns the first chunk that represents all later ones; None if it is not known yet."""
-        first = len(self.chunks) - 1 - 2 * self._reach
-        if first < 1 or len(set(self._signatures[first:])) != 1:
+        first = len(self.chunks) - 1 - self._reach
+        if first < 1 or first * self._length <= self._last_fixed_time:
+            return None
+        if len(set(self._signatures[first:])) != 1:
             return None
         before = {self._relative(cindex, first) for cindex in self.kept_after(first - 1)}
         after = {self._relative(cindex, first + 1) for cindex in self.kept_after(first)}
@@ -205,42 +211,33 @@ class _History:
         value, (t, x) = cindex
         return cindex if cindex in self._fixed else (value, t - number * self._length, x, "moves")
 
-    def _row_signatures(self, number: int, chunk: ChunkRows) -> Iterator[Hashable]:
-        """Yields what determines the computation of each row; times and ages are relative to the chunk."""
+    def _signature(self, number: int, chunk: ChunkRows) -> Hashable:
+        """Returns what determines how a chunk is computed; times and ages are relative to the chunk."""
         start = number * self._length
-        existing, last_use = self._resolver.existing, self._last_use
-        for (value, (t, x)), inputs in chunk.rows.items():
-            reads: list[Hashable] = []
-            for leaf, cindex in _leaf_reads(self._graph, value, inputs):
-                last_use[cindex] = number
-                if leaf is not None and self._is_absolute(leaf):
-                    self._fixed.add(cindex)
-                    reads.append((id(leaf), cindex))
-                else:
-                    source, (source_t, source_x) = cindex
-                    reads.append((id(leaf), source, source_t - start, source_x, number - existing[cindex]))
-            missing = tuple(place is None for place in inputs.window)
-            constants = tuple(id(leaf) for uses in inputs.parts for leaf, index in uses if index is None)
-            yield value, t - start, x, tuple(reads), missing, constants
+        rows = [
+            # What a row at constant offsets reads follows from its own place.
+            (value, t - start, x, None if value in self._resolver.offsets else self._inputs(inputs, number))
+            for (value, (t, x)), inputs in chunk.rows.items()
+        ]
+        existing = self._resolver.existing
+        ages = [
+            (self._relative(cindex, number), cindex in self._fixed or number - existing[cindex])
+            for cindex in chunk.read
+        ]
+        return frozenset(rows), frozenset(ages)
 
-    def _is_absolute(self, leaf: Leaf) -> bool:
-        known = self._absolute.get(id(leaf))
-        if known is None:
-            known = self._absolute[id(leaf)] = leaf.absolute
-        return known
-
-
-def _leaf_reads(graph: Graph, number: int, inputs: RowInputs) -> Iterator[tuple[Leaf | None, Cindex]]:
-    """Yields what a row reads, with the leaf that reads it (None in a window)."""
-    value = graph.values[number]
-    if isinstance(value, WindowValue):
-        for place in inputs.window:
-            if place is not None:
-                yield None, (value.source, place)
-    for uses in inputs.parts:
-        for leaf, index in uses:
+    def _inputs(self, inputs: RowInputs, number: int) -> Hashable:
+        """Returns what a row reads, relative to the chunk."""
+        uses: list[Hashable] = []
+        for leaf, index in itertools.chain.from_iterable(inputs.parts):
             if isinstance(leaf, Leaf) and index is not None:
-                yield leaf, (leaf.source, index)
+                if leaf.absolute:
+                    self._fixed.add((leaf.source, index))
+                uses.append((id(leaf), self._relative((leaf.source, index), number)))
+            else:
+                uses.append(id(leaf))
+        missing = tuple(place is None for place in inputs.window)
+        return tuple(uses), missing
 
 
 # One chunk
@@ -257,10 +254,7 @@ def _plan_chunk(
     for cindex in loaded:
         layout.place(cindex)
     load_counts = tuple(layout.buffer_rows.items())
-    read = {
-        cindex for (value, _), inputs in chunk.rows.items() for _, cindex in _leaf_reads(graph, value, inputs)
-    }
-    read.update(kept, chunk.output)
+    read = chunk.read.union(kept)
     inputs: dict[str, tuple[int, tuple[int, ...]]] = {}
     for name, indexes in request.inputs.items():
         value = graph.inputs.get(name)
@@ -290,9 +284,9 @@ def _ordered_rows(graph: Graph, rows: dict[Cindex, RowInputs]) -> Iterator[tuple
         present = [value for value in component if value in by_value]
         members = {(value, index) for value in present for index in by_value[value]}
         if not any(
-            cindex[0] in component
+            source in component
             for member in members
-            for _, cindex in _leaf_reads(graph, member[0], rows[member])
+            for source, _ in reads_of(graph.values[member[0]], rows[member])
         ):
             for value in present:
                 yield value, sorted(by_value[value])
@@ -311,7 +305,7 @@ def _levels(graph: Graph, rows: dict[Cindex, RowInputs], members: set[Cindex]) -
         stack = [root]
         while stack:
             cindex = stack[-1]
-            reads = [read for _, read in _leaf_reads(graph, cindex[0], rows[cindex]) if read in members]
+            reads = [read for read in reads_of(graph.values[cindex[0]], rows[cindex]) if read in members]
             open_reads = [read for read in reads if read not in level]
             if open_reads:
                 stack.extend(open_reads)

@@ -10,6 +10,7 @@ once: what is missing at that time stays missing, whatever later chunks provide.
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.graph import Graph, InputValue, RowValue, Value, WindowValue, sources_of
@@ -47,8 +48,7 @@ PartOffsets = list[tuple[Leaf, int, int]]
 _ROWS_PER_FRAME = 16
 
 
-@dataclass(frozen=True, slots=True)
-class RowInputs:
+class RowInputs(NamedTuple):
     """What a row is computed from.
 
     Attributes:
@@ -66,11 +66,13 @@ class ChunkRows:
 
     Attributes:
         rows: rows to compute and their inputs.
+        read: the rows that they read, and the output rows.
         output: the output rows, in order.
         earliest: the earliest time at which a row was searched for, except fixed times (ReplaceIndex).
     """
 
     rows: dict[Cindex, RowInputs]
+    read: set[Cindex]
     output: tuple[Cindex, ...]
     earliest: int
 
@@ -87,6 +89,9 @@ class Resolver:
         graph: the network.
         existing: rows that have been provided or computed so far, with the number of the chunk.
         chunks: number of chunks resolved.
+        fixed_times: the values that are read at a fixed time, and the time.
+        offsets: the parts of each value that reads only rows at constant offsets, as most do; what they
+            read is found without the leaves' maps.
     """
 
     graph: Graph
@@ -94,6 +99,7 @@ class Resolver:
     chunks: int = 0
 
     def __post_init__(self) -> None:
+        self.fixed_times = fixed_times(self.graph)
         self._required_inputs = required_inputs(self.graph)
         self._provided: set[Cindex] = set()
         rows = {number: value for number, value in self.graph.values.items() if isinstance(value, RowValue)}
@@ -103,12 +109,11 @@ class Resolver:
             )
             for number, value in rows.items()
         }
-        # Most values read nothing but rows at constant offsets; what they read is found without their maps.
-        self._offsets: dict[int, list[PartOffsets]] = {}
+        self.offsets: dict[int, list[PartOffsets]] = {}
         for number, value in rows.items():
             offsets = [_constant_offsets(part) for part in value.parts]
             if None not in offsets:
-                self._offsets[number] = [part for part in offsets if part is not None]
+                self.offsets[number] = [part for part in offsets if part is not None]
         # Values in the order of computation; None if one depends on itself through time.
         self._order: list[int] | None = [
             number for component in self.graph.components for number in component
@@ -136,11 +141,10 @@ class Resolver:
                 raise UnresolvableError(f"output frame {cindex[1][0]} needs input that is never provided")
         self.existing.update(dict.fromkeys(given, self.chunks))
         self._provided |= given
-        rows = self._collect(wanted, exists)
+        rows, read = self._collect(wanted, exists)
         self.chunks += 1
-        fixed = fixed_times(self.graph)
-        earliest = min(t for number, (t, _) in exists if (number, t) not in fixed)
-        return ChunkRows(rows, tuple(wanted), earliest)
+        earliest = min(t for number, (t, _) in exists if (number, t) not in self.fixed_times)
+        return ChunkRows(rows, read, tuple(wanted), earliest)
 
     def computable(self, inputs: dict[str, list[Index]], output: list[Index]) -> list[bool]:
         """Returns which output rows could be computed in the next chunk."""
@@ -240,7 +244,7 @@ class Resolver:
             if old:
                 decided.update(dict.fromkeys(old, True))
                 rows = [row for row in rows if row not in decided]
-            parts = self._offsets.get(number)
+            parts = self.offsets.get(number)
             if parts is not None and all(
                 provided[source].issuperset([(t + dt, x) for _, (t, x) in rows])
                 for source, dt in self._required_inputs[number]
@@ -262,13 +266,13 @@ class Resolver:
         for number in order:
             if number in shifted:
                 rows = shifted[number]
-                sources = {leaf.source for part in self._offsets[number] for leaf, _, _ in part}
+                sources = {leaf.source for part in self.offsets[number] for leaf, _, _ in part}
                 if incomplete.isdisjoint(sources):
                     decided.update(dict.fromkeys(rows, True))
-                else:
-                    others[number] = [
-                        (row, reads) for row in rows if (reads := self._reads(row, decided)) is not None
-                    ]
+                    continue
+                others[number] = [
+                    (row, reads) for row in rows if (reads := self._reads(row, decided)) is not None
+                ]
             for row, reads in others.get(number, ()):
                 decided[row] = all(decided[read] for read in reads[0]) and self._is_computable(
                     row, reads, decided
@@ -288,7 +292,7 @@ class Resolver:
             row = (source, (t + dt, x))
             if row not in decided and row not in self.existing:
                 return None
-        parts = self._offsets.get(number)
+        parts = self.offsets.get(number)
         if parts is not None:
             required = [(leaf.source, (t + dt, x + dx)) for part in parts for leaf, dt, dx in part]
             return required, required
@@ -302,9 +306,16 @@ class Resolver:
             return [row for row, needed in zip(rows, reads[1], strict=True) if needed], rows
         return None
 
-    def _collect(self, wanted: list[Cindex], exists: dict[Cindex, bool]) -> dict[Cindex, RowInputs]:
-        """Finds the rows that the wanted rows actually use, and marks them as existing."""
+    def _collect(
+        self, wanted: list[Cindex], exists: dict[Cindex, bool]
+    ) -> tuple[dict[Cindex, RowInputs], set[Cindex]]:
+        """Finds the rows that the wanted rows actually use, and marks them as existing.
+
+        Returns:
+            The rows to compute with their inputs, and all rows that are read.
+        """
         rows: dict[Cindex, RowInputs] = {}
+        read = set(wanted)
         todo = list(wanted)
         while todo:
             cindex = todo.pop()
@@ -314,13 +325,11 @@ class Resolver:
             number, index = cindex
             t, x = index
             value = self.graph.values[number]
-            parts = self._offsets.get(number)
+            parts = self.offsets.get(number)
             if parts is not None:
                 shifted = [tuple([(leaf, (t + dt, x + dx)) for leaf, dt, dx in part]) for part in parts]
                 rows[cindex] = RowInputs(parts=tuple(shifted))
-                todo.extend([(leaf.source, place) for part in shifted for leaf, place in part])
-                continue
-            if isinstance(value, RowValue):
+            elif isinstance(value, RowValue):
                 uses = tuple(uses_at(part, index, exists.__getitem__) or () for part in value.parts)
                 rows[cindex] = RowInputs(parts=uses)
             elif isinstance(value, WindowValue):
@@ -328,24 +337,26 @@ class Resolver:
                 places = [(t, index[1]) for t in times]
                 used = tuple(place if exists[value.source, place] else None for place in places)
                 rows[cindex] = RowInputs(window=used)
-            todo.extend(reads_of(value, rows[cindex]))
-        return rows
+            new = [source for source in reads_of(value, rows[cindex]) if source not in read]
+            read.update(new)
+            todo.extend(new)
+        return rows, read
 
     def _name(self, cindex: Cindex) -> str:
         number, (t, _) = cindex
         return f"{self.graph.values[number].name} at frame {t}"
 
 
-def reads_of(value: Value, inputs: RowInputs) -> Iterator[Cindex]:
-    """Yields the rows that a row is computed from."""
+def reads_of(value: Value, inputs: RowInputs) -> list[Cindex]:
+    """Returns the rows that a row is computed from."""
     if isinstance(value, WindowValue):
-        for place in inputs.window:
-            if place is not None:
-                yield value.source, place
-    for uses in inputs.parts:
-        for leaf, index in uses:
-            if isinstance(leaf, Leaf) and index is not None:
-                yield leaf.source, index
+        return [(value.source, place) for place in inputs.window if place is not None]
+    return [
+        (leaf.source, index)
+        for uses in inputs.parts
+        for leaf, index in uses
+        if index is not None and isinstance(leaf, Leaf)
+    ]
 
 
 def required_inputs(graph: Graph) -> dict[int, tuple[tuple[int, int], ...]]:
