@@ -5,6 +5,7 @@ hand. Kaldi notices late or never: transcripts have blanks, every final result f
 What can be compared is compared here, and errors name the file and what to do.
 """
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -140,14 +141,14 @@ def check_language_models(
         old_labels: its output labels.
         new_lm: ``G.carpa``, for errors.
         new_words: the highest word of ``G.carpa`` plus one.
-        labels: the output labels of the graph.
+        labels: the output labels of the graph, which `check_words` has checked.
         words: the table of the graph's words.
 
     Raises:
         ConfigError: a model has words that the table does not have.
     """
     remedy = "use the language models that have the numbers of the graph's words.txt, or remove them"
-    unknown = _without_symbol(old_labels, words)
+    unknown = _without_symbol(sorted(set(old_labels).difference(labels)), words)
     if unknown:
         raise ConfigError(
             f"{old_lm}: expected words of the graph's table, found {_counted(unknown, 'other')}; {remedy}"
@@ -193,7 +194,7 @@ def _without_symbol(labels: Iterable[int], table: SymbolTable) -> list[int]:
     end = table.available_key()
     if table.num_symbols() == end:  # all numbers below it have one; large tables are mostly so
         return [label for label in labels if not 0 <= label < end]
-    return [label for label in labels if not table.member_index(label)]
+    return list(itertools.filterfalse(table.member_index, labels))
 
 
 def _counted(labels: Sequence[int], what: str = "") -> str:
