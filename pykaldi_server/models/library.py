@@ -157,10 +157,12 @@ def no_such_model(name: str) -> str:
 def language_of_folder(path: Path) -> str:
     """The language of the model in a folder, as its description or its name says it; "" if neither does."""
     folder = path if path.is_dir() else path.parent
-    model = _user_model(folder.name) if folder.parent == models_folder() else None
+    is_described = (folder.parent / f"{folder.name}.json").exists()  # as only the user's models are
+    model = _user_model(folder.name) if is_described and folder.parent == models_folder() else None
     if model is not None:
         return model.language
-    return Description.read(folder / DESCRIPTION).language or language_of_name(folder.resolve().name)
+    language = Description.read(folder / DESCRIPTION).language
+    return language or language_of_name(folder.name) or language_of_name(folder.resolve().name)
 
 
 def packaged_model(name: str) -> Path | None:
