@@ -7,7 +7,6 @@ there are too many bytes, and what killed processes have left.
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 import time
@@ -46,6 +45,8 @@ def find_cached(folder: Path) -> Path | None:
     Raises:
         FileNotFoundError, ConfigError: as for `cached_path`.
     """
+    if not any(_cache_folder().glob(f"*{_SUFFIX}")):
+        return None  # without the parts being read
     path = cached_path(folder)
     if not path.exists() or not compiled_for(path, bytes.fromhex(path.stem)):
         return None
@@ -102,6 +103,8 @@ def _cache_folder() -> Path:
 
 def _fingerprint(folder: Path, cache: Path) -> bytes:
     """The fingerprint of a folder's parts, which are read only if they are not those of before."""
+    import hashlib  # with OpenSSL, for which nobody need wait who has no compiled graphs
+
     key = hashlib.blake2b(os.fsencode(folder.resolve()), digest_size=_DIGEST_BYTES, key=graph_stamp(folder))
     index = cache / f"{key.hexdigest()}{_INDEX_SUFFIX}"
     with suppress(OSError, ValueError):

@@ -12,7 +12,6 @@ that opens immediately, takes half the memory of an ordinary one and is shared b
 """
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -97,6 +96,8 @@ def graph_fingerprint(folder: str | os.PathLike[str]) -> bytes:
     Raises:
         FileNotFoundError: there is no such file.
     """
+    import hashlib  # with OpenSSL, for which ordinary graphs need not wait
+
     digest = hashlib.blake2b(_COMPOSITION_VERSION, digest_size=_DIGEST_BYTES)
     for path in _parts(folder):
         with path.open("rb") as file:
@@ -110,6 +111,8 @@ def graph_stamp(folder: str | os.PathLike[str]) -> bytes:
     Raises:
         FileNotFoundError: there is no such file.
     """
+    import hashlib
+
     digest = hashlib.blake2b(_COMPOSITION_VERSION, digest_size=_STAMP_BYTES)
     for path in _parts(folder):
         status = path.stat()

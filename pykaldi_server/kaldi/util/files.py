@@ -4,10 +4,8 @@ What is unpacked is decided by the content, not the name. Kaldi reads packed fil
 (``gunzip -c FILE |``); here the file is enough, see `relocation.unpiped`.
 """
 
-import gzip
 import mmap
 import os
-import zlib
 from pathlib import Path
 
 from pykaldi_server.errors import ModelFormatError
@@ -61,6 +59,9 @@ def refuse_lfs_pointer(content: bytes, path: str | os.PathLike[str]) -> None:
 
 
 def _unpacked(data: mmap.mmap, path: Path) -> bytes:
+    import gzip  # few models have packed files
+    import zlib
+
     try:
         return gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
