@@ -17,7 +17,7 @@ from pykaldi_server.kaldi.feat.mfcc import MfccOptions
 from pykaldi_server.kaldi.feat.plp import PlpOptions
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractionConfig
 from pykaldi_server.kaldi.online2.ivector_feature import OnlineSpliceOptions
-from pykaldi_server.kaldi.online2.nnet_feature_pipeline import PitchOptions
+from pykaldi_server.kaldi.online2.pitch_options import PitchOptions
 from pykaldi_server.kaldi.util.options import RegisteredOption, registered_options
 from pykaldi_server.session.formats.gmm import GmmOptions
 from pykaldi_server.session.formats.gstreamer_yaml import NO_EFFECT, USE_VAD, plugin_options

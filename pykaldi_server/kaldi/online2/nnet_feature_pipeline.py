@@ -7,6 +7,7 @@ samples -> MFCC, PLP or filter bank -> [CMVN] -> [+ pitch] -> network
 import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,6 @@ from pykaldi_server.kaldi.feat.online_feature import (
     OnlineAppendFeature,
     OnlineBaseFeature,
     OnlineFeatureInterface,
-)
-from pykaldi_server.kaldi.feat.pitch import (
-    OnlinePitchFeature,
-    OnlineProcessPitch,
-    PitchExtractionOptions,
-    ProcessPitchOptions,
 )
 from pykaldi_server.kaldi.online2.base_feature import (
     BaseFeatureConfig,
@@ -41,13 +36,15 @@ from pykaldi_server.kaldi.online2.ivector_feature import (
 )
 from pykaldi_server.kaldi.online2.silence_weighting import DeltaWeights, OnlineSilenceWeightingConfig
 from pykaldi_server.kaldi.util.io import KaldiReader
-from pykaldi_server.kaldi.util.options import Options, group, option, read_options
+from pykaldi_server.kaldi.util.options import group, option, read_options
+
+if TYPE_CHECKING:  # few models have pitch
+    from pykaldi_server.kaldi.online2.pitch_options import PitchOptions
 
 __all__ = [
     "OnlineNnetFeaturePipeline",
     "OnlineNnetFeaturePipelineConfig",
     "OnlineNnetFeaturePipelineInfo",
-    "PitchOptions",
 ]
 
 
@@ -78,25 +75,13 @@ class OnlineNnetFeaturePipelineConfig(BaseFeatureConfig):
 
 
 @dataclass
-class PitchOptions(Options):
-    """Options of pitch features, as in ``online_pitch.conf``."""
-
-    extraction: PitchExtractionOptions = group(PitchExtractionOptions, prefix="")
-    processing: ProcessPitchOptions = group(ProcessPitchOptions, prefix="")
-
-    def validate(self) -> None:
-        self.extraction.validate()
-        self.processing.validate()
-
-
-@dataclass
 class OnlineNnetFeaturePipelineInfo:
     """What all streams share; immutable. Unused parts are None."""
 
     feature_opts: BaseOptions = field(default_factory=MfccOptions)
     cmvn_opts: OnlineCmvnOptions | None = None
     global_cmvn_stats: NDArray[np.float64] | None = None
-    pitch_opts: PitchOptions | None = None
+    pitch_opts: "PitchOptions | None" = None
     ivector_extractor_info: OnlineIvectorExtractionInfo | None = None
     silence_weighting_config: OnlineSilenceWeightingConfig = field(
         default_factory=OnlineSilenceWeightingConfig
@@ -125,6 +110,8 @@ class OnlineNnetFeaturePipelineInfo:
             info.cmvn_opts = read_options(OnlineCmvnOptions, config.cmvn_config, model_dir)
             info.global_cmvn_stats = read_cmvn_stats(KaldiReader.open(config.global_cmvn_stats_rxfilename))
         if config.add_pitch:
+            from pykaldi_server.kaldi.online2.pitch_options import PitchOptions
+
             info.pitch_opts = read_or_default(PitchOptions, config.online_pitch_config, model_dir)
         if config.ivector_extraction_config:
             ivector_config = read_options(
@@ -150,6 +137,8 @@ class OnlineNnetFeaturePipeline(SamplesPipeline):
             state = OnlineCmvnState(global_cmvn_stats=info.global_cmvn_stats)
             self._input = self._cmvn = OnlineCmvn(info.cmvn_opts, state, base, history)
         if info.pitch_opts is not None:
+            from pykaldi_server.kaldi.feat.pitch import OnlinePitchFeature, OnlineProcessPitch
+
             pitch = OnlinePitchFeature(info.pitch_opts.extraction, history)
             processed = OnlineProcessPitch(info.pitch_opts.processing, pitch, dither_seed)
             self._input = OnlineAppendFeature(self._input, processed)

@@ -35,7 +35,6 @@ from pykaldi_server.kaldi.online2 import (
     OnlineSpliceOptions,
 )
 from pykaldi_server.kaldi.online2.base_feature import OPTIONS_OF_TYPE, BaseOptions
-from pykaldi_server.kaldi.online2.nnet_feature_pipeline import PitchOptions
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import (
     OptionsT,
@@ -156,6 +155,8 @@ def _read_features(directory: Path, options: NetworkOptions) -> OnlineNnetFeatur
         info.global_cmvn_stats = read_cmvn_stats(KaldiReader.open(cmvn_stats))
     pitch = optional(directory / "conf" / _PITCH_CONFIG, directory / _PITCH_CONFIG)
     if pitch is not None:
+        from pykaldi_server.kaldi.online2.pitch_options import PitchOptions
+
         info.pitch_opts = read_options(PitchOptions, pitch, directory)
     if (directory / "ivector" / _EXTRACTOR).exists():
         info.ivector_extractor_info = _read_ivector_extractor(directory / "ivector")
