@@ -21,7 +21,6 @@ from pykaldi_server.kaldi._core import acc_ivector_stats, linear_cgd
 from pykaldi_server.kaldi.feat.online_feature import MAX_SPEAKER_FRAMES
 from pykaldi_server.kaldi.util.finite import (
     read_finite_float,
-    read_finite_matrix,
     read_finite_packed,
     read_finite_vector,
     require_finite,
@@ -75,11 +74,14 @@ class IvectorExtractor:
             raise ValueError(f"projections of the shapes {sorted({m.shape for m in projections})}")
         if any(len(triangle) != feat_dim * (feat_dim + 1) // 2 for triangle in inverse_variances):
             raise ValueError(f"inverse variances that are not of dimension {feat_dim}")
-        for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
+        self._projections = [
             require_finite(m, f"the projection of Gaussian {g}", np.float64)
+            for g, m in enumerate(projections)
+        ]
+        self._inverse_variances = [
             require_finite(triangle, f"the inverse variance of Gaussian {g}", np.float64)
-        self._projections = projections
-        self._inverse_variances = inverse_variances
+            for g, triangle in enumerate(inverse_variances)
+        ]
         self._prior_offset = float(require_finite(np.array(prior_offset), "the prior offset", np.float64))
         self._weights = np.full(len(projections), 1 / len(projections)) if weights is None else weights
         # Row g of `linear` is (Sigma_g^-1 M_g), of `quadratic` the lower triangle of U_g.
@@ -88,7 +90,7 @@ class IvectorExtractor:
         variance, triangle_of = np.empty((feat_dim, feat_dim)), np.tril_indices(feat_dim)
         packed = np.tril_indices(ivector_dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            for g, (m, triangle) in enumerate(zip(projections, inverse_variances, strict=True)):
+            for g, (m, triangle) in enumerate(zip(self._projections, self._inverse_variances, strict=True)):
                 variance[triangle_of] = variance.T[triangle_of] = triangle
                 np.matmul(variance, m, out=self.linear[g])
                 self.quadratic[g] = (m.T @ self.linear[g])[packed]
@@ -134,14 +136,9 @@ class IvectorExtractor:
         reader.expect_token("<M>")
         size = reader.read_count("Gaussians", at_most=_MAX_GAUSSIANS)
         start = reader.offset
-        projections = [
-            read_finite_matrix(reader, f"the projection of Gaussian {g}", np.float64) for g in range(size)
-        ]
+        projections = [reader.read_matrix() for _ in range(size)]
         reader.expect_token("<SigmaInv>")
-        inverse_variances = [
-            read_finite_packed(reader, f"the inverse variance of Gaussian {g}", np.float64)
-            for g in range(size)
-        ]
+        inverse_variances = [reader.read_packed() for _ in range(size)]
         reader.expect_token("<IvectorOffset>")
         prior_offset = read_finite_float(reader, "the prior offset")
         reader.expect_token("</IvectorExtractor>")
