@@ -18,7 +18,8 @@ def environment(cache: Path) -> dict[str, str]:
     """The environment of a process of either side.
 
     OpenBLAS falls back to its slowest kernels on a CPU that it does not know, and the copy inside Vosk is an
-    old one. So it is told which kernels to use, unless OPENBLAS_CORETYPE is set.
+    old one. So it is told which kernels to use, unless OPENBLAS_CORETYPE is set. What Python compiles may be
+    kept: otherwise each process would compile NumPy again, which takes as long as loading a model.
 
     Args:
         cache: a directory for what is kept from one run to the next.
@@ -32,6 +33,7 @@ def environment(cache: Path) -> dict[str, str]:
     }
     if INSTRUCTIONS in Path("/proc/cpuinfo").read_text():
         variables.setdefault("OPENBLAS_CORETYPE", KERNELS)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     return variables
 
 
