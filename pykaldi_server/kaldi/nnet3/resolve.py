@@ -324,23 +324,28 @@ class Resolver:
             self.existing[cindex] = self.chunks
             number, index = cindex
             t, x = index
-            value = self.graph.values[number]
             parts = self.offsets.get(number)
             if parts is not None:
                 shifted = [tuple([(leaf, (t + dt, x + dx)) for leaf, dt, dx in part]) for part in parts]
-                rows[cindex] = RowInputs(parts=tuple(shifted))
-            elif isinstance(value, RowValue):
-                uses = tuple(uses_at(part, index, exists.__getitem__) or () for part in value.parts)
-                rows[cindex] = RowInputs(parts=uses)
-            elif isinstance(value, WindowValue):
-                times, _ = value.window.input_times(index[0]) or ((), ())
-                places = [(t, index[1]) for t in times]
-                used = tuple(place if exists[value.source, place] else None for place in places)
-                rows[cindex] = RowInputs(window=used)
-            new = [source for source in reads_of(value, rows[cindex]) if source not in read]
-            read.update(new)
-            todo.extend(new)
+                rows[cindex] = RowInputs(tuple(shifted))
+                reads = [(leaf.source, place) for part in shifted for leaf, place in part]
+            else:
+                rows[cindex] = self._inputs(cindex, exists)
+                reads = reads_of(self.graph.values[number], rows[cindex])
+            todo.extend([source for source in reads if source not in read])
+            read.update(reads)
         return rows, read
+
+    def _inputs(self, cindex: Cindex, exists: dict[Cindex, bool]) -> RowInputs:
+        """Returns what a row is computed from; ``exists`` says which rows there are."""
+        number, index = cindex
+        value = self.graph.values[number]
+        if isinstance(value, WindowValue):
+            times, _ = value.window.input_times(index[0]) or ((), ())
+            places = [(t, index[1]) for t in times]
+            return RowInputs(window=tuple(place if exists[value.source, place] else None for place in places))
+        assert isinstance(value, RowValue)
+        return RowInputs(tuple(uses_at(part, index, exists.__getitem__) or () for part in value.parts))
 
     def _name(self, cindex: Cindex) -> str:
         number, (t, _) = cindex
