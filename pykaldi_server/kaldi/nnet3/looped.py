@@ -26,7 +26,7 @@ from pykaldi_server.kaldi.nnet3.collapse import collapse_model, round_ivector_ti
 from pykaldi_server.kaldi.nnet3.compile import compile_chunk
 from pykaldi_server.kaldi.nnet3.components.base import Index
 from pykaldi_server.kaldi.nnet3.context import backward_recurrence, compute_simple_nnet_context
-from pykaldi_server.kaldi.nnet3.lowering import build_graph
+from pykaldi_server.kaldi.nnet3.lowering import build_graph, build_outline
 from pykaldi_server.kaldi.nnet3.nnet import SIMPLE_INTERFACE, Nnet
 from pykaldi_server.kaldi.nnet3.plan import ChunkRequest, Plan, plan_looped
 from pykaldi_server.kaldi.util.finite import require_finite_options
@@ -116,14 +116,14 @@ class DecodableNnetSimpleLoopedInfo:
     def _make_plan(self, nnet: Nnet, collapse: bool) -> Plan:
         if not nnet.is_simple():
             raise ValueError(f"expected {SIMPLE_INTERFACE}")
-        graph = build_graph(nnet)
-        future = backward_recurrence(graph)
+        outline = build_outline(nnet)
+        future = backward_recurrence(outline)
         if future is not None:
             raise ValueError(
                 f"{future} depends on its own future (a backward recurrence, as in bidirectional LSTMs), "
                 "which a live stream does not have"
             )
-        left, right = compute_simple_nnet_context(graph, nnet.modulus)
+        left, right = compute_simple_nnet_context(outline, nnet.modulus)
         step = np.lcm(nnet.modulus, self.opts.frame_subsampling_factor)
         self.frames_per_chunk = int(-(-self.opts.frames_per_chunk // step) * step)
         self.frames_left_context = left + self.opts.extra_left_context_initial

@@ -4,6 +4,8 @@ TdnnComponent becomes an affine kernel over shifted parts, DistributeComponent a
 nodes, and components that do nothing in test mode, disappear.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from pykaldi_server.kaldi.nnet3 import descriptor as d
@@ -36,16 +38,26 @@ from pykaldi_server.kaldi.nnet3.parts import (
     part_dim,
     shifted,
 )
-from pykaldi_server.kaldi.nnet3.simplify import simplify
+from pykaldi_server.kaldi.nnet3.simplify import simplify, simplify_kernels
 
-__all__ = ["build_graph"]
+__all__ = ["build_graph", "build_outline"]
 
 
 def build_graph(nnet: Nnet, output: str = "output") -> Graph:
-    """Builds the graph of what one output needs.
+    """Builds the graph of what one output needs, ready to be computed.
 
     Raises:
         ValueError: the network is invalid in a way that reading it does not reveal.
+    """
+    outline = build_outline(nnet, output)
+    return replace(outline, values=simplify_kernels(outline.values))
+
+
+def build_outline(nnet: Nnet, output: str = "output") -> Graph:
+    """Builds the graph of what one output needs, to see what depends on what: its kernels are not simplified.
+
+    Raises:
+        ValueError: as for `build_graph`.
     """
     builder = _Lowering(nnet)
     output_value = builder.lower(output)

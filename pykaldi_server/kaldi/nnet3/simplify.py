@@ -31,29 +31,38 @@ from pykaldi_server.kaldi.nnet3.graph import (
 )
 from pykaldi_server.kaldi.nnet3.parts import Constant, Leaf, SumOf, leaves_of, map_leaves, part_dim
 
-__all__ = ["fuse_kernels", "join_kernels", "simplify"]
+__all__ = ["fuse_kernels", "join_kernels", "simplify", "simplify_kernels"]
 
 
 def simplify(values: dict[int, Value], output: int) -> dict[int, Value]:
-    """Returns fewer values that compute the same output.
+    """Returns fewer values that compute the same output; their kernels are those that there were.
 
     Args:
         values: values by number; may be modified.
         output: number of the value that is the output; it keeps its number.
-
-    Raises:
-        ValueError: the parameters of joined kernels are not finite.
     """
     _simplify_structure(values, output)
     if _split_recurrent_affines(values, output):
         _simplify_structure(values, output)
-    for number, value in values.items():
-        if not isinstance(value, InputValue):
-            kernels = join_kernels(value.kernels)
-            joined = [kernel for kernel in kernels if kernel not in value.kernels]
-            require_finite_kernels(joined, f"node {value.name}, with the nodes joined to it")
-            values[number] = replace(value, kernels=fuse_kernels(kernels))
     return dict(sorted(values.items()))
+
+
+def simplify_kernels(values: dict[int, Value]) -> dict[int, Value]:
+    """Returns the same values with fewer kernels.
+
+    Raises:
+        ValueError: the parameters of joined kernels are not finite.
+    """
+    return {number: _with_fewer_kernels(value) for number, value in values.items()}
+
+
+def _with_fewer_kernels(value: Value) -> Value:
+    if isinstance(value, InputValue):
+        return value
+    kernels = join_kernels(value.kernels)
+    joined = [kernel for kernel in kernels if kernel not in value.kernels]
+    require_finite_kernels(joined, f"node {value.name}, with the nodes joined to it")
+    return replace(value, kernels=fuse_kernels(kernels))
 
 
 def _simplify_structure(values: dict[int, Value], output: int) -> None:
