@@ -11,10 +11,12 @@ from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi.nnet3 import (
     DecodableNnetSimpleLoopedInfo,
     LoopedStream,
+    Nnet,
     NnetSimpleLoopedComputationOptions,
     read_raw_nnet,
 )
 from pykaldi_server.kaldi.nnet3.resolve import Resolver
+from pykaldi_server.kaldi.util.io import KaldiReader
 
 FloatArray = NDArray[np.float32]
 
@@ -98,6 +100,23 @@ def test_without_collapsing_each_descriptor_sees_the_newest_ivector(golden: Path
     info = make_info(folder, "tdnn-collapse3", 20, collapse=False)
     expected = np.load(folder / "tdnn-collapse3.looped20-nocollapse.npy")
     np.testing.assert_allclose(compute(info, folder, 203), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_rows_at_a_later_fixed_time_are_read_once_they_exist(golden: Path) -> None:
+    """Long after the time it no longer matters which chunk had it: the first, or one of many equal ones."""
+    data = (golden / "networks" / "hand-components.raw").read_bytes()
+    plain, later = b"component=softmax input=bnb", b"Sum(bnb, IfDefined(ReplaceIndex(bnb, t, 60)))"
+    assert data.count(plain) == 1
+    nnet = Nnet.read(KaldiReader(data.replace(plain, b"component=softmax input=" + later)))
+    long, short = (
+        DecodableNnetSimpleLoopedInfo(NnetSimpleLoopedComputationOptions(frames_per_chunk=frames), nnet)
+        for frames in (80, 5)
+    )
+    expected, found = (compute(info, golden / "networks", 160) for info in (long, short))
+    np.testing.assert_allclose(found[80:], expected[80:], atol=TOLERANCE, rtol=0)
+    assert (
+        np.abs(found[:60] - expected[:60]).max() > TOLERANCE
+    )  # as the short chunks there are computed without
 
 
 def test_bidirectional_recurrence_is_refused(shared_golden: Path) -> None:
