@@ -34,8 +34,9 @@ __all__ = ["Model"]
 def _without_garbage_collection() -> Iterator[None]:
     """Keeps Python from looking for cycles that are garbage, which takes a tenth of the time of loading.
 
-    Loading makes many objects that stay, and next to no garbage. Whoever switches the collector off first
-    switches it on again, so that threads may load models at the same time.
+    Loading makes many objects that stay, and next to no garbage. They count as old afterwards, or else the
+    collector would look at all of them as soon as it is on. Whoever switches it off first switches it on
+    again, so that threads may load models at the same time.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -43,6 +44,9 @@ def _without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if gc.get_freeze_count() == 0:  # what a program has frozen stays so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -333,6 +333,27 @@ def test_numbers_that_are_not_finite_are_refused_with_the_path(
     assert f"found {number}" in str(raised.value)
 
 
+def test_loading_is_not_searched_for_garbage(models: Path) -> None:
+    searched: list[str] = []
+    gc.collect()  # so that no search is due
+    gc.callbacks.append(search := lambda phase, _: searched.append(phase))
+    try:
+        Model.load(models / "english:graph-digits")
+        assert gc.get_count()[0] < gc.get_threshold()[0]
+    finally:
+        gc.callbacks.remove(search)
+    assert not searched
+
+
+def test_what_is_frozen_stays_frozen(models: Path) -> None:
+    gc.freeze()
+    try:
+        Model.load(models / "english:graph-digits")
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
 @pytest.mark.parametrize("is_on", [True, False])
 def test_the_garbage_collector_is_as_it_was(models: Path, tmp_path: Path, is_on: bool) -> None:
     was_on = gc.isenabled()
