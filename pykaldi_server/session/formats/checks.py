@@ -148,7 +148,8 @@ def check_language_models(
         ConfigError: a model has words that the table does not have.
     """
     remedy = "use the language models that have the numbers of the graph's words.txt, or remove them"
-    unknown = _without_symbol(sorted(set(old_labels).difference(labels)), words)
+    unmatched = set(labels)
+    unknown = _without_symbol([label for label in old_labels if label not in unmatched], words)
     if unknown:
         raise ConfigError(
             f"{old_lm}: expected words of the graph's table, found {_counted(unknown, 'other')}; {remedy}"
@@ -158,12 +159,12 @@ def check_language_models(
             f"{new_lm}: expected words up to {words.available_key() - 1}, as in the graph's table, found "
             f"{new_words - 1}; {remedy}"
         )
-    missing = sorted(set(labels).difference(old_labels))
-    if missing:
+    unmatched.difference_update(old_labels)
+    if unmatched:
         logger.warning(
             "%s: there is no n-gram for %s of the graph; results with them are not rescored",
             old_lm,
-            _counted(missing, "word"),
+            _counted(sorted(unmatched), "word"),
         )
 
 
