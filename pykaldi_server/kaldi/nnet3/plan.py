@@ -12,7 +12,7 @@ commands of successive chunks).
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,7 @@ _MAX_CHUNKS = 200
 _MAX_TOTAL_ROWS = 3_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A copy into a step's input: ``rows`` are set to, or incremented by, ``scale`` times rows of a buffer.
 
     Attributes:
@@ -52,8 +51,7 @@ class Move:
     accumulate: bool
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """The computation of some rows of one value.
 
     Attributes:
@@ -69,16 +67,14 @@ class Step:
     window: NDArray[np.intp] | None
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """Rows of one value that later chunks need: ``rows`` of the buffer become rows 0, 1, ... of the next."""
 
     value: int
     rows: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class ChunkPlan:
+class ChunkPlan(NamedTuple):
     """How to compute one chunk.
 
     Attributes:
@@ -99,16 +95,14 @@ class ChunkPlan:
     kept: tuple[Kept, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The chunks of a computation; chunk k uses ``chunks[min(k, len(chunks) - 1)]``."""
 
     graph: Graph
     chunks: tuple[ChunkPlan, ...]
 
 
-@dataclass(frozen=True)
-class ChunkRequest:
+class ChunkRequest(NamedTuple):
     """The input of a chunk and its required output: indexes by input name, and indexes of the output."""
 
     inputs: dict[str, list[Index]]

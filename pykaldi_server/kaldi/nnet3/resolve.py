@@ -60,8 +60,7 @@ class RowInputs(NamedTuple):
     window: tuple[Index | None, ...] = ()
 
 
-@dataclass(frozen=True)
-class ChunkRows:
+class ChunkRows(NamedTuple):
     """What one chunk computes.
 
     Attributes:

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.util.files import refuse_lfs_pointer
@@ -85,8 +85,7 @@ class Options:
         opts.register(self)
 
 
-@dataclasses.dataclass(frozen=True)
-class RegisteredOption:
+class RegisteredOption(NamedTuple):
     """One option that a parser knows: where its value goes, of what type it is, and its help."""
 
     name: str

@@ -1,7 +1,7 @@
 """Finds the graphs in a model's directory, and the tables that belong to them."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi.fstext.lookahead import HCL_NAME
@@ -10,8 +10,7 @@ DEFAULT_GRAPH = "graph"
 HCLG_NAME = "HCLG.fst"
 
 
-@dataclass(frozen=True)
-class GraphFiles:
+class GraphFiles(NamedTuple):
     """The files of one graph; those that do not exist are None."""
 
     directory: Path
