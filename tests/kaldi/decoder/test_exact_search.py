@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -260,6 +260,67 @@ def count_matches(some: Iterable[LatticePath], others: Iterable[LatticePath]) ->
 FEW = settings(max_examples=60, deadline=None)
 MANY = settings(max_examples=500, deadline=None)
 LATTICE_BEAMS = st.sampled_from([0.5, 2.0, 100.0])
+
+
+def check_active_bounds(costs: NDArray[np.float32], beam: float, max_active: int, min_active: int) -> None:
+    """Arcs lead to as many states as there are costs, each of which has a loop: one arc per active token."""
+    loops = [[(1, 0, 0.0, state)] for state in range(1, len(costs) + 1)]
+    ways = [(1, 0, float(cost), state) for state, cost in enumerate(costs, 1)]
+    decoder = wide_open_decoder(
+        Graph([ways, *loops], [0.0] * (len(costs) + 1)),
+        beam=beam,
+        max_active=max_active,
+        min_active=min_active,
+    )
+    silent = np.zeros((1, NUM_LABELS), np.float32)
+    decoder.advance_decoding(silent)  # of one token, which is less than min_active: all arcs are taken
+    before = decoder.statistics()
+    assert before.num_tokens == len(costs)
+    decoder.advance_decoding(silent)
+    sorted_costs = np.sort(costs)
+    cutoff = sorted_costs[0] + np.float32(beam)
+    num_within = np.count_nonzero(costs <= cutoff)
+    if num_within > max_active:
+        cutoff = sorted_costs[max_active]
+    elif num_within <= min_active:
+        cutoff = sorted_costs[min_active] if len(costs) > min_active else np.float32(np.inf)
+    # The arcs of the best token are looked at twice, the first time for the cutoff of the next frame.
+    num_active = decoder.statistics().num_arcs - before.num_arcs - 1
+    assert num_active == np.count_nonzero(costs <= cutoff)
+
+
+@st.composite
+def token_costs(draw: st.DrawFn) -> NDArray[np.float32]:
+    """Costs near each other and far apart, some of them equal; all are exact in single precision."""
+    count = draw(st.integers(1, 100))
+    steps = draw(st.lists(st.integers(0, 300), min_size=count, max_size=count))
+    far = draw(st.lists(st.sampled_from([0, 0, 0, 1 << 10]), min_size=count, max_size=count))
+    unit = draw(st.sampled_from([1 / 64, 1 / 8, 1.0]))
+    return (np.array(steps) + np.array(far) - draw(st.integers(0, 400))).astype(np.float32) * np.float32(unit)
+
+
+EIGHTHS = np.arange(100, dtype=np.float32) / 8
+BEAMS = st.sampled_from([2.0**-20, 1.0, 13.0, 100.0, WIDE, math.inf])
+ACTIVE = st.integers(2, 50).flatmap(lambda most: st.tuples(st.just(most), st.integers(1, most)))
+
+
+@given(token_costs(), BEAMS, ACTIVE)
+@example(EIGHTHS, 10.0, (40, 1))
+@example(EIGHTHS, 10.0, (79, 1))
+@example(EIGHTHS, 10.0, (80, 1))
+@example(EIGHTHS, 1.0, (40, 30))
+@example(EIGHTHS - 1000, math.inf, (40, 30))
+@example(np.repeat(EIGHTHS, 3), 10.0, (40, 30))
+@FEW
+def test_tokens_up_to_the_bounds_are_active(costs: Any, beam: float, active: tuple[int, int]) -> None:
+    check_active_bounds(costs, beam, *active)
+
+
+@pytest.mark.slow
+@given(token_costs(), BEAMS, ACTIVE)
+@MANY
+def test_tokens_up_to_the_bounds_are_active_500(costs: Any, beam: float, active: tuple[int, int]) -> None:
+    check_active_bounds(costs, beam, *active)
 
 
 @given(graphs(), loglike_blocks(), st.booleans())

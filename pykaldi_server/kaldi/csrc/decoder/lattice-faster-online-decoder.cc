@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "csrc/base/error.h"
+#include "csrc/decoder/nth-cost.h"
 #include "csrc/decoder/raw-lattice.h"
 #include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/const-fst.h"
@@ -152,18 +153,14 @@ typename LatticeFasterOnlineDecoder<Graph>::Cutoff LatticeFasterOnlineDecoder<Gr
   const size_t min_active = static_cast<size_t>(config_.min_active);
   size_t num_within = 0;
   for (const Token &token : tokens) num_within += token.tot_cost <= beam_cutoff;
-  const auto nth_cost = [&](size_t n) {
-    std::vector<float> &costs = work->sorted_costs;
-    costs.clear();
-    for (const Token &token : tokens) costs.push_back(token.tot_cost);
-    std::nth_element(costs.begin(), costs.begin() + n, costs.end());
-    return costs[n];
-  };
   float cutoff = beam_cutoff;
   if (num_within > max_active) {
-    cutoff = nth_cost(max_active);
+    cutoff = NthCost(tokens, max_active, best_cost, beam_cutoff, &work->costs);
   } else if (num_within <= min_active) {
-    cutoff = tokens.size() > min_active ? nth_cost(min_active) : kInfinity;
+    cutoff = kInfinity;
+    if (tokens.size() > min_active) {
+      cutoff = NthCost(tokens, min_active, best_cost, kInfinity, &work->costs);
+    }
   }
   if (cutoff == beam_cutoff) return {beam_cutoff, config_.beam};
   return {cutoff, cutoff - best_cost + config_.beam_delta};

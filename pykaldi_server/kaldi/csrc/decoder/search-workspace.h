@@ -39,7 +39,7 @@ struct SearchWorkspace {
   std::vector<int32_t> queue;               // new tokens whose epsilon arcs wait
   std::vector<EpsilonArcSpan> queued_arcs;  // of these, for a compiled graph
   std::vector<int32_t> epsilon_begin;       // the first epsilon link of each new token
-  std::vector<float> sorted_costs;
+  UninitializedVector<float> costs;         // of tokens, for NthCost
 
   static SearchWorkspace &OfThread() {
     thread_local SearchWorkspace workspace;
