@@ -6,6 +6,8 @@ partial results after each block, and finalized. Prints the least of several rou
 
     golden=../shared/golden/general
     search.py $golden/HCLG.fst models/english/am/final.mdl $golden/loglikes.npz
+
+A graph that ``pykaldi-server model compile`` has made, ``.graph``, does as well.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi.decoder import LatticeFasterDecoderOptions, LatticeFasterOnlineDecoder
-from pykaldi_server.kaldi.fstext import StdConstFst, read_decoding_graph
+from pykaldi_server.kaldi.fstext import CompiledGraph, StdConstFst, read_decoding_graph
 from pykaldi_server.kaldi.hmm import TransitionModel
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -50,6 +52,11 @@ def resident_mb() -> float:
     """Memory of this process, mapped pages of the graph included."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def load(path: Path) -> StdConstFst | CompiledGraph:
+    """Loads a static or a compiled graph."""
+    return CompiledGraph.read(str(path)) if path.suffix == ".graph" else read_decoding_graph(path)
 
 
 def decode(decoder: LatticeFasterOnlineDecoder, loglikes: NDArray[np.float32], cost: Cost) -> None:
@@ -92,7 +99,7 @@ def endless(decoder: LatticeFasterOnlineDecoder, utterances: list[NDArray[np.flo
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graph", type=Path, help="HCLG.fst")
+    parser.add_argument("graph", type=Path, help="HCLG.fst, or a compiled .graph")
     parser.add_argument("model", type=Path, help="final.mdl, for its transition-ids")
     parser.add_argument("loglikes", type=Path, help=".npz with (frames, pdfs) for each recording")
     parser.add_argument("--beams", default="10,13,16")
@@ -102,7 +109,7 @@ def main() -> None:
     args = parser.parse_args()
 
     empty_mb = resident_mb()
-    graph: StdConstFst = read_decoding_graph(args.graph)
+    graph = load(args.graph)
     id2pdf = TransitionModel.read(KaldiReader.open(args.model)).id2pdf
     with np.load(args.loglikes) as file:
         utterances = [file[name] for name in file.files]
