@@ -52,12 +52,13 @@ class ArcCandidates {
   void Reserve(size_t num_more) {
     if (size_ + num_more + kLanes > costs_.size()) Grow(size_ + num_more + kLanes);
   }
-  // Adds one, for which there must be room.
-  void Add(float cost, int32_t next_state, uint32_t arc, uint32_t active) {
+  // Adds one, for which there must be room, or leaves it out; which of both can hardly be predicted.
+  void AddIf(bool is_wanted, float cost, int32_t next_state, uint32_t arc, uint32_t active) {
     costs_[size_] = cost;
     next_states_[size_] = next_state;
     arcs_[size_] = arc;
-    active_[size_++] = active;
+    active_[size_] = active;
+    size_ += is_wanted;
   }
 
  private:

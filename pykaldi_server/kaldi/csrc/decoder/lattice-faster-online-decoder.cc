@@ -42,6 +42,13 @@ int32_t CountPdfs(const std::vector<int32_t> &id2pdf) {
   return most + 1;
 }
 
+// For choices that can hardly be predicted: compilers make branches of conditional expressions, each of which
+// takes longer than all the rest of its loop when the processor has guessed wrongly.
+uint32_t MaskOf(bool condition) { return -static_cast<uint32_t>(condition); }
+int32_t Choose(uint32_t mask, int32_t if_set, int32_t otherwise) {
+  return otherwise ^ ((if_set ^ otherwise) & static_cast<int32_t>(mask));
+}
+
 // The workspace of this thread; it is left empty whatever happens.
 class Workspace {
  public:
@@ -264,10 +271,9 @@ void LatticeFasterOnlineDecoder<Graph>::FilterArrays(const FrameCosts &costs, fl
       uint32_t place = 0;
       for (const StdArc &arc : arcs) {
         const float tot_cost = token.cost + pdf_costs[pdf_of_label[arc.ilabel]] + arc.weight;
-        if (tot_cost < cutoff) {  // no epsilon arc is
-          cutoff = std::min(cutoff, tot_cost + costs.beam);
-          work->candidates.Add(tot_cost, arc.nextstate, place, static_cast<uint32_t>(i));
-        }
+        // No epsilon arc is below the cutoff.
+        work->candidates.AddIf(tot_cost < cutoff, tot_cost, arc.nextstate, place, static_cast<uint32_t>(i));
+        cutoff = std::min(cutoff, tot_cost + costs.beam);
         ++place;
       }
     }
@@ -299,15 +305,15 @@ void LatticeFasterOnlineDecoder<Graph>::TakeCandidates(float next_cutoff, Search
     }
     graph_->PrefetchState(state);
     uint32_t *const place = work->map.Place(state);
-    const bool is_new = *place == 0;
-    const uint32_t target = is_new ? num_tokens : *place - 1;
+    const uint32_t known = *place;  // its token + 1
     tokens[num_tokens] = {kInfinity, 0, Token::kNoLink, state};
-    num_tokens += is_new;
+    num_tokens += known == 0;
+    const uint32_t target = (known | (num_tokens & MaskOf(known == 0))) - 1;
     *place = target + 1;
     Token &token = tokens[target];
-    const bool is_better = cost < token.tot_cost;
-    token.tot_cost = is_better ? cost : token.tot_cost;
-    token.best_link = is_better ? static_cast<int32_t>(i) : token.best_link;
+    const uint32_t is_better = MaskOf(cost < token.tot_cost);
+    token.tot_cost = std::min(token.tot_cost, cost);
+    token.best_link = Choose(is_better, static_cast<int32_t>(i), token.best_link);
     taken[num_taken++] = {static_cast<int32_t>(i), static_cast<int32_t>(target)};
   }
   work->tokens.resize(num_tokens);
@@ -329,7 +335,8 @@ FrameLinks LatticeFasterOnlineDecoder<Graph>::LinkCandidates(SearchWorkspace *wo
     const float above_best = candidates.Cost(i) - target.tot_cost;
     links[num_links] = {active[candidates.Active(i)].token, arc.target, above_best, candidates.Arc(i)};
     // Links are not more than candidates, so this is no candidate whose turn is still to come.
-    target.best_link = target.best_link == arc.candidate ? static_cast<int32_t>(num_links) : target.best_link;
+    const uint32_t is_best = MaskOf(target.best_link == arc.candidate);
+    target.best_link = Choose(is_best, static_cast<int32_t>(num_links), target.best_link);
     // A link that is so much worse than the best one into its target would be pruned later in any case.
     num_links += !(above_best > lattice_beam);
   }
@@ -391,13 +398,15 @@ void LatticeFasterOnlineDecoder<Graph>::ProcessNonemitting(float cutoff, SearchW
     }
     ExpandNextEpsilons(cutoff, work);
   }
-  // Arcs beyond the cutoff have left gaps.
-  size_t num_kept = 0;
-  for (size_t i = 0; i < links.size(); ++i) {
-    if (links[i].target == kNotTaken) continue;
-    Token &target = tokens[links[i].target];
-    if (target.best_link == ~static_cast<int32_t>(i)) target.best_link = ~static_cast<int32_t>(num_kept);
-    links[num_kept++] = links[i];
+  // Arcs beyond the cutoff have left gaps, for which the first token is looked at in vain.
+  int32_t num_kept = 0;
+  for (int32_t i = 0; i < static_cast<int32_t>(links.size()); ++i) {
+    const Link link = links[i];
+    const uint32_t is_taken = MaskOf(link.target != kNotTaken);
+    Token &target = tokens[static_cast<uint32_t>(link.target) & is_taken];
+    target.best_link = Choose(is_taken & MaskOf(target.best_link == ~i), ~num_kept, target.best_link);
+    links[num_kept] = link;
+    num_kept += is_taken & 1;
   }
   links.resize(num_kept);
 }
