@@ -296,7 +296,9 @@ def token_costs(draw: st.DrawFn) -> NDArray[np.float32]:
     steps = draw(st.lists(st.integers(0, 300), min_size=count, max_size=count))
     far = draw(st.lists(st.sampled_from([0, 0, 0, 1 << 10]), min_size=count, max_size=count))
     unit = draw(st.sampled_from([1 / 64, 1 / 8, 1.0]))
-    return (np.array(steps) + np.array(far) - draw(st.integers(0, 400))).astype(np.float32) * np.float32(unit)
+    less = draw(st.integers(0, 400))
+    costs: NDArray[np.float32] = ((np.array(steps) + np.array(far) - less) * unit).astype(np.float32)
+    return costs
 
 
 EIGHTHS = np.arange(100, dtype=np.float32) / 8
