@@ -21,7 +21,7 @@ export class WordPanel {
   constructor(actions) {
     this.#actions = actions;
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
-    addEventListener("resize", () => this.close());
+    addEventListener("resize", () => this.#follow()); // a phone that shows its keyboard resizes the page
     document.addEventListener("focusin", ({ target }) => {
       if (!this.#panel.contains(target) && target !== this.#span) this.close();
     });
@@ -88,6 +88,12 @@ export class WordPanel {
   #wantReadings() {
     this.#actions.wantReadings();
     this.close();
+  }
+
+  #follow() {
+    if (this.#panel.hidden) return;
+    if (this.#span.isConnected) this.#place(this.#span);
+    else this.close();
   }
 
   /** Below the word, inside the page; it scrolls with the page. */

@@ -64,6 +64,12 @@ def test_words_are_heard_corrected_and_sent(harness: Harness, golden: Path, tmp_
             await browser.wait_for("document.querySelector('.spoken') === null")  # it ends with the word
             await browser.wait_for("Number(document.querySelector('.track input').value) >= 1.1")
 
+            await browser.evaluate("addEventListener('resize', () => { window.wasResized = true; })")
+            await browser.look(width=500, height=500)  # as when a phone shows its keyboard
+            await browser.wait_for("window.wasResized")
+            assert not await browser.evaluate(f"{PANEL}.hidden")
+            assert await browser.evaluate(f"{PANEL}.getBoundingClientRect().right") <= 500
+
             await browser.evaluate(f"{PANEL}.querySelector('input').value = 'not'")
             await browser.evaluate(f"{PANEL}.querySelector('form button').click()")
             await browser.wait_for(shows("he was not"))
