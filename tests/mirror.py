@@ -1,12 +1,13 @@
 """A web server on this machine with the archives of a folder, which fails on command as real ones do."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from http_threads import serving
 
 __all__ = ["Mirror", "running_mirror"]
 
@@ -79,11 +80,5 @@ def running_mirror(folder: Path) -> Iterator[Mirror]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     mirror.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(server):
         yield mirror
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

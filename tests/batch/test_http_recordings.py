@@ -1,14 +1,13 @@
 """Recordings at http://...: a server of files that also moves, refuses and breaks off."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from bulk_runs import DIGITS, SAID, digits
 from click.testing import CliRunner
+from http_threads import serving
 
 from pykaldi_server.batch import Bulk, BulkOptions, Ledger, Outputs, State, connected, read_manifest
 from pykaldi_server.batch.locations import opened
@@ -84,21 +83,10 @@ class Request(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-@contextmanager
-def served(content: bytes) -> Iterator[Files]:
-    with Files(content) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def server(golden: Path) -> Iterator[Files]:
-    with served((golden / "wav" / f"{DIGITS}.wav").read_bytes()) as server:
+    server = Files((golden / "wav" / f"{DIGITS}.wav").read_bytes())
+    with serving(server):
         yield server
 
 
@@ -123,7 +111,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(server: Files, path: str, 
     assert raised.value.filename == server.url(path)
 
 
-def test_a_server_that_is_not_there(server: Files) -> None:
+def test_a_server_that_is_not_there() -> None:
     url = "http://127.0.0.1:1/a.wav"  # a port that nothing may have without being asked for it
     with pytest.raises(OSError, match="Connect call failed") as raised, opened(url):
         pass

@@ -114,9 +114,8 @@ def test_rows_at_a_later_fixed_time_are_read_once_they_exist(golden: Path) -> No
     )
     expected, found = (compute(info, golden / "networks", 160) for info in (long, short))
     np.testing.assert_allclose(found[80:], expected[80:], atol=TOLERANCE, rtol=0)
-    assert (
-        np.abs(found[:60] - expected[:60]).max() > TOLERANCE
-    )  # as the short chunks there are computed without
+    # The short chunks before that time are computed without.
+    assert np.abs(found[:60] - expected[:60]).max() > TOLERANCE
 
 
 def test_bidirectional_recurrence_is_refused(shared_golden: Path) -> None:
