@@ -23,6 +23,7 @@ from platformdirs import user_data_path
 
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.files import FilesState, files_state
+from pykaldi_server.whole_files import written_whole
 
 __all__ = ["CERTIFICATE", "Certificate", "own_directory", "own_names", "self_signed_certificate"]
 
@@ -221,7 +222,5 @@ def _make(certfile: Path, keyfile: Path, names: list[str | Address]) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Replaces a file by one that nobody else may read."""
-    new = path.with_suffix(".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with written_whole(path) as new, open(os.open(new, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         file.write(data)
-    new.replace(path)

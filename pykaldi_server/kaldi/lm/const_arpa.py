@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.kaldi._core import ConstArpaLmBuilder, SymbolTable
+from pykaldi_server.whole_files import written_whole
 
 __all__ = ["build_const_arpa"]
 
@@ -64,12 +65,8 @@ def build_const_arpa(
                     progress(file.tell(), total)
         except (EOFError, gzip.BadGzipFile) as error:
             raise ModelFormatError(f"{arpa_path}: expected a complete gzip file, found {error}") from error
-    partial = out_path.with_name(out_path.name + ".partial")
-    try:
-        builder.write(os.fspath(partial))
-        partial.replace(out_path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(out_path) as temporary:
+        builder.write(os.fspath(temporary))
     skipped = int(builder.num_skipped())
     if skipped:
         logger.warning("%s: left out %d n-grams with words that are not in the table", arpa_path, skipped)
