@@ -39,8 +39,21 @@ def descendants(pid: int) -> list[int]:
 
 
 def readers(path: Path) -> list[int]:
-    """The descendants of this process that have a file open."""
-    return [pid for pid in descendants(os.getpid()) if has_open(pid, path)]
+    """The descendants of this process that have opened a file.
+
+    Until a child of this process runs a program of its own, it has what this process has open.
+    """
+    own = command_line(os.getpid())
+    others = [pid for pid in descendants(os.getpid()) if command_line(pid) != own]
+    return [pid for pid in others if has_open(pid, path)]
+
+
+def command_line(pid: int) -> bytes:
+    """The command line of a process; that of one which has ended is empty."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def has_open(pid: int, path: Path) -> bool:

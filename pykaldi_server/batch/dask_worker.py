@@ -174,12 +174,12 @@ class Recognizers(WorkerPlugin):
         return Answer(outcome, self._address, audio_s, ready)
 
     def _watch(self) -> None:
-        """Ends recognisers that nobody needs any more, until there is none; a thread of its own."""
+        """Ends recognisers that nobody needs any more, until there are none; a thread of its own."""
         while True:
             time.sleep(_LOOKS_EVERY_S)
             with self._lock:
                 for pool, is_wanted in self._busy.items():
-                    if not is_wanted():
+                    if not (self._is_open and is_wanted()):  # `close` misses processes that are starting
                         pool.kill()
                 now_s = time.monotonic()
                 over = [each for each in self._idle if now_s - each[2] >= self._idle_s]

@@ -4,11 +4,12 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
 from bulk_runs import DIGITS, digits, readers
 from dask_processes import until_equal
 
 from pykaldi_server.batch.dask_worker import Answer, NoModel, Recognizers
-from pykaldi_server.batch.pool import Done, Failed
+from pykaldi_server.batch.pool import Done, Failed, Ready, RecognizerPool
 from pykaldi_server.batch.recognizer import Recognize
 
 
@@ -46,6 +47,30 @@ def test_the_end_of_a_run_ends_what_is_being_recognised(models: Path, tmp_path: 
     late = recognizers.run(Recognize(tmp_path / "a.wav"), False)
     assert isinstance(late.outcome, NoModel)
     assert late.outcome.text.endswith("the run is over")
+
+
+@pytest.mark.timeout(60)
+def test_a_recogniser_that_starts_while_the_run_ends_ends_too(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizers, is_over = Recognizers(digits(models), "here"), threading.Event()
+    start = RecognizerPool.start
+
+    def start_late(pool: RecognizerPool, num_processes: int) -> Ready:
+        is_over.wait()
+        return start(pool, num_processes)
+
+    monkeypatch.setattr(RecognizerPool, "start", start_late)
+    os.mkfifo(pipe := tmp_path / "endless.wav")
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(recognizers.run(Recognize(pipe), False)))
+    thread.start()
+    until_equal(lambda: recognizers.num_recognizers, 1)
+    recognizers.close()
+    is_over.set()
+    thread.join()
+    assert isinstance(answers[0].outcome, Failed | NoModel)
+    assert answers[0].outcome.text.endswith("was killed by SIGKILL")
 
 
 def interrupted(recognizers: Recognizers, pipe: Path, is_wanted: bool) -> Answer:
