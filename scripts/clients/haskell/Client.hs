@@ -2,6 +2,7 @@
 
 -- | Recognises a WAV file, or live audio from a pipe, on a pykaldi-server.
 --
+-- > mkdir -p build
 -- > ghc -O -outputdir build -o build/client Client.hs
 -- > build/client speech.wav
 -- > arecord -q -f S16_LE -r 16000 -t raw -d 10 | build/client --rate 16000 -
