@@ -147,23 +147,28 @@ class Folder:
     def _run(self, line: str, shell: str) -> str:
         """Runs a command that ends; returns its output."""
         output = self._clear_output(line)
-        ran = subprocess.run(
+        with subprocess.Popen(
             [shell, "-c", self._script(line) if shell == "bash" else line],
             cwd=self._cwd.read_text().strip(),
             env=self.environment(),
-            timeout=PATIENCE_S,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        assert process.returncode == 0, f"{line}\n{out}{err}"
         if output is not None:
-            assert len(list(output.glob("**/*.*"))) > 2, ran.stderr  # transcripts, and the ledger
+            assert len(list(output.glob("**/*.*"))) > 2, err  # transcripts, and the ledger
         if PRINTS_WORDS.search(line):
-            assert re.search(r"\w", ran.stdout), f"{line}\n{ran.stderr}"
-        for answer in re.finditer(rf'"id": "({UUID.pattern})"', ran.stdout):
+            assert re.search(r"\w", out), f"{line}\n{err}"
+        for answer in re.finditer(rf'"id": "({UUID.pattern})"', out):
             self._here[UUID.pattern] = answer[1]
-        return ran.stdout
+        return out
 
     def _clear_output(self, line: str) -> Path | None:
         """Lets a command do what one before it has done; returns where transcripts will be."""
