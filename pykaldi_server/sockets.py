@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, cast
 
@@ -47,6 +47,8 @@ LAST, MASKED = 0x80, 0x80
 """Bits of the first and of the second byte of a frame (RFC 6455, 5.2)."""
 SIZE_IN_2_BYTES, SIZE_IN_8_BYTES = 126, 127
 """Sizes in the second byte that say in how many further bytes the size is."""
+MASK_BYTES = 4
+MASKS_AT_ONCE = 64
 
 ACKNOWLEDGED = slice(120, 128)
 """Where Linux has ``tcpi_bytes_acked``, 64 bits, in ``struct tcp_info`` (linux/tcp.h)."""
@@ -104,6 +106,7 @@ class QuickProtocol(WebSocketProtocol13):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._masks = _masks()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.set_result(None)
 
@@ -198,7 +201,18 @@ class QuickProtocol(WebSocketProtocol13):
         if self._compressor is not None or isinstance(message, dict):
             return super().write_message(message, binary)
         data = message.encode() if isinstance(message, str) else message
-        frame = memoryview(self._frame(BINARY if binary else TEXT, data))
+        return self._write(self._frame(BINARY if binary else TEXT, data))
+
+    def write_texts(self, messages: Iterable[str]) -> "asyncio.Future[None]":
+        """Writes text messages all at once; what is returned is done when that is written.
+
+        Raises:
+            WebSocketClosedError: the connection is closed.
+        """
+        return self._write(b"".join([self._frame(TEXT, each.encode()) for each in messages]))
+
+    def _write(self, frames: bytes) -> "asyncio.Future[None]":
+        frame = memoryview(frames)
         self._wire_bytes_out += len(frame)
         num_bytes = self._write_at_once(frame)
         if num_bytes == len(frame):
@@ -219,7 +233,7 @@ class QuickProtocol(WebSocketProtocol13):
             head = struct.pack("!BBQ", LAST | opcode, masked | SIZE_IN_8_BYTES, size)
         if not masked:
             return head + data
-        mask = os.urandom(4)
+        mask = next(self._masks)
         return b"".join((head, mask, _websocket_mask(mask, data)))
 
     def _write_at_once(self, frame: memoryview) -> int:
@@ -230,6 +244,14 @@ class QuickProtocol(WebSocketProtocol13):
             return self.stream.write_to_fd(frame)
         except OSError:
             return 0
+
+
+def _masks() -> Iterator[bytes]:
+    """Yields what nobody can foresee (RFC 6455, 5.3), with few calls of the system."""
+    while True:
+        many = os.urandom(MASK_BYTES * MASKS_AT_ONCE)
+        for begin in range(0, len(many), MASK_BYTES):
+            yield many[begin : begin + MASK_BYTES]
 
 
 async def _written(written: "asyncio.Future[None]") -> None:
@@ -261,6 +283,16 @@ class QuickConnection(WebSocketClientConnection):
         """Tornado's: what has gone wrong with a message."""
         self.is_out_of_memory |= isinstance(value, MemoryError)
         super().log_exception(typ, value, tb)
+
+    def write_texts(self, messages: Iterable[str]) -> "asyncio.Future[None]":
+        """Writes text messages all at once; what is returned is done when that is written.
+
+        Raises:
+            WebSocketClosedError: the connection is closed.
+        """
+        if self.protocol is None:
+            raise WebSocketClosedError
+        return cast(QuickProtocol, self.protocol).write_texts(messages)
 
     def _on_message(self, message: str | bytes | None) -> Awaitable[None] | None:
         if self._receiver is not None:

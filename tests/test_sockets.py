@@ -25,7 +25,14 @@ from tornado.websocket import (
     websocket_connect,
 )
 
-from pykaldi_server.sockets import BULK_BYTES, Backlog, QuickProtocol, connect_quickly
+from pykaldi_server.sockets import (
+    BULK_BYTES,
+    MASKS_AT_ONCE,
+    Backlog,
+    QuickProtocol,
+    _masks,
+    connect_quickly,
+)
 
 LIMIT_S = 30.0
 SENT_BYTES = 16 * 1024**2
@@ -159,6 +166,39 @@ def test_both_ends_understand_each_other() -> None:
             assert await connection.read_message() is None
 
     asyncio.run(scenario())
+
+
+def test_texts_are_written_by_one_call_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["first", "ä" * 200, "third"]
+    num_bytes = (2 + 4 + 5) + (4 + 4 + 400) + (2 + 4 + 5)  # head, mask, text
+    written: list[int] = []
+    server: list[str | int] = []
+    write = IOStream.write_to_fd
+
+    def write_to_fd(self: IOStream, data: memoryview) -> int:
+        if [*self.socket.getpeername()] == server:
+            written.append(len(data))
+        return write(self, data)
+
+    async def scenario() -> None:
+        async with echo_server() as (port, _):
+            connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
+            server.extend(("127.0.0.1", port))
+            monkeypatch.setattr(IOStream, "write_to_fd", write_to_fd)
+            await connection.write_texts(texts)
+            assert written == [num_bytes]
+            assert [await connection.read_message() for _ in texts] == texts
+            connection.close()
+            with pytest.raises(WebSocketClosedError):
+                connection.write_texts(texts)
+
+    asyncio.run(scenario())
+
+
+def test_no_mask_comes_again() -> None:
+    """Nobody may foresee the next one (RFC 6455, 5.3): they come from the system, many at a time."""
+    masks = _masks()
+    assert len({next(masks) for _ in range(10 * MASKS_AT_ONCE)}) > 10 * MASKS_AT_ONCE - 3
 
 
 @pytest.mark.parametrize("how", ["fail", "fail at once"])

@@ -55,13 +55,17 @@ class Status(IntEnum):
     NOT_AVAILABLE = 9
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
+"""`json.dumps` would make one for each message."""
+
+
 def dumps(message: Message) -> str:
     """Serialises a message as pure ASCII, as the original does.
 
     Raises:
         ValueError: the message contains NaN or infinity, which JSON lacks.
     """
-    return json.dumps(message, allow_nan=False)
+    return _ENCODER.encode(message)
 
 
 def parse_object(text: str | bytes, what: str) -> Message:

@@ -55,6 +55,7 @@ MOST_WORDS = 30
 _RESET = dumps({"reset": True})
 
 # The original's replies without audio, which have a layout of their own.
+_UNICODE = json.JSONEncoder(ensure_ascii=False)
 _NOTHING = '{"text": ""}'
 _NO_ALTERNATIVES = '{"alternatives" : [{"text": "", "confidence" : 1.0}] }'
 
@@ -477,4 +478,4 @@ def layout(value: Any, depth: int = 1) -> str:
         return "{\n" + ",\n".join(members) + f"\n{outer}}}"
     if isinstance(value, list):
         return "[" + ", ".join(layout(each, depth + 1) for each in value) + "]"
-    return f"{value:.6f}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return f"{value:.6f}" if isinstance(value, float) else _UNICODE.encode(value)

@@ -25,11 +25,10 @@ from typing import Any, Generic, TypeVar
 __all__ = ["DecoderThreads", "Share"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 SLICE_S = 0.05
 """CPU time after which a request's turn ends, at the end of the step: a live packet takes much less."""
-
-_END = object()
 
 
 class Share:
@@ -44,7 +43,7 @@ class Share:
         self.clock_s = 0.0  # changed by the thread whose turn it is, and by `put`, when there is no job
         self._threads = threads
 
-    async def run(self, steps: Generator[T], on_step: Callable[[T], None]) -> None:
+    async def run(self, steps: Generator[T, None, R], on_step: Callable[[T], None]) -> R:
         """Does some work, of which there is one piece at a time per share.
 
         Even when cancelled, it returns only after the step that runs: no thread may still be using a session
@@ -54,6 +53,10 @@ class Share:
             steps: the work, in the context of the caller (log lines have the request's id).
             on_step: called in the event loop with what each step yields, unless that is empty.
 
+        Returns:
+            What the generator returns. This and the end of the work wake the event loop once, a step that
+            yields something wakes it by itself.
+
         Raises:
             Exception: what a step has raised.
             asyncio.CancelledError: the threads have stopped before the work was done.
@@ -61,7 +64,7 @@ class Share:
         job = _Job(self, steps, on_step)
         self._threads.put(job)
         try:
-            await asyncio.shield(job.done)
+            return await asyncio.shield(job.done)
         except asyncio.CancelledError:
             job.is_cancelled = True
             if not job.done.cancelled():
@@ -69,22 +72,24 @@ class Share:
             raise
 
 
-class _Job(Generic[T]):
+class _Job(Generic[T, R]):
     """A piece of work of one share."""
 
-    def __init__(self, share: Share, steps: Generator[T], on_step: Callable[[T], None]) -> None:
+    def __init__(self, share: Share, steps: Generator[T, None, R], on_step: Callable[[T], None]) -> None:
         self.share = share
         self.steps = steps
         self.on_step = on_step
         self.is_cancelled = False
         self.context = contextvars.copy_context()
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
-    def end(self, error: BaseException | None) -> None:
+    def end(self, result: R) -> None:
         """Called in the event loop."""
-        if error is None:
-            self.done.set_result(None)
-        elif isinstance(error, asyncio.CancelledError):
+        self.done.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Called in the event loop."""
+        if isinstance(error, asyncio.CancelledError):
             self.done.cancel()
         else:
             self.done.set_exception(error)
@@ -101,7 +106,7 @@ class DecoderThreads:
     def __init__(self, num_threads: int) -> None:
         self._mailbox = _Mailbox(asyncio.get_running_loop())
         self._lock = threading.Lock()  # guards the next four
-        self._waiting: list[tuple[float, int, _Job[Any]]] = []  # a heap: the clock of the share comes first
+        self._waiting: list[tuple[float, int, _Job[Any, Any]]] = []  # a heap: by the share's clock
         self._clock_s = 0.0  # that of the share whose turn began last
         self._numbers = itertools.count()
         self._is_stopped = False
@@ -145,7 +150,7 @@ class DecoderThreads:
         """How long ago the oldest of the steps that run has begun; 0 if none runs."""
         return max(0.0, time.monotonic() - min(self._begun_s))
 
-    def put(self, job: _Job[Any]) -> None:
+    def put(self, job: _Job[Any, Any]) -> None:
         """Lets a job wait for its turn; cancels it if the threads have stopped. Called in the event loop."""
         with self._lock:
             if not self._is_stopped:
@@ -166,11 +171,11 @@ class DecoderThreads:
             while job is not None:
                 job = self._after(job) if self._take_turn(index, job) else None
 
-    def _first(self) -> _Job[Any] | None:
+    def _first(self) -> _Job[Any, Any] | None:
         with self._lock:
             return self._begin(heappop(self._waiting)) if self._waiting else None
 
-    def _after(self, job: _Job[Any]) -> _Job[Any] | None:
+    def _after(self, job: _Job[Any, Any]) -> _Job[Any, Any] | None:
         """Lets a job that is not complete wait again; returns the one whose turn it is, perhaps the same."""
         with self._lock:
             if not self._is_stopped:
@@ -178,43 +183,43 @@ class DecoderThreads:
         self._drop(job)
         return None
 
-    def _begin(self, entry: tuple[float, int, _Job[Any]]) -> _Job[Any]:
+    def _begin(self, entry: tuple[float, int, _Job[Any, Any]]) -> _Job[Any, Any]:
         self._clock_s = max(self._clock_s, entry[0])
         return entry[2]
 
-    def _take_turn(self, index: int, job: _Job[Any]) -> bool:
+    def _take_turn(self, index: int, job: _Job[Any, Any]) -> bool:
         """Does steps of a job for the length of a slice; returns whether there may be more."""
         turn_s = time.thread_time()
-        is_over, failure = False, None
+        ending: tuple[Callable[[Any], None], object] | None = None
         try:
-            while not (is_over or self._is_stopped) and time.thread_time() - turn_s < SLICE_S:
+            while not self._is_stopped and time.thread_time() - turn_s < SLICE_S:
                 if job.is_cancelled:
                     job.steps.close()
-                    is_over = True
+                    ending = job.end, None  # which nobody waits for
                     break
                 self._begun_s[index] = time.monotonic()
-                found = job.context.run(next, job.steps, _END)
-                is_over = found is _END
-                if found and not is_over:
+                if found := job.context.run(next, job.steps):
                     self._mailbox.put(job.on_step, found)
+        except StopIteration as end:
+            ending = job.end, end.value
         except BaseException as error:  # whoever waits for the work gets it
-            is_over, failure = True, error
+            ending = job.fail, error
         self._begun_s[index] = math.inf
         used_s = time.thread_time() - turn_s
         job.share.cpu_s += used_s
         job.share.clock_s += used_s
-        if is_over:  # only now: the share's next job may begin at once
-            self._mailbox.put(job.end, failure)
-        return not is_over
+        if ending is not None:  # only now: the share's next job may begin at once
+            self._mailbox.put(*ending)
+        return ending is None
 
-    def _drop(self, job: _Job[Any]) -> None:
+    def _drop(self, job: _Job[Any, Any]) -> None:
         """Ends a job that gets no more turns."""
-        ending: BaseException = asyncio.CancelledError()
+        failure: BaseException = asyncio.CancelledError()
         try:
             job.steps.close()
         except BaseException as error:  # whoever waits for the work gets it
-            ending = error
-        self._mailbox.put(job.end, ending)
+            failure = error
+        self._mailbox.put(job.fail, failure)
 
 
 class _Mailbox:

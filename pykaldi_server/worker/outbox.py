@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
+from tornado.websocket import WebSocketClosedError
 
 from pykaldi_server.protocols.messages import dumps
 from pykaldi_server.protocols.worker import Position
 from pykaldi_server.session.events import Event, Final, Partial
 from pykaldi_server.session.text_processor import Result
+from pykaldi_server.sockets import QuickConnection
 from pykaldi_server.worker.event_messages import event_message
 from pykaldi_server.worker.statistics import RequestStatistics
 
@@ -49,7 +50,7 @@ class Outbox:
 
     def __init__(
         self,
-        connection: WebSocketClientConnection,
+        connection: QuickConnection,
         request_id: str,
         process_text: ProcessText | None = None,
         statistics: RequestStatistics | None = None,
@@ -106,20 +107,26 @@ class Outbox:
             self._is_empty.set()
 
     def _write_at_once(self) -> None:
-        """Writes what needs no text processor, as long as the connection takes it."""
-        while self._items and self._writes is None and not self.is_closed:
+        """Writes what needs no text processor, all at once, unless the connection has not taken the last."""
+        if self._writes is not None or self.is_closed:
+            return
+        texts = []
+        while self._items:
             item, received_s = self._items[0]
             if isinstance(item, Partial | Final) and self._process_text is not None:
-                return
+                break
             self._items.popleft()
-            try:
-                written = self._connection.write_message(self._text(item))
-            except WebSocketClosedError:
-                self.is_closed = True
-                return
             self._note_sent(item, received_s)
-            if not (isinstance(written, asyncio.Future) and written.done()):
-                self._writes = written
+            texts.append(self._text(item))
+        if not texts:
+            return
+        try:
+            written = self._connection.write_texts(texts)
+        except WebSocketClosedError:
+            self.is_closed = True
+            return
+        if not written.done():
+            self._writes = written
 
     async def _processed(self, result: Result, process_text: ProcessText) -> Result:
         if self.is_closed or (isinstance(result, Partial) and self._is_outdated(result)):
@@ -157,7 +164,7 @@ class Outbox:
         if self.is_closed:
             return
         try:
-            written = self._connection.write_message(self._text(item))
+            written = self._connection.write_texts([self._text(item)])
         except WebSocketClosedError:
             self.is_closed = True
             return

@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Recognition:
 
     Attributes:
         position_s: seconds of audio that have been processed.
+        has_more: the message that is being handled has more steps than those that are done.
 
     Raises:
         AudioError: the content type is invalid.
@@ -58,6 +59,7 @@ class Recognition:
 
     def __init__(self, model: Model, info: WorkerRequestInfo, out_dir: Path | None = None) -> None:
         self.position_s = 0.0
+        self.has_more = False
         self._model = model
         self._id = info.request.id
         self._content_type = info.request.content_type
@@ -85,13 +87,11 @@ class Recognition:
         match message:
             case Audio(data):
                 self._has_audio = self._has_audio or bool(data)
-                for samples in self._decoder.decode(data):
-                    yield from self._accept(samples)
+                yield from self._accept(self._decoder.decode(data))
             case Finalize():
                 yield self.finalize()
             case EndOfStream():
-                for samples in self._decoder.decode_rest():
-                    yield from self._accept(samples)
+                yield from self._accept(self._decoder.decode_rest(), is_end=True)
                 yield self._started().finish()
             case Reset():
                 yield [] if self._session is None else self._session.reset()
@@ -114,18 +114,41 @@ class Recognition:
         if self._session is not None:
             self._session.close()
 
-    def _accept(self, samples: NDArray[np.float32]) -> Iterator[list[Event]]:
-        session = self._started()
-        rate_hz = self._decoder.sample_rate_hz or self._model.sample_rate_hz
-        num_channels = 1 if samples.ndim == 1 else max(1, samples.shape[1])
-        step = max(1, round(STEP_S * rate_hz / num_channels))
-        for begin in range(0, len(samples), step):
-            piece = samples[begin : begin + step]
+    def _accept(self, decoded: Iterable[NDArray[np.float32]], is_end: bool = False) -> Iterator[list[Event]]:
+        """Recognises audio step by step.
+
+        Args:
+            decoded: the audio.
+            is_end: there is one more step after it.
+        """
+        pieces = self._pieces(decoded)
+        piece = next(pieces, None)
+        while piece is not None:
             if self._recording is not None:
-                self._recording.write(piece, rate_hz)
-            events = session.accept(piece)
-            self.position_s += len(piece) / rate_hz
+                self._recording.write(piece, self._rate_hz)
+            events = self._started().accept(piece)
+            self.position_s += len(piece) / self._rate_hz
+            try:
+                piece = next(pieces, None)
+            except Exception:  # what is wrong with the next piece does not concern this one
+                self.has_more = True
+                yield events
+                raise
+            self.has_more = piece is not None or is_end
             yield events
+        self.has_more = False
+
+    def _pieces(self, decoded: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Cuts audio into pieces of the length of a step."""
+        for samples in decoded:
+            num_channels = 1 if samples.ndim == 1 else max(1, samples.shape[1])
+            step = max(1, round(STEP_S * self._rate_hz / num_channels))
+            for begin in range(0, len(samples), step):
+                yield samples[begin : begin + step]
+
+    @property
+    def _rate_hz(self) -> int:
+        return self._decoder.sample_rate_hz or self._model.sample_rate_hz
 
     def _set_adaptation_state(self, properties: dict[str, Any]) -> None:
         """Notes the state of a channel's speaker; one that names no channel is of channel 0."""

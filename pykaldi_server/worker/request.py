@@ -27,7 +27,7 @@ from pykaldi_server.session.events import AdaptationState, Event
 from pykaldi_server.sockets import QuickConnection
 from pykaldi_server.worker.decoder_threads import Share
 from pykaldi_server.worker.inbox import Inbox
-from pykaldi_server.worker.outbox import Outbox, ProcessText
+from pykaldi_server.worker.outbox import Item, Outbox, ProcessText
 from pykaldi_server.worker.recognition import Recognition, is_out_of_memory, status_of
 from pykaldi_server.worker.statistics import RequestStatistics, WorkerStatistics
 
@@ -135,17 +135,23 @@ class WorkerRequest:
                 more = self._inbox.get_more_audio(PIECE_BYTES - num_bytes)
                 parsed = Audio(b"".join((parsed.data, *more)))
                 num_bytes = len(parsed.data)
+            events: TimedEvents = []
             if parsed is not None:
-                await self._work(recognition, parsed, received_s)
+                events = await self._work(recognition, parsed, received_s)
                 at_end = isinstance(parsed, EndOfStream)
-                if isinstance(parsed, Reset):
-                    await self._outbox.flush()  # its result is what the client waits for
+            if isinstance(parsed, Reset):
+                self._tell(events)
+                events = []
+                await self._outbox.flush()  # its result is what the client waits for
             self._consumed_bytes += num_bytes
-            self._report(recognition, at_end)
+            self._tell(events, self._position(recognition, at_end))
         await self._outbox.flush()
 
-    async def _work(self, recognition: Recognition, message: ClientMessage, first_s: float) -> None:
+    async def _work(self, recognition: Recognition, message: ClientMessage, first_s: float) -> TimedEvents:
         """Does what a message asks, on a thread; events of a step go out while the next is computed.
+
+        Those of the last one are returned: they go out together with the position, since each message that is
+        sent by itself costs the master as much as one of audio.
 
         Args:
             recognition: of the request.
@@ -153,39 +159,49 @@ class WorkerRequest:
             first_s: when the message, or the first of several, had been received.
         """
         try:
-            await self._share.run(self._steps(recognition, message, first_s), self._tell)
+            events = await self._share.run(self._steps(recognition, message, first_s), self._tell)
         finally:
             self._statistics.cpu_s = self._share.cpu_s
         if self._is_cancelled.is_set() or self._outbox.is_closed:
             raise CancelledByMasterError
         if self._interruption is not None:
+            self._tell(events)
             raise self._interruption
+        return events
 
     def _steps(
         self, recognition: Recognition, message: ClientMessage, first_s: float
-    ) -> Generator[TimedEvents]:
-        """What a thread does, step by step."""
+    ) -> Generator[TimedEvents, None, TimedEvents]:
+        """What a thread does, step by step; returns the events of the last one."""
+        last: TimedEvents = []
         last_s = self._inbox.received_s
         is_audio = isinstance(message, Audio)
         statistics = self._statistics
         for events in recognition.handle(message):
             statistics.recognized(recognition.position_s, first_s, last_s)
-            yield [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
+            last += [(each, statistics.received_s(each, last_s, is_audio)) for each in events]
+            if recognition.has_more:
+                yield last
+                last = []
             if self._is_cancelled.is_set() or self._interruption is not None:
-                return
+                break
+        return last
 
-    def _tell(self, events: TimedEvents) -> None:
+    def _tell(self, events: TimedEvents, position: Position | None = None) -> None:
         if not all(isinstance(event, AdaptationState) for event, _ in events):
             self._last_result_s = self._loop.time()
-        self._outbox.put_timed(*events)
+        items: list[tuple[Item, float | None]] = [*events]
+        if position is not None:
+            items.append((position, None))
+        self._outbox.put_timed(*items)
 
-    def _report(self, recognition: Recognition, at_end: bool) -> None:
-        """Reports the position when the master wants to know of it."""
+    def _position(self, recognition: Recognition, at_end: bool) -> Position | None:
+        """How far it has come, when the master wants to know of it."""
         wanted = self._info.position_bytes
-        if wanted is not None and (at_end or self._consumed_bytes - self._reported_bytes >= wanted):
-            self._reported_bytes = self._consumed_bytes
-            cpu_s = self._statistics.cpu_s
-            self._outbox.put(Position(self._consumed_bytes, recognition.position_s, at_end, cpu_s))
+        if wanted is None or not (at_end or self._consumed_bytes - self._reported_bytes >= wanted):
+            return None
+        self._reported_bytes = self._consumed_bytes
+        return Position(self._consumed_bytes, recognition.position_s, at_end, self._statistics.cpu_s)
 
     async def _next_message(self) -> str | bytes:
         if self._silence_timeout_s is None:

@@ -4,6 +4,8 @@ Reads commands, one per line, and answers each with one line of JSON:
 
 * ``cost N``: N sessions live at the same time, which decode the recordings in packets, one packet per session
   in turn; ``cpu_s`` and ``audio_s``.
+* ``live N``: the same, but each session gets its packets in real time, as a live stream has them; between
+  packets the process sleeps, and finds the processor's caches cold.
 * ``hold N``: N sessions that have taken the first seconds of a recording and stay open; ``memory_mib``, the
   process's own part (PSS), with them.
 
@@ -15,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # counts when NumPy is imported
@@ -58,8 +61,25 @@ class Library:
                     running[number] = self._decode(waiting.pop())
                 else:
                     running.pop(number)
-        audio_s = sum(each.length_s for each in self._recordings)
-        return {"cpu_s": time.process_time() - begin_s, "audio_s": audio_s}
+        return {"cpu_s": time.process_time() - begin_s, "audio_s": self._audio_s}
+
+    def live(self, num_sessions: int) -> dict[str, float]:
+        """Does the same in real time; the sessions take turns at even intervals."""
+        waiting = list(self._recordings)
+        begin_s, now_s = time.process_time(), time.monotonic()
+        running = [
+            (now_s + self._packet_s * number / num_sessions, number, self._decode(waiting.pop()))
+            for number in range(min(num_sessions, len(waiting)))
+        ]
+        while running:
+            due_s, number, stream = heappop(running)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            if next(stream, None) is None:
+                if not waiting:
+                    continue
+                stream = self._decode(waiting.pop())
+            heappush(running, (due_s + self._packet_s, number, stream))
+        return {"cpu_s": time.process_time() - begin_s, "audio_s": self._audio_s}
 
     def hold(self, num_sessions: int) -> dict[str, float]:
         """Holds sessions that are in the middle of a stream."""
@@ -69,6 +89,10 @@ class Library:
             for packet in packets(recording, self._packet_s, self._hold_s):
                 session.accept(packet)
         return {"memory_mib": psutil.Process().memory_full_info().pss / MIB}
+
+    @property
+    def _audio_s(self) -> float:
+        return sum(each.length_s for each in self._recordings)
 
     def _decode(self, recording: Recording) -> Iterator[Session]:
         session = self._model.session(sample_rate_hz=recording.rate_hz)
@@ -97,7 +121,7 @@ def main() -> None:
     print(f"{SERVING}standard input", flush=True)
     for line in sys.stdin:
         command, number = line.split()
-        answer = {"cost": library.cost, "hold": library.hold}[command](int(number))
+        answer = {"cost": library.cost, "live": library.live, "hold": library.hold}[command](int(number))
         print(json.dumps(answer), flush=True)
 
 

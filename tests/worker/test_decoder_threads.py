@@ -79,6 +79,30 @@ def test_steps_are_told_in_order_before_the_work_is_done() -> None:
     asyncio.run(scenario())
 
 
+def test_what_comes_last_wakes_the_event_loop_together_with_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps() -> Generator[str, None, list[str]]:
+        yield "first"
+        yield ""  # which nobody is told
+        return ["last"]
+
+    async def scenario() -> None:
+        async with running() as threads:
+            told: list[str] = []
+            posted: list[str] = []
+            post = threads._mailbox.put
+
+            def put(function: Callable[[Any], None], argument: object) -> None:
+                posted.append(function.__name__)
+                post(function, argument)
+
+            monkeypatch.setattr(threads._mailbox, "put", put)
+            assert await threads.share().run(steps(), told.append) == ["last"]
+            assert told == ["first"]
+            assert posted == ["append", "end"]
+
+    asyncio.run(scenario())
+
+
 def test_requests_take_turns_when_their_steps_are_long() -> None:
     async def scenario() -> None:
         async with running() as threads:
@@ -338,7 +362,7 @@ def test_a_turn_is_accounted_for_before_anybody_hears_of_its_end(
             share, post = threads.share(), threads._mailbox.put
 
             def put(function: Callable[[Any], None], argument: object) -> None:
-                if getattr(function, "__name__", "") == "end":
+                if getattr(function, "__name__", "") in ("end", "fail"):
                     seen.append((threads.longest_step_s(), share.cpu_s > 0, share.clock_s > 0))
                 post(function, argument)
 

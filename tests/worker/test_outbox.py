@@ -26,9 +26,16 @@ class Connection:
         self.written: list[str] = []
         self.is_closed = False
 
-    async def write_message(self, text: str) -> None:
+    def write_texts(self, texts: list[str]) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(self._write(list(texts)))
+
+    async def _write(self, texts: list[str]) -> None:
         if self.is_closed:
             raise WebSocketClosedError
+        for text in texts:
+            self._keep(text)
+
+    def _keep(self, text: str) -> None:
         message = json.loads(text) if text.startswith("{") else text
         match message:
             case {"position": {"bytes": num_bytes, "end": end}}:

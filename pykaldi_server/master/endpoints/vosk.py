@@ -69,9 +69,9 @@ class VoskSocket(LiveSocket):
         except ProtocolError as error:
             self._refuse(str(error))
 
-    async def receive(self, message: str | bytes) -> None:
+    def receive(self, message: str | bytes) -> Awaitable[None] | None:
         if self._dialogue.is_over:
-            return
+            return None
         try:
             parsed = parse_client_message(message)
             if isinstance(parsed, Configure) and self._dialogue.has_audio:
@@ -79,15 +79,28 @@ class VoskSocket(LiveSocket):
             to_worker = self._dialogue.receive(parsed)
         except ProtocolError as error:
             self._refuse(str(error))
-            return
+            return None
+        for number, each in enumerate(to_worker, start=1):
+            if (taking := self._started_relay().take(each)) is not None:
+                return self._receive_rest(taking, to_worker[number:])
+        return self._reply()
+
+    async def _receive_rest(self, taking: Awaitable[None], to_worker: list[str | bytes]) -> None:
+        """Goes on once the store has room for what it is given."""
+        await taking
         for each in to_worker:
             await self._started_relay().send(each)
+        if (replying := self._reply()) is not None:
+            await replying
+
+    def _reply(self) -> Awaitable[None] | None:
+        """Sends the replies that are due; returns what to wait for, if anything."""
         if self._dialogue.is_over and self._relay is None:
-            await self.end(End(Status.SUCCESS))
-            return
+            return self.end(End(Status.SUCCESS))
         writing = self.write_all(*self._dialogue.replies())
-        if writing is None:
-            return
+        return None if writing is None else self._until_written(writing)
+
+    async def _until_written(self, writing: Awaitable[object]) -> None:
         timeout_s = self.hub.options.write_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
