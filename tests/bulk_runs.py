@@ -10,7 +10,7 @@ from pathlib import Path
 
 from processes import children
 
-from pykaldi_server.batch.recognizer import RecognizerOptions
+from pykaldi_server.batch.tasks import RecognizerOptions
 
 DIGITS = "ps-tidigits-2934z"
 SAID = "two nine three four zero\n"

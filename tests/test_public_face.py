@@ -123,6 +123,15 @@ def test_a_name_imports_only_what_it_needs() -> None:
     assert not {name for name in with_events if not name.startswith("pykaldi_server")}
 
 
+def test_a_batch_starts_its_processes_before_it_imports_what_takes_long() -> None:
+    """They need it, and import it side by side; nobody waits for the same in the process that starts them."""
+    modules = ("cli.transcribe", "cli.batch_report", "batch.runner", "batch.tasks", "batch.outputs")
+    imported = imported_by("import " + ", ".join(f"pykaldi_server.{module}" for module in modules))
+    assert "pykaldi_server.batch.pool" in imported
+    assert not imported & {"numpy", "av", "pykaldi_server.batch.recognizer", "pykaldi_server.session.session"}
+    assert "av" not in imported_by("import pykaldi_server.audio.duration"), "WAV files do not need it"
+
+
 def test_batches_without_a_cluster_need_no_dask() -> None:
     """Nor does the command line, unless `--scheduler` is given."""
     names = "Batch, Ledger, Outputs, RecognizerOptions, find_recordings, read_manifest"

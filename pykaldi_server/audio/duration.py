@@ -2,11 +2,8 @@
 
 import os
 
-import av
-
 from pykaldi_server.audio.caps import parse_content_type
 from pykaldi_server.audio.containers import ENOUGH_BYTES, Container, Verdict, find_container
-from pykaldi_server.audio.ffmpeg import lenient_metadata
 from pykaldi_server.audio.pcm import RawFormat
 from pykaldi_server.audio.wav import parse_wav_header
 from pykaldi_server.errors import AudioError
@@ -54,6 +51,10 @@ def _raw_duration_s(num_bytes: int, raw: RawFormat) -> float:
 
 
 def _container_duration_s(path: str | os.PathLike[str], container: Container) -> float | None:
+    import av  # which most recordings do not need, and takes long to import
+
+    from pykaldi_server.audio.ffmpeg import lenient_metadata
+
     try:
         with av.open(
             os.fspath(path),

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pykaldi_server.batch.ledger import Entry, Ledger, State
     from pykaldi_server.batch.manifest import read_manifest
     from pykaldi_server.batch.outputs import Outputs
-    from pykaldi_server.batch.recognizer import RecognizerOptions
     from pykaldi_server.batch.runner import Batch, Outcome
     from pykaldi_server.batch.sources import Recording, find_recordings
+    from pykaldi_server.batch.tasks import RecognizerOptions
 
 __all__ = [
     "Batch",
@@ -55,8 +55,8 @@ _MODULES = {
     "pykaldi_server.batch.ledger": ("Entry", "Ledger", "State"),
     "pykaldi_server.batch.manifest": ("read_manifest",),
     "pykaldi_server.batch.outputs": ("Outputs",),
-    "pykaldi_server.batch.recognizer": ("RecognizerOptions",),
     "pykaldi_server.batch.runner": ("Batch", "Outcome"),
     "pykaldi_server.batch.sources": ("Recording", "find_recordings"),
+    "pykaldi_server.batch.tasks": ("RecognizerOptions",),
 }
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -29,12 +29,11 @@ from pykaldi_server.batch.ledger import Entry, Ledger, State
 from pykaldi_server.batch.locations import absolute
 from pykaldi_server.batch.outputs import Outputs, segments_of
 from pykaldi_server.batch.parts import WHOLE, Heard, Part, joined, plan_parts
-from pykaldi_server.batch.pool import Done, Failed, Task
-from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, RecognizerOptions
+from pykaldi_server.batch.pool import Done, Failed
 from pykaldi_server.batch.sources import Recording
+from pykaldi_server.batch.tasks import ProcessTexts, Recognize, RecognizerOptions, Task
 from pykaldi_server.errors import BatchError
-from pykaldi_server.session.channels import in_order_of_time
-from pykaldi_server.session.events import Event
+from pykaldi_server.session.events import Event, in_order_of_time
 
 __all__ = ["Bulk", "Result"]
 

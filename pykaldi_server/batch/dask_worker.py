@@ -20,8 +20,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from pykaldi_server.audio.duration import estimated_duration_s
 from pykaldi_server.batch.parts import SHORTEST_PART_S
-from pykaldi_server.batch.pool import Done, Failed, Progress, Ready, RecognizerPool, Task
-from pykaldi_server.batch.recognizer import Recognize, RecognizerOptions
+from pykaldi_server.batch.pool import Done, Failed, Progress, Ready, RecognizerPool
+from pykaldi_server.batch.tasks import Recognize, RecognizerOptions, Task
 from pykaldi_server.errors import ConfigError
 
 __all__ = [

@@ -18,8 +18,7 @@ from pykaldi_server.batch.dask_worker import (
     run_task,
     without_package,
 )
-from pykaldi_server.batch.pool import Task
-from pykaldi_server.batch.recognizer import RecognizerOptions
+from pykaldi_server.batch.tasks import RecognizerOptions, Task
 from pykaldi_server.errors import BatchError, ConfigError
 
 __all__ = ["Flight", "Lost"]

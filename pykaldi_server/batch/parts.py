@@ -44,7 +44,7 @@ LONGEST_OVERRUN_S = 30.0
 
 _GRID_S = 6.0  # parts begin at multiples of all the steps of a recogniser: quanta, frames, chunks
 _SKIP_COST = 0.05  # to decode audio up to a part without recognising it, relative to recognising it
-_LEARNING_COST = 0.15  # to learn from it, likewise
+_LEARNING_COST = 0.22  # to learn from it, likewise
 _OVERLAP_S = 18.0  # results of a part begin so long before it does
 _IN_STEP_S = 6.0  # results are not used before so much audio: the first word may be cut
 _CLEAR_PAUSE_S = 0.1  # the least at which segments of both sides can be taken to end

@@ -16,17 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pykaldi_server.batch.locations import Location
 from pykaldi_server.batch.parts import Heard
-from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.batch.tasks import RecognizerOptions, Task
 from pykaldi_server.errors import AudioError, ConfigError, PykaldiServerError, error_text
 from pykaldi_server.session.events import Event
 
-__all__ = ["Done", "Failed", "Progress", "Ready", "RecognizerPool", "Task", "serve"]
+if TYPE_CHECKING:
+    from pykaldi_server.batch.recognizer import Recognizer
 
-Task = Recognize | ProcessTexts
+__all__ = ["Done", "Failed", "Progress", "Ready", "RecognizerPool", "serve"]
 
 # Not `multiprocessing`: it would run the main module of whoever uses the library once more, and refuses to
 # start processes within the workers of Dask.
@@ -108,11 +109,13 @@ class _Worker:
         self.task = task
         self._send(task)
 
-    def end(self) -> None:
-        """Lets the process end once it has nothing to do, and waits for it."""
+    def dismiss(self) -> None:
+        """Lets the process end once it has nothing to do."""
         self._send(None)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_END_S)
+
+    def end(self) -> None:
+        """Waits for a process that has been dismissed."""
+        self.connection.poll(_END_S)  # until its end is closed; `Popen.wait` would only look now and then
         self.kill()
 
     def kill(self) -> None:
@@ -144,11 +147,14 @@ class RecognizerPool:
         return self
 
     def __exit__(self, exception_type: type[BaseException] | None, *exception: object) -> None:
+        ending = [each for each in self._workers if exception_type is None and each.is_ready]
         for worker in self._workers:
-            if exception_type is None and worker.is_ready:
-                worker.end()
+            if worker in ending:
+                worker.dismiss()
             else:  # one that still loads the model would not listen before it has
                 worker.kill()
+        for worker in ending:
+            worker.end()
         self._workers = []
 
     def kill(self) -> None:
@@ -223,7 +229,11 @@ class RecognizerPool:
             worker.is_ready |= isinstance(message, Ready)
             if isinstance(message, Done | Failed):
                 worker.task = None
-            yield message  # whoever hears it may add what is to be done first
+            # No process waits for what is done with a result, unless that says what is to be done next: texts
+            # of a recording whose parts are done, or nothing more of one that has failed.
+            if isinstance(message, Done) and not isinstance(message.result, Heard):
+                self._hand_out()
+            yield message
             self._hand_out()
 
     def _bury(self, worker: _Worker) -> Iterator[Failed]:
@@ -253,11 +263,16 @@ def serve(descriptor: int) -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with Connection(descriptor) as connection:
         threading.Thread(target=_end_with_pool, args=(descriptor,), daemon=True).start()
+        from pykaldi_server.batch.recognizer import Recognizer  # which the pool's own process does not need
+
         try:
             with Recognizer(connection.recv()) as recognizer:
                 connection.send(Ready(recognizer.can_cut, recognizer.learns_all, recognizer.processes_texts))
                 while (task := connection.recv()) is not None:
                     connection.send(_outcome(recognizer, task, connection))
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(0)  # the pool waits for this process, but not for Python to take the model apart
         except (EOFError, BrokenPipeError, ConnectionResetError):
             os._exit(0)  # the pool's process is gone
         except (PykaldiServerError, OSError) as error:
@@ -273,7 +288,7 @@ def _end_with_pool(descriptor: int) -> None:
     os._exit(0)
 
 
-def _outcome(recognizer: Recognizer, task: Task, connection: Connection) -> Done | Failed:
+def _outcome(recognizer: "Recognizer", task: Task, connection: Connection) -> Done | Failed:
     def report(done_s: float) -> None:
         connection.send(Progress(task, done_s))
 

@@ -6,7 +6,6 @@ import select
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from pykaldi_server.batch.hearing import Hearing, Report
 from pykaldi_server.batch.locations import Location, opened
 from pykaldi_server.batch.parts import WHOLE, Heard, Part
 from pykaldi_server.batch.sources import STANDARD_INPUT
+from pykaldi_server.batch.tasks import ProcessTexts, Recognize, RecognizerOptions, Task
 from pykaldi_server.errors import AudioError
 from pykaldi_server.session import Model
 from pykaldi_server.session.channels import CHANNELS, AudioSession, parse_channels, start_session
@@ -24,56 +24,13 @@ from pykaldi_server.session.events import Event, Final
 from pykaldi_server.session.learning import SpeakerLearner
 from pykaldi_server.session.samples import INT16_SCALE
 from pykaldi_server.session.text_processor import processed
-from pykaldi_server.worker.options import PostProcessorOptions
 from pykaldi_server.worker.post_processor import PostProcessor
 from pykaldi_server.worker.settings import WorkerSettings
 
-__all__ = ["ProcessTexts", "Recognize", "Recognizer", "RecognizerOptions"]
+__all__ = ["Recognizer"]
 
 _READ_BYTES = 1 << 16
 _LONGEST_WAIT_MS = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecognizerOptions:
-    """How recordings are recognised.
-
-    Attributes:
-        model: the model, as for `Model.load`, or a YAML file of kaldi-gstreamer-server.
-        model_options: options that win over those of the model.
-        content_type: how files are encoded, see `AudioDecoder`.
-        channels: ``mixed``, ``left``, ``right`` or ``split``.
-        post_processing: programs that change the text.
-    """
-
-    model: str
-    model_options: Mapping[str, str] = field(default_factory=dict)
-    content_type: str | None = None
-    channels: str = "mixed"
-    post_processing: PostProcessorOptions = field(default_factory=PostProcessorOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class Recognize:
-    """A task: recognise a recording or a part of it.
-
-    Attributes:
-        path: the file, or its URL; ``-`` for standard input.
-        part: the part of it. The text of anything but `WHOLE` is not processed yet.
-        with_all_events: the events have partial results and adaptation states, too.
-    """
-
-    path: Location
-    part: Part = WHOLE
-    with_all_events: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessTexts:
-    """A task: let the post-processors change final results of a recording."""
-
-    path: Location
-    finals: tuple[Final, ...]
 
 
 class Recognizer:
@@ -126,7 +83,7 @@ class Recognizer:
         """Whether there are post-processors."""
         return self._post_processor is not None
 
-    def run(self, task: Recognize | ProcessTexts, report: Report) -> tuple[Event, ...] | Heard:
+    def run(self, task: Task, report: Report) -> tuple[Event, ...] | Heard:
         """Does a task.
 
         Returns:

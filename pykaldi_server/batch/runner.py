@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from pykaldi_server.batch.parts import WHOLE, Heard, Part, joined, plan_parts
-from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool, Task
-from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, RecognizerOptions
+from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool
 from pykaldi_server.batch.sources import Recording
-from pykaldi_server.session.channels import in_order_of_time
-from pykaldi_server.session.events import Event
+from pykaldi_server.batch.tasks import ProcessTexts, Recognize, RecognizerOptions, Task
+from pykaldi_server.session.events import Event, in_order_of_time
 
 __all__ = ["Batch", "Outcome"]
 

@@ -4,9 +4,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pykaldi_server.batch.outputs import Outputs
-from pykaldi_server.batch.recognizer import Recognizer
 from pykaldi_server.batch.runner import Outcome
 from pykaldi_server.batch.sources import Recording
 from pykaldi_server.cli.progress_bar import ProgressBar, duration_text
@@ -15,9 +15,11 @@ from pykaldi_server.errors import PykaldiServerError, error_text
 from pykaldi_server.protocols.messages import Message
 from pykaldi_server.protocols.transcript import Transcript
 from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
-from pykaldi_server.session.channels import in_order_of_time
-from pykaldi_server.session.events import Event
+from pykaldi_server.session.events import Event, in_order_of_time
 from pykaldi_server.worker.event_messages import event_message
+
+if TYPE_CHECKING:
+    from pykaldi_server.batch.recognizer import Recognizer
 
 __all__ = ["BatchReport"]
 
@@ -82,7 +84,7 @@ class BatchReport:
         self._audio_s += audio_s
         self._bar.advance(audio_s, self._files_text())
 
-    def recognise_here(self, recording: Recording, recognizer: Recognizer) -> None:
+    def recognise_here(self, recording: Recording, recognizer: "Recognizer") -> None:
         """Recognises the only recording in this process, and prints its text while it is being recognised."""
         positions_s = [0.0]
 

@@ -11,7 +11,7 @@ from pykaldi_server.options import MODEL_OPTIONS_HELP, parse_assignments
 from pykaldi_server.worker.options import PostProcessorOptions
 
 if TYPE_CHECKING:
-    from pykaldi_server.batch.recognizer import RecognizerOptions
+    from pykaldi_server.batch.tasks import RecognizerOptions
 
 __all__ = ["model_arguments", "model_settings"]
 
@@ -69,7 +69,7 @@ def model_arguments(
         ConfigError: an option is invalid.
         click.UsageError: there is no model.
     """
-    from pykaldi_server.batch.recognizer import RecognizerOptions
+    from pykaldi_server.batch.tasks import RecognizerOptions
 
     shortcuts = {name: values[name.replace("-", "_")] for _, name, _, _ in SHORTCUTS}
     given = {name.replace("-", "_"): str(value) for name, value in shortcuts.items() if value is not None}

@@ -16,8 +16,8 @@ from pykaldi_server.protocols.transcript_formats import TRANSCRIPT_WRITERS
 
 if TYPE_CHECKING:
     from pykaldi_server.batch.locations import Location
-    from pykaldi_server.batch.recognizer import RecognizerOptions
     from pykaldi_server.batch.sources import Recording
+    from pykaldi_server.batch.tasks import RecognizerOptions
     from pykaldi_server.cli.batch_report import BatchReport
 
 __all__ = ["transcribe"]
@@ -156,7 +156,6 @@ def _recognise(
     """Recognises recordings: a short one here, where it is shown word by word, all others in processes."""
     from pykaldi_server.audio.duration import estimated_duration_s
     from pykaldi_server.batch.parts import SHORTEST_PART_S
-    from pykaldi_server.batch.recognizer import Recognizer
     from pykaldi_server.batch.runner import Batch
     from pykaldi_server.cores import num_cores
 
@@ -165,6 +164,8 @@ def _recognise(
     is_long = any((length_s or 0.0) >= 2 * SHORTEST_PART_S for length_s in durations_s.values())
     with report.progress(sum(length_s or 0.0 for length_s in durations_s.values())):
         if len(recordings) == 1 and (num_processes == 1 or not is_long or report.wants_all_events):
+            from pykaldi_server.batch.recognizer import Recognizer
+
             with Recognizer(options) as recognizer:
                 report.recognise_here(recordings[0], recognizer)
             return

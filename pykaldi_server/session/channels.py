@@ -11,7 +11,7 @@ order of time sort the final results at the end of the stream.
 Segments are numbered per channel. The cost is that of as many sessions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from heapq import merge
 from types import TracebackType
@@ -21,7 +21,7 @@ import numpy as np
 
 from pykaldi_server.audio.channels import Channels
 from pykaldi_server.errors import AudioError, ConfigError
-from pykaldi_server.session.events import AdaptationState, Event, Final
+from pykaldi_server.session.events import AdaptationState, Event, time_s
 from pykaldi_server.session.samples import AudioChunk
 from pykaldi_server.session.session import Session
 
@@ -30,7 +30,6 @@ __all__ = [
     "MOST_CHANNELS",
     "AudioSession",
     "SplitSession",
-    "in_order_of_time",
     "parse_channels",
     "selected_channel",
     "start_session",
@@ -167,7 +166,7 @@ class SplitSession:
     def _merged(events: list[list[Event]]) -> list[Event]:
         """The events of the channels, each list in the order of time, as one list in that order."""
         numbered = [[replace(each, channel=i) for each in channel] for i, channel in enumerate(events)]
-        return list(merge(*numbered, key=_time_s))
+        return list(merge(*numbered, key=time_s))
 
 
 def start_session(
@@ -188,21 +187,6 @@ def start_session(
     if channels == "split":
         return SplitSession(lambda channel: start(states.get(channel)))
     return start(states.get(0))
-
-
-def in_order_of_time(events: Iterable[Event]) -> Iterator[Event]:
-    """Passes events on; with several channels, final results at the end, in the order of time."""
-    finals: list[Final] = []
-    others: list[Event] = []
-    for event in events:
-        if isinstance(event, Final) and event.channel is not None:
-            finals.append(event)
-        elif isinstance(event, AdaptationState) and event.channel is not None:
-            others.append(event)
-        else:
-            yield event
-    yield from sorted(finals, key=_time_s)
-    yield from others
 
 
 def parse_channels(options: Mapping[str, Any]) -> tuple[Channels, dict[str, Any]]:
@@ -247,14 +231,3 @@ def _columns(audio: AudioChunk) -> list[AudioChunk]:
             f"channels=split: expected an array of shape (n, channels), found shape {audio.shape}"
         )
     return [np.ascontiguousarray(audio[:, channel]) for channel in range(audio.shape[1])]
-
-
-def _time_s(event: Event) -> float:
-    """Where an event belongs: a segment may begin with silence, so its first word counts, if it has times."""
-    match event:
-        case Final(hypotheses=(best, *_)) if best.words:
-            return event.start_s + best.words[0].start_s
-        case AdaptationState():
-            return 0.0
-        case _:
-            return event.start_s

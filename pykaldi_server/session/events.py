@@ -7,7 +7,7 @@ Where each channel of the audio is recognised by itself, events have the number 
 numbered per channel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,9 @@ __all__ = [
     "Final",
     "Hypothesis",
     "Partial",
+    "in_order_of_time",
     "shifted",
+    "time_s",
 ]
 
 
@@ -166,3 +168,29 @@ Event = Partial | Final | AdaptationState
 def shifted(words: tuple[AlignedWord, ...], by_s: float) -> tuple[AlignedWord, ...]:
     """Returns words at later times."""
     return tuple(replace(word, start_s=word.start_s + by_s) for word in words)
+
+
+def in_order_of_time(events: Iterable[Event]) -> Iterator[Event]:
+    """Passes events on; with several channels, final results at the end, in the order of time."""
+    finals: list[Final] = []
+    others: list[Event] = []
+    for event in events:
+        if isinstance(event, Final) and event.channel is not None:
+            finals.append(event)
+        elif isinstance(event, AdaptationState) and event.channel is not None:
+            others.append(event)
+        else:
+            yield event
+    yield from sorted(finals, key=time_s)
+    yield from others
+
+
+def time_s(event: Event) -> float:
+    """Where an event belongs: a segment may begin with silence, so its first word counts, if it has times."""
+    match event:
+        case Final(hypotheses=(best, *_)) if best.words:
+            return event.start_s + best.words[0].start_s
+        case AdaptationState():
+            return 0.0
+        case _:
+            return event.start_s

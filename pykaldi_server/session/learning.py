@@ -19,8 +19,8 @@ _QUANTUM_S = 0.5
 class SpeakerLearner:
     """Hears audio as a `Session` would, and learns what that would have learned of the speaker.
 
-    It searches just enough to find silence, and has no results. With the English demo model it takes about
-    a sixth of a session's time. One thread at a time may use it.
+    It searches just enough to find silence, and has no results. With the English demo model it takes a fifth
+    to a quarter of a session's time, most of it in the network. One thread at a time may use it.
 
     Args:
         parts: the model.

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pykaldi_server.errors import ProtocolError
 from pykaldi_server.protocols.gstreamer import ADAPTATION_STATE_TYPE, encode_adaptation_state
 from pykaldi_server.protocols.messages import Message, Status, dumps, excerpt
-from pykaldi_server.session.adaptation import split_state
 from pykaldi_server.session.events import (
     AdaptationState,
     AlignedPhone,
@@ -42,6 +41,8 @@ def event_message(event: Event, request_id: str, now: datetime | None = None) ->
         case Final():
             return _final(event, request_id) if event.message is None else dict(event.message)
         case AdaptationState():
+            from pykaldi_server.session.adaptation import split_state  # with NumPy
+
             # The channel is inside, too, so that a client may send back what it gets as it is.
             channel = _channel(event)
             value, cmvn_state = split_state(event.value)

@@ -10,7 +10,7 @@ from dask_processes import until_equal
 
 from pykaldi_server.batch.dask_worker import Answer, NoModel, Recognizers
 from pykaldi_server.batch.pool import Done, Failed, Ready, RecognizerPool
-from pykaldi_server.batch.recognizer import Recognize
+from pykaldi_server.batch.tasks import Recognize
 
 
 def recognise(recognizers: Recognizers, golden: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pykaldi_server.batch import bulk
 from pykaldi_server.batch import parts as parts_module
 from pykaldi_server.batch.parts import SHORTEST_PART_S, Heard, Part, joined
-from pykaldi_server.batch.recognizer import Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.batch.recognizer import Recognizer
+from pykaldi_server.batch.tasks import Recognize, RecognizerOptions
 from pykaldi_server.cli import main
 from pykaldi_server.protocols.subtitles import LINE_CHARACTERS, LONGEST_MS, SHORTEST_MS, cues
 from pykaldi_server.protocols.transcript import Transcript

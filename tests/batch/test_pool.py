@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pykaldi_server.batch.parts import Heard, Part
-from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool, _Worker
-from pykaldi_server.batch.recognizer import ProcessTexts, Recognize, Recognizer, RecognizerOptions
+from pykaldi_server.batch.pool import Done, Failed, Progress, Ready, RecognizerPool, _Worker
+from pykaldi_server.batch.recognizer import Recognizer
 from pykaldi_server.batch.runner import Batch
 from pykaldi_server.batch.sources import Recording
+from pykaldi_server.batch.tasks import ProcessTexts, Recognize, RecognizerOptions
 from pykaldi_server.errors import ConfigError, error_text
 from pykaldi_server.session.events import Final
 from pykaldi_server.worker.options import PostProcessorOptions
@@ -111,6 +112,32 @@ def test_a_task_goes_before_those_that_wait(golden: Path, models: Path, tmp_path
         pool._workers[0].process.kill()
         done = [each.task for each in pool.outcomes() if not isinstance(each, Progress)]
     assert done == [Recognize(endless), ProcessTexts(recording, ()), Recognize(recording)]
+
+
+def test_no_process_waits_for_what_is_done_with_a_result(golden: Path, models: Path, tmp_path: Path) -> None:
+    """It has its next task by then, unless the result of the last one may say what that is."""
+    recording, absent = golden / "wav" / f"{DIGITS}.wav", tmp_path / "absent.wav"
+    whole, part, failing = Recognize(recording), Recognize(recording, Part(0.0, 1.0)), Recognize(absent)
+    with RecognizerPool(RecognizerOptions(model=f"{models}/english:graph-digits"), 1) as pool:
+        pool.start(1)
+        pool.add([whole, part, failing, whole])
+        (worker,) = pool._workers
+        taken = [
+            (each.task, worker.task) for each in pool.outcomes() if not isinstance(each, Progress | Ready)
+        ]
+    assert taken == [(whole, part), (part, None), (failing, None), (whole, None)]
+
+
+def test_processes_end_by_themselves_once_all_is_done(golden: Path, models: Path) -> None:
+    options = RecognizerOptions(model=f"{models}/english:graph-digits", post_processing=SHOUTING)
+    with RecognizerPool(options, 2) as pool:
+        pool.start(2)
+        pool.add([Recognize(golden / "wav" / f"{DIGITS}.wav")] * 2)
+        processes = [worker.process for worker in pool._workers]
+        assert sum(isinstance(each, Done) for each in pool.outcomes()) == 2
+        ready = [worker.process for worker in pool._workers if worker.is_ready]
+    assert len(processes) == 2
+    assert {process.returncode for process in ready} == {0}
 
 
 @pytest.mark.timeout(60)

@@ -152,7 +152,8 @@ def test_ctrl_c_that_does_not_interrupt_a_wait(wait: str) -> None:
 import signal, threading
 from pathlib import Path
 from pykaldi_server.batch.pool import RecognizerPool
-from pykaldi_server.batch.recognizer import RecognizerOptions, _chunks
+from pykaldi_server.batch.recognizer import _chunks
+from pykaldi_server.batch.tasks import RecognizerOptions
 from pykaldi_server.client.live_audio import LiveAudio
 
 threading.Thread(target=threading.Event().wait, daemon=True).start()

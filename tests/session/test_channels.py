@@ -13,7 +13,8 @@ from two_speakers import channels_of_call, wav_of
 
 from pykaldi_server.errors import AudioError, ConfigError
 from pykaldi_server.session import AdaptationState, Event, Final, Model, Partial
-from pykaldi_server.session.channels import MOST_CHANNELS, SplitSession, in_order_of_time, parse_channels
+from pykaldi_server.session.channels import MOST_CHANNELS, SplitSession, parse_channels
+from pykaldi_server.session.events import in_order_of_time
 from pykaldi_server.session.transcribe import transcribe
 
 Call = list[NDArray[np.int16]]
