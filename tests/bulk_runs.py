@@ -3,9 +3,8 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from processes import children
@@ -66,31 +65,33 @@ def has_open(pid: int, path: Path) -> bool:
 
 
 @contextmanager
-def deadly(pipe: Path, victim: Callable[[int], int], times: int) -> Iterator[None]:
+def deadly(pipe: Path, victim: Callable[[int], int]) -> Iterator[None]:
     """A recording that kills: a named pipe whose readers are met by SIGKILL.
+
+    A run may try it more often than it counts: a worker of Dask that dies at once has not always said that it
+    had begun. Whoever reads it then must be met as well.
 
     Args:
         pipe: the pipe, which this makes.
         victim: chooses the process that is to die, from the number of the reader.
-        times: how many readers there will be.
     """
     os.mkfifo(pipe)
+    is_over = threading.Event()
 
     def meet_all() -> None:
         met: list[int] = []
-        while len(met) < times:
-            descriptor = os.open(pipe, os.O_WRONLY)  # waits until somebody opens it as well
-            while not (found := [each for each in readers(pipe) if each not in met]):
-                time.sleep(0.02)
-            (reader,) = found
-            met.append(reader)
-            chosen = victim(reader)
-            os.kill(reader, signal.SIGSTOP)  # so that it does not see the end of the file
-            os.close(descriptor)
-            os.kill(chosen, signal.SIGKILL)
-            os.kill(reader, signal.SIGKILL)
+        while not is_over.wait(0.02):
+            for reader in [each for each in readers(pipe) if each not in met]:
+                met.append(reader)
+                with suppress(FileNotFoundError, ProcessLookupError):  # the reader ends with its parent
+                    os.kill(victim(reader), signal.SIGKILL)
+                    os.kill(reader, signal.SIGKILL)
 
-    thread = threading.Thread(target=meet_all, daemon=True)
+    thread = threading.Thread(target=meet_all)
     thread.start()
-    yield
-    thread.join()
+    try:
+        with open(pipe, "r+b", buffering=0):  # or readers would wait for a writer, unseen
+            yield
+    finally:
+        is_over.set()
+        thread.join()

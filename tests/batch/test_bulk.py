@@ -106,7 +106,7 @@ def test_a_recording_that_kills_its_process_is_set_aside(runs: Runs, golden: Pat
     """After as many attempts as it may have; others come to no harm."""
     paths = make_recordings(tmp_path, golden, 3)
     poison = tmp_path / "poison.wav"
-    with deadly(poison, lambda pid: pid, times=2):
+    with deadly(poison, lambda pid: pid):
         results = runs.run(find_recordings([poison, *paths]), BulkOptions(retries=1))
     entry = results[poison.name].entry
     assert (entry.state, entry.attempts) == (State.SET_ASIDE, 2)
@@ -118,7 +118,7 @@ def test_workers_of_dask_that_die(runs: Runs, golden: Path, tmp_path: Path) -> N
     """What they were at is done by others; a recording with which they die again and again is set aside."""
     paths = make_recordings(tmp_path, golden, 3)
     poison = tmp_path / "poison.wav"
-    with deadly(poison, parent, times=2):
+    with deadly(poison, parent):
         results = runs.run(find_recordings([poison, *paths]), BulkOptions(retries=1))
     entry = results[poison.name].entry
     assert (entry.state, entry.error) == (
