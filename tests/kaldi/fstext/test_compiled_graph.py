@@ -264,6 +264,27 @@ def test_a_check_finds_what_reading_does_not(tmp_path: Path, small_file: bytes) 
         CompiledGraph.read(str(path))
 
 
+def test_the_table_of_output_labels_is_that_of_the_arcs(tmp_path: Path) -> None:
+    """Whoever opens a graph has them from the table, and goes through no arcs."""
+    make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
+    compile_graph(tmp_path, tmp_path / "a.graph")
+    intact = (tmp_path / "a.graph").read_bytes()
+    labels = CompiledGraph.read(str(tmp_path / "a.graph")).output_labels()
+    assert labels == LABELS
+    table = np.array(labels, "<i4").tobytes()  # comes before the arcs
+    for changed in ([*labels[:-1], labels[-1] + 1], [*labels[1:], labels[-1] + 1]):
+        path = write(tmp_path, "b.graph", intact.replace(table, np.array(changed, "<i4").tobytes(), 1))
+        graph = CompiledGraph.read(str(path), check=False)
+        assert graph.output_labels() == changed
+        with pytest.raises(
+            ModelFormatError, match=r"expected the output labels of the arcs, next \d+, found"
+        ):
+            graph.check()
+    path = write(tmp_path, "c.graph", intact.replace(table, np.array(labels[::-1], "<i4").tobytes(), 1))
+    with pytest.raises(ModelFormatError, match="expected ascending output labels, found"):
+        CompiledGraph.read(str(path), check=False)
+
+
 def test_parts_of_known_sizes_and_times_are_not_read(tmp_path: Path) -> None:
     make_folder(tmp_path, pack_olabel_lookahead(WIDE_HCL), pack_ngram(ANY_WORD))
     out, grammar = tmp_path / "a.graph", tmp_path / "Gr.fst"

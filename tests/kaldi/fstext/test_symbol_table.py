@@ -65,6 +65,19 @@ def test_both_forms_round_trip(tmp_path_factory: pytest.TempPathFactory, pairs: 
         assert all(again.find_symbol(key) == symbol for key, symbol in first_of_key.items())
 
 
+def test_symbols_that_come_again_among_many(tmp_path: Path) -> None:
+    """Many are added at a time; the first of the same still wins, near by and far away."""
+    symbols = [f"word{number % 700 if number % 5 else number // 10}" for number in range(2000)]
+    path = tmp_path / "words.txt"
+    path.write_text("".join(f"{symbol} {key}\n" for key, symbol in enumerate(symbols)))
+    table = SymbolTable.read_text(str(path))
+    first = {symbol: symbols.index(symbol) for symbol in symbols}
+    assert {symbol: table.find_index(symbol) for symbol in symbols} == first
+    found = {key: table.find_symbol(key) for key in range(2000) if table.member_index(key)}
+    assert found == {key: symbol for symbol, key in first.items()}
+    assert table.find_index("word") == -1
+
+
 def test_text_with_spaces_tabs_empty_lines_and_carriage_returns(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes(b"<eps> 0\r\n\n  a\t \t1 \nb\xff +2")

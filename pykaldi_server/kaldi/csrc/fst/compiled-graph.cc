@@ -10,7 +10,6 @@
 #include "csrc/base/byte-reader.h"
 #include "csrc/base/byte-writer.h"
 #include "csrc/base/error.h"
-#include "csrc/fst/label-set.h"
 
 namespace pykaldi {
 namespace {
@@ -56,6 +55,8 @@ CompiledGraph::CompiledGraph(const std::string &path) : file_(std::make_shared<M
   ByteReader reader(file_->Data(), file_->Size(), path);
   header_ = ReadHeader(&reader);
   labels_ = TakeSection<int32_t>(&reader, header_.num_labels, kMaxLabels, "input labels");
+  output_labels_ = TakeSection<int32_t>(&reader, header_.num_output_labels,
+                                        std::numeric_limits<int32_t>::max(), "output labels");
   states_ = TakeSection<State>(&reader, header_.num_states, std::numeric_limits<int32_t>::max(), "states");
   words_ = TakeSection<uint32_t>(&reader, header_.num_words, kMaxRecordWords, "words of records");
   num_words_ = static_cast<uint64_t>(header_.num_words);
@@ -71,11 +72,8 @@ CompiledGraph::CompiledGraph(const std::string &path) : file_(std::make_shared<M
     reader.Fail(0, "arcs that fit into " + std::to_string(header_.num_words) + " words",
                 std::to_string(header_.num_arcs));
   }
-  for (int64_t i = 0; i < header_.num_labels; ++i) {
-    if (labels_[i] > (i == 0 ? 0 : labels_[i - 1])) continue;
-    Fail(reinterpret_cast<const char *>(labels_ + i) - file_->Data(), "ascending input labels",
-         std::to_string(labels_[i]));
-  }
+  CheckAscending(labels_, header_.num_labels, "ascending input labels");
+  CheckAscending(output_labels_, header_.num_output_labels, "ascending output labels");
   if (header_.has_symbols) output_symbols_ = std::make_shared<SymbolTable>(SymbolTable::Read(&reader));
 }
 
@@ -119,19 +117,37 @@ void CompiledGraph::FailAtState(int32_t state) const {
                          std::to_string(header_.num_states) + ", found " + std::to_string(state));
 }
 
+void CompiledGraph::CheckAscending(const int32_t *labels, int64_t size, const char *what) const {
+  for (int64_t i = 0; i < size; ++i) {
+    if (labels[i] > (i == 0 ? 0 : labels[i - 1])) continue;
+    Fail(static_cast<size_t>(reinterpret_cast<const char *>(labels + i) - file_->Data()), what,
+         std::to_string(labels[i]));
+  }
+}
+
 void CompiledGraph::Check() const {
   int64_t num_arcs = 0;
+  LabelSet output_labels;
   for (int32_t state = 0; state < NumStates(); ++state) {
-    CheckState(state);
+    CheckState(state, &output_labels);
     const StateRecord record = Record(state);
     num_arcs += int64_t{record.emitting.num_arcs} + record.num_epsilons;
   }
   if (num_arcs != header_.num_arcs) {
     Fail(0, std::to_string(num_arcs) + " arcs, as the records have", std::to_string(header_.num_arcs));
   }
+  const std::vector<int32_t> found = output_labels.Sorted(), named = OutputLabels();
+  const auto [in_arcs, in_table] = std::mismatch(found.begin(), found.end(), named.begin(), named.end());
+  if (in_arcs != found.end() || in_table != named.end()) {
+    const auto shown = [](auto label, const auto &labels) {
+      return label == labels.end() ? std::string("none") : std::to_string(*label);
+    };
+    Fail(reinterpret_cast<const char *>(output_labels_ + (in_table - named.begin())) - file_->Data(),
+         "the output labels of the arcs, next " + shown(in_arcs, found), shown(in_table, named));
+  }
 }
 
-void CompiledGraph::CheckState(int32_t state) const {
+void CompiledGraph::CheckState(int32_t state, LabelSet *output_labels) const {
   const StateRecord record = Record(state);
   const ArcColumns &arcs = record.emitting;
   const size_t offset = static_cast<size_t>(reinterpret_cast<const char *>(arcs.next_states) - file_->Data());
@@ -143,7 +159,9 @@ void CompiledGraph::CheckState(int32_t state) const {
     Fail(offset, "a final cost", std::to_string(*record.final_weight));
   }
   for (uint32_t i = 0; i < arcs.num_arcs; ++i) {
-    CheckArc(state, arcs.weights[i], record.olabels == nullptr ? 0 : record.olabels[i], arcs.next_states[i]);
+    const int32_t olabel = record.olabels == nullptr ? 0 : record.olabels[i];
+    CheckArc(state, arcs.weights[i], olabel, arcs.next_states[i]);
+    output_labels->Add(olabel);
     if (arcs.labels[i] >= header_.num_labels) {
       Fail(offset, "positions of input labels below " + std::to_string(header_.num_labels),
            std::to_string(arcs.labels[i]));
@@ -156,6 +174,7 @@ void CompiledGraph::CheckState(int32_t state) const {
   for (uint32_t i = 0; i < record.num_epsilons; ++i) {
     const EpsilonArc &arc = record.epsilons[i];
     CheckArc(state, arc.weight, arc.olabel, arc.next_state);
+    output_labels->Add(arc.olabel);
   }
 }
 
@@ -164,18 +183,6 @@ void CompiledGraph::CheckArc(int32_t state, float weight, int32_t olabel, int32_
   Fail(static_cast<size_t>(reinterpret_cast<const char *>(words_ + states_[state].begin) - file_->Data()),
        "arcs with a cost, an output label and a next state",
        std::to_string(weight) + ", " + std::to_string(olabel) + " and " + std::to_string(next_state));
-}
-
-std::vector<int32_t> CompiledGraph::OutputLabels() const {
-  LabelSet labels;
-  for (int32_t state = 0; state < NumStates(); ++state) {
-    const StateRecord record = Record(state);
-    if (record.olabels != nullptr) {
-      for (uint32_t i = 0; i < record.emitting.num_arcs; ++i) labels.Add(record.olabels[i]);
-    }
-    for (uint32_t i = 0; i < record.num_epsilons; ++i) labels.Add(record.epsilons[i].olabel);
-  }
-  return labels.Sorted();
 }
 
 std::shared_ptr<ConstFst> CompiledGraph::ToConst() const {

@@ -10,6 +10,7 @@
 //
 //   Header
 //   int32   input labels, ascending: columns contain positions in this table, which fit into 16 bits
+//   int32   output labels that occur, other than 0, ascending: a table of words has to have them
 //   State   states; those with arcs without input label come first
 //   uint32  records of all states, in an order that keeps likely neighbours together
 //   bytes   kPaddingBytes zeros, so that a vector may be loaded from any place of a record
@@ -40,6 +41,7 @@
 
 #include "csrc/base/mapped-file.h"
 #include "csrc/fst/const-fst.h"
+#include "csrc/fst/label-set.h"
 #include "csrc/fst/symbol-table.h"
 
 namespace pykaldi {
@@ -107,7 +109,7 @@ class CompiledGraph {
 #pragma pack(push, 1)
   struct Header {
     char magic[8] = {'P', 'K', 'S', 'g', 'r', 'a', 'p', 'h'};
-    uint32_t version = 2;
+    uint32_t version = 3;
     int32_t start = 0;
     char fingerprint[kFingerprintBytes] = {};  // of the contents of what the graph was made of
     char stamp[kStampBytes] = {};              // of the sizes and times of those files
@@ -115,6 +117,7 @@ class CompiledGraph {
     int64_t num_epsilon_states = 0;  // those with arcs without input label
     int64_t num_arcs = 0;
     int64_t num_labels = 0;
+    int64_t num_output_labels = 0;
     int64_t num_words = 0;  // of all records
     int64_t has_symbols = 0;
   };
@@ -151,8 +154,10 @@ class CompiledGraph {
   const std::shared_ptr<SymbolTable> &OutputSymbols() const { return output_symbols_; }
   // A copy whose states have the same numbers; the arcs without input label come first.
   std::shared_ptr<ConstFst> ToConst() const;
-  // The output labels of all arcs but 0, ascending; goes through the arcs.
-  std::vector<int32_t> OutputLabels() const;
+  // The output labels of all arcs but 0, ascending.
+  std::vector<int32_t> OutputLabels() const {
+    return {output_labels_, output_labels_ + header_.num_output_labels};
+  }
 
   // The input label with a position in columns; 0 beyond the last one.
   int32_t Label(int32_t position) const { return position < header_.num_labels ? labels_[position] : 0; }
@@ -231,13 +236,15 @@ class CompiledGraph {
   }
   [[noreturn]] void FailAtRecord(int32_t state) const;
 
-  void CheckState(int32_t state) const;
+  void CheckAscending(const int32_t *labels, int64_t size, const char *what) const;
+  void CheckState(int32_t state, LabelSet *output_labels) const;
   void CheckArc(int32_t state, float weight, int32_t olabel, int32_t next_state) const;
   [[noreturn]] void Fail(size_t offset, const std::string &expected, const std::string &found) const;
 
   std::shared_ptr<const MappedFile> file_;
   Header header_;
   const int32_t *labels_;
+  const int32_t *output_labels_;
   const State *states_;
   const uint32_t *words_;
   uint64_t num_words_;

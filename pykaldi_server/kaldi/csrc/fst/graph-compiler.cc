@@ -58,7 +58,7 @@ class GraphCompiler {
   std::vector<int32_t> order_;    // states by the places of their records
   std::vector<int32_t> numbers_;  // of states in the file
   std::vector<State> entries_;    // by number
-  std::vector<int32_t> labels_;
+  std::vector<int32_t> labels_, output_labels_;
   int32_t num_epsilon_states_ = 0;
   int64_t num_arcs_ = 0;  // that are kept
   int64_t num_words_ = 0;
@@ -121,17 +121,20 @@ void GraphCompiler::FindLabels() {
 }
 
 void GraphCompiler::MeasureRecords() {
+  LabelSet output_labels;
   entries_.resize(order_.size());
   for (size_t place = 0; place < order_.size(); ++place) {
     if (place % kStatesPerReport == 0) progress_("measuring", place, order_.size());
     const int32_t state = order_[place];
     CollectArcs(state);
+    for (const StdArc &arc : arcs_) output_labels.Add(arc.olabel);
     entries_[numbers_[state]] = MakeEntry(state, static_cast<uint32_t>(num_words_));
     num_words_ += RecordWords(state);
     if (num_words_ > CompiledGraph::kMaxRecordWords) {
       throw ModelFormatError("the compiled graph would be larger than 16 GB");
     }
   }
+  output_labels_ = output_labels.Sorted();
 }
 
 void GraphCompiler::CollectArcs(int32_t state) {
@@ -219,6 +222,7 @@ void GraphCompiler::Write(const std::string &path, const std::string &fingerprin
   header.num_epsilon_states = num_epsilon_states_;
   header.num_arcs = num_arcs_;
   header.num_labels = static_cast<int64_t>(labels_.size());
+  header.num_output_labels = static_cast<int64_t>(output_labels_.size());
   header.num_words = num_words_;
   header.has_symbols = symbols != nullptr;
 
@@ -227,6 +231,8 @@ void GraphCompiler::Write(const std::string &path, const std::string &fingerprin
   WriteBytes(file, header);
   WritePadding(file, CompiledGraph::kAlignment);
   WriteArray(file, labels_);
+  WritePadding(file, CompiledGraph::kAlignment);
+  WriteArray(file, output_labels_);
   WritePadding(file, CompiledGraph::kAlignment);
   WriteArray(file, entries_);
   WritePadding(file, CompiledGraph::kAlignment);

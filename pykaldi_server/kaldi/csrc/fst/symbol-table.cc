@@ -29,12 +29,18 @@ bool ParseLine(std::string_view line, std::string_view *symbol, int64_t *key) {
   return ParseInteger(line.substr(key_begin), key) && *key >= 0 && *key <= kMaxKey;
 }
 
+uint32_t Hash(std::string_view symbol) {
+  const uint64_t hash = std::hash<std::string_view>()(symbol);
+  return static_cast<uint32_t>(hash ^ hash >> 32);
+}
+
 }  // namespace
 
 SymbolTable SymbolTable::ReadText(const std::string &path) {
   const MappedFile file(path);
   const std::string_view all(file.Data(), file.Size());
   SymbolTable table(path);
+  std::vector<std::pair<std::string_view, int64_t>> batch;
   for (size_t begin = 0; begin < all.size();) {
     const size_t end = std::min(all.find('\n', begin), all.size());
     std::string_view line = all.substr(begin, end - begin);
@@ -46,10 +52,12 @@ SymbolTable SymbolTable::ReadText(const std::string &path) {
       if (!ParseLine(line, &symbol, &key)) {
         throw ModelFormatError(path, static_cast<int64_t>(begin), "a symbol and its number", Printable(line));
       }
-      table.AddSymbol(symbol, key);
+      batch.emplace_back(symbol, key);
+      if (batch.size() == kBatch) table.AddBatch(&batch);
     }
     begin = end + 1;
   }
+  table.AddBatch(&batch);
   return table;
 }
 
@@ -76,13 +84,16 @@ SymbolTable SymbolTable::Read(ByteReader *reader) {
   }
   table.entries_.reserve(static_cast<size_t>(count));
   while (table.buckets_.size() < 2 * static_cast<size_t>(count)) table.GrowBuckets();
+  std::vector<std::pair<std::string_view, int64_t>> batch;
   for (int64_t i = 0; i < count; ++i) {
     const std::string_view symbol = reader->ReadString("a symbol");
     const size_t offset = reader->Offset();
     const int64_t key = reader->Read<int64_t>("the key of a symbol");
     if (key < 0 || key > kMaxKey) reader->Fail(offset, "the key of a symbol", std::to_string(key));
-    table.AddSymbol(symbol, key);
+    batch.emplace_back(symbol, key);
+    if (batch.size() == kBatch) table.AddBatch(&batch);
   }
+  table.AddBatch(&batch);
   if (available_key < 0) {
     reader->Fail(available_key_offset, "the next free key", std::to_string(available_key));
   }
@@ -106,9 +117,24 @@ void SymbolTable::WriteText(std::ostream &out) const {
 }
 
 int64_t SymbolTable::AddSymbol(std::string_view symbol, int64_t key) {
+  return AddSymbol(symbol, Hash(symbol), key);
+}
+
+void SymbolTable::AddBatch(std::vector<std::pair<std::string_view, int64_t>> *batch) {
+  while (entries_.size() + batch->size() > buckets_.size() / 2) GrowBuckets();
+  uint32_t hashes[kBatch];
+  for (size_t i = 0; i < batch->size(); ++i) {
+    hashes[i] = Hash((*batch)[i].first);
+    __builtin_prefetch(&buckets_[hashes[i] & (buckets_.size() - 1)], 1);
+  }
+  for (size_t i = 0; i < batch->size(); ++i) AddSymbol((*batch)[i].first, hashes[i], (*batch)[i].second);
+  batch->clear();
+}
+
+int64_t SymbolTable::AddSymbol(std::string_view symbol, uint32_t hash, int64_t key) {
   if (entries_.size() >= buckets_.size() / 2) GrowBuckets();
-  const size_t bucket = FindBucket(symbol);
-  if (buckets_[bucket] != kEmptyBucket) return entries_[buckets_[bucket]].key;
+  Bucket &bucket = buckets_[FindBucket(symbol, hash)];
+  if (bucket.position != kEmptyBucket) return entries_[bucket.position].key;
   if (key < 0 || key > kMaxKey) {
     throw std::out_of_range("expected a key of 0 to " + std::to_string(kMaxKey) + ", found " +
                             std::to_string(key));
@@ -121,7 +147,7 @@ int64_t SymbolTable::AddSymbol(std::string_view symbol, int64_t key) {
   const int32_t position = static_cast<int32_t>(entries_.size());
   entries_.push_back({key, text_.size(), static_cast<uint32_t>(symbol.size())});
   text_.insert(text_.end(), symbol.begin(), symbol.end());
-  buckets_[bucket] = position;
+  bucket = {position, hash};
   IndexKey(key, position);
   available_key_ = std::max(available_key_, key + 1);
   return key;
@@ -134,23 +160,29 @@ std::string_view SymbolTable::FindSymbol(int64_t key) const {
 
 int64_t SymbolTable::FindKey(std::string_view symbol) const {
   if (entries_.empty()) return kNoSymbol;
-  const int32_t position = buckets_[FindBucket(symbol)];
+  const int32_t position = buckets_[FindBucket(symbol, Hash(symbol))].position;
   return position == kEmptyBucket ? kNoSymbol : entries_[position].key;
 }
 
-size_t SymbolTable::FindBucket(std::string_view symbol) const {
+size_t SymbolTable::FindBucket(std::string_view symbol, uint32_t hash) const {
   const size_t mask = buckets_.size() - 1;
-  size_t bucket = std::hash<std::string_view>()(symbol) & mask;
-  while (buckets_[bucket] != kEmptyBucket && Text(entries_[buckets_[bucket]]) != symbol) {
+  size_t bucket = hash & mask;
+  while (buckets_[bucket].position != kEmptyBucket &&
+         (buckets_[bucket].hash != hash || Text(entries_[buckets_[bucket].position]) != symbol)) {
     bucket = (bucket + 1) & mask;
   }
   return bucket;
 }
 
 void SymbolTable::GrowBuckets() {
-  buckets_.assign(buckets_.empty() ? kFirstBuckets : 2 * buckets_.size(), kEmptyBucket);
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    buckets_[FindBucket(Text(entries_[i]))] = static_cast<int32_t>(i);
+  std::vector<Bucket> before(buckets_.empty() ? kFirstBuckets : 2 * buckets_.size());
+  before.swap(buckets_);
+  const size_t mask = buckets_.size() - 1;
+  for (const Bucket &each : before) {
+    if (each.position == kEmptyBucket) continue;
+    size_t bucket = each.hash & mask;
+    while (buckets_[bucket].position != kEmptyBucket) bucket = (bucket + 1) & mask;
+    buckets_[bucket] = each;
   }
 }
 

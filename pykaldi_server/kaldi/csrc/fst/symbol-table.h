@@ -62,7 +62,12 @@ class SymbolTable {
  private:
   static constexpr int32_t kMagic = 2125658996;
   static constexpr int32_t kEmptyBucket = -1;
+  static constexpr size_t kBatch = 32;
 
+  struct Bucket {
+    int32_t position = kEmptyBucket;  // in entries_
+    uint32_t hash = 0;                // of its symbol, which is not looked at where this differs
+  };
   struct Entry {
     int64_t key;
     uint64_t begin;  // in text_
@@ -71,15 +76,18 @@ class SymbolTable {
 
   std::string_view Text(const Entry &entry) const { return {text_.data() + entry.begin, entry.size}; }
   // The bucket where a symbol is, or where it belongs.
-  size_t FindBucket(std::string_view symbol) const;
+  size_t FindBucket(std::string_view symbol, uint32_t hash) const;
   void GrowBuckets();
+  int64_t AddSymbol(std::string_view symbol, uint32_t hash, int64_t key);
+  // Adds symbols, in order, and leaves none. Their buckets, which are anywhere in memory, are fetched first.
+  void AddBatch(std::vector<std::pair<std::string_view, int64_t>> *batch);
   void IndexKey(int64_t key, int32_t position);
   int32_t PositionOfKey(int64_t key) const;
 
   std::string name_;
   std::vector<char> text_;
   std::vector<Entry> entries_;
-  std::vector<int32_t> buckets_;  // open addressing: positions in entries_
+  std::vector<Bucket> buckets_;  // open addressing; their number is a power of two
   // Keys that come in order, 0, 1, 2 ..., are their own positions; the others are looked up.
   int64_t num_dense_keys_ = 0;
   std::unordered_map<int64_t, int32_t> sparse_keys_;
