@@ -20,12 +20,15 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# Whatever goes wrong unseen in a script of the page fails the test.
+# Whatever goes wrong unseen in a script of the page fails the test, as does a script that is not there.
 WATCH_ERRORS = """
 window.testErrors = [];
-addEventListener("error", (event) => testErrors.push(String(event.message)));
+const note = ({ message, target }) => testErrors.push(message ?? `${target.outerHTML} failed`);
+addEventListener("error", note, true);
 addEventListener("unhandledrejection", ({ reason }) => testErrors.push(String(reason?.stack ?? reason)));
 """
+SHOWN_WITHIN_S = 10
+SHOWN = "JSON.stringify([location.href, document.readyState, testErrors, document.body?.innerText])"
 
 
 class Browser:
@@ -66,10 +69,14 @@ class Browser:
         return answer["result"].get("value")
 
     async def wait_for(self, condition: str) -> None:
-        """Returns when a JavaScript condition has become true; it is checked at every frame."""
+        """Returns when a JavaScript condition has become true; it is checked at every frame.
+
+        Fails when something goes wrong on the page meanwhile.
+        """
         await self.evaluate(
-            f"new Promise((done) => {{ const check = () => ({condition}) ? done(true) : "
-            "requestAnimationFrame(check); check(); })"
+            "new Promise((done, fail) => { const check = () => { "
+            "if (window.testErrors?.length) fail(testErrors.join()); "
+            f"else if ({condition}) done(true); else requestAnimationFrame(check); }}; check(); }})"
         )
 
     async def click(self, element: str) -> None:
@@ -183,7 +190,11 @@ async def open_browser(
             await browser.deny_microphone()
         await browser.command("Page.navigate", url=url)
         await browser.wait_for("location.protocol !== 'about:' && document.readyState === 'complete'")
-        yield browser
+        try:
+            yield browser
+        except BaseException:
+            print("the page:", await asyncio.wait_for(browser.evaluate(SHOWN), SHOWN_WITHIN_S))
+            raise
         assert await browser.evaluate("window.testErrors") == []
     finally:
         if connection is not None:
