@@ -25,6 +25,7 @@ EXPECTED_SKIPS = (
     "needs IPv6",
     "needs network namespaces",
     "needs bubblewrap, and user namespaces",
+    "needs podman",
     "needs to mount",
     "needs the openssl command",
     "this FFmpeg has no encoder",

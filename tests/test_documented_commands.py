@@ -4,6 +4,7 @@ A block of commands has one of these marks in a comment of HTML above it:
 
 * ``runs``: it is run in a folder that has what it names (`documented_folder`);
 * ``runs after the block above``: the same, in the folder that the block above it has left;
+* ``runs with a container engine``: a test of its own runs it (`ELSEWHERE`);
 * ``not run: REASON``: nobody can run it in a test. There are few reasons (`REASONS`).
 
 What a comment right below a command says is its output; ``...`` in it is anything.
@@ -33,11 +34,13 @@ from documented import (
 from documented_folder import Folder
 
 REASONS = {
-    "needs a container engine": "tests/deploy/test_container.py",
+    "needs Docker, and images of others": "tests/deploy/test_compose.py",
     "needs Asterisk": "tests/test_documented_formats.py",
 }
 """Why blocks are not run, and which test checks what they say as far as that can be."""
 RUNS, RUNS_ON = "runs", "runs after the block above"
+ELSEWHERE = {"runs with a container engine": "tests/deploy/test_engine.py"}
+"""Which test runs blocks that need more than a folder."""
 PROGRAMS = ("apt-get", "curl", "docker", "eval", "kubectl", "make", "node", "pip", "pykaldi-server", "python")
 
 
@@ -45,7 +48,7 @@ def runs(document: Path) -> Iterator[list[Block]]:
     """The blocks to run, each after those that it needs."""
     before: list[Block] = []
     for block in blocks(document):
-        if block.mark.startswith(RUNS):
+        if block.mark in (RUNS, RUNS_ON):
             before = [*before, block] if block.mark == RUNS_ON else [block]
             yield before
 
@@ -55,7 +58,7 @@ RUN = [each for document in documents() for each in runs(document)]
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_of_commands_has_a_mark(document: Path) -> None:
-    marks = [RUNS, RUNS_ON, *(f"not run: {reason}" for reason in REASONS)]
+    marks = [RUNS, RUNS_ON, *ELSEWHERE, *(f"not run: {reason}" for reason in REASONS)]
     found = all_blocks(document)
     for block in found:
         assert block.mark in (marks if block.language in SHELL else ["", *marks]), block.code
@@ -78,6 +81,15 @@ def test_every_reason_is_needed_and_something_is_checked(reason: str) -> None:
     assert marked
     checker = (ROOT / REASONS[reason]).read_text(encoding="utf-8")
     assert any(Path(block.document).name in checker for block in marked)
+
+
+@pytest.mark.parametrize("mark", ELSEWHERE)
+def test_somebody_runs_what_needs_more_than_a_folder(mark: str) -> None:
+    """As many blocks as have the mark."""
+    marked = [block for document in documents() for block in all_blocks(document) if block.mark == mark]
+    runner = (ROOT / ELSEWHERE[mark]).read_text(encoding="utf-8")
+    assert f'"{mark}"' in runner
+    assert len(marked) == len(set(re.findall(r"= documented\((.*)\)", runner)))
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))

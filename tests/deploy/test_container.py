@@ -1,6 +1,6 @@
 """The container file: what it copies is there, nothing of it needs root, and its commands are understood.
 
-No image is built here: that takes a container engine, and base images from elsewhere.
+No image is built here: that takes a container engine (`test_engine.py`).
 """
 
 import fnmatch
