@@ -205,7 +205,7 @@ class WorkerProcess:
             if self.statistics.audio_s != audio_s:
                 audio_s = self.statistics.audio_s
                 with suppress(RuntimeError):  # no thread can be started; what watches memory is to go on
-                    await asyncio.to_thread(return_free_memory)
+                    await asyncio.to_thread(_return_memory)
             self._consider_recycling()
 
     def _ended(self, generation: Generation) -> None:
@@ -234,6 +234,14 @@ class WorkerProcess:
     def _say(self, word: bytes, model: str = "") -> None:
         if self._link is not None:
             self._link.report(word, model)
+
+
+def _return_memory() -> None:
+    """Gives back what is free, and what only the hardest moments of searches have needed."""
+    from pykaldi_server.kaldi.decoder import free_idle_workspaces  # loaded with the model
+
+    free_idle_workspaces()
+    return_free_memory()
 
 
 def run_worker_process(

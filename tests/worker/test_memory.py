@@ -6,7 +6,7 @@ import pytest
 from harness import Harness
 from live_worker import running_worker
 
-from pykaldi_server.memory import return_free_memory
+from pykaldi_server.kaldi.decoder import free_idle_workspaces
 from pykaldi_server.protocols.supervision import EXIT_RECYCLE
 from pykaldi_server.session import Model
 from pykaldi_server.sockets import QuickConnection, QuickProtocol
@@ -40,8 +40,21 @@ def test_memory_is_watched_although_no_thread_can_be_started(monkeypatch: pytest
     process = WorkerProcess("a model", options, lambda: options, None)
     process.statistics.begin().audio_s = 1.0
     asyncio.run(scenario())
-    assert calls == [return_free_memory]
+    assert calls == [process_module._return_memory]
     assert process.exit_code == EXIT_RECYCLE
+
+
+def test_searches_keep_nothing_when_memory_is_given_back(digits: Model, audio: bytes) -> None:
+    free_idle_workspaces()
+    with digits.session() as session:
+        events = session.accept(audio)
+        assert free_idle_workspaces() > 0  # a session that waits for audio shares what its thread has
+        events += session.accept(audio)
+        process_module._return_memory()
+        assert free_idle_workspaces() == 0
+        events += session.finish()
+    with digits.session() as session:
+        assert events == [*session.accept(audio), *session.accept(audio), *session.finish()]
 
 
 @pytest.mark.parametrize("closes_stream", [False, True])

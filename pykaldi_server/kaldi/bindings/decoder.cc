@@ -11,6 +11,7 @@
 #include "csrc/base/concurrent-use.h"
 #include "csrc/base/error.h"
 #include "csrc/decoder/lattice-faster-online-decoder.h"
+#include "csrc/decoder/search-workspace.h"
 #include "csrc/fst/compiled-graph.h"
 #include "csrc/fst/const-fst.h"
 #include "csrc/fst/lookahead-fst.h"
@@ -158,6 +159,11 @@ void BindDecoder(py::module_ &m) {
       .def_readonly("num_tokens", &SearchStatistics::num_tokens, "Tokens created.")
       .def_readonly("num_arcs", &SearchStatistics::num_arcs, "Arcs of the graph visited.")
       .def_readonly("num_links", &SearchStatistics::num_links, "Links between tokens created.");
+
+  m.def("free_idle_workspaces", [] {
+    py::gil_scoped_release release;
+    return FreeIdleWorkspaces();
+  });
 
   BindDecoderOf<ConstFst>(m, "LatticeFasterOnlineDecoder");
   BindDecoderOf<CompiledGraph>(m, "CompiledFasterOnlineDecoder");

@@ -339,7 +339,9 @@ void BindNnet3(py::module_ &m) {
   BindSubMatrix(m);
   py::class_<NnetMemoryPool, std::shared_ptr<NnetMemoryPool>>(
       m, "NnetMemoryPool", "Memory that the computations of a model share; threads may, too.")
-      .def(py::init<>());
+      .def(py::init<>())
+      .def("idle_sizes", WithGil(&NnetMemoryPool::IdleSizes),
+           "Floats in each block that no computation is using, the one used last at the end.");
   Class computation(m, "NnetComputation",
                     "The computation of a chunk of a network; see `csrc/nnet3/nnet-computation.h`.\n\n"
                     "It is put together by methods that add commands, then completed by `finish`, and run.");

@@ -4,6 +4,7 @@ from pykaldi_server.kaldi._core import BestPath, SearchStatistics
 from pykaldi_server.kaldi.decoder.lattice_faster_online_decoder import (
     LatticeFasterDecoderOptions,
     LatticeFasterOnlineDecoder,
+    free_idle_workspaces,
 )
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "LatticeFasterDecoderOptions",
     "LatticeFasterOnlineDecoder",
     "SearchStatistics",
+    "free_idle_workspaces",
 ]

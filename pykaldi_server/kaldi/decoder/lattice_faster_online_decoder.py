@@ -35,6 +35,7 @@ from pykaldi_server.kaldi.util.options import Options, option
 __all__ = [
     "LatticeFasterDecoderOptions",
     "LatticeFasterOnlineDecoder",
+    "free_idle_workspaces",
 ]
 
 _INT32_MAX = 2**31 - 1
@@ -218,6 +219,18 @@ class LatticeFasterOnlineDecoder:
     def statistics(self) -> SearchStatistics:
         """Returns counts of what the search has done since the utterance began."""
         return self._core.statistics()
+
+
+def free_idle_workspaces() -> int:
+    """Frees the memory that threads keep for their next search, unless a search is running in it.
+
+    Each thread has memory in which all of its searches work, in turn. It grows to what the hardest moment
+    needs. A program that runs for long frees it from time to time; the next search takes what it needs.
+
+    Returns:
+        Number of bytes. Some may never have been touched, and thus were no memory of the machine.
+    """
+    return _core.free_idle_workspaces()
 
 
 def _core_decoder(

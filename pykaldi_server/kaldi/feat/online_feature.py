@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pykaldi_server.kaldi._core import FrameBuffer, PackedProduct
+from pykaldi_server.kaldi.feat.pieces import pieces_of
 from pykaldi_server.kaldi.util.finite import read_finite_matrix, require_finite
 from pykaldi_server.kaldi.util.io import KaldiReader
 
@@ -179,9 +180,7 @@ class OnlineSpliceFrames(OnlineDerivedFeature):
         padded = self._padded(begin, end)
         if begin == end:
             return np.zeros((0, self.dim()), np.float32)
-        window = self._left + 1 + self._right
-        joined = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
-        return np.ascontiguousarray(joined.transpose(0, 2, 1)).reshape(end - begin, self.dim())
+        return pieces_of(padded.reshape(-1), self.dim(), self._src.dim()).copy()
 
     def _padded(self, begin: int, end: int) -> FloatFrames:
         """The frames with all their neighbours, (end - begin + left + right, dim)."""

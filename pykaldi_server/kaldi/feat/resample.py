@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pykaldi_server.errors import AudioError, ConfigError
+from pykaldi_server.kaldi.feat.pieces import pieces_of
 
 __all__ = ["ArbitraryResample", "LinearResample"]
 
@@ -131,7 +132,7 @@ class LinearResample:
         """Output samples [begin, end): one row of input and one row of taps each, multiplied and summed."""
         units, phases = np.divmod(np.arange(begin, end), self._output_samples_in_unit)
         first_inputs = self._first_index[phases] + units * self._input_samples_in_unit - self._buffer_start
-        windows = np.lib.stride_tricks.sliding_window_view(padded_input, self._weights.shape[1])
+        windows = pieces_of(padded_input, self._weights.shape[1])
         # Not a matrix product: BLAS may sum in another order when there are more rows; this never does.
         output: NDArray[np.float32] = np.einsum("ij,ij->i", windows[first_inputs], self._weights[phases])
         return output

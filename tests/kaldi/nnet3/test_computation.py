@@ -343,3 +343,23 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_matrices_outside_of_the_memory(numbers: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"expected .*, found"):
         SubMatrix(*numbers)
+
+
+def test_memory_of_a_smaller_computation_gives_way_to_that_of_a_larger_one() -> None:
+    """There are no more blocks than computations at a time, whatever the order of their sizes."""
+    pool = NnetMemoryPool()
+    nothing = np.empty(0, np.float32)
+
+    def run(num_cols: int) -> None:
+        commands = NnetComputation(pool)
+        matrix = SubMatrix(0, 1, num_cols, num_cols)
+        commands.input(0, 0, 1, matrix)
+        commands.output(matrix)
+        commands.finish()
+        commands.run(
+            [np.ones((1, num_cols), np.float32)], nothing, nothing, np.empty((1, num_cols), np.float32)
+        )
+
+    for num_cols, expected in ((10, [10]), (30, [30]), (20, [30]), (40, [40])):
+        run(num_cols)
+        assert pool.idle_sizes() == expected

@@ -5,6 +5,7 @@
 #ifndef PYKALDI_SERVER_BASE_UNINITIALIZED_VECTOR_H_
 #define PYKALDI_SERVER_BASE_UNINITIALIZED_VECTOR_H_
 
+#include <cstddef>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -39,6 +40,12 @@ class UninitializedAllocator : public std::allocator<T> {
 
 template <class T>
 using UninitializedVector = std::vector<T, UninitializedAllocator<T>>;
+
+// The memory of a vector, with what it keeps for more elements.
+template <class T, class Allocator>
+size_t CapacityBytes(const std::vector<T, Allocator> &vector) {
+  return vector.capacity() * sizeof(T);
+}
 
 }  // namespace pykaldi
 

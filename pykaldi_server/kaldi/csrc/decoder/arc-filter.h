@@ -48,6 +48,11 @@ class ArcCandidates {
   uint32_t Active(size_t i) const { return active_[i]; }  // the position of its token
 
   void Clear() { size_ = 0; }
+  // The memory that is kept, whatever is in it.
+  size_t NumBytes() const {
+    return CapacityBytes(costs_) + CapacityBytes(next_states_) + CapacityBytes(arcs_) +
+           CapacityBytes(active_);
+  }
   // Makes room for so many more, and for a vector that is stored behind them.
   void Reserve(size_t num_more) {
     if (size_ + num_more + kLanes > costs_.size()) Grow(size_ + num_more + kLanes);

@@ -49,19 +49,6 @@ int32_t Choose(uint32_t mask, int32_t if_set, int32_t otherwise) {
   return otherwise ^ ((if_set ^ otherwise) & static_cast<int32_t>(mask));
 }
 
-// The workspace of this thread; it is left empty whatever happens.
-class Workspace {
- public:
-  Workspace() : work_(SearchWorkspace::OfThread()) {}
-  ~Workspace() { work_.Clear(); }
-  Workspace(const Workspace &) = delete;
-  Workspace &operator=(const Workspace &) = delete;
-  SearchWorkspace *Get() { return &work_; }
-
- private:
-  SearchWorkspace &work_;
-};
-
 }  // namespace
 
 template <class Graph>
@@ -92,7 +79,7 @@ LatticeFasterOnlineDecoder<Graph>::LatticeFasterOnlineDecoder(std::shared_ptr<Gr
 template <class Graph>
 void LatticeFasterOnlineDecoder<Graph>::InitDecoding() {
   if (lattice_.NumFrames() >= 0) graph_->RenewStates(lattice_.MutableNewestTokens());
-  Workspace workspace;
+  WorkspaceInUse workspace;
   SearchWorkspace *const work = workspace.Get();
   work->map.Reserve(static_cast<size_t>(graph_->NumStates()));
   int32_t token;
@@ -111,7 +98,7 @@ void LatticeFasterOnlineDecoder<Graph>::AdvanceDecoding(const LoglikeBlock &logl
   if (is_finalized_) throw DecoderError("decoding was finalized: InitDecoding starts a new utterance");
   CheckBlock(loglikes);
   graph_->RenewStates(lattice_.MutableNewestTokens());
-  Workspace workspace;
+  WorkspaceInUse workspace;
   workspace.Get()->map.Reserve(static_cast<size_t>(graph_->NumStates()));
   for (int64_t i = 0; i < loglikes.num_frames; ++i) DecodeFrame(loglikes.Row(i), workspace.Get());
 }

@@ -33,6 +33,8 @@ NnetMemoryPool::Block NnetMemoryPool::Acquire(size_t size) {
       idle_.erase(std::next(block).base());
       return found;
     }
+    // A larger one takes the place of one that is too small: there are never more than are in use at a time.
+    if (!idle_.empty()) idle_.erase(idle_.begin());
   }
   return std::make_unique<AlignedArray<float>>(AlignedArray<float>::Uninitialised(size));
 }
@@ -41,6 +43,13 @@ void NnetMemoryPool::Release(Block block) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (idle_.size() == kMaxIdle) idle_.erase(idle_.begin());
   idle_.push_back(std::move(block));
+}
+
+std::vector<size_t> NnetMemoryPool::IdleSizes() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<size_t> sizes;
+  for (const Block &block : idle_) sizes.push_back(block->Size());
+  return sizes;
 }
 
 void NnetComputation::Use(const SubMatrix &matrix) {

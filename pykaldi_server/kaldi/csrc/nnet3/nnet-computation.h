@@ -59,6 +59,8 @@ class NnetMemoryPool {
   // Returns a block of at least `size` floats.
   Block Acquire(size_t size);
   void Release(Block block);
+  // How many floats each of the idle blocks has, the one that was released last at the end.
+  std::vector<size_t> IdleSizes();
 
  private:
   static constexpr size_t kMaxIdle = 8;
