@@ -38,6 +38,18 @@ def test_old_frames_are_dropped() -> None:
         buffer.get(0, 1)
 
 
+@pytest.mark.parametrize("block", [1, 7, 60])
+def test_little_more_is_kept_than_the_history(block: int) -> None:
+    history = 1000
+    buffer = FrameBuffer(DIM, history)
+    for begin in range(0, 10_000, block):
+        buffer.append(frames_from(begin, block))
+        with pytest.raises(IndexError, match="expected frames from") as failed:
+            buffer.get(-1, 0)
+        first = int(str(failed.value).split()[3])
+        assert min(buffer.end, history) <= buffer.end - first <= 1.25 * history + 64 + block
+
+
 @pytest.mark.parametrize(("begin", "end"), [(-1, 2), (2, 1), (3, 5), (2**62, 2**62), (-(2**62), 0)])
 def test_frames_that_are_not_there(begin: int, end: int) -> None:
     buffer = FrameBuffer(DIM)

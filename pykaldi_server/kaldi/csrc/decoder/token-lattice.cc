@@ -118,6 +118,7 @@ void TokenLattice::PruneActive(float delta) {
       frames_[f + 1].must_prune_tokens = false;
     }
   }
+  FreeScratch();
 }
 
 void TokenLattice::PruneFinal(const std::vector<float> &final_costs, float best_cost) {
@@ -136,6 +137,12 @@ void TokenLattice::PruneFinal(const std::vector<float> &final_costs, float best_
     PruneTokens(f + 1);
   }
   PruneTokens(0);
+  FreeScratch();
+}
+
+void TokenLattice::FreeScratch() {
+  extra_ = std::vector<float>();
+  new_position_ = std::vector<int32_t>();
 }
 
 TokenLattice::PruneResult TokenLattice::PruneLinks(int32_t boundary, float delta) {

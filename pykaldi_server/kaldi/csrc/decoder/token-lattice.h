@@ -161,6 +161,8 @@ class TokenLattice {
   void PruneEpsilonLinks(TokenFrame *frame);
   // Drops tokens that no path within the lattice beam uses. Their links are gone already.
   void PruneTokens(int32_t boundary);
+  // Frees the scratch memory, which is not needed again before many more frames.
+  void FreeScratch();
 
   float lattice_beam_;
   const ArcLookup *arcs_;

@@ -9,6 +9,13 @@ namespace {
 
 constexpr int64_t kFirstRows = 64;
 
+// For how many frames to make room when so many are needed. A buffer that is full moves its history to the
+// front; with a quarter more than that, it moves four frames per frame that comes.
+int64_t RowsFor(int64_t needed, std::optional<int64_t> history) {
+  if (!history.has_value()) return 2 * needed;
+  return std::max(needed, std::min(needed + needed / 2, *history + *history / 4 + kFirstRows));
+}
+
 }  // namespace
 
 float *FrameBuffer::Append(int64_t num_frames) {
@@ -18,7 +25,8 @@ float *FrameBuffer::Append(int64_t num_frames) {
     const int64_t needed = size_ - dropped + num_frames;
     const auto kept_begin = rows_.begin() + dropped * dim_, kept_end = rows_.begin() + size_ * dim_;
     if (needed > capacity) {
-      UninitializedVector<float> rows(std::max(kFirstRows, capacity == 0 ? needed : 2 * needed) * dim_);
+      UninitializedVector<float> rows(
+          std::max(kFirstRows, capacity == 0 ? needed : RowsFor(needed, history_)) * dim_);
       std::copy(kept_begin, kept_end, rows.begin());
       rows_.swap(rows);
     } else {

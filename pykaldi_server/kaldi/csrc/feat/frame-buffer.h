@@ -1,7 +1,7 @@
 // The newest frames of a stream of features.
 //
 // Frames are numbered from 0 at the start of the stream, and stored by rows. With a history of H frames, at
-// least the H newest are kept and at most about twice as many, so that a stream may last for hours.
+// least the H newest are kept and about a quarter more, so that a stream may last for hours.
 #ifndef PYKALDI_SERVER_FEAT_FRAME_BUFFER_H_
 #define PYKALDI_SERVER_FEAT_FRAME_BUFFER_H_
 
