@@ -12,11 +12,12 @@ has to hold:
 * in the end all slots are free, and no process has more open files than in the beginning;
 * the log has no stack trace;
 * memory: each process that has lived all the time has at most 5 % more of its own in the end than after ten
-  minutes. Mapped files do not count: a process's part of those depends on who else has them mapped. In
-  tests of less than 20 minutes this is printed and does not count.
+  minutes. For both measurements nobody speaks until free memory has been given back: what a stream needs at
+  a moment, some MiB, would hide what stays. Mapped files do not count: a process's part of those depends on
+  who else has them mapped. In tests of less than 20 minutes this is printed and does not count.
 
 Everything that does not hold is printed, with the id of the request, and the exit status is 1. A table shows
-the memory of the master and of the workers, the oldest first, minute by minute.
+the memory of the master and of the workers, the oldest first, minute by minute, while clients speak.
 
 Usage: soak.py [--minutes N] [--clients N] [--model MODEL] [--fault-s S] [--log FILE]
 """
@@ -56,8 +57,10 @@ SAMPLE_S = 5.0
 SETTLED_MINUTES = 10.0
 JUDGED_MINUTES = 20.0
 MAX_GROWTH = 1.05
-WINDOW_S = 120.0
-"""Memory is the median over this time before the moments that are compared."""
+GIVE_BACK_S = 35.0
+"""Workers give free memory back every 5 s, masters every 30. Short tests do not wait as long."""
+LAST_RELOAD_S = 120.0
+"""How long before memory has settled SIGHUP comes for the last time."""
 RECOVERY_S = 120.0
 PATIENCE_S = 120.0
 """How long after the end of its sound a stream may last."""
@@ -93,12 +96,15 @@ class Diary:
     Attributes:
         faulty_s: when faults were at work: begin and end; the end of one that is at work is infinite.
         recoveries_s: by fault, how long the server took to be whole again, each time.
+        samples: of memory, all the time.
+        quiet_samples: of memory while nobody speaks: when it has settled, and in the end.
     """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     faulty_s: list[list[float]] = field(default_factory=list)
     recoveries_s: dict[str, list[float]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    quiet_samples: list[Sample] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def fail(self, text: str) -> None:
@@ -155,7 +161,12 @@ class Soak:
         self._diary = diary
         self._end_s = end_s
         self._settled_s = settled_s(begin_s, (end_s - begin_s) / 60)
+        self._give_back_s = min(GIVE_BACK_S, (end_s - begin_s) / 10)
         self._slots = WORKERS * SLOTS
+        self._may_speak = asyncio.Event()
+        self._may_speak.set()
+        self._num_speaking = 0
+        self._fault_turn = asyncio.Lock()  # held while a fault is at work, or nobody may disturb
 
     async def run(self, clients: int, fault_s: float) -> None:
         """Lets clients speak and faults happen until the end."""
@@ -167,7 +178,9 @@ class Soak:
                 group.create_task(self.client(number))
             group.create_task(self.faults(fault_s))
             group.create_task(self.watch())
+            group.create_task(self.measure_settled())
         await self.check_end(files)
+        await self.measure_quiet()
 
     async def client(self, number: int) -> None:
         """Stream after stream, of one protocol after the other."""
@@ -180,7 +193,10 @@ class Soak:
             name = names[turn % len(names)]
             recording = rng.choice(self._scene.recordings)
             kind = PROTOCOLS[name]
+            await self._may_speak.wait()
+            self._num_speaking += 1
             outcome = await self.speak(kind, recording)
+            self._num_speaking -= 1
             expected = self._expected[kind.form, recording]
             self._diary.judge(name, recording.name, outcome, expected, loop.time())
             turn += 1
@@ -196,26 +212,30 @@ class Soak:
         while next_s < self._end_s - fault_s / 4:
             await asyncio.sleep(max(0.0, next_s - loop.time()))
             name = names[turn % len(names)]
-            begin_s = loop.time()
-            if name == RELOAD and begin_s > self._settled_s - WINDOW_S:
-                turn += 1
-                continue
-            window = [begin_s, float("inf")]
-            self._diary.faulty_s.append(window)
-            try:
-                await FAULTS[name](self._scene)
-            except (Failure, OSError) as error:  # time-outs are errors of the system, too
-                self._diary.fail(f"{name}: cannot be done: {error!r}")
-            done_s = loop.time()
-            if await self.has_slots():
-                self._diary.recoveries_s.setdefault(name, []).append(loop.time() - done_s)
-            else:
-                self._diary.fail(f"{name}: the server has not all slots again after {RECOVERY_S:g} s")
-            if not await self.gives_words():
-                self._diary.fail(f"{name}: no client gets its words after {RECOVERY_S:g} s")
-            window[1] = loop.time() + AFTERMATH_S
             turn += 1
-            next_s = max(next_s + fault_s, window[1])
+            async with self._fault_turn:
+                if name == RELOAD and loop.time() > self._settled_s - LAST_RELOAD_S:
+                    continue
+                next_s = max(next_s + fault_s, await self.suffer(name))
+
+    async def suffer(self, name: str) -> float:
+        """One fault; returns when nobody should hear of it any more."""
+        loop = asyncio.get_running_loop()
+        window = [loop.time(), float("inf")]
+        self._diary.faulty_s.append(window)
+        try:
+            await FAULTS[name](self._scene)
+        except (Failure, OSError) as error:  # time-outs are errors of the system, too
+            self._diary.fail(f"{name}: cannot be done: {error!r}")
+        done_s = loop.time()
+        if await self.has_slots():
+            self._diary.recoveries_s.setdefault(name, []).append(loop.time() - done_s)
+        else:
+            self._diary.fail(f"{name}: the server has not all slots again after {RECOVERY_S:g} s")
+        if not await self.gives_words():
+            self._diary.fail(f"{name}: no client gets its words after {RECOVERY_S:g} s")
+        window[1] = loop.time() + AFTERMATH_S
+        return window[1]
 
     async def speak(self, kind: type[Client], recording: Recording) -> Outcome:
         """One stream, which is left when its end does not come."""
@@ -261,9 +281,28 @@ class Soak:
         """Samples the memory of all processes."""
         loop = asyncio.get_running_loop()
         while loop.time() < self._end_s:
-            usage = self._scene.server.usage()
-            self._diary.samples.append(Sample(loop.time(), {each.pid: each.own_mib for each in usage}))
+            self._diary.samples.append(self.sample())
             await asyncio.sleep(SAMPLE_S)
+
+    def sample(self) -> Sample:
+        usage = self._scene.server.usage()
+        return Sample(asyncio.get_running_loop().time(), {each.pid: each.own_mib for each in usage})
+
+    async def measure_settled(self) -> None:
+        """Has clients and faults pause when memory has settled, and measures it."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._settled_s - loop.time())
+        async with self._fault_turn:
+            self._may_speak.clear()
+            while self._num_speaking:
+                await asyncio.sleep(POLL_S)
+            await self.measure_quiet()
+            self._may_speak.set()
+
+    async def measure_quiet(self) -> None:
+        """Measures memory; nobody speaks."""
+        await asyncio.sleep(self._give_back_s)
+        self._diary.quiet_samples.append(self.sample())
 
     async def check_end(self, files: Mapping[int, int]) -> None:
         """Nothing is held any more: slots and open files are as in the beginning."""
@@ -301,31 +340,23 @@ def settled_s(begin_s: float, minutes: float) -> float:
     return begin_s + 60 * min(SETTLED_MINUTES, minutes / 2)
 
 
-def check_memory(diary: Diary, begin_s: float, minutes: float, server: ServerProcess) -> list[str]:
+def check_memory(diary: Diary, minutes: float, server: ServerProcess) -> list[str]:
     """Compares the memory in the end with that after ten minutes; returns lines to print."""
     is_judged = minutes >= JUDGED_MINUTES
-    last_s = diary.samples[-1].at_s
-    window_s = min(WINDOW_S, 60 * minutes / 4)
+    early_mib, late_mib = (sample.memory_mib for sample in diary.quiet_samples)
     lines = []
     compared: set[str] = set()
-    for pid in diary.samples[-1].memory_mib:
-        early, late = (
-            [
-                sample.memory_mib[pid]
-                for sample in diary.samples
-                if pid in sample.memory_mib and end_s - window_s <= sample.at_s <= end_s
-            ]
-            for end_s in (settled_s(begin_s, minutes), last_s)
-        )
+    for pid, late in late_mib.items():
         role = "master" if pid == server.process.pid else "worker"
-        if not early:
-            lines.append(f"{role} {pid:8}  {'younger':>10} {median(late):10.1f}")
+        early = early_mib.get(pid)
+        if early is None:
+            lines.append(f"{role} {pid:8}  {'younger':>10} {late:10.1f}")
             continue
-        growth = median(late) / median(early)
-        lines.append(f"{role} {pid:8}  {median(early):10.1f} {median(late):10.1f} {growth - 1:+9.1%}")
+        growth = late / early
+        lines.append(f"{role} {pid:8}  {early:10.1f} {late:10.1f} {growth - 1:+9.1%}")
         compared.add(role)
         if is_judged and growth > MAX_GROWTH:
-            diary.fail(f"{role} {pid}: memory grew from {median(early):.1f} to {median(late):.1f} MiB")
+            diary.fail(f"{role} {pid}: memory grew from {early:.1f} to {late:.1f} MiB")
     for role in {"master", "worker"} - compared if is_judged else ():
         diary.fail(f"memory: no {role} has lived long enough to be judged")
     return lines
@@ -407,7 +438,7 @@ def main() -> int:
                 flush=True,
             )
             begin_s = asyncio.run(run())
-            memory = check_memory(diary, begin_s, args.minutes, server)
+            memory = check_memory(diary, args.minutes, server)
             check_log(diary, server.read_log())
             if args.log:
                 shutil.copy(server.log.name, args.log)
