@@ -83,19 +83,25 @@ def test_an_outage_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_nothing_waits_for_a_database_that_hangs(tmp_path: Path) -> None:
-    may_go = threading.Event()
+    begun, may_go = threading.Event(), threading.Event()
     seen: list[int] = []
 
+    def hang(_: Connection) -> None:
+        begun.set()
+        may_go.wait(60)
+
     async def scenario(thread: DatabaseThread) -> None:
+        thread.submit(hang)
+        await asyncio.to_thread(begun.wait, 60)
         with pytest.raises(DatabaseError, match=r"no answer within 0\.2 s"):
-            await thread.call(lambda _: may_go.wait(60))
-        assert thread.is_stuck
+            await thread.call(lambda _: seen.append(1))  # which waits in vain
+        while not thread.is_stuck:
+            await asyncio.sleep(0.01)
         with pytest.raises(DatabaseError, match="no answer"):
             await thread.call(lambda _: seen.append(1))  # which is never attempted
         thread.submit(lambda _: seen.append(2))
+        thread.timeout_s = 60.0
         may_go.set()
-        while 2 not in seen:
-            await asyncio.sleep(0.01)
         assert await thread.call(lambda _: seen) == [2]
         assert thread.failure == ""
 
