@@ -29,6 +29,16 @@ def make_recordings(folder: Path, golden: Path, num: int) -> list[Path]:
     return paths
 
 
+def texts(out: Path) -> list[str]:
+    """The transcripts in a directory."""
+    return [path.read_text() for path in sorted(out.glob("*.txt"))]
+
+
+def parent(pid: int) -> int:
+    """The parent of a process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def descendants(pid: int) -> list[int]:
     """The children of a process, and theirs; a process that has ended has none."""
     try:

@@ -188,6 +188,12 @@ def cancel(arguments: list[str]) -> None:
     job.unlink()
 
 
+def listing(arguments: list[str]) -> None:
+    """Lists the jobs that have not been cancelled."""
+    for job in Path(os.environ[JOBS]).iterdir():
+        print(job.name)
+
+
 def kubectl(arguments: list[str]) -> None:
     """The real one, which makes what it would send, and sends nothing."""
     if arguments[0] == "create":
@@ -219,6 +225,9 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "sbatch": submit,
     "qsub": submit,
     "condor_submit": submit,
+    "squeue": listing,
+    "qstat": listing,
+    "condor_q": listing,
     "scancel": cancel,
     "qdel": cancel,
     "condor_rm": cancel,

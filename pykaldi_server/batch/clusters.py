@@ -18,6 +18,7 @@ from distributed.core import rpc
 from distributed.deploy.cluster import Cluster
 from distributed.utils import LoopRunner
 
+from pykaldi_server.batch.jobs import BatchJobs, ClientOfJobs
 from pykaldi_server.cores import num_cores
 from pykaldi_server.errors import ConfigError
 
@@ -52,6 +53,7 @@ def connected(
 
     Raises:
         ConfigError: the scheduler or an option is invalid.
+        BatchError: the batch system refuses the job, or its command is not there.
         OSError: there is no scheduler at the address, or no such file. Dask's configuration says how long it
             is waited for (``distributed.comm.timeouts.connect``).
     """
@@ -64,11 +66,14 @@ def connected(
         ):
             yield client
     elif scheduler in BATCH_SYSTEMS:
-        with dask.config.set(_SETTINGS), batch_system_cluster(scheduler, options or {}) as cluster:
-            # Adapted, not scaled, so that jobs which end before the work does are replaced.
-            cluster.adapt(minimum_jobs=jobs or 1, maximum_jobs=jobs or 1)
-            with Client(cluster) as client:
-                yield client
+        with (
+            dask.config.set(_SETTINGS),
+            batch_system_cluster(scheduler, options or {}) as cluster,
+            BatchJobs(scheduler, cluster, jobs or 1) as kept,
+            ClientOfJobs(cluster) as client,
+        ):
+            client.jobs = kept
+            yield client
     elif scheduler.endswith(".json") or _ADDRESS.fullmatch(scheduler):
         _refuse(scheduler, jobs=jobs, options=options)
         address = _address_in(Path(scheduler)) if scheduler.endswith(".json") else scheduler

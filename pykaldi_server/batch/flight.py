@@ -18,6 +18,7 @@ from pykaldi_server.batch.dask_worker import (
     run_task,
     without_package,
 )
+from pykaldi_server.batch.jobs import ClientOfJobs
 from pykaldi_server.batch.tasks import RecognizerOptions, Task
 from pykaldi_server.errors import BatchError, ConfigError
 
@@ -28,6 +29,8 @@ _JobT = TypeVar("_JobT")
 # A worker has its next task before it has sent the answer to the last one.
 _TASKS_PER_THREAD = 2
 _COUNTED_AGAIN_S = 1.0  # workers come and go
+_WAITS_S = 0.1  # as `as_completed` does
+_ABSENT_S = 5.0  # a worker that is started again by its nanny is there sooner
 _LOADS = 3  # of a model in a worker that have failed: once, memory may have been short
 
 
@@ -67,12 +70,15 @@ class Flight(Generic[_JobT]):
         self._failed_loads: Counter[str] = Counter()  # of workers that are not able so far
         self._unsaid: list[str] = []  # lines that wait for the first worker that is able
         self._counted_s = 0.0
+        self._present_s = 0.0  # when there were workers, most recently
+        self._is_absence_said = False
 
     def __enter__(self) -> Self:
         self._client.subscribe_topic(self._run, self._note_begin)
+        self._check_jobs()
         if not self._client.nthreads():
             self._say("waiting for workers: the cluster has none yet")
-            self._client.wait_for_workers(1)
+            self._wait(lambda: bool(self._threads))
         self._count()
         return self
 
@@ -171,6 +177,7 @@ class Flight(Generic[_JobT]):
         known = set(self._threads)
         self._threads = dict(self._client.nthreads())
         self._counted_s = time.monotonic()
+        self._note_absence()
         if new := [each for each in self._threads if each not in known and each not in self._left_out]:
             answers = self._client.run(missing_package(), workers=new, on_error="return")
             for worker, answer in answers.items():
@@ -180,12 +187,47 @@ class Flight(Generic[_JobT]):
             worker = next(iter(self._threads))
             raise ConfigError(f"{self._left_out[worker]} (at all workers of Dask, such as {worker})")
 
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        """Waits for something; says what happens to workers meanwhile.
+
+        Raises:
+            BatchError: there will be no more workers.
+            ConfigError: all workers are left out.
+        """
+        while True:
+            self._check_jobs()
+            if is_over():
+                return
+            # One that looks for its scheduler would make this wait, and the tasks fail if it is gone.
+            if self._client.status == "running" and time.monotonic() - self._counted_s >= _COUNTED_AGAIN_S:
+                with suppress(OSError):
+                    self._count()
+            with self._landing.thread_condition:
+                self._landing.thread_condition.wait(_WAITS_S)
+
+    def _check_jobs(self) -> None:
+        if isinstance(self._client, ClientOfJobs):
+            self._client.jobs.check(self._say)
+
+    def _note_absence(self) -> None:
+        """Says once that all workers are gone, if that lasts, and once that there are some again."""
+        now_s = time.monotonic()
+        if self._threads:
+            if self._is_absence_said:
+                self._say("there are workers again")
+            self._present_s, self._is_absence_said = now_s, False
+        elif self._present_s and not self._is_absence_said and now_s - self._present_s >= _ABSENT_S:
+            self._say("waiting for workers: all of them are gone")
+            self._is_absence_said = True
+
     def landed(self) -> Iterator[tuple[_JobT, Task, Answer | Lost | Exception]]:
         """Waits for answers; yields those that there are, or why there is none.
 
         Raises:
-            BatchError: the scheduler is gone.
+            BatchError: the scheduler is gone, or there will be no more workers.
+            ConfigError: all workers are left out.
         """
+        self._wait(self._landing.has_ready)
         for future, result in self._landing.next_batch():
             job, task = self._tasks.pop(future)
             has_begun = future.key in self._begun

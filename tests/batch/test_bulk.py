@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from bulk_runs import DIGITS, SAID, deadly, digits, make_recordings
+from bulk_runs import DIGITS, SAID, deadly, digits, make_recordings, parent
 from distributed import Client
 
 from pykaldi_server.batch import (
@@ -32,11 +32,6 @@ def client() -> Iterator[Client]:
     """The client of two workers."""
     with connected("local", 2) as client:
         yield client
-
-
-def parent(pid: int) -> int:
-    """The parent of a process."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Runs:

@@ -1,6 +1,7 @@
 """`transcribe --scheduler ADDRESS`: a cluster that somebody else has started, and that lives on."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import dask.config
 import pytest
-from bulk_runs import DIGITS, SAID, make_recordings, readers
+from bulk_runs import DIGITS, SAID, make_recordings, parent, readers, texts
 from dask_processes import DaskProcesses, environment, until_equal
 from processes import Watched
 
@@ -33,10 +34,6 @@ def command(model: str | Path, scheduler: str | Path, *arguments: str | Path) ->
 
 def run(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
-
-
-def texts(out: Path) -> list[str]:
-    return [path.read_text() for path in sorted(out.glob("*.txt"))]
 
 
 def wait_for_reader(pipe: Path) -> int:
@@ -140,6 +137,32 @@ def test_a_cluster_without_workers(models: Path, golden: Path, tmp_path: Path) -
             cluster.add_worker()
             assert client.wait() == 0, client.stderr.read()
         assert texts(out) == [SAID]
+
+
+def test_workers_that_are_all_gone(models: Path, golden: Path, tmp_path: Path) -> None:
+    """A line says so; with the next worker the run goes on."""
+    out = tmp_path / "out"
+    paths = make_recordings(tmp_path / "in", golden, 3)
+    said = paths[1].readlink()
+    paths[1].unlink()
+    os.mkfifo(paths[1])
+    with DaskProcesses(tmp_path / "cluster") as cluster:
+        cluster.add_worker()
+        arguments = command(models / "english", cluster.address, tmp_path / "in", "-o", out)
+        with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as client:
+            assert client.stderr is not None
+            writer = os.open(paths[1], os.O_RDWR)  # so that the pipe has no end
+            worker = parent(wait_for_reader(paths[1]))
+            paths[1].unlink()
+            paths[1].symlink_to(said)
+            os.kill(worker, signal.SIGKILL)
+            lines = iter(client.stderr.readline, "waiting for workers: all of them are gone\n")
+            assert len(list(lines)) == 2, "the first ones"
+            os.close(writer)
+            cluster.add_worker()
+            assert client.stderr.readline() == "there are workers again\n"
+            assert client.wait() == 0, client.stderr.read()
+    assert texts(out) == [SAID] * 3
 
 
 @pytest.mark.slow
