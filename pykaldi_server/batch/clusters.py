@@ -129,12 +129,15 @@ def batch_system_cluster(system: str, options: Mapping[str, str]) -> Any:
     Raises:
         ConfigError: an option is invalid, or one that the system needs is missing.
     """
+    before = signal.getsignal(signal.SIGINT)
     try:
         module = importlib.import_module("dask_jobqueue")
     except ImportError as error:
         raise ConfigError(
             f"scheduler: {system} needs dask-jobqueue: pip install 'pykaldi-server[batch]'"
         ) from error
+    if signal.getsignal(signal.SIGINT) != before:  # when it is loaded, it lets Ctrl-C end programs with 0
+        signal.signal(signal.SIGINT, before)
     values = {name.replace("-", "_"): _value(text) for name, text in options.items()}
     kind = getattr(module, BATCH_SYSTEMS[system])
     cluster = kind.__new__(kind)

@@ -1,6 +1,7 @@
 """Jobs of batch systems, whose commands are replaced here: refused, queued, ended at once or in mid-run."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -275,6 +276,22 @@ def test_a_command_whose_job_is_refused(models: Path, golden: Path, tmp_path: Pa
     assert remains(scratch) == []
     with Ledger(tmp_path / "out") as ledger:
         assert ledger.count() == {}
+
+
+def test_ctrl_c(models: Path, golden: Path, tmp_path: Path) -> None:
+    """The command ends as any that is interrupted, and cancels its jobs."""
+    system = BatchSystem(tmp_path / "system", "slurm")
+    make_recordings(tmp_path / "in", golden, 1)
+    arguments = command(models, tmp_path / "in", "-o", tmp_path / "out", "-j", "2")
+    variables = environment(PATH=system.path)
+    with subprocess.Popen(arguments, env=variables, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stderr is not None
+        while client.stderr.readline() != "waiting for workers: the cluster has none yet\n":
+            assert client.poll() is None
+        assert system.listed == ["1", "2"]
+        client.send_signal(signal.SIGINT)
+        assert client.wait() == 130, client.stderr.read()
+    assert system.listed == []
 
 
 def test_a_job_that_ends_in_mid_run(models: Path, golden: Path, tmp_path: Path) -> None:
