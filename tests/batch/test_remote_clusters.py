@@ -156,11 +156,11 @@ def test_workers_that_are_all_gone(models: Path, golden: Path, tmp_path: Path) -
             paths[1].unlink()
             paths[1].symlink_to(said)
             os.kill(worker, signal.SIGKILL)
-            lines = iter(client.stderr.readline, "waiting for workers: all of them are gone\n")
-            assert len(list(lines)) == 2, "the first ones"
+            # Among lines of Dask, which says for example that it was slow.
+            assert "waiting for workers: all of them are gone\n" in client.stderr
             os.close(writer)
             cluster.add_worker()
-            assert client.stderr.readline() == "there are workers again\n"
+            assert "there are workers again\n" in client.stderr
             assert client.wait() == 0, client.stderr.read()
     assert texts(out) == [SAID] * 3
 
