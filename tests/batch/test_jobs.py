@@ -50,7 +50,7 @@ OPTIONS = {
 # there: jobs run with `runs`, end at once with `deadly`, and are refused with what `refusal` says.
 SUBMIT = r"""#!/bin/sh
 cd "{folder}" || exit 2
-if [ -e refusal ]; then cat refusal >&2; exit 7; fi
+if said=$(cat refusal 2>/dev/null); then echo "$said" >&2; exit 7; fi
 number=$(($(cat count) + 1))
 echo $number >count
 if [ -e runs ]; then
