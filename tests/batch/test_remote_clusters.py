@@ -1,7 +1,6 @@
 """`transcribe --scheduler ADDRESS`: a cluster that somebody else has started, and that lives on."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import dask.config
 import pytest
-from bulk_runs import DIGITS, SAID, make_recordings, parent, readers, texts
+from bulk_runs import DIGITS, SAID, make_recordings, readers, texts
 from dask_processes import DaskProcesses, environment, until_equal
 from processes import Watched
 
@@ -137,32 +136,6 @@ def test_a_cluster_without_workers(models: Path, golden: Path, tmp_path: Path) -
             cluster.add_worker()
             assert client.wait() == 0, client.stderr.read()
         assert texts(out) == [SAID]
-
-
-def test_workers_that_are_all_gone(models: Path, golden: Path, tmp_path: Path) -> None:
-    """A line says so; with the next worker the run goes on."""
-    out = tmp_path / "out"
-    paths = make_recordings(tmp_path / "in", golden, 3)
-    said = paths[1].readlink()
-    paths[1].unlink()
-    os.mkfifo(paths[1])
-    with DaskProcesses(tmp_path / "cluster") as cluster:
-        cluster.add_worker()
-        arguments = command(models / "english", cluster.address, tmp_path / "in", "-o", out)
-        with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as client:
-            assert client.stderr is not None
-            writer = os.open(paths[1], os.O_RDWR)  # so that the pipe has no end
-            worker = parent(wait_for_reader(paths[1]))
-            paths[1].unlink()
-            paths[1].symlink_to(said)
-            os.kill(worker, signal.SIGKILL)
-            # Among lines of Dask, which says for example that it was slow.
-            assert "waiting for workers: all of them are gone\n" in client.stderr
-            os.close(writer)
-            cluster.add_worker()
-            assert "there are workers again\n" in client.stderr
-            assert client.wait() == 0, client.stderr.read()
-    assert texts(out) == [SAID] * 3
 
 
 @pytest.mark.slow
