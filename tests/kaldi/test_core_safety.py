@@ -72,6 +72,34 @@ def test_no_call_ends_the_process(tmp_path: Path, models: Path, seed: int) -> No
     assert functions > 200
 
 
+SHORT_OF_MEMORY = """
+import resource
+import numpy as np
+from pykaldi_server.kaldi._core import SilenceWeighting
+
+MIB = 1 << 20
+before = resource.getrlimit(resource.RLIMIT_AS)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+refused = 0
+for limit_mib in range(0, 160, 4):
+    weighting = SilenceWeighting(np.array([False, True]), 0.25, -1.0, 1)
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit_mib * MIB, before[1]))
+    try:
+        frames, deltas = weighting.get_delta_weights(1 << 22, 0)
+        assert frames.shape == deltas.shape == (1 << 22,)
+    except MemoryError:
+        refused += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+print(refused)
+"""
+
+
+def test_an_array_for_which_there_is_no_memory_is_an_error(tmp_path: Path) -> None:
+    """Wherever it runs out: for the numbers, for the first array or for the second."""
+    assert 0 < int(run(tmp_path, "-c", SHORT_OF_MEMORY)) < 40
+
+
 # Arrays and buffers
 
 

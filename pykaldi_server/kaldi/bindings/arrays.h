@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pykaldi {
@@ -54,10 +55,18 @@ class InputArray {
   const pybind11::array &array_;
 };
 
-// Copies numbers into a new array.
+// Copies numbers into a new array. Throws MemoryError when there is no room for it, where pybind11's own
+// constructor makes an object without an array, which nobody notices before it is used.
+template <class T>
+pybind11::array_t<T> CopyToArray(pybind11::array::ShapeContainer shape, const T *values) {
+  pybind11::array_t<T> copy(std::move(shape), values);
+  if (!copy) throw pybind11::error_already_set();
+  return copy;
+}
+
 template <class T>
 pybind11::array_t<T> ToArray(const std::vector<T> &values) {
-  return pybind11::array_t<T>(static_cast<pybind11::ssize_t>(values.size()), values.data());
+  return CopyToArray({static_cast<pybind11::ssize_t>(values.size())}, values.data());
 }
 
 }  // namespace pykaldi

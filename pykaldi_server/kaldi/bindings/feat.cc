@@ -209,7 +209,7 @@ void BindFrameBuffer(py::module_ &m) {
           [](const FrameBuffer &buffer, int64_t begin, int64_t end) {
             const FrameBuffer::Use::Shared guard(buffer.Guard(), "the frame buffer");
             const float *rows = buffer.Rows(begin, end);
-            return py::array_t<float>({end - begin, static_cast<int64_t>(buffer.Dim())}, rows);
+            return CopyToArray({end - begin, static_cast<int64_t>(buffer.Dim())}, rows);
           },
           py::arg("begin"), py::arg("end"),
           "Returns a copy of the frames from ``begin`` up to, but not including, ``end``.\n\n"
@@ -262,7 +262,7 @@ std::shared_ptr<OnlineCmvn> MakeOnlineCmvn(int32_t dim, int64_t window, int64_t 
 }
 
 py::array_t<double> StatsArray(const CmvnStats &stats) {
-  return py::array_t<double>({int64_t{2}, static_cast<int64_t>(stats.size()) / 2}, stats.data());
+  return CopyToArray({int64_t{2}, static_cast<int64_t>(stats.size()) / 2}, stats.data());
 }
 
 void BindOnlineCmvn(py::module_ &m) {

@@ -43,7 +43,8 @@ auto AccStats(const py::array &features, const py::array &posteriors, const py::
         std::to_string(u.Shape(0)) + " Gaussians and i-vectors of " + std::to_string(l.Size()));
   }
   const CpuKernels chosen = ChosenCpuKernels(kernels);
-  py::array_t<double> new_linear(l.Size(), l.Data()), new_quadratic(q.Size(), q.Data());
+  py::array_t<double> new_linear = CopyToArray({l.Size()}, l.Data());
+  py::array_t<double> new_quadratic = CopyToArray({q.Size()}, q.Data());
   double *linear_out = new_linear.mutable_data(), *quadratic_out = new_quadratic.mutable_data();
   double num_frames;
   {

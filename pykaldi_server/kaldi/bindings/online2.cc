@@ -232,7 +232,7 @@ void BindIvectorFeature(py::module_ &m) {
             const OnlineIvectorFeature::Use::Exclusive guard(feature.Guard(), "the i-vector feature");
             const FrameBuffer::Use::Shared base_guard(feature.Base().Guard(), "the frame buffer");
             const CmvnStats &total = feature.CmvnAtEnd().Total();
-            return py::array_t<double>({int64_t{2}, static_cast<int64_t>(total.size()) / 2}, total.data());
+            return CopyToArray({int64_t{2}, static_cast<int64_t>(total.size()) / 2}, total.data());
           },
           "Returns the sums over all base features so far, (2, dim + 1), float64.\n\n"
           "Raises:\n"
