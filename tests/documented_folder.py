@@ -61,6 +61,9 @@ users: [{name: me, user: {token: mine}}]
 current-context: here
 """
 
+MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
+"""Variables by which `make` tells those that it calls what they were given."""
+
 
 def running_kind(command: str) -> str:
     """What a command starts that runs on, as a key of `READY`; '' if it ends by itself."""
@@ -121,7 +124,9 @@ class Folder:
         self._exports.touch()
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self._variables}
+        """That of the tests, without what a `make` that runs them hands on to others: it would win."""
+        inherited = {name: value for name, value in os.environ.items() if name not in MAKE}
+        return {**inherited, **self._variables}
 
     def run(self, block: Block) -> None:
         """Runs a block; the first command that fails, or has another output, fails the test."""
