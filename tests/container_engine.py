@@ -10,7 +10,6 @@ import re
 import resource
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from processes import run_to_end
 
 __all__ = ["ContainerEngine"]
 
@@ -140,21 +140,8 @@ class ContainerEngine:
 
     def _finish(self, command: str) -> tuple[int, str, str]:
         """Runs a command until it ends, or takes too long; returns its code, output and errors."""
-        with subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=DOCKERFILE.parents[2],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                out, err = process.communicate(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-        return process.returncode, out, err
+        bash = ["bash", "-euo", "pipefail", "-c", command]
+        return run_to_end(bash, PATIENCE_S, cwd=DOCKERFILE.parents[2], env=self.environment)
 
     def _remove(self) -> None:
         """Removes all containers with their networks and volumes, and the folder."""

@@ -24,6 +24,7 @@ from documented import ROOT, Block, simple_commands
 from documented_programs import JOBS, MIRROR, RECORDING, put_on_path
 from mirror import running_mirror
 from model_files import DIGITS, link_files
+from processes import run_to_end
 from ray_machines import kill_all
 from sample_clients import CLIENTS, build_javascript
 
@@ -152,21 +153,10 @@ class Folder:
     def _run(self, line: str, shell: str) -> str:
         """Runs a command that ends; returns its output."""
         output = self._clear_output(line)
-        with subprocess.Popen(
-            [shell, "-c", self._script(line) if shell == "bash" else line],
-            cwd=self._cwd.read_text().strip(),
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                out, err = process.communicate(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-        assert process.returncode == 0, f"{line}\n{out}{err}"
+        command = [shell, "-c", self._script(line) if shell == "bash" else line]
+        cwd = self._cwd.read_text().strip()
+        code, out, err = run_to_end(command, PATIENCE_S, cwd=cwd, env=self.environment())
+        assert code == 0, f"{line}\n{out}{err}"
         if output is not None:
             assert len(list(output.glob("**/*.*"))) > 2, err  # transcripts, and the ledger
         if PRINTS_WORDS.search(line):

@@ -2,8 +2,10 @@
 
 import os
 import select
+import signal
+import subprocess
 from asyncio.subprocess import Process, create_subprocess_exec
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,36 @@ async def running_process(*command: str | Path, **options: Any) -> AsyncIterator
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def run_to_end(command: Sequence[str], timeout_s: float, **options: Any) -> tuple[int, str, str]:
+    """Runs a command; kills it, with all that it has started, if it takes too long.
+
+    Args:
+        command: its program and arguments.
+        timeout_s: how long it may take.
+        options: of `subprocess.Popen`.
+
+    Returns:
+        Its exit code, its output and its errors.
+
+    Raises:
+        subprocess.TimeoutExpired: it took too long.
+    """
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, err
 
 
 def children(pid: int) -> list[int]:
