@@ -39,6 +39,8 @@ _SUBMITTED = {"htcondor": re.compile(r"submitted to cluster ([0-9]+)")}
 
 _LOOKS_EVERY_S = 2.0
 _LISTINGS_WITHOUT = 2  # in a row, after which a job has ended
+_LISTED_AFTER = 0.1  # of the time that jobs have been away: many people ask the batch system
+_LISTED_EVERY_S = 60.0  # at the latest
 _LOST_S = 30.0  # after which a job is replaced whose workers are gone, though it has not ended
 _FAILED_STARTS = 3  # in a row, after which a job is not replaced any more
 _SUBMITTED_AGAIN_S = 30.0  # after a refusal
@@ -106,6 +108,8 @@ class BatchJobs:
         self._said: set[str] = set()  # lines about commands that fail
         self._error: Exception | None = None
         self._submits_at_s = 0.0
+        self._lists_at_s = 0.0
+        self._complete_s = time.monotonic()  # when no job was away, most recently
         self._mentions_at_s = 0.0
         self._mentions_after_s = 0.0
         self._is_over = threading.Event()
@@ -162,10 +166,8 @@ class BatchJobs:
                 place.seen_s, place.num_unlisted = now_s, 0
             elif place.number:
                 absent.append(place)
-        listed = self._listed() if absent else None
+        self._count_listings(absent, now_s)
         for place in absent:
-            is_listed = listed is None or place.number in listed
-            place.num_unlisted = 0 if is_listed else place.num_unlisted + 1
             if place.num_unlisted >= _LISTINGS_WITHOUT:
                 self._note_end(place)
             elif place.seen_s and now_s - place.seen_s >= _LOST_S:
@@ -174,6 +176,18 @@ class BatchJobs:
         self._mention_waiting([each for each in absent if each.number and not each.has_started], now_s)
         if now_s >= self._submits_at_s:
             self._submit_all()
+
+    def _count_listings(self, absent: list[_Place], now_s: float) -> None:
+        """Lists jobs while some have no workers, and notes which are missing; rarely if that lasts."""
+        if not absent:
+            self._complete_s = now_s
+        if not absent or now_s < self._lists_at_s:
+            return
+        self._lists_at_s = now_s + min(_LISTED_AFTER * (now_s - self._complete_s), _LISTED_EVERY_S)
+        listed = self._listed()
+        for place in absent:
+            is_listed = listed is None or place.number in listed
+            place.num_unlisted = 0 if is_listed else place.num_unlisted + 1
 
     def _note_end(self, place: _Place) -> None:
         if place.has_started:

@@ -255,6 +255,19 @@ def test_what_cannot_be_listed_is_not_taken_for_ended(system: BatchSystem) -> No
     assert (len(lines), system.num_submitted) == (2, 1)
 
 
+@pytest.mark.parametrize("system", ["slurm"], indirect=True)
+def test_others_ask_the_batch_system_too(system: BatchSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer jobs wait, the more rarely it is asked for them."""
+    for name in ("_LISTED_AFTER", "_LISTED_EVERY_S"):
+        monkeypatch.setattr(jobs, name, 1e9)
+    asked = system.folder / "asked"
+    (system.programs / "squeue").write_text(f"#!/bin/sh\necho >>{asked}\necho 1\n")
+    waiting = "slurm: waiting for job 1 to start"
+    with connected(system.system, 1, options(system)) as client:
+        until(client, lambda lines: lines.count(waiting) == 3)
+    assert asked.read_text() == "\n"
+
+
 def command(models: Path, *arguments: str | Path) -> list[str]:
     program = [sys.executable, "-m", "pykaldi_server", "transcribe", "-m", f"{models}/english:graph-digits"]
     given = [each for name, value in OPTIONS.items() for each in ("--cluster-option", f"{name}={value}")]
