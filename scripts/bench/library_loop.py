@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -50,21 +50,14 @@ class Library:
 
     def cost(self, num_sessions: int) -> dict[str, float]:
         """Decodes each recording once, by as many sessions at a time as there are to be."""
-        waiting = list(self._recordings)
-        begin_s = time.process_time()
-        running = [self._decode(waiting.pop()) for _ in range(min(num_sessions, len(waiting)))]
-        while running:
-            for number, stream in reversed(list(enumerate(running))):
-                if next(stream, None) is not None:
-                    continue
-                if waiting:
-                    running[number] = self._decode(waiting.pop())
-                else:
-                    running.pop(number)
-        return {"cpu_s": time.process_time() - begin_s, "audio_s": self._audio_s}
+        return self._decode_all(num_sessions, wait=lambda due_s: None)
 
     def live(self, num_sessions: int) -> dict[str, float]:
-        """Does the same in real time; the sessions take turns at even intervals."""
+        """Does the same in real time."""
+        return self._decode_all(num_sessions, lambda due_s: time.sleep(max(0.0, due_s - time.monotonic())))
+
+    def _decode_all(self, num_sessions: int, wait: Callable[[float], None]) -> dict[str, float]:
+        """Decodes each recording once; sessions take turns at even intervals, for whose ends it waits."""
         waiting = list(self._recordings)
         begin_s, now_s = time.process_time(), time.monotonic()
         running = [
@@ -73,13 +66,14 @@ class Library:
         ]
         while running:
             due_s, number, stream = heappop(running)
-            time.sleep(max(0.0, due_s - time.monotonic()))
+            wait(due_s)
             if next(stream, None) is None:
                 if not waiting:
                     continue
                 stream = self._decode(waiting.pop())
             heappush(running, (due_s + self._packet_s, number, stream))
-        return {"cpu_s": time.process_time() - begin_s, "audio_s": self._audio_s}
+        audio_s = sum(each.length_s for each in self._recordings)
+        return {"cpu_s": time.process_time() - begin_s, "audio_s": audio_s}
 
     def hold(self, num_sessions: int) -> dict[str, float]:
         """Holds sessions that are in the middle of a stream."""
@@ -89,10 +83,6 @@ class Library:
             for packet in packets(recording, self._packet_s, self._hold_s):
                 session.accept(packet)
         return {"memory_mib": psutil.Process().memory_full_info().pss / MIB}
-
-    @property
-    def _audio_s(self) -> float:
-        return sum(each.length_s for each in self._recordings)
 
     def _decode(self, recording: Recording) -> Iterator[Session]:
         session = self._model.session(sample_rate_hz=recording.rate_hz)
