@@ -3,17 +3,19 @@
 A live stream is many small messages, and what one costs is mostly turns of the event loop, calls of the
 system and tasks that live for a moment. So
 
-* as much is read at once as has come, and a message that has come as a whole is taken from that: Tornado
+* as much is read at once as has come, and messages that have come as a whole are taken from that: Tornado
   reads each of the three or four fields of a frame by itself, and waits for each;
-* a handler runs in the task that reads, not in one of its own; if it has nothing to wait for, it need not be
-  a coroutine;
+* a handler is called where the event loop has found that something has come: only if it has to wait, or what
+  has come is no whole message, the task that reads wakes up;
 * a message goes straight to the system. What that takes at once is written: nobody has to wait for it.
 """
 
 import asyncio
+import inspect
 import math
 import os
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -35,7 +37,7 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["Backlog", "QuickConnection", "QuickProtocol", "Receiver", "connect_quickly"]
+__all__ = ["Backlog", "QuickConnection", "QuickProtocol", "Receiver", "connect_quickly", "finish"]
 
 Receiver = Callable[[str | bytes | None], "asyncio.Future[None] | None"]
 """Takes a message, None when the connection is closed. Until what it returns is done, no more is read."""
@@ -49,6 +51,8 @@ SIZE_IN_2_BYTES, SIZE_IN_8_BYTES = 126, 127
 """Sizes in the second byte that say in how many further bytes the size is."""
 MASK_BYTES = 4
 MASKS_AT_ONCE = 64
+MESSAGES_AT_ONCE = 64
+"""After handling so many messages of a connection, others have their turn."""
 
 ACKNOWLEDGED = slice(120, 128)
 """Where Linux has ``tcpi_bytes_acked``, 64 bits, in ``struct tcp_info`` (linux/tcp.h)."""
@@ -103,6 +107,9 @@ class QuickProtocol(WebSocketProtocol13):
     whole_bytes = BULK_BYTES
     _bulk = b""  # what has been read
     _taken = 0  # how much of that has been taken
+    _is_whole_next = True  # what comes next is, or may be, a message that is taken as a whole
+    _is_listening = False  # what comes is handled by `_handle_read`
+    _pending: Awaitable[None] | None = None  # what the task has to wait for before more is taken
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,49 +119,125 @@ class QuickProtocol(WebSocketProtocol13):
 
     async def _receive_frame_loop(self) -> None:
         self.stream.read_chunk_size = BULK_BYTES  # a buffer of this size is made for each read
+        self._read_for_tornado = self.stream._handle_read
+        vars(self.stream)["_handle_read"] = self._handle_read
         try:
             await super()._receive_frame_loop()
             if isinstance(self.stream.error, MemoryError):  # the stream was closed for it
                 raise self.stream.error
         except MemoryError:
             self._fail()
+        finally:
+            vars(self.stream).pop("_handle_read", None)
 
     async def _receive_frame(self) -> None:
-        if self._taken == len(self._bulk):
-            self._bulk, self._taken = await self._read_some(), 0
-        message = self._take_whole()
-        if message is None:
+        """Returns when something had to be waited for, or after a frame that Tornado has taken."""
+        waiting = self._take_messages()
+        while waiting is None and self._is_whole_next:
+            waiting = await self._listen()
+        if waiting is None:
             await super()._receive_frame()
-        elif (handled := self._handle_message(*message)) is not None:
-            await handled
+            waiting = self._held_back()
+        if waiting is not None:
+            await waiting
+
+    async def _listen(self) -> Awaitable[None] | None:
+        """Reads on until something has to be waited for, which it returns, or no whole message comes next.
+
+        The task sleeps meanwhile: messages are handled by `_handle_read`.
+        """
+        self._is_listening = True
+        try:
+            came = await self._read_some()  # if something has come before it sleeps
+        except asyncio.CancelledError:
+            if inspect.iscoroutine(self._pending):
+                self._pending.close()
+            raise
+        finally:
+            self._is_listening = False
+        if came:
+            return self._take_messages(came)
+        waiting, self._pending = self._pending, None
+        return waiting
+
+    def _handle_read(self) -> None:
+        """Called by the stream when something has come."""
+        if not self._is_listening:
+            self._read_for_tornado()
+        elif came := self._read_now():
+            self._pending = self._take_messages(came)
+            if self._pending is not None or not self._is_whole_next:
+                self._is_listening = False
+                self.stream._read_from_buffer(0)  # wakes the task
+
+    def _read_now(self) -> bytes:
+        """Returns what has come; nothing if the connection turns out to be closed."""
+        try:
+            came = self.stream.socket.recv(BULK_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            self.stream.close(exc_info=error)
+            return b""
+        if not came:
+            self.stream.close()
+        return came
+
+    def _take_messages(self, came: bytes = b"") -> Awaitable[None] | None:
+        """Handles the messages that have come as a whole.
+
+        Args:
+            came: follows what has been read before.
+
+        Returns:
+            What has to be waited for before more is taken; None if there are no more for now.
+        """
+        self._bulk, self._taken = self._bulk[self._taken :] + came, 0
+        for _ in range(MESSAGES_AT_ONCE):
+            if (message := self._take_whole()) is None:
+                return None
+            if (handled := self._handle_message(*message)) is not None:
+                return self._after(handled)
+            if (holding := self._held_back()) is not None:
+                return holding
+        return asyncio.sleep(0)
+
+    async def _after(self, handled: Awaitable[None]) -> None:
+        await handled
+        if (holding := self._held_back()) is not None:
+            await holding
+
+    def _held_back(self) -> Awaitable[None] | None:
+        """Called after each frame: what has to be waited for before the next is read."""
+        return None
 
     def _take_whole(self) -> tuple[int, bytes] | None:
-        """Takes a message in one frame from what has been read.
+        """Takes a message in one frame from what has been read, and notes whether such a message is next.
 
         Returns:
             Its opcode and its content; None if what comes next is something else, or has not come as a whole.
         """
         bulk, begin = self._bulk, self._taken
-        if len(bulk) < begin + 2 or self._fragmented_message_buffer is not None:
+        num_bytes = len(bulk) - begin
+        self._is_whole_next = self._fragmented_message_buffer is None
+        if num_bytes < 2 or not self._is_whole_next:
             return None
         opcode = bulk[begin] ^ LAST
-        if opcode not in (TEXT, BINARY):
-            return None
         size, data = bulk[begin + 1] & ~MASKED, begin + 2
+        self._is_whole_next = opcode in (TEXT, BINARY) and size != SIZE_IN_8_BYTES
         if size == SIZE_IN_2_BYTES:
             data += 2
             size = int.from_bytes(bulk[begin + 2 : data], "big")
-        elif size == SIZE_IN_8_BYTES:
-            return None
         is_masked = bulk[begin + 1] & MASKED
-        data += 4 if is_masked else 0
+        data += MASK_BYTES if is_masked else 0
         end = data + size
-        if end > len(bulk) or size > self.whole_bytes:
+        self._is_whole_next = self._is_whole_next and size <= self.whole_bytes
+        if end > len(bulk) or not self._is_whole_next:
             return None
         self._taken = end
         self._wire_bytes_in += end - begin
         content = bulk[data:end]
-        return opcode, _websocket_mask(bulk[data - 4 : data], content) if is_masked else content
+        return opcode, _websocket_mask(bulk[data - MASK_BYTES : data], content) if is_masked else content
 
     async def _read_bytes(self, n: int) -> bytes:
         """Returns the next bytes, a field of a frame."""
@@ -308,3 +391,9 @@ def connect_quickly(request: HTTPRequest) -> "asyncio.Future[QuickConnection]":
     request.headers = HTTPHeaders(request.headers)
     complete = cast(HTTPRequest, _RequestProxy(request, HTTPRequest._DEFAULTS))
     return cast("asyncio.Future[QuickConnection]", QuickConnection(complete).connect_future)
+
+
+def finish(future: "asyncio.Future[None] | None") -> None:
+    """Wakes whoever waits for a future, if somebody does."""
+    if future is not None and not future.done():
+        future.set_result(None)

@@ -47,6 +47,7 @@ class Deadlines:
         self._late = late
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = math.inf  # when it goes off
         self._is_watching = False
         self._began_s = self._active_s = self._worker_s = self._loop.time()
         self._pause_s = 0.0  # a pause before this time does not matter
@@ -98,11 +99,14 @@ class Deadlines:
 
     def worker_owes(self, owes: bool) -> None:
         """Whether the worker has to say something by itself because of what it has been sent."""
-        if owes and not self._worker_owes:
+        if owes == self._worker_owes:
+            return
+        self._worker_owes = owes
+        if owes:
             self._worker_s = self._loop.time()
-        if owes != self._worker_owes:
-            self._worker_owes = owes
-            self._set_timer()
+            self._look_at(self._worker_s + self._options.worker_timeout_s)
+        elif self._is_served:
+            self._look_at(max(self._active_s + self._options.pause_s, self._pause_s))
 
     def allow_pause(self) -> None:
         """A pause does not matter now; it is looked at again after a moment."""
@@ -130,17 +134,21 @@ class Deadlines:
         return min(due, key=lambda each: each[0])
 
     def _set_timer(self) -> None:
-        """Sets the timer, unless it goes off early enough to look again."""
+        """Sets the timer for what is due first."""
         due_s, _ = self._due()
-        if not self._is_watching or due_s == math.inf:
+        self._look_at(due_s)
+
+    def _look_at(self, due_s: float) -> None:
+        """Sets the timer, unless it goes off early enough to look again."""
+        if due_s >= self._timer_s or not self._is_watching:
             return
-        if self._timer is None or due_s < self._timer.when():
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due_s, self._look)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._look)
+        self._timer_s = due_s
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._timer_s = None, math.inf
         due_s, what = self._due()
         if due_s <= self._loop.time():
             self._late(what)

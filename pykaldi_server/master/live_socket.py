@@ -95,8 +95,11 @@ class LiveSocket(WebSocketHandler):
         Returns:
             What is done when they are written or the peer is gone (`ended` tells which); None if that is now.
         """
-        written = [future for message in messages if (future := self.write_soon(message)) is not None]
-        waiting = [future for future in written if not future.done()]
+        waiting = []
+        for message in messages:
+            written = self.write_soon(message)
+            if written is not None and not written.done():
+                waiting.append(written)
         return asyncio.wait(waiting) if waiting else None
 
     @property

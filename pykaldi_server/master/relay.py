@@ -481,7 +481,8 @@ class Relay:
     async def _note_position(self, worker: WorkerConnection, position: Position) -> End | None:
         """Makes room for what waits, and tells the sink; returns how the request ends, if it does."""
         self._consumed_bytes = position.num_bytes
-        position = position.later(self._held_s)
+        if self._held_s:
+            position = position.later(self._held_s)
         self.record.note(position)
         self._hub.metrics.results_sent(self.record, position)
         if self._awaits_own_position:

@@ -99,8 +99,9 @@ class SocketProtocol(QuickProtocol):
         await super()._receive_frame()
         if self._held.num_bytes != self._fragment_bytes:
             self._held.set(self._fragment_bytes)
-        if not self.server_terminated and (holding := self._hold_back()) is not None:
-            await holding
+
+    def _held_back(self) -> Awaitable[None] | None:
+        return None if self.server_terminated else self._hold_back()
 
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""

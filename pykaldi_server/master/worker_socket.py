@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable
 from functools import partial
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from pykaldi_server.protocols.messages import (
     message_bytes,
 )
 from pykaldi_server.protocols.worker import Position, WorkerInfo, init_message
+from pykaldi_server.sockets import finish
 
 __all__ = ["WorkerSocket"]
 
@@ -43,8 +45,9 @@ class WorkerSocket(LiveSocket):
         self._is_serving = False
         self._is_released = False
         self._written_bytes = 0
-        self._messages: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self._has_room = asyncio.Event()
+        self._messages: deque[str | bytes | None] = deque()
+        self._coming: asyncio.Future[None] | None = None  # the relay waits for a message
+        self._room: asyncio.Future[None] | None = None  # the worker waits for room
 
     def __str__(self) -> str:
         return f"worker {self.info.model or '(unnamed)'} at {self.caller}"
@@ -79,9 +82,11 @@ class WorkerSocket(LiveSocket):
 
     async def read(self) -> str | bytes | None:
         """The next event or position; None when the worker has closed or is lost."""
-        message = await self._messages.get()
-        self._has_room.set()
-        return message
+        while not self._messages:
+            self._coming = asyncio.get_running_loop().create_future()
+            await self._coming
+        finish(self._room)
+        return self._messages.popleft()
 
     @property
     def is_closed_properly(self) -> bool:
@@ -96,7 +101,7 @@ class WorkerSocket(LiveSocket):
     def release(self) -> None:
         """The request needs this worker no more; if the worker is still at it, closing tells it to stop."""
         self._is_serving, self._is_released = False, True
-        self._has_room.set()
+        finish(self._room)
         self.hub.pool.remove(self)
         self.close(NORMAL_CLOSURE)
 
@@ -109,28 +114,32 @@ class WorkerSocket(LiveSocket):
 
     def receive(self, message: str | bytes) -> Awaitable[None] | None:
         if self._is_serving:
-            self._messages.put_nowait(message)
-            return None if self._messages.qsize() < MOST_WAITING else self._wait_for_room()
+            self._put(message)
+            return None if len(self._messages) < MOST_WAITING else self._wait_for_room()
         if not self._is_released:
             self._refuse(message)
         return None
 
     async def _wait_for_room(self) -> None:
-        while self._is_serving and self._messages.qsize() >= MOST_WAITING:
-            self._has_room.clear()
-            await self._has_room.wait()
+        while self._is_serving and len(self._messages) >= MOST_WAITING:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _put(self, message: str | bytes | None) -> None:
+        self._messages.append(message)
+        finish(self._coming)
 
     def ended(self) -> None:
         if not self.peer_has_closed and not self._is_released:
             self.hub.metrics.worker_lost(self.info.model)
         self.hub.pool.remove(self)
-        self._messages.put_nowait(None)
+        self._put(None)
 
     def _written(self, num_bytes: int, _: "asyncio.Future[None]") -> None:
         """The connection to a worker that reports no positions has taken a message."""
         self._written_bytes += num_bytes
         if self._is_serving:
-            self._messages.put_nowait(Position(self._written_bytes, 0.0).text())
+            self._put(Position(self._written_bytes, 0.0).text())
 
     def _refuse(self, message: str | bytes) -> None:
         """A worker speaks only when it has a request: this is somebody else."""

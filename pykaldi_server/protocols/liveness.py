@@ -9,7 +9,7 @@ Time is counted in whole intervals, so that a stall of our own process is only o
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,11 +69,14 @@ def watch_server(connection: Any, interval_s: float, lost: Callable[[], None]) -
         ping=ping, lost=break_off, interval_s=interval_s, timeout_s=SILENT_INTERVALS * interval_s
     )
 
-    async def on_message(message: str | bytes) -> None:
+    def on_message(message: str | bytes) -> Awaitable[None] | None:
+        liveness.heard()
+        taken = pass_on(message)
+        return None if taken is None else until(taken)
+
+    async def until(taken: Awaitable[None]) -> None:
         with liveness.not_reading():  # until somebody takes the message, nothing more is read
-            taken = pass_on(message)
-            if taken is not None:
-                await taken
+            await taken
 
     connection.on_message = on_message
     connection.on_ping = connection.on_pong = lambda data: liveness.heard()

@@ -56,6 +56,7 @@ _RESET = dumps({"reset": True})
 
 # The original's replies without audio, which have a layout of their own.
 _UNICODE = json.JSONEncoder(ensure_ascii=False)
+_PARTIAL = '{{\n  "partial" : {}\n}}'
 _NOTHING = '{"text": ""}'
 _NO_ALTERNATIVES = '{"alternatives" : [{"text": "", "confidence" : 1.0}] }'
 
@@ -367,12 +368,12 @@ class Dialogue:
         return [self._final()] if self._finals else []
 
     def _partial_reply(self) -> str:
-        reply: Message = {"partial": transcript_of(self._partial) if self._partial else ""}
-        if reply["partial"] and self._partial and self.configuration.partial_words:
+        text = (transcript_of(self._partial) if self._partial else None) or ""
+        if text and self._partial and self.configuration.partial_words:
             words = _words(self._partial, self._partial["result"]["hypotheses"][0])
             if words:
-                reply["partial_result"] = words
-        return layout(reply)
+                return layout({"partial": text, "partial_result": words})
+        return _PARTIAL.format(_UNICODE.encode(text))
 
     def _final(self) -> str:
         finals, self._finals, self._partial = self._finals, [], None

@@ -22,6 +22,8 @@ from heapq import heappop, heappush, heappushpop
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from pykaldi_server.sockets import finish
+
 __all__ = ["DecoderThreads", "Share"]
 
 T = TypeVar("T")
@@ -64,36 +66,51 @@ class Share:
         job = _Job(self, steps, on_step)
         self._threads.put(job)
         try:
-            return await asyncio.shield(job.done)
+            return await job.done
         except asyncio.CancelledError:
             job.is_cancelled = True
-            if not job.done.cancelled():
-                await asyncio.wait([job.done])
+            if not job.is_over:
+                job.ending = asyncio.get_running_loop().create_future()
+                await job.ending
             raise
 
 
 class _Job(Generic[T, R]):
-    """A piece of work of one share."""
+    """A piece of work of one share.
+
+    Attributes:
+        done: its result, unless whoever waits for that has been cancelled.
+        is_cancelled: the result is not wanted any more.
+        is_over: no thread is at it, nor will be.
+        ending: done when it is over; None if nobody waits for that.
+    """
 
     def __init__(self, share: Share, steps: Generator[T, None, R], on_step: Callable[[T], None]) -> None:
         self.share = share
         self.steps = steps
         self.on_step = on_step
-        self.is_cancelled = False
+        self.is_cancelled = self.is_over = False
+        self.ending: asyncio.Future[None] | None = None
         self.context = contextvars.copy_context()
         self.done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
     def end(self, result: R) -> None:
         """Called in the event loop."""
-        self.done.set_result(result)
+        if not self.done.done():
+            self.done.set_result(result)
+        self._note_end()
 
     def fail(self, error: BaseException) -> None:
         """Called in the event loop."""
         if isinstance(error, asyncio.CancelledError):
             self.done.cancel()
-        else:
+        elif not self.done.done():
             self.done.set_exception(error)
-            self.done.exception()  # whoever was cancelled does not ask for it
+        self._note_end()
+
+    def _note_end(self) -> None:
+        self.is_over = True
+        finish(self.ending)
 
 
 class DecoderThreads:
@@ -139,7 +156,7 @@ class DecoderThreads:
             dropped = [job for _, _, job in self._waiting]
             self._waiting.clear()
         for job in dropped:
-            job.done.cancel()
+            job.fail(asyncio.CancelledError())
         self._end_threads(len(self._threads))
 
     def share(self) -> Share:
@@ -158,7 +175,7 @@ class DecoderThreads:
                 heappush(self._waiting, (job.share.clock_s, next(self._numbers), job))
                 self._turns.put(True)
                 return
-        job.done.cancel()
+        job.fail(asyncio.CancelledError())
 
     def _end_threads(self, number: int) -> None:
         for _ in range(number):

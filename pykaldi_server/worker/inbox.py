@@ -8,7 +8,7 @@ from pykaldi_server.errors import PykaldiServerError
 from pykaldi_server.protocols.gstreamer import is_eos
 from pykaldi_server.protocols.messages import message_bytes
 from pykaldi_server.protocols.store import MessageStore
-from pykaldi_server.sockets import QuickConnection
+from pykaldi_server.sockets import QuickConnection, finish
 
 __all__ = ["Inbox"]
 
@@ -74,19 +74,19 @@ class Inbox:
     def interrupt(self) -> None:
         """Nobody waits for messages any more, whatever comes."""
         self._is_interrupted = True
-        _finish(self._coming)
+        finish(self._coming)
 
     def close(self) -> None:
         """Drops what waits, and lets the connection keep what else comes."""
         self._connection.give_to(None)
         self._store.close()
-        _finish(self._room)
+        finish(self._room)
 
     def _take(self) -> str | bytes:
         message = self._store.get()
         self.received_s = self._store.came_s
         if self._room is not None and not self._store.is_full:
-            _finish(self._room)
+            finish(self._room)
             self._room = None
         return message
 
@@ -94,7 +94,7 @@ class Inbox:
         """Takes what has come; returns what is done when there is room for more, None if there is."""
         if message is None:
             self._is_closed = True
-            _finish(self._coming)
+            finish(self._coming)
             self._on_closed()
             return None
         try:
@@ -102,12 +102,7 @@ class Inbox:
                 self._store.put(message)
         except OSError as error:  # what comes is still read, and dropped, so that a cancel is noticed
             self._failure = error
-        _finish(self._coming)
+        finish(self._coming)
         if self._store.is_full:
             self._room = asyncio.get_running_loop().create_future()
         return self._room
-
-
-def _finish(future: "asyncio.Future[None] | None") -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
