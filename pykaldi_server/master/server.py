@@ -14,6 +14,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from pykaldi_server import event_loop
 from pykaldi_server.master.access.access import Rules, check_ports
 from pykaldi_server.master.bodies import NO_LIMIT
 from pykaldi_server.master.certificates import (
@@ -448,7 +449,7 @@ def run_master(options: MasterOptions, reread: Callable[[], MasterOptions]) -> N
             await wind_down(master, service)
             await master.stop()
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 async def wind_down(master: Master, service: Service) -> None:

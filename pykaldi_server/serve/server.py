@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from pykaldi_server import event_loop
 from pykaldi_server.errors import ConfigError
 from pykaldi_server.master.connections import allow_many_files
 from pykaldi_server.master.server import Master, wind_down
@@ -148,4 +149,4 @@ def run_server(
         allow_many_files()
         await Server(options, announce, reread).run()
 
-    asyncio.run(run())
+    event_loop.run(run())

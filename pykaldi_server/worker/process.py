@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from pykaldi_server import event_loop
 from pykaldi_server.errors import ConfigError, ModelFormatError
 from pykaldi_server.memory import return_free_memory
 from pykaldi_server.protocols.supervision import (
@@ -259,7 +260,7 @@ def run_worker_process(
         The exit code; `EXIT_MODEL` means that starting again would not help, `EXIT_RECYCLE` that it is due.
     """
     try:
-        return asyncio.run(_serve(model, options, reread, supervisor_fd))
+        return event_loop.run(_serve(model, options, reread, supervisor_fd))
     except (ConfigError, ModelFormatError, FileNotFoundError) as error:
         logger.error("%s", error)
         return EXIT_MODEL
