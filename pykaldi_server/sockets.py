@@ -11,7 +11,6 @@ system and tasks that live for a moment. So
 """
 
 import asyncio
-import inspect
 import math
 import os
 import socket
@@ -149,10 +148,10 @@ class QuickProtocol(WebSocketProtocol13):
         self._is_listening = True
         try:
             came = await self._read_some()  # if something has come before it sleeps
-        except asyncio.CancelledError:
-            if inspect.iscoroutine(self._pending):
-                self._pending.close()
-            raise
+        except StreamClosedError:
+            if self._pending is None:
+                raise
+            came = b""  # it was closed while a message was handled: that is completed first
         finally:
             self._is_listening = False
         if came:

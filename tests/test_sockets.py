@@ -4,13 +4,17 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 import struct
 import sys
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from harness import until
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -25,14 +29,18 @@ from tornado.websocket import (
     websocket_connect,
 )
 
+from pykaldi_server.master.certificates import self_signed_certificate
 from pykaldi_server.sockets import (
     BULK_BYTES,
     MASKS_AT_ONCE,
+    MESSAGES_AT_ONCE,
     Backlog,
     QuickProtocol,
     _masks,
     connect_quickly,
 )
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
 
 LIMIT_S = 30.0
 SENT_BYTES = 16 * 1024**2
@@ -50,6 +58,17 @@ MESSAGES: tuple[str | bytes, ...] = (
 )
 FLOOD = [bytes([number]) * (1 if number % 3 else 300_000) for number in range(60)]
 """More than the buffers of both sides can hold, and small messages in between."""
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a scenario in an event loop of either kind."""
+
+    def run(scenario: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(scenario)
+
+    return run
 
 
 class Echo(WebSocketHandler):
@@ -85,12 +104,22 @@ class Echo(WebSocketHandler):
 @asynccontextmanager
 async def echo_server() -> AsyncIterator[tuple[int, list[str | bytes]]]:
     heard: list[str | bytes] = []
+    async with serving(Echo, {"heard": heard}) as port:
+        yield port, heard
+
+
+@asynccontextmanager
+async def serving(
+    handler: type[WebSocketHandler],
+    arguments: dict[str, Any] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
     listening, port = bind_unused_port()
-    server = HTTPServer(Application([("/", Echo, {"heard": heard})]))
+    server = HTTPServer(Application([("/", handler, arguments or {})]), ssl_options=tls)
     server.add_socket(listening)
     try:
         async with asyncio.timeout(LIMIT_S):
-            yield port, heard
+            yield port
     finally:
         server.stop()
         await server.close_all_connections()
@@ -124,8 +153,10 @@ def frames(messages: Sequence[str | bytes]) -> bytes:
     return written
 
 
-async def open_raw(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def open_raw(
+    port: int, tls: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     key = base64.b64encode(bytes(16)).decode()
     lines = ["GET / HTTP/1.1", "Host: here", "Upgrade: websocket", "Connection: Upgrade"]
     lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]
@@ -135,7 +166,7 @@ async def open_raw(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 @pytest.mark.parametrize("piece_bytes", [7, 100, 3209, BULK_BYTES, 10**6])
-def test_messages_do_not_depend_on_how_their_bytes_are_cut(piece_bytes: int) -> None:
+def test_messages_do_not_depend_on_how_their_bytes_are_cut(run: Run, piece_bytes: int) -> None:
     messages = MESSAGES if piece_bytes > 50 else MESSAGES[:3]
 
     async def scenario() -> None:
@@ -152,10 +183,119 @@ def test_messages_do_not_depend_on_how_their_bytes_are_cut(piece_bytes: int) -> 
             assert answer.endswith(struct.pack("!BBH", 0x80 | CLOSE, 2, 1000))
             writer.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_both_ends_understand_each_other() -> None:
+def test_messages_do_not_depend_on_encryption(run: Run, tmp_path: Path) -> None:
+    certificate, key = self_signed_certificate(tmp_path, ["localhost"])
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+    client = ssl.create_default_context(cafile=str(certificate))
+    client.check_hostname = False
+
+    async def scenario() -> None:
+        heard: list[str | bytes] = []
+        async with serving(Echo, {"heard": heard}, server) as port:
+            reader, writer = await open_raw(port, client)
+            data = frames(MESSAGES) + frame(CLOSE, struct.pack("!H", 1000))
+            for begin in range(0, len(data), BULK_BYTES // 3):
+                writer.write(data[begin : begin + BULK_BYTES // 3])
+                await writer.drain()
+                await asyncio.sleep(0)
+            assert (await reader.read()).endswith(struct.pack("!BBH", 0x80 | CLOSE, 2, 1000))
+            assert heard == list(MESSAGES)
+            writer.close()
+
+    run(scenario())
+
+
+class Noting(WebSocketHandler):
+    """Notes in which task it is called, and has nothing to wait for."""
+
+    def initialize(self, tasks: "list[asyncio.Task[Any] | None]") -> None:
+        self.tasks = tasks
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        plain: Any = super().get_websocket_protocol()
+        return QuickProtocol(self, mask_outgoing=False, params=plain.params)
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        self.set_nodelay(True)
+
+    def on_message(self, message: str | bytes) -> None:
+        self.tasks.append(asyncio.current_task())
+
+
+def test_a_message_wakes_no_task(run: Run) -> None:
+    """Not even where it comes in pieces."""
+
+    async def scenario() -> None:
+        tasks: list[asyncio.Task[Any] | None] = []
+        async with serving(Noting, {"tasks": tasks}) as port:
+            _, writer = await open_raw(port)
+            for number, size in enumerate([5, 200, BULK_BYTES - 8, 6400, 1], start=1):
+                data = frame(BINARY, bytes(size))
+                for begin in range(0, len(data), 3000):
+                    await asyncio.sleep(0.01)  # so that they do not all come at once
+                    writer.write(data[begin : begin + 3000])
+                while len(tasks) < number:
+                    await asyncio.sleep(0)
+            assert tasks[1:] == [None] * 4  # the first may have come before the task slept
+            writer.close()
+
+    run(scenario())
+
+
+def test_others_have_their_turn_during_a_flood_of_messages(run: Run) -> None:
+    async def scenario() -> None:
+        tasks: list[asyncio.Task[Any] | None] = []
+        async with serving(Noting, {"tasks": tasks}) as port:
+            _, writer = await open_raw(port)
+            num_messages = 20 * MESSAGES_AT_ONCE
+            writer.write(frame(TEXT, b"") * num_messages)
+            seen = [0]
+            while seen[-1] < num_messages:
+                await asyncio.sleep(0)
+                seen.append(len(tasks))
+            assert max(after - before for before, after in pairwise(seen)) <= 2 * MESSAGES_AT_ONCE
+            writer.close()
+
+    run(scenario())
+
+
+class Closing(Noting):
+    """Breaks the connection off, and has something to do after that."""
+
+    async def finish_work(self) -> None:
+        await asyncio.sleep(0)
+        self.tasks.append(None)
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:  # type: ignore[override]
+        super().on_message(message)
+        if message == "first":
+            return None
+        connection: Any = self.ws_connection
+        connection.stream.close()
+        return self.finish_work()
+
+
+def test_what_a_message_begins_is_completed_although_the_connection_is_closed(run: Run) -> None:
+    async def scenario() -> None:
+        tasks: list[asyncio.Task[Any] | None] = []
+        async with serving(Closing, {"tasks": tasks}) as port:
+            _, writer = await open_raw(port)
+            writer.write(frame(TEXT, b"first"))
+            while not tasks:
+                await asyncio.sleep(0)
+            writer.write(frame(TEXT, b"last"))
+            while len(tasks) < 3:
+                await asyncio.sleep(0)
+            writer.close()
+
+    run(scenario())
+
+
+def test_both_ends_understand_each_other(run: Run) -> None:
     async def scenario() -> None:
         async with echo_server() as (port, _):
             connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
@@ -165,10 +305,10 @@ def test_both_ends_understand_each_other() -> None:
             connection.close()
             assert await connection.read_message() is None
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_texts_are_written_by_one_call_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_written_by_one_call_of_the_system(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["first", "ä" * 200, "third"]
     num_bytes = (2 + 4 + 5) + (4 + 4 + 400) + (2 + 4 + 5)  # head, mask, text
     written: list[int] = []
@@ -192,7 +332,7 @@ def test_texts_are_written_by_one_call_of_the_system(monkeypatch: pytest.MonkeyP
             with pytest.raises(WebSocketClosedError):
                 connection.write_texts(texts)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_no_mask_comes_again() -> None:
@@ -202,7 +342,9 @@ def test_no_mask_comes_again() -> None:
 
 
 @pytest.mark.parametrize("how", ["fail", "fail at once"])
-def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixture, how: str) -> None:
+def test_a_handler_that_fails_costs_its_connection(
+    run: Run, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     async def scenario() -> None:
         async with echo_server() as (port, heard):
             failing = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
@@ -215,11 +357,11 @@ def test_a_handler_that_fails_costs_its_connection(caplog: pytest.LogCaptureFixt
             for each in (failing, other):
                 each.close()
 
-    asyncio.run(scenario())
+    run(scenario())
     assert how.replace("fail", "a handler that fails") in caplog.text
 
 
-def test_what_the_system_does_not_take_at_once_is_written_in_order() -> None:
+def test_what_the_system_does_not_take_at_once_is_written_in_order(run: Run) -> None:
     async def scenario() -> None:
         async with echo_server() as (port, _):
             connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
@@ -227,11 +369,13 @@ def test_what_the_system_does_not_take_at_once_is_written_in_order() -> None:
             assert [await connection.read_message() for _ in FLOOD] == FLOOD
             connection.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("whole_bytes", [0, 5, 126])
-def test_longer_messages_are_left_to_tornado(monkeypatch: pytest.MonkeyPatch, whole_bytes: int) -> None:
+def test_longer_messages_are_left_to_tornado(
+    run: Run, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
+) -> None:
     monkeypatch.setattr(QuickProtocol, "whole_bytes", whole_bytes)
     left: list[int] = []
     receive = WebSocketProtocol13._receive_frame
@@ -252,10 +396,10 @@ def test_longer_messages_are_left_to_tornado(monkeypatch: pytest.MonkeyPatch, wh
             assert [len(each) for each in heard] == sizes
             assert len(left) == sum(size > whole_bytes for size in sizes) + 1
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_nothing_can_be_written_to_a_peer_that_is_gone() -> None:
+def test_nothing_can_be_written_to_a_peer_that_is_gone(run: Run) -> None:
     async def scenario() -> None:
         async with echo_server() as (port, _):
             connection = await connect_quickly(HTTPRequest(f"ws://127.0.0.1:{port}/"))
@@ -265,10 +409,10 @@ def test_nothing_can_be_written_to_a_peer_that_is_gone() -> None:
                 await connection.write_message("lost")
             connection.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_messages_can_be_given_to_a_function_and_back() -> None:
+def test_messages_can_be_given_to_a_function_and_back(run: Run) -> None:
     """Those that came before are given first; while what it returns is not done, nothing more is read."""
 
     async def scenario() -> None:
@@ -302,7 +446,7 @@ def test_messages_can_be_given_to_a_function_and_back() -> None:
             assert given == [*numbers[:5], None]
             connection.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what has arrived")
