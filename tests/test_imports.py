@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pykaldi_server"
 BASE = {
     "cores",
     "errors",
+    "event_loop",
     "languages",
     "lazy",
     "logs",
@@ -27,6 +28,7 @@ BASE = {
 MAY_IMPORT = {
     "cores": set(),
     "errors": set(),
+    "event_loop": set(),
     "languages": set(),
     "lazy": set(),
     "memory": set(),
