@@ -34,6 +34,7 @@ class DaskProcesses:
         self._lacks_package = lacks_package
         self._stack = ExitStack()
         self._num_workers = 0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}  # of workers, by their addresses
         self.file = folder / "scheduler.json"
 
     def __enter__(self) -> Self:
@@ -77,10 +78,15 @@ class DaskProcesses:
         scratch = self._folder / f"worker-{self._num_workers}"
         arguments = [self.address, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard"]
         arguments += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(scratch)]
-        self._start("dask_worker", arguments, lacks_package, directory)
+        process = self._start("dask_worker", arguments, lacks_package, directory)
         self.client.wait_for_workers(len(before) + 1, timeout=PATIENCE_S)
         (address,) = self.workers - before
+        self._processes[address] = process
         return address
+
+    def kill_worker(self, address: str) -> None:
+        """Kills a worker, or its nanny, which ends it."""
+        self._processes[address].kill()
 
     def remains(self) -> Mapping[str, list[str]]:
         """What is left of bulk runs in the scheduler (tasks and plugins) and in each worker (plugins)."""

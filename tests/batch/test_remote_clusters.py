@@ -138,6 +138,30 @@ def test_a_cluster_without_workers(models: Path, golden: Path, tmp_path: Path) -
         assert texts(out) == [SAID]
 
 
+def test_a_cluster_whose_workers_are_all_gone(models: Path, golden: Path, tmp_path: Path) -> None:
+    """The command says so, and goes on with the first worker that comes."""
+    recording, out = tmp_path / "in" / "000.wav", tmp_path / "out"
+    recording.parent.mkdir()
+    os.mkfifo(recording)
+    with DaskProcesses(tmp_path / "cluster") as cluster:
+        worker = cluster.add_worker()
+        arguments = command(models / "english", cluster.address, recording, "-o", out)
+        with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as client:
+            assert client.stderr is not None
+            writer = os.open(recording, os.O_RDWR)  # so that the pipe has no end
+            wait_for_reader(recording)
+            recording.unlink()
+            make_recordings(recording.parent, golden, 1)
+            cluster.kill_worker(worker)
+            said = iter(client.stderr.readline, "")
+            assert any(line == "waiting for workers: all of them are gone\n" for line in said)
+            cluster.add_worker()
+            assert any(line == "there are workers again\n" for line in said)
+            assert client.wait() == 0, client.stderr.read()
+            os.close(writer)
+        assert texts(out) == [SAID]
+
+
 @pytest.mark.slow
 def test_a_scheduler_that_dies(models: Path, golden: Path, tmp_path: Path) -> None:
     """Dask looks for it for half a minute; then the command ends, and the recording is not at fault."""
