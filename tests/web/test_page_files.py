@@ -47,7 +47,8 @@ async def download(browser: Browser, label: str, path: Path) -> str:
         browser,
         f"[...document.querySelectorAll('.menu button')].find((each) => each.innerText === '{label}')",
     )
-    while not path.exists():
+    # The browser keeps the name by an empty file, and moves what it has got over that.
+    while not (path.exists() and path.stat().st_size):
         await browser.evaluate("new Promise(requestAnimationFrame)")
     return path.read_bytes().decode()
 
