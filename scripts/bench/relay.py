@@ -145,7 +145,9 @@ def main() -> None:
     parser.add_argument("--master", action="store_true", help="only run the master")
     args = parser.parse_args()
     if args.master:
-        asyncio.run(run_master(args))
+        from pykaldi_server import event_loop
+
+        event_loop.run(run_master(args))
         return
     cores, client_cores = split_cores()
     os.sched_setaffinity(0, client_cores)
