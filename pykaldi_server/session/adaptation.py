@@ -13,7 +13,7 @@ from pykaldi_server.kaldi.feat.cmvn import OnlineCmvnState
 from pykaldi_server.kaldi.online2 import OnlineIvectorExtractorAdaptationState
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 
-__all__ = ["SpeakerState", "split_state"]
+__all__ = ["SpeakerState", "split_state", "state_bytes"]
 
 _IVECTOR_END = "</OnlineIvectorExtractorAdaptationState>"
 _CMVN_START = "<OnlineCmvnState>"
@@ -41,10 +41,10 @@ class SpeakerState:
         ivector_text, cmvn_text = split_state(text)
         ivector, cmvn = None, None
         if ivector_text or cmvn_text is None:
-            reader = KaldiReader(ivector_text.encode(), "adaptation state")
+            reader = KaldiReader(state_bytes(ivector_text), "adaptation state")
             ivector = OnlineIvectorExtractorAdaptationState.read(reader)
         if cmvn_text is not None:
-            cmvn = OnlineCmvnState.read(KaldiReader(cmvn_text.encode(), "CMVN state"))
+            cmvn = OnlineCmvnState.read(KaldiReader(state_bytes(cmvn_text), "CMVN state"))
         return cls(ivector, cmvn)
 
     def text(self) -> str | None:
@@ -56,6 +56,11 @@ class SpeakerState:
         for each in known:
             each.write(KaldiWriter(file, binary=False))
         return file.getvalue().decode()
+
+
+def state_bytes(text: str) -> bytes:
+    """The text of a state as bytes; halves of surrogate pairs, which no state has, become question marks."""
+    return text.encode(errors="replace")
 
 
 def split_state(text: str) -> tuple[str, str | None]:

@@ -215,9 +215,16 @@ def selected_channel(audio: AudioChunk, channels: Channels) -> AudioChunk:
     """The channel of an array that ``left`` or ``right`` asks for; otherwise the array itself.
 
     Audio with one channel is that channel, whichever is asked for.
+
+    Raises:
+        AudioError: the array has no channel.
     """
     if channels not in ("left", "right") or not isinstance(audio, np.ndarray) or audio.ndim != 2:
         return audio
+    if audio.shape[1] == 0:
+        raise AudioError(
+            f"channels={channels}: expected an array of shape (n, channels), found shape {audio.shape}"
+        )
     index = 1 if channels == "right" and audio.shape[1] > 1 else 0
     return audio[:, index]
 

@@ -137,7 +137,7 @@ def find_compiled(folder: Path) -> Path | None:
         return own
     try:
         return find_cached(folder)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:  # such as a home directory of another user
         logger.debug("%s: %s", folder, error)
         return None
 

@@ -126,6 +126,8 @@ class RequestOptions(_Overlay):
         super().__post_init__()
         replace(SessionOptions(), **self.given(SessionOptions)).validate()
         for name, rule in self.rules().items():
+            if not isinstance(rule, EndpointRule):
+                raise ConfigError(f"{_spelled(name)}: expected an EndpointRule, found {rule!r}")
             for time in ("min_trailing_silence", "min_utterance_length"):
                 value = getattr(rule, time)
                 if value is not None and value < 0:

@@ -36,8 +36,10 @@ _RESAMPLE_ZEROS = 6
 # Partial results with words cost time in proportion to the segment's length, so they come at most once per
 # this part of it: the cost of a segment stays in proportion to its length.
 _WORDS_PERIOD = 0.02
-# A segment with this part of the words that it may have ends at the next moment of silence.
+# A segment with this part of the words that it may have ends at the next moment of silence. They are counted
+# at least this often, however seldom there are partial results.
 _ENOUGH_WORDS = 0.9
+_COUNT_PERIOD_S = 0.2
 
 
 def _exclusive(
@@ -100,8 +102,9 @@ class Session:
         # The last partial result of the segment: its text, and the ids of its words.
         self._partial = ""
         self._partial_ids = b""
-        self._partial_words = 0
         self._partial_frame = 0  # decoded frames of the segment by then
+        self._num_words = 0  # of the segment, when they were last counted
+        self._counted_frame = 0  # decoded frames of the segment by then
         self._start_stream()
 
     @property
@@ -324,28 +327,36 @@ class Session:
         if self._segment_length_s() >= self._options.max_segment_length_in_secs:
             return True
         most_words = self._options.max_segment_words or math.inf
-        if self._partial_words < _ENOUGH_WORDS * most_words:
+        if self._num_words < _ENOUGH_WORDS * most_words:
             return False
-        return self._partial_words >= most_words or self._stream.in_silence()
+        return self._num_words >= most_words or self._stream.in_silence()
 
     def _report_partial(self, events: list[Event]) -> None:
         frames = self._stream.num_frames_decoded()
         period_s = self._options.traceback_period_in_secs
         if self._options.partial_words:
             period_s = max(period_s, _WORDS_PERIOD * self._segment_length_s())
-        if (frames - self._partial_frame) * self._parts.frame_shift_s < period_s:
+        is_due = (frames - self._partial_frame) * self._parts.frame_shift_s >= period_s
+        if not is_due and not self._count_is_due(frames):
+            return
+        words = self._stream.partial_words()
+        self._num_words, self._counted_frame = len(words), frames
+        if not is_due:
             return
         self._partial_frame = frames
-        words = self._stream.partial_words()
         ids = words.tobytes()
         if ids == self._partial_ids:
             return
         self._partial_ids = ids
-        self._partial_words = len(words)
         text = self._results.transcript(words)
         if text != self._partial:
             self._partial = text
             events.append(self._make_partial(words))
+
+    def _count_is_due(self, frames: int) -> bool:
+        """Whether the words of the segment, of which ``frames`` are decoded, have to be counted."""
+        passed_s = (frames - self._counted_frame) * self._parts.frame_shift_s
+        return self._options.max_segment_words > 0 and passed_s >= _COUNT_PERIOD_S
 
     def _make_partial(self, words: NDArray[np.int32]) -> Partial:
         lattice = self._stream.partial_lattice() if self._options.partial_words else None
@@ -370,8 +381,9 @@ class Session:
     def _forget_partial(self) -> None:
         self._partial = ""
         self._partial_ids = b""
-        self._partial_words = 0
         self._partial_frame = 0
+        self._num_words = 0
+        self._counted_frame = 0
 
 
 def make_resampler(source_rate_hz: int, model_rate_hz: int) -> LinearResample | None:

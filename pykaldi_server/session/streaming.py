@@ -5,6 +5,7 @@ source that is faster than the machine is held back.
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -69,7 +70,8 @@ async def stream_events(
 def pieces(chunk: AudioChunk, rate_hz: int) -> Iterator[AudioChunk]:
     """Cuts a chunk into pieces of at most a second, so that results come, and a cancel works, in between."""
     size = rate_hz * (1 if isinstance(chunk, np.ndarray) else 2)
-    if not isinstance(chunk, np.ndarray | bytes | bytearray) or len(chunk) <= size:
+    has_length = chunk.ndim > 0 if isinstance(chunk, np.ndarray) else isinstance(chunk, bytes | bytearray)
+    if not has_length or len(chunk) <= size:  # the session refuses what is not audio
         yield chunk
         return
     for begin in range(0, len(chunk), size):
@@ -107,9 +109,9 @@ async def _chunks(chunks: AudioChunks, executor: Executor | None) -> AsyncGenera
         return
     iterator, loop = iter(chunks), asyncio.get_running_loop()
 
-    def next_chunk() -> AudioChunk | None:
-        return next(iterator, None)
+    def next_chunk() -> tuple[AudioChunk, ...]:
+        return tuple(itertools.islice(iterator, 1))  # empty at the end, which no chunk means, not even None
 
     # A cancel need not wait here: the thread uses the source, not the session.
-    while (following := await loop.run_in_executor(executor, next_chunk)) is not None:
-        yield following
+    while following := await loop.run_in_executor(executor, next_chunk):
+        yield following[0]

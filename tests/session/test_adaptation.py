@@ -82,6 +82,17 @@ def test_a_huge_number_is_logged_and_the_session_starts_afresh(
     assert words == recognise(model, None, samples)
 
 
+@pytest.mark.parametrize("kind", ["network", "mixtures"])
+def test_a_text_that_no_bytes_have_is_logged(
+    request: pytest.FixtureRequest, kind: str, samples: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, state = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_state")
+    for wrong in ("\udcff" + state, replaced(state, 5, "\ud800")):
+        caplog.clear()
+        recognise(model, wrong, samples[:16000])
+        assert WARNING in caplog.text
+
+
 @settings(max_examples=25)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.sampled_from(WRONG_NUMBERS))
 @pytest.mark.parametrize("kind", ["network", "mixtures"])

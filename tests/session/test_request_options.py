@@ -121,6 +121,12 @@ def test_without_a_request_the_model_decides(digits: Model) -> None:
     assert EffectiveOptions.of(digits, RequestOptions.parse(shown)).request == effective.request
 
 
+def test_rules_are_objects() -> None:
+    for wrong in ({"min_trailing_silence": 1.5}, None):
+        with pytest.raises(ConfigError, match="endpoint-rule2: expected an EndpointRule, found "):
+            RequestOptions(endpoint_rule2=wrong)  # type: ignore[arg-type]
+
+
 def test_a_search_may_only_be_narrower(digits: Model) -> None:
     search = EffectiveOptions.of(digits, RequestOptions(beam=9.0, max_active=150, lattice_beam=3.0)).search
     assert (search.beam, search.max_active, search.lattice_beam, search.min_active) == (9.0, 150, 3.0, 150)

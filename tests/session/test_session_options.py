@@ -123,6 +123,17 @@ def test_segments_of_few_words_end_in_silence_where_there_is_some(
     assert " ".join(final.transcript for final in few) == whole.transcript  # cut in silence
 
 
+@pytest.mark.parametrize("period_s", ["inf", 5.0])
+def test_words_are_counted_however_seldom_partial_results_come(
+    digits: Model, recording: Recording, period_s: object
+) -> None:
+    samples = np.concatenate([recording(TWO_NINE)] * 4)
+    few: dict[str, object] = {"do-endpointing": False, "max-segment-words": 3}
+    expected = finals_of(recognise(digits, samples, few))
+    assert len(expected) > 4
+    assert finals_of(recognise(digits, samples, {**few, "traceback-period-in-secs": period_s})) == expected
+
+
 def test_partial_period(digits: Model, recording: Recording) -> None:
     samples = recording(TWO_NINE)
     often = partials_of(recognise(digits, samples, {"traceback-period-in-secs": 0.05}))

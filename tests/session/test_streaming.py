@@ -1,6 +1,7 @@
 """Sessions in an event loop: the same events, a free loop, and a cancel at any time."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -206,6 +207,22 @@ def test_errors_come_out(digits: Model) -> None:
         run(lambda: read(broken()))
     with pytest.raises(AudioError, match="found int64"):
         run(lambda: read([np.zeros(3, np.int64)]))
+    for source in (np.array(1.0), [np.array(1.0)]):
+        with pytest.raises(AudioError, match=r"found \(\)"):
+            run(functools.partial(read, source))
+
+
+def test_no_chunk_ends_the_audio_unseen(digits: Model, samples: NDArray[np.float32]) -> None:
+    async def asynchronous() -> AsyncIterator[Any]:
+        yield samples[:CHUNK]
+        yield None
+
+    async def read(source: Any) -> list[Event]:
+        return [event async for event in digits.stream(source)]
+
+    for source in ([samples[:CHUNK], None, samples[CHUNK:]], asynchronous()):
+        with pytest.raises(AudioError, match="found object \\(NoneType\\)"):
+            run(functools.partial(read, source))
 
 
 def is_closed(session: Session) -> bool:

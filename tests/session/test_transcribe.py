@@ -162,3 +162,8 @@ def test_what_is_no_audio_is_named(digits: Model, tmp_path: Path) -> None:
         list(transcribe(digits, tmp_path / "missing"))
     with pytest.raises(AudioError, match="found object"):
         list(transcribe(digits, None))  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match=r"found \(\)"):
+        list(transcribe(digits, np.array(1.0)))
+    for channels in ("left", "right"):
+        with pytest.raises(AudioError, match=rf"channels={channels}: .* found shape \(9, 0\)"):
+            list(transcribe(digits, np.zeros((9, 0), np.int16), channels=channels))

@@ -22,6 +22,7 @@ from pykaldi_server.kaldi.online2.gmm_models import (
 )
 from pykaldi_server.kaldi.util.io import KaldiReader, KaldiWriter
 from pykaldi_server.session.acoustics.stream import Acoustics, RestartingStream, StreamSetup
+from pykaldi_server.session.adaptation import state_bytes
 
 __all__ = ["GmmAcoustics", "GmmStream"]
 
@@ -76,7 +77,7 @@ class GmmStream(RestartingStream):
         """See `Acoustics.start`."""
         state = OnlineGmmAdaptationState()
         if setup.adaptation_state is not None:
-            reader = KaldiReader(setup.adaptation_state.encode(), "adaptation state")
+            reader = KaldiReader(state_bytes(setup.adaptation_state), "adaptation state")
             state = OnlineGmmAdaptationState.read(reader)
         self._acoustics = acoustics
         self._setup = setup
