@@ -149,16 +149,16 @@ def test_a_cluster_whose_workers_are_all_gone(models: Path, golden: Path, tmp_pa
         with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as client:
             assert client.stderr is not None
             writer = os.open(recording, os.O_RDWR)  # so that the pipe has no end
-            wait_for_reader(recording)
-            recording.unlink()
-            make_recordings(recording.parent, golden, 1)
+            recogniser = Watched(wait_for_reader(recording))
             cluster.kill_worker(worker)
+            recogniser.wait()
             said = iter(client.stderr.readline, "")
             assert any(line == "waiting for workers: all of them are gone\n" for line in said)
             cluster.add_worker()
             assert any(line == "there are workers again\n" for line in said)
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write((golden / "wav" / f"{DIGITS}.wav").read_bytes())
             assert client.wait() == 0, client.stderr.read()
-            os.close(writer)
         assert texts(out) == [SAID]
 
 
