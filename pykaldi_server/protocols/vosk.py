@@ -399,7 +399,7 @@ def _words(event: Message, hypothesis: Message) -> list[Message]:
     """
     try:
         begin_s = float(event.get("segment-start", 0.0))
-        return [
+        words: list[Message] = [
             {
                 "conf": float(word["confidence"]),
                 "end": begin_s + float(word["start"]) + float(word["length"]),
@@ -410,6 +410,16 @@ def _words(event: Message, hypothesis: Message) -> list[Message]:
         ]
     except (LookupError, TypeError, ValueError):
         return []
+    return words if all(math.isfinite(word["conf"] + word["end"]) for word in words) else []
+
+
+def _likelihood(hypothesis: Message) -> float:
+    """The likelihood of a hypothesis; 0 where a post-processor has made something else of it."""
+    try:
+        likelihood = float(hypothesis.get("likelihood", 0.0))
+    except (TypeError, ValueError):
+        return 0.0
+    return likelihood if math.isfinite(likelihood) else 0.0
 
 
 class _Alternative(NamedTuple):
@@ -438,7 +448,7 @@ def _alternatives(final: Message) -> list[_Alternative]:
     """The hypotheses of a segment that have words: some clients take an empty text for no result at all."""
     return [
         _Alternative(
-            float(hypothesis.get("likelihood", 0.0)),
+            _likelihood(hypothesis),
             str(hypothesis["transcript"]),
             tuple(
                 {key: value for key, value in word.items() if key != "conf"}

@@ -381,11 +381,21 @@ def test_a_final_without_words_looks_like_the_originals() -> None:
     assert reply_to(dialogue(), final(hypothesis("two nine"))) == '{\n  "text" : "two nine"\n}'
 
 
-@pytest.mark.parametrize("alignment", [[{"word": "two"}], ["two"], {"word": "two"}, None, 3])
+@pytest.mark.parametrize(
+    "alignment",
+    [[{"word": "two"}], ["two"], {"word": "two"}, None, 3, [{**word("two", 0, 1), "confidence": "nan"}]],
+)
 def test_words_that_a_post_processor_has_spoilt_are_left_out(alignment: Any) -> None:
     spoilt = {"transcript": "Two", "word-alignment": alignment}
     assert reply_to(dialogue(), final(spoilt)) == '{\n  "text" : "Two"\n}'
     alternatives = json.loads(reply_to(dialogue(max_alternatives=1), final(spoilt)))["alternatives"]
+    assert alternatives == [{"text": "Two", "confidence": 0.0}]
+
+
+@pytest.mark.parametrize("likelihood", [None, "likely", [], "nan"])
+def test_so_is_a_likelihood(likelihood: Any) -> None:
+    spoilt = {"transcript": "Two", "likelihood": likelihood}
+    alternatives = json.loads(reply_to(dialogue(max_alternatives=2), final(spoilt)))["alternatives"]
     assert alternatives == [{"text": "Two", "confidence": 0.0}]
 
 
