@@ -60,6 +60,8 @@ NO_ID = "none"
 ADAPTATION_STATE_TYPE = "string+gzip+base64"
 MAX_ADAPTATION_STATE_BYTES = 16 * 1024 * 1024
 _PIECE_BYTES = 64 * 1024
+# How GStreamer 0.10 describes S16LE, the format of raw audio that names none.
+_S16LE = {"width": "16", "depth": "16", "signed": "true", "endianness": "1234"}
 
 
 # Requests: what the client says when it connects, and how the master passes it on
@@ -206,7 +208,8 @@ def caps_from_http(content_type: str) -> str | None:
     """Turns a Content-Type header into what a worker expects.
 
     Raw audio (`audio/x-raw-int; rate=8000`) becomes GStreamer caps with the defaults filled in, which workers
-    of the original project need. `application/x-www-form-urlencoded`, curl's own default, says nothing.
+    of the original project need; no format is filled in where GStreamer 0.10's description is that of another
+    one. `application/x-www-form-urlencoded`, curl's own default, says nothing.
     """
     media_type, _, attributes = content_type.replace(";", ",").partition(",")
     media_type = media_type.strip().lower()
@@ -214,12 +217,20 @@ def caps_from_http(content_type: str) -> str | None:
         return None
     if media_type not in ("audio/x-raw", "audio/x-raw-int"):
         return content_type
-    caps = {"layout": "interleaved", "rate": "16000", "format": "S16LE", "channels": "1"}
+    said: dict[str, str] = {}
     for attribute in attributes.split(","):
         key, equals, value = attribute.partition("=")
         if equals:
-            caps[key.strip()] = value.strip()
+            said[key.strip()] = value.strip()
+    caps = {"layout": "interleaved", "rate": "16000", "format": "S16LE", "channels": "1", **said}
+    if "format" not in said and any(_bare(said.get(key, value)) != value for key, value in _S16LE.items()):
+        del caps["format"]
     return ", ".join(["audio/x-raw", *(f"{key}={value}" for key, value in caps.items())])
+
+
+def _bare(value: str) -> str:
+    """A value of caps without its type and quotes: ``(int)16`` is ``16``."""
+    return value.rpartition(")")[2].strip().strip('"').lower()
 
 
 def raw_audio_caps(sample_format: str, rate_hz: int | None, channels: int = 1) -> str:

@@ -126,6 +126,19 @@ def test_options_in_an_address() -> None:
             "Audio/X-Raw,format=F32LE, channels = 2;nonsense",
             "audio/x-raw, layout=interleaved, rate=16000, format=F32LE, channels=2",
         ),
+        (
+            'audio/x-raw-int, endianness=(int)1234, width=(int) 16, depth="16", signed=TRUE',
+            "audio/x-raw, layout=interleaved, rate=16000, format=S16LE, channels=1, "
+            'endianness=(int)1234, width=(int) 16, depth="16", signed=TRUE',
+        ),
+        (
+            "audio/x-raw-int; rate=8000; width=8; signed=false",
+            "audio/x-raw, layout=interleaved, rate=8000, channels=1, width=8, signed=false",
+        ),
+        (
+            "audio/x-raw-int; endianness=(int)4321",
+            "audio/x-raw, layout=interleaved, rate=16000, channels=1, endianness=(int)4321",
+        ),
     ],
 )
 def test_content_type_header_becomes_caps(header: str, caps: str | None) -> None:
