@@ -19,6 +19,7 @@ from pykaldi_server.audio.containers import (
 )
 from pykaldi_server.audio.next_file import NextFileFinder
 from pykaldi_server.audio.pcm import Audio, RawFormat, RawSource
+from pykaldi_server.audio.signatures import matches_signature
 from pykaldi_server.audio.streaming import SpooledContainer, StreamingContainer
 from pykaldi_server.audio.wav import WavSource, parse_wav_header
 from pykaldi_server.errors import AudioError
@@ -26,6 +27,10 @@ from pykaldi_server.errors import AudioError
 __all__ = ["FileSequence", "Source"]
 
 logger = logging.getLogger(__name__)
+
+# Types of raw audio that files with a header have, too, and how these start: AU files go by the type of the
+# mu-law that the first of them had.
+_WITH_HEADER = {"audio/basic": [(0, b".snd")]}
 
 
 class Source(Protocol):
@@ -65,7 +70,7 @@ class FileSequence:
         self._is_first = True
         self._finder: NextFileFinder | None = None
         self._source: Source | None = None
-        if content_type.raw is not None:
+        if content_type.raw is not None and content_type.media_type not in _WITH_HEADER:
             self._source = RawSource(content_type.raw)
 
     @property
@@ -143,6 +148,12 @@ class FileSequence:
             self._ignore_file(error)
 
     def _choose_source(self, is_all: bool) -> Source | None:
+        if self._content_type.raw is not None:
+            has_header = matches_signature(self._head, _WITH_HEADER[self._content_type.media_type])
+            if has_header is None and not is_all:
+                return None
+            if not has_header:
+                return RawSource(self._content_type.raw)
         self._skip_tags(is_all)
         if not self._head:
             return None

@@ -185,6 +185,20 @@ def test_a_second_header_that_is_cut_takes_nothing_away(
     assert "a file that follows another one in the stream is left out" in caplog.text
 
 
+@pytest.mark.parametrize("piece_bytes", [None, 1, 997])
+def test_au_files_have_the_type_of_raw_mu_law(short: NDArray[np.int16], piece_bytes: int | None) -> None:
+    """That is what browsers and Python's `mimetypes` call them."""
+    head = b".snd" + struct.pack(">5I", 24, 2 * len(short), 3, 16000, 1)
+    found = decode(head + short.astype(">i2").tobytes(), piece_bytes, "audio/basic")
+    np.testing.assert_array_equal(found, short)
+    dots = b".sn" * 100
+    with AudioDecoder("audio/x-mulaw", 16000) as decoder:
+        expected = np.concatenate([decoder.push(dots), decoder.finish()])
+    np.testing.assert_array_equal(decode(dots, piece_bytes, "audio/basic"), expected)
+    with AudioDecoder("audio/basic", None) as decoder:
+        assert len(decoder.push(b".sn")) + len(decoder.finish()) == 3
+
+
 @pytest.mark.parametrize("compressed", ["wav", "raw", "flac", "twice"])
 @pytest.mark.parametrize("piece_bytes", [None, 1009])
 def test_gzip_is_undone(
