@@ -16,7 +16,7 @@ from pykaldi_server.master.access.visitors import caller_of
 from pykaldi_server.master.hub import Hub
 from pykaldi_server.master.limits import message_rate
 from pykaldi_server.master.relay import End, Relay
-from pykaldi_server.protocols.gstreamer import EOS, RequestInfo
+from pykaldi_server.protocols.gstreamer import EOS, RequestInfo, audio_messages
 from pykaldi_server.protocols.liveness import Liveness
 from pykaldi_server.protocols.messages import Status
 from pykaldi_server.protocols.multipart import FormReader, is_form
@@ -262,7 +262,8 @@ class UploadHandler(CorsHandler, ABC):
             return
         if self._relay is None:  # what is known of the request is not enough yet: the relay keeps the audio
             self._relay = Relay(self.hub, self.info, self, self.caller, protocol=self.PROTOCOL)
-        await self._relay.send(audio)
+        for message in audio_messages(audio):
+            await self._relay.send(message)
 
     def _stands_still(self) -> None:
         """Nothing of the body has come for too long: answers with what has been recognised so far."""

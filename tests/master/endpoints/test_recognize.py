@@ -83,6 +83,35 @@ def test_chunked_upload_is_passed_on_as_it_comes(harness: Any) -> None:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("head", "before"),
+    [
+        (b"PUT /client/dynamic/recognize HTTP/1.1", b"first"),
+        (
+            b"POST /client/dynamic/recognize HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nfirst',
+        ),
+    ],
+)
+def test_a_piece_of_audio_that_reads_like_the_end_of_another_protocol(
+    harness: Any, head: bytes, before: bytes
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            _, writer = await connect(master)
+            writer.write(head + b"\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for sent, found in ((before, [b"first"]), (b"EOS", [b"E", b"OS"]), (b"last", [b"last"])):
+                writer.write(b"%x\r\n%s\r\n" % (len(sent), sent))
+                if sent is before:
+                    await worker.read_json()
+                assert [await worker.read() for _ in found] == found
+            writer.close()
+            await writer.wait_closed()
+
+    harness.run(scenario)
+
+
 async def connect(master: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", master.port)
 
