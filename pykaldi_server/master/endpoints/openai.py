@@ -18,6 +18,7 @@ from pykaldi_server.protocols.openai import (
     RequestError,
     Transcription,
     TranscriptionRequest,
+    choose_model,
     error_object,
     model_object,
     models_object,
@@ -96,11 +97,21 @@ class TranscriptionsHandler(UploadHandler):
         for name, before in self._user_fields.items():
             if list(self.form.fields.get(name, ())) != before:
                 raise RequestError(f"{name}: expected it before the file, found it after", name)
+        self._check_language(self.form.fields.get("language", [""])[-1])
         self._wanted = TranscriptionRequest.from_fields(self.form.fields)
         if self._wanted.stream:
             self._is_streaming = True
             if self._is_served:
                 await self._send(self._transcription.new_events())
+
+    def _check_language(self, language: str) -> None:
+        """Refuses a language that has come after the file, if another model than the one at work has it."""
+        if self._relay is None or self._relay.is_over or language == self.info.language:
+            return
+        default = self.hub.pool.default_model
+        model = choose_model(self.info.model or "", language, self.hub.models, default)
+        if model not in (None, self._relay.record.model or self.info.model or default):
+            raise RequestError("language: expected it before the file, found it after", "language")
 
     async def deliver(self, event: str) -> None:
         self._transcription.add(parse_event(event))
