@@ -115,7 +115,7 @@ class LiveSocket(WebSocketHandler):
             self,
             plain.params,
             heard=self._heard,
-            too_long=self._end,
+            refused=self._end,
             arriving=self.hub.arriving,
             hold_back=self.hold_back,
         )

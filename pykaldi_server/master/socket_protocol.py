@@ -4,6 +4,8 @@
   it cannot answer pings in the middle of a message.
 * A message that is too long is answered by a close frame with the code 1009 and the limit. Tornado breaks
   the connection off at once, so that the peer would see a broken connection and no reason.
+* A text message that is not UTF-8, such as audio in a message of the wrong type, is answered by a close frame
+  with the code 1007. Tornado breaks the connection off.
 * Messages that arrive at the same time have a bounded amount of memory. When it is used up, those that take
   more than their share of it are answered by a close frame with the code 1013.
 * After each frame, control frames and fragments included, the peer may be held back.
@@ -19,9 +21,9 @@ from typing import Any
 
 from tornado.websocket import WebSocketHandler
 
-from pykaldi_server.protocols.messages import MESSAGE_TOO_BIG, TRY_AGAIN_LATER
+from pykaldi_server.protocols.messages import INVALID_DATA, MESSAGE_TOO_BIG, TRY_AGAIN_LATER
 from pykaldi_server.protocols.store import Holding, StoreBudget
-from pykaldi_server.sockets import Backlog, QuickProtocol
+from pykaldi_server.sockets import TEXT, Backlog, QuickProtocol
 
 __all__ = ["SocketProtocol"]
 
@@ -33,6 +35,7 @@ CLOSING_ROUNDS = 12
 """How often as long it may take to get it."""
 PIECE_BYTES = 1024**2
 NO_MEMORY = "too many large messages arrive at the same time; try again later, or send smaller ones"
+NO_TEXT = "expected UTF-8 in a text message, found other bytes; audio belongs in binary messages"
 HEADER_BYTES = 8
 """The largest field of a frame's header."""
 
@@ -44,7 +47,7 @@ class SocketProtocol(QuickProtocol):
         handler: whom messages are given to.
         params: Tornado's settings of the protocol.
         heard: called whenever a piece of a message has come.
-        too_long: called once, when a message takes too much and the connection is being closed.
+        refused: called once, when a message is not accepted and the connection is being closed.
         arriving: what messages may hold together while they arrive.
         hold_back: called after each frame; what it returns, if anything, is awaited before the next is read.
     """
@@ -55,7 +58,7 @@ class SocketProtocol(QuickProtocol):
         params: Any,
         *,
         heard: Callable[[], None],
-        too_long: Callable[[], None],
+        refused: Callable[[], None],
         arriving: StoreBudget,
         hold_back: Callable[[], Awaitable[None] | None],
     ) -> None:
@@ -64,7 +67,7 @@ class SocketProtocol(QuickProtocol):
         self.whole_bytes = min(self.whole_bytes, self._limit_bytes)
         params.max_message_size = sys.maxsize  # it is seen to here
         self._heard = heard
-        self._too_long = too_long
+        self._refused = refused
         self._held = Holding(arriving)
         self._hold_back = hold_back
 
@@ -103,6 +106,13 @@ class SocketProtocol(QuickProtocol):
     def _held_back(self) -> Awaitable[None] | None:
         return None if self.server_terminated else self._hold_back()
 
+    def _handle_message(self, opcode: int, data: bytes) -> Any:
+        if opcode == TEXT and not _is_utf8(data):
+            if not self.server_terminated:
+                self._close_because(INVALID_DATA, NO_TEXT)
+            return None
+        return super()._handle_message(opcode, data)
+
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""
         num_bytes = n + self._fragment_bytes
@@ -134,16 +144,27 @@ class SocketProtocol(QuickProtocol):
     async def _refuse(self, code: int, reason: str, num_bytes: int) -> bytes:
         """Closes the connection because of a message of which so much is still to come."""
         if not self.server_terminated:
-            logger.warning("%s: a message refused: %s", self.handler, reason)
-            self.close(code, reason)
-            self._too_long()
+            self._close_because(code, reason)
         if self._fragmented_message_buffer is not None:
             self._fragmented_message_buffer.clear()
         self._held.set(0)
         await self._drop(num_bytes)
         return b""
 
+    def _close_because(self, code: int, reason: str) -> None:
+        logger.warning("%s: a message refused: %s", self.handler, reason)
+        self.close(code, reason)
+        self._refused()
+
     async def _drop(self, num_bytes: int) -> None:
         """Reads on, or the peer would not get to see the close frame; Tornado ends it after 5 seconds."""
         for start in range(0, num_bytes, PIECE_BYTES):
             await super()._read_bytes(min(PIECE_BYTES, num_bytes - start))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -73,6 +73,8 @@ class Outbox:
 
     def put_timed(self, *items: tuple[Item, float | None]) -> None:
         """Appends items, each with the time, on the monotonic clock, when what it needs had been received."""
+        if self.is_closed:
+            return
         self._items.extend(items)
         if self._is_empty.is_set():
             self._write_at_once()
@@ -87,6 +89,11 @@ class Outbox:
         empty.cancel()
         if self._writing.done():
             self._writing.result()
+
+    def drop(self) -> None:
+        """The connection is closed: nobody waits for what has not been written."""
+        self.is_closed = True
+        self._is_empty.set()
 
     def close(self) -> None:
         """Drops what has not been written."""

@@ -91,10 +91,12 @@ class WorkerRequest:
         self._last_result_s = self._loop.time()
         self._is_cancelled = threading.Event()
         self._interruption: RequestEndedError | None = None
-        self._inbox = Inbox(connection, self._is_cancelled.set)
         self._outbox = Outbox(connection, self._id, process_text, self._statistics)
+        self._inbox = Inbox(connection, self._cancel)
         self._consumed_bytes = 0
         self._reported_bytes = 0
+        self._has_audio = False
+        self._not_understood: ProtocolError | None = None  # the first message that was ignored
 
     async def run(self) -> None:
         """Recognises to the end. Whatever goes wrong is told to the client, and only logged here."""
@@ -124,6 +126,11 @@ class WorkerRequest:
             self._interruption = RequestEndedError(Status.ABORTED, reason)
             self._inbox.interrupt()
 
+    def _cancel(self) -> None:
+        """The master has closed the connection."""
+        self._is_cancelled.set()
+        self._outbox.drop()
+
     async def _recognize(self, recognition: Recognition) -> None:
         at_end = False
         while not at_end:
@@ -139,6 +146,10 @@ class WorkerRequest:
             if parsed is not None:
                 events = await self._work(recognition, parsed, received_s)
                 at_end = isinstance(parsed, EndOfStream)
+                self._has_audio = self._has_audio or (isinstance(parsed, Audio) and num_bytes > 0)
+            if at_end and not self._has_audio and self._not_understood is not None:
+                text = f"expected audio in binary messages, found none; {self._not_understood}"
+                raise RequestEndedError(Status.NOT_ALLOWED, text)
             if isinstance(parsed, Reset):
                 self._tell(events)
                 events = []
@@ -224,6 +235,7 @@ class WorkerRequest:
             return parse_client_message(message)
         except ProtocolError as error:
             logger.warning("%s: message ignored: %s", self._id, error)
+            self._not_understood = self._not_understood or error
             return None
 
     async def _fail(self, recognition: Recognition | None, error: Exception) -> None:

@@ -69,6 +69,30 @@ def test_too_large_text_messages(harness: Any) -> None:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize("in_fragments", [False, True])
+def test_text_messages_that_are_not_utf_8(harness: Any, in_fragments: bool) -> None:
+    """Libraries that send audio as text unless they are told otherwise."""
+    audio = bytes(range(100, 200))
+
+    async def scenario() -> None:
+        async with harness.master() as master:
+            worker = await harness.worker(master)
+            url = master.url.replace("http", "ws")
+            async with websockets.connect(f"{url}/client/ws/speech") as client:
+                await worker.read_json()
+                message = [audio[:50], audio[50:]] if in_fragments else audio
+                await client.send(message, text=True)
+                await client.wait_closed()
+                assert client.close_code == 1007
+                expected = (
+                    "expected UTF-8 in a text message, found other bytes; audio belongs in binary messages"
+                )
+                assert client.close_reason == expected
+            assert await worker.read() is None
+
+    harness.run(scenario)
+
+
 def test_a_whole_recording_in_one_message(harness: Any) -> None:
     """20 MB; the message is on disk while the worker takes its time."""
 

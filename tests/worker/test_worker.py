@@ -274,6 +274,30 @@ def test_no_audio_at_all(harness: Any, english: Model) -> None:
     harness.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        (["UklGRiQ", {"unknown": 1}], "a control message: expected JSON, found 'UklGRiQ'"),
+        ([{"audio": "UklGRiQ"}, b""], "a control message: expected one of "),
+    ],
+)
+def test_audio_that_comes_as_text_is_no_success(
+    harness: Any, english: Model, messages: list[Any], reason: str
+) -> None:
+    async def scenario() -> None:
+        async with harness.master() as master, running_worker(english, master):
+            client = await harness.client(master)
+            for message in messages:
+                await client.send(message)
+            await client.send("EOS")
+            (answer,) = await client.read_all()
+            assert answer["status"] == Status.NOT_ALLOWED
+            expected = f"expected audio in binary messages, found none; {reason}"
+            assert answer["message"].startswith(expected)
+
+    harness.run(scenario)
+
+
 def test_silence_timeout(harness: Any, english: Model, audio: Any) -> None:
     async def scenario() -> None:
         async with harness.master() as master, running_worker(english, master, silence_timeout_s=0.2):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from live_worker import read_log, running_worker, worker_process
 from processes import children
 from programs import UPPER, for_each_line, for_each_result, hung_after, is_running
@@ -146,19 +147,23 @@ def test_a_program_that_hangs_loses_nothing(harness: Any, digits: Model, audio: 
     harness.run(scenario)
 
 
-def test_the_slot_of_a_client_that_leaves_is_free_at_once(harness: Any, digits: Model, audio: bytes) -> None:
+@pytest.mark.parametrize("last", ['{"finalize": true}', '{"reset": true}', "EOS"])
+def test_the_slot_of_a_client_that_leaves_is_free_at_once(
+    harness: Any, digits: Model, audio: bytes, last: str
+) -> None:
     async def scenario() -> None:
         async with harness.master() as master:
-            options = {"post_processor": hung_after(0), "post_processor_timeout_s": 60.0}
+            options = {"full_post_processor": hung_after(0), "post_processor_timeout_s": 60.0}
             async with processing_worker(digits, master, **options) as post_processor:
                 client = await harness.client(master)
                 await client.send(audio)
-                await client.send({"finalize": True})
+                await client.send(last)
                 (program,) = post_processor._programs()
                 while not program._turn.locked():
                     await asyncio.sleep(0.01)
                 client.vanish()
                 await master.until(lambda: master.hub.pool.status().available == 4)
+                assert program._turn.locked()  # it has not been waited for
 
     harness.run(scenario)
 
