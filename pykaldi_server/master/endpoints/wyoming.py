@@ -65,8 +65,11 @@ class WyomingConnection(TcpConnection):
                     await self.write(wyoming.pong(text).encode())
                 case Transcribe() as request:
                     self._request = request
+                    if self._utterance is not None and not self._utterance.has_begun:
+                        self._utterance = self._begin(self._utterance.format)
                 case AudioStart(audio_format):
-                    await self._end_utterance()
+                    if self._utterance is not None and self._utterance.has_begun:
+                        await self._end_utterance()
                     self._utterance = self._begin(audio_format)
                 case AudioChunk(audio_format, samples):
                     if self._utterance is None or self._utterance.is_complete:
@@ -127,6 +130,7 @@ class _Utterance:
     """One utterance; the sink of its relay, which starts with the first audio.
 
     Attributes:
+        format: how its audio is encoded.
         is_complete: the client has sent everything.
         over: set when the transcript or an error has been sent.
     """
@@ -137,11 +141,16 @@ class _Utterance:
         self.is_complete = False
         self.over = asyncio.Event()
         self._client = client
-        self._format = audio_format
+        self.format = audio_format
         self._language = language
         self._transcript = Transcript()
         self._info = info
         self._relay: Relay | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether audio has come, or the word that there is none."""
+        return self._relay is not None or self.is_complete
 
     async def send(self, audio_format: AudioFormat, samples: bytes) -> None:
         """Takes the next audio.
@@ -149,8 +158,8 @@ class _Utterance:
         Raises:
             ProtocolError: its format is not that of the audio before.
         """
-        if audio_format != self._format:
-            raise ProtocolError(f"an audio-chunk: expected {self._format} as before, found {audio_format}")
+        if audio_format != self.format:
+            raise ProtocolError(f"an audio-chunk: expected {self.format} as before, found {audio_format}")
         for message in audio_messages(samples):
             await self._started_relay().send(message)
 
@@ -199,7 +208,7 @@ class _Utterance:
 
     def _started_relay(self) -> Relay:
         if self._relay is None:
-            logger.info("%s: opened by a %s, %s", self._info.id, self._client, self._format)
+            logger.info("%s: opened by a %s, %s", self._info.id, self._client, self.format)
             self._relay = Relay(self._client.hub, self._info, self, self._client.caller, protocol="wyoming")
             self._relay.start()
         return self._relay

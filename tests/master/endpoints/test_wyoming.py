@@ -154,6 +154,45 @@ def test_no_audio_needs_no_worker(harness: Any) -> None:
     harness.run(scenario)
 
 
+def test_what_to_transcribe_may_come_after_the_start(harness: Any) -> None:
+    async def scenario() -> None:
+        async with harness.master(wyoming_port=0) as master, connected(master) as client:
+            worker = await harness.worker(master, WORKER)
+            await client.send("audio-start", **FORMAT)
+            await client.send("transcribe", name="english", context={"user_id": "anna"})
+            await client.chunk(b"12")
+            assert (await worker.read_json())["user_id"] == "anna"
+            await client.send("audio-stop")
+            assert [await worker.read() for _ in range(2)] == [b"12", "EOS"]
+            await end(worker)
+            assert await client.read() == ("transcript-start", {"language": "en"})
+
+    harness.run(scenario)
+
+
+def test_a_second_start_before_any_audio_is_no_utterance(harness: Any) -> None:
+    """Home Assistant takes the first transcript for that of what it sends."""
+
+    async def scenario() -> None:
+        async with harness.master(wyoming_port=0) as master, connected(master) as client:
+            worker = await harness.worker(master, WORKER)
+            await client.send("audio-start", **{**FORMAT, "rate": 16000})
+            await client.send("audio-start", **FORMAT)
+            await client.chunk(b"12")
+            await client.send("audio-stop")
+            assert (await worker.read_json())["content_type"] == CAPS
+            assert [await worker.read() for _ in range(2)] == [b"12", "EOS"]
+            await worker.send(final("two"))
+            await end(worker)
+            assert [await client.read() for _ in range(3)] == [
+                ("transcript-start", {}),
+                ("transcript-chunk", {"text": "two"}),
+                ("transcript", {"text": "two"}),
+            ]
+
+    harness.run(scenario)
+
+
 def test_a_client_that_ends_its_direction_still_gets_its_transcript(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master(wyoming_port=0) as master, connected(master) as client:
