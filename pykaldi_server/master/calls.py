@@ -65,7 +65,7 @@ class Call:
             info: the request to the recogniser; that with the first audio of the track counts.
             samples: any number of bytes.
         """
-        if self._is_complete or self.over.is_set():
+        if self._is_complete or self.over.is_set() or not samples:
             return
         if track not in self._tracks:
             own_info = replace(info, id=str(uuid.uuid4()))

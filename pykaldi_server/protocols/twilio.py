@@ -11,6 +11,7 @@ Source: "Media Streams - WebSocket Messages" in Twilio's documentation, protocol
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +103,7 @@ def parse_client_message(message: str | bytes) -> ClientMessage | None:
             return _start(_object(fields, "start", event))
         case "media":
             media = _object(fields, "media", event)
-            return Media(_track(media), _decode(_text(media, "payload", event)))
+            return Media(_track(media), _decode(media.get("payload")))
         case "dtmf":
             dtmf = _object(fields, "dtmf", event)
             return Digit(_track(dtmf), clean_text(_text(dtmf, "digit", event))[:1])
@@ -157,8 +158,8 @@ def _track(fields: Message) -> str:
     return str(name)
 
 
-def _decode(payload: str) -> bytes:
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        raise ProtocolError(f"payload of media: expected base64, found {excerpt(payload)}") from None
+def _decode(payload: object) -> bytes:
+    if isinstance(payload, str):
+        with suppress(binascii.Error, ValueError):
+            return base64.b64decode(payload, validate=True)
+    raise ProtocolError(f"payload of media: expected base64, found {excerpt(payload)}")

@@ -39,8 +39,7 @@ def test_garbage_is_refused(message: str | bytes) -> None:
 @given(st.binary(max_size=200))
 def test_samples(data: bytes) -> None:
     payload = base64.b64encode(data).decode()
-    if data:
-        assert parse("media", media={"track": "outbound", "payload": payload}) == Media("outbound", data)
+    assert parse("media", media={"track": "outbound", "payload": payload}) == Media("outbound", data)
 
 
 def test_what_twilio_says() -> None:
@@ -79,6 +78,7 @@ def test_parameters_are_those_of_a_request() -> None:
         ("start", {**SIDS, "mediaFormat": {"sampleRate": "8"}}, "sampleRate of start: .* found '8'"),
         ("start", {**SIDS, "customParameters": [1]}, "customParameters of start: expected an object"),
         ("media", {"payload": "A"}, "payload of media: expected base64, found 'A'"),
+        ("media", {"track": "inbound"}, "payload of media: expected base64, found None"),
         ("media", {"payload": "AAAA", "track": "both"}, "track: expected inbound or outbound, found 'both'"),
         ("dtmf", {"track": "inbound_track"}, "digit of dtmf: expected a text, found None"),
     ],

@@ -81,6 +81,32 @@ def test_a_call_of_asterisk(harness: Any, with_hangup: bool) -> None:
     harness.run(scenario)
 
 
+def test_packets_without_samples_start_no_request(harness: Any) -> None:
+    """One that got no audio would fail after a while, and with it the call."""
+
+    async def scenario() -> None:
+        async with harness.master(audiosocket_port=0) as master:
+            worker = await harness.worker(master, WORKER)
+            async with Asterisk(master) as asterisk:
+                await asterisk.send(0x10)
+                await asterisk.send(0x00)
+                assert await asterisk.read_all() == HANGUP
+            stream = await twilio(harness, master)
+            await stream.start()
+            empty = {"track": "outbound", "payload": ""}
+            await stream.send("media", media=empty)
+            await stream.speak(b"1234")
+            assert (await worker.read_json())["content_type"] == MULAW
+            assert await worker.read() == b"1234"
+            await stream.stop()
+            assert await worker.read() == "EOS"
+            await end(worker)
+            assert await stream.socket.read() is None
+            assert stream.socket.connection.close_code == 1000
+
+    harness.run(scenario)
+
+
 def test_a_lost_connection_is_the_end_of_a_call(harness: Any) -> None:
     async def scenario() -> None:
         async with harness.master(audiosocket_port=0) as master:
