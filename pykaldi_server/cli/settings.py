@@ -281,12 +281,17 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ConfigError: a section or an option is unknown, or a value is of the wrong type.
+        ConfigError: a section or an option is unknown or there twice, or a value is of the wrong type.
     """
     import yaml
 
+    from pykaldi_server.repeated_keys import repeated_keys
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        for line, key in repeated_keys(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"{path}: line {line}: expected each option once, found {key} again")
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected a YAML file: {error}") from None
     sections = _mapping(content, str(path), "sections")
@@ -305,6 +310,8 @@ def _read_section(options: type[Any], values: Any, path: Path, place: str) -> di
         field = fields.get(str(key).replace("_", "-"))
         if field is None:
             raise ConfigError(f"{place}: expected one of {', '.join(sorted(fields))}; found {key!r}")
+        if field.name in result:
+            raise ConfigError(f"{place}: {key}: expected it once, found it again with another spelling")
         result[field.name] = _read_value(options, field, value, path.parent, f"{place}: {key}")
     return result
 

@@ -187,6 +187,12 @@ def test_a_configuration_file(tmp_path: Path) -> None:
         ("client: {}", "expected the sections serve, master, worker, ray, found 'client'"),
         ("master: 5", "master: expected a mapping of options, found 5"),
         ("master: {prot: 1}", "master: expected one of allow-origins, .*, wyoming-port; found 'prot'"),
+        ("master:\n  port: 1\n  port: 2\n", "line 3: expected each option once, found port again"),
+        (
+            "master: {port: 1}\nworker: {}\nmaster: {}\n",
+            "line 3: expected each option once, found master",
+        ),
+        ("master: {drain-s: 1, drain_s: 2}", "master: drain_s: expected it once, found it again"),
         ("master: {port: eighty}", "master: port: expected a whole number, found 'eighty'"),
         ("master: {port: 80.5}", "master: port: expected a whole number, found 80.5"),
         ("master: {port: true}", "master: port: expected a whole number, found True"),

@@ -28,6 +28,7 @@ from pykaldi_server.kaldi.online2.gmm_models import read_gmm
 from pykaldi_server.kaldi.util.files import refuse_lfs_pointer
 from pykaldi_server.kaldi.util.io import KaldiReader
 from pykaldi_server.kaldi.util.options import Options, ParseOptions, PathBase, group, option
+from pykaldi_server.repeated_keys import repeated_keys
 from pykaldi_server.session.acoustics.gmm_plugin import GmmPluginAcoustics, GmmPluginDecodingOptions
 from pykaldi_server.session.acoustics.stream import Acoustics
 from pykaldi_server.session.formats.checks import check_silence_phones
@@ -115,6 +116,8 @@ class YamlFile:
         refuse_lfs_pointer(data, path)
         try:
             content = yaml.load(data, _Loader)  # a SafeLoader  # nosec B506
+            for line, key in repeated_keys(yaml.compose(data, _Loader)):
+                logger.warning("%s: line %d: %r is there again; the last one counts", path, line, key)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected YAML, found {error}") from error
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

@@ -142,6 +142,17 @@ def test_properties_without_effect_are_named(zamia: Path, caplog: pytest.LogCapt
         assert f"decoder: {line.partition(':')[0]} has no effect: " in caplog.text
 
 
+def test_keys_that_are_there_twice_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An alias makes no second key, also not within the mapping that it is an alias of."""
+    path = tmp_path / "x.yaml"
+    path.write_text("a: &a\n  b: 1\n  c: *a\nd: *a\ndecoder:\n  - b: 1\n    e: 2\n    b: 3\na: 4\n")
+    assert YamlFile.read(path).model == {"decoder": [{"b": 3, "e": 2}]}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: line 8: 'b' is there again; the last one counts",
+        f"{path}: line 9: 'a' is there again; the last one counts",
+    ]
+
+
 def test_git_lfs_pointer(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ModelFormatError, match=r"x\.yaml: .*Git LFS pointer"):
