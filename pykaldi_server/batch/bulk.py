@@ -150,10 +150,10 @@ class Bulk:
         """Yields the recordings that are to be recognised, and the results of those that are not."""
         remaining = iter(recordings)
         while some := list(islice(remaining, _LOOKED_UP)):
-            known = self._ledger.find([str(each.name) for each in some])
+            known = self._ledger.find([_name(each) for each in some])
             self._finished.clear()
             for recording in some:
-                name, source = str(recording.name), _source(recording)
+                name, source = _name(recording), _source(recording)
                 entry = self._finished.get(name) or known.get(name)
                 running = self._jobs.get(name)
                 is_of_this_run = running is not None or (entry is not None and entry.ended_s >= self._begun_s)
@@ -173,13 +173,13 @@ class Bulk:
         if not self._outputs.is_complete(recording):
             return None
         if entry is None:  # an interrupted run has not come to write it down
-            entry = Entry(name=str(recording.name), source=_source(recording), state=State.RECOGNISED)
+            entry = Entry(name=_name(recording), source=_source(recording), state=State.RECOGNISED)
             self._note(entry)
         return Result(entry, is_new=False)
 
     def _begin(self, recording: Recording, flight: Flight[Job]) -> None:
         job = Job(recording)
-        self._jobs[str(recording.name)] = job
+        self._jobs[_name(recording)] = job
         flight.add(job, Recognize(recording.path), may_be_long=True)
 
     def _take(
@@ -239,7 +239,7 @@ class Bulk:
         segments = segments_of(in_order_of_time(events), str(recording.path))
         self._outputs.write(recording, segments)
         entry = Entry(
-            name=str(recording.name),
+            name=_name(recording),
             source=_source(recording),
             state=State.RECOGNISED,
             attempts=job.num_failures + 1,
@@ -290,16 +290,25 @@ class Bulk:
         self._held = []
 
 
+def _name(recording: Recording) -> str:
+    return _in_utf8(str(recording.name))
+
+
 def _source(recording: Recording) -> str:
-    return str(absolute(recording.path))
+    return _in_utf8(str(absolute(recording.path)))
+
+
+def _in_utf8(text: str) -> str:
+    """A text as the ledger can have it: names of files need not be in UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _set_aside(recording: Recording, text: str) -> Entry:
     return Entry(
-        name=str(recording.name),
+        name=_name(recording),
         source=_source(recording),
         state=State.SET_ASIDE,
-        error=text,
+        error=_in_utf8(text),
         ended_s=time.time(),
     )
 

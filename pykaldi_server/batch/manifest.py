@@ -16,6 +16,7 @@ run.
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -62,9 +63,18 @@ def _recording(manifest: Location, number: int, path: str, name: str) -> Recordi
     if not is_url(path) and isinstance(manifest, Path):
         path = str(manifest.parent / path)
     inside = below_output(Path(name))
-    if not inside.name:
-        raise ConfigError(f"{manifest}: line {number}: expected the name of a file, found {name!r}")
+    wrong = [text for text in (name, path) if not _is_possible(text)] or ([] if inside.name else [name])
+    if wrong:
+        raise ConfigError(f"{manifest}: line {number}: expected the name of a file, found {wrong[0]!r}")
     return Recording(location(path), inside)
+
+
+def _is_possible(name: str) -> bool:
+    """Whether a file can have such a name."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character, which JSON can have
+        return False
 
 
 def _lines(file: io.TextIOWrapper, name: str) -> Iterator[_Entry]:
@@ -76,20 +86,25 @@ def _lines(file: io.TextIOWrapper, name: str) -> Iterator[_Entry]:
 
 def _scp(file: io.TextIOWrapper, name: str) -> Iterator[_Entry]:
     for number, line, _ in _lines(file, name):
-        utterance, _, path = line.partition(" ")
-        if path.rstrip().endswith("|"):
+        utterance, path = (*line.split(maxsplit=1), "")[:2]
+        if path.endswith("|"):
             raise ConfigError(f"{name}: line {number}: expected a path or URL, found a command, {path!r}")
-        yield number, path.strip(), utterance
+        yield number, path, utterance
 
 
 def _csv(file: io.TextIOWrapper, name: str) -> Iterator[_Entry]:
-    rows = csv.DictReader(file)
-    columns = rows.fieldnames or ()
-    column = next((each for each in ("path", "url") if each in columns), None)
-    if column is None:
-        raise ConfigError(f"{name}: line 1: expected a column path or url, found {', '.join(columns)}")
-    for row in rows:
-        yield rows.line_num, row[column] or "", row.get("name") or ""
+    rows = csv.DictReader(file, strict=True)  # or a quote too many would make one line of several
+    try:
+        columns = rows.fieldnames or ()
+        column = next((each for each in ("path", "url") if each in columns), None)
+        if column is None:
+            raise ConfigError(f"{name}: line 1: expected a column path or url, found {', '.join(columns)}")
+        for row in rows:
+            yield rows.line_num, row[column] or "", row.get("name") or ""
+    except csv.Error as error:
+        raise ConfigError(
+            f"{name}: line {rows.reader.line_num}: expected a row of a table: {error}"
+        ) from None
 
 
 def _jsonl(file: io.TextIOWrapper, name: str) -> Iterator[_Entry]:

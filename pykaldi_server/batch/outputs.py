@@ -69,7 +69,8 @@ def segments_of(events: Iterable[Event], name: str) -> Sequence[Segment]:
 def _write_whole(path: Path, text: str) -> None:
     try:
         with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            # Names of recordings need not be in UTF-8; the transcript always is.
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         error.filename = os.fspath(path)  # neither the temporary name nor, as of a full disk, none
         raise

@@ -1,9 +1,10 @@
 """A batch from its recordings to what was recognised of each."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
+from pykaldi_server.batch.locations import Location
 from pykaldi_server.batch.parts import WHOLE, Heard, Part, joined, plan_parts
 from pykaldi_server.batch.pool import Done, Failed, Progress, RecognizerPool
 from pykaldi_server.batch.sources import Recording
@@ -68,6 +69,8 @@ class Batch:
     ) -> Iterator[Outcome]:
         """Recognises recordings; yields what became of each as soon as it is known.
 
+        A file that several recordings have, under different names, is recognised once.
+
         Args:
             durations_s: the recordings with their lengths as far as they are known, see `durations_s`.
             on_progress: is told how many more seconds of audio have been recognised.
@@ -75,6 +78,16 @@ class Batch:
         Raises:
             ConfigError: the model cannot be loaded; the text says why.
         """
+        by_path: dict[Location, list[Recording]] = {}
+        for recording in durations_s:
+            by_path.setdefault(recording.path, []).append(recording)
+        first = {recordings[0]: durations_s[recordings[0]] for recordings in by_path.values()}
+        for outcome in self._run(first, on_progress):
+            yield from (replace(outcome, recording=each) for each in by_path[outcome.recording.path])
+
+    def _run(
+        self, durations_s: dict[Recording, float | None], on_progress: Callable[[float], None]
+    ) -> Iterator[Outcome]:
         with RecognizerPool(self._options, self._num_processes) as pool:
             jobs = self._jobs(durations_s, not self._with_all_events)
             ready = pool.start(sum(len(job.parts) for job in jobs))

@@ -4,8 +4,7 @@ Each has a name of its own among all, without an ending: that of its transcripts
 """
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,8 @@ AUDIO_SUFFIXES = frozenset((
     ".weba", ".webm", ".wma", ".wmv", ".wv",
 ))  # fmt: skip
 """Endings of the files of a directory that are recordings; files that are named themselves may have any."""
+
+_LONGEST_STEP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def find_recordings(places: Iterable[Location]) -> list[Recording]:
         places: files and URLs, which need not exist, directories, and ``-`` for standard input.
 
     Raises:
-        ConfigError: a directory has no recording, or standard input is named twice.
+        ConfigError: a directory has no recording, a URL names no file, or standard input is named twice.
+        OSError: a directory cannot be read; one below it counts as a recording, which cannot be read.
     """
     found: dict[Location, Path] = {}
     for place in places:
@@ -67,24 +69,55 @@ def find_recordings(places: Iterable[Location]) -> list[Recording]:
                 raise ConfigError(f"{place}: expected a directory with audio files, found none in it")
             found |= {path: path.relative_to(place) for path in inside if path not in found}
         else:
-            found.setdefault(place, Path("stdin" if str(place) == STANDARD_INPUT else file_name(place)))
-    short = {path: name.with_suffix("") for path, name in found.items()}
-    uses = Counter(short.values())
-    full_uses = Counter(found.values())
-    names: dict[Location, Path] = {}
-    for path, name in found.items():
-        chosen = short[path] if uses[short[path]] == 1 else name
-        # The same name in several directories: the directories tell them apart.
-        names[path] = chosen if full_uses[name] == 1 else below_output(Path(path))
-    return [Recording(path, name) for path, name in names.items()]
+            name = "stdin" if str(place) == STANDARD_INPUT else file_name(place)
+            if not name:
+                raise ConfigError(f"{place}: expected the URL of a file, found one without its name")
+            found.setdefault(place, Path(name))
+    return [Recording(path, name) for path, name in _different_names(found).items()]
+
+
+def _different_names(names: Mapping[Location, Path]) -> dict[Location, Path]:
+    """Shortens names as far as they differ: without endings, with them, with the folders as they are given.
+
+    Only a file that is named in two ways, such as by a link, may end up with one name.
+    """
+    choices = {place: _choices(place, name) for place, name in names.items()}
+    steps = dict.fromkeys(names, 0)
+    while True:
+        sharing: dict[Path, list[Location]] = {}
+        for place, step in steps.items():
+            sharing.setdefault(choices[place][step], []).append(place)
+        lengthened = [place for places in sharing.values() for place in _to_lengthen(places, steps)]
+        if not lengthened:
+            return {place: choices[place][step] for place, step in steps.items()}
+        for place in lengthened:
+            steps[place] += 1
+
+
+def _to_lengthen(places: Sequence[Location], steps: Mapping[Location, int]) -> Iterator[Location]:
+    """Of those that share a name, the ones whose names are still the shortest."""
+    fewest = min(steps[place] for place in places)
+    if len(places) > 1 and fewest < _LONGEST_STEP:
+        yield from (place for place in places if steps[place] == fewest)
+
+
+def _choices(place: Location, name: Path) -> tuple[Path, Path, Path, Path]:
+    """What a recording may be called, the shortest first."""
+    whole = os.path.abspath(place) if isinstance(place, Path) else place
+    return name.with_suffix(""), name, below_output(Path(place)), below_output(Path(whole))
 
 
 def _audio_files(directory: Path) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(directory):
+    unread: list[OSError] = []
+    for folder, subfolders, files in os.walk(directory, onerror=unread.append):
         subfolders[:] = [each for each in subfolders if not each.startswith(".")]
         for file in files:
             if not file.startswith(".") and Path(file).suffix.lower() in AUDIO_SUFFIXES:
                 yield Path(folder, file)
+    for error in unread:  # whoever reads a folder below as if it were a recording says what is wrong with it
+        if Path(error.filename) == directory:
+            raise error
+        yield Path(error.filename)
 
 
 def below_output(path: Path) -> Path:

@@ -91,6 +91,8 @@ def transcribe(
     from pykaldi_server.batch.bulk_options import BulkOptions
     from pykaldi_server.batch.locations import location
     from pykaldi_server.batch.outputs import Outputs
+    from pykaldi_server.batch.runner import Outcome
+    from pykaldi_server.batch.sources import STANDARD_INPUT
     from pykaldi_server.cli.batch_report import BatchReport
 
     if as_json and (output or formats):
@@ -102,6 +104,10 @@ def transcribe(
         raise click.UsageError("--cluster-option, --retries, --retry-failed: expected --scheduler as well")
     if scheduler is not None and output is None:
         raise click.UsageError("--scheduler: expected --output as well")
+    if "" in names:
+        raise click.UsageError("expected files, URLs and directories, found an empty name")
+    if scheduler is not None and STANDARD_INPUT in names:
+        raise click.UsageError("--scheduler: expected files, URLs and directories, found standard input")
     places = [location(name) for name in names]
     with plain_errors():
         options = model_arguments(values, content_type=content_type, channels=channels)
@@ -114,13 +120,17 @@ def transcribe(
                 lambda: _recordings(places), options, Outputs(output, formats), bulk, where
             )
             sys.exit(0 if is_complete else 1)
-        recordings = list(_recordings(places))
+        recordings = list(dict.fromkeys(_recordings(places)))
         if len(recordings) > 1:
             _check_several(recordings, formats[0] if output is None else "")
         outputs = None if output is None else Outputs(output, formats)
-        complete = {each for each in recordings if outputs and not overwrite and outputs.is_complete(each)}
-        todo = [each for each in recordings if each not in complete]
-        report = BatchReport(todo, len(complete), outputs, None if as_json else formats[0])
+        refused = {} if outputs is None else _without_names(recordings)
+        named = [each for each in recordings if each not in refused]
+        complete = {each for each in named if outputs and not overwrite and outputs.is_complete(each)}
+        todo = [each for each in named if each not in complete]
+        report = BatchReport([*refused, *todo], len(complete), outputs, None if as_json else formats[0])
+        for recording, text in refused.items():
+            report.take(Outcome(recording, error=text))
         if todo:
             _recognise(todo, options, jobs, report, longest_first=output is not None)
         report.summarise()
@@ -144,6 +154,16 @@ def _check_several(recordings: "list[Recording]", format_name: str) -> None:
         raise click.UsageError(
             f"--format {format_name}: expected --output for several files, as each has its own document"
         )
+
+
+def _without_names(recordings: "list[Recording]") -> "dict[Recording, str]":
+    """The recordings whose transcripts would take the place of another one's, each with an error."""
+    owners: dict[Path, Recording] = {}
+    return {
+        each: f"{each.path}: expected transcripts of its own, found those of {owner.path}: {each.name}"
+        for each in recordings
+        if (owner := owners.setdefault(each.name, each)) is not each
+    }
 
 
 def _recognise(

@@ -1,5 +1,6 @@
 """Bulk runs on a Dask cluster of real processes: each recording exactly once, whoever dies."""
 
+import os
 import shutil
 import sys
 import time
@@ -95,6 +96,20 @@ def test_each_recording_is_done_once(runs: Runs, golden: Path, tmp_path: Path) -
     assert states(runs.run(recordings, BulkOptions(retry_failed=True))) == expected
     results = runs.run([*recordings, recordings[0]], BulkOptions(overwrite=True))
     assert all(result.is_new for result in results.values())
+
+
+def test_a_name_that_is_not_in_utf8(runs: Runs, golden: Path, tmp_path: Path) -> None:
+    """The ledger has it escaped, and knows it again; an error that has it is no hindrance either."""
+    good, damaged = (tmp_path / "in" / os.fsdecode(name) for name in (b"caf\xe9.wav", b"th\xe9.ogg"))
+    good.parent.mkdir()
+    good.symlink_to(golden / "wav" / f"{DIGITS}.wav")
+    damaged.write_bytes(b"OggS" + bytes(range(256)) * 40)
+    for is_new in (True, False):
+        assert states(runs.run(find_recordings([tmp_path / "in"]))) == {
+            "caf\\udce9.wav": (State.RECOGNISED, is_new),
+            "th\\udce9.ogg": (State.SET_ASIDE, is_new),
+        }
+    assert (runs.outputs.directory / os.fsdecode(b"caf\xe9.txt")).read_text() == SAID
 
 
 def test_a_recording_that_kills_its_process_is_set_aside(runs: Runs, golden: Path, tmp_path: Path) -> None:

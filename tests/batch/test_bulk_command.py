@@ -110,6 +110,7 @@ def test_500_recordings_while_everybody_is_killed(golden: Path, models: Path, tm
     [
         (["--scheduler", "local"], "--scheduler: expected --output"),
         (["--retry-failed"], "expected --scheduler as well"),
+        (["--scheduler", "local", "-o", "out", "-"], "found standard input"),
         (["--scheduler", "nowhere", "-o", "out"], "found 'nowhere'"),
         (["--scheduler", "slurm", "-o", "out", "--cluster-option", "cores"], "expected NAME=VALUE"),
     ],

@@ -36,6 +36,7 @@ def test_paths_and_urls(name: str, tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("list.scp", "speaker-1 one.wav\n"),
+        ("tabs.scp", "speaker-1\t one.wav\n"),
         ("list.csv", "url,name\none.wav,speaker-1\n"),
         ("list.JSONL", '{"path": "one.wav", "name": "speaker-1"}\n'),
     ],
@@ -51,6 +52,15 @@ def test_names_that_are_given(name: str, text: str, tmp_path: Path) -> None:
         ("list.scp", "a one.wav\nb sox two.wav - |\n", "line 2: expected a path or URL, found a command"),
         ("list.scp", "a\n", "line 1: expected a path or URL, found none"),
         ("list.csv", "file,name\n", "line 1: expected a column path or url, found file, name"),
+        ("list.csv", 'name,path\n"a,a.wav\n"b,b.wav\n', "line 3: expected a row of a table: "),
+        ("list.csv", 'path\n"a.wav\nb.wav\n', "line 3: expected a row of a table: "),
+        ("list.csv", f"path\na.wav\n{'b' * 200_000}\n", "line 3: expected a row of a table: "),
+        ("list.txt", "a.wav\nb\0.wav\n", r"line 2: expected the name of a file, found 'b\\x00.wav'"),
+        (
+            "list.jsonl",
+            '"a.wav"\n"b\\ud800.wav"\n',
+            r"line 2: expected the name of a file, found 'b\\ud8",
+        ),
         ("list.jsonl", '"a.wav"\n{"path"\n', "line 2: expected JSON"),
         ("list.jsonl", '{"path": 1}\n', "line 1: expected a path, or an object"),
         ("list.jsonl", '{"path": "a.wav", "name": "../"}\n', "line 1: expected the name of a file"),

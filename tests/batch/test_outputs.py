@@ -1,6 +1,7 @@
 """Transcripts in a directory: whole or not at all."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def test_all_formats_are_written(tmp_path: Path, recording: Recording) -> None:
     assert (tmp_path / "out/sub/a.txt").read_text() == "yes\n"
     mode = (tmp_path / "out/sub/a.txt").stat().st_mode & 0o777
     assert mode == (tmp_path / "a.wav").stat().st_mode & 0o777, "as any other new file"
+
+
+def test_a_name_that_is_not_in_utf8(tmp_path: Path) -> None:
+    """What names the recording in a transcript is then escaped, as at a terminal."""
+    recording = Recording(tmp_path / os.fsdecode(b"caf\xe9.wav"), Path(os.fsdecode(b"caf\xe9")))
+    outputs = Outputs(tmp_path, ("csv", "ctm", "stm", "json"))
+    outputs.write(recording, SEGMENTS)
+    written = {each: path.read_text(encoding="utf-8") for each, path in outputs.paths(recording).items()}
+    assert written["csv"].splitlines()[1].startswith("caf\\udce9.wav,")
+    assert written["ctm"].startswith("caf\\udce9 1 ")
+    assert written["stm"].startswith("caf\\udce9 1 ")
+    assert json.loads(written["json"])["file"] == os.fsdecode(b"caf\xe9.wav")
 
 
 def test_what_is_missing_or_old_is_not_complete(tmp_path: Path, recording: Recording) -> None:

@@ -80,6 +80,42 @@ def test_transcripts_are_written_and_not_made_again(golden: Path, tmp_path: Path
     assert (output / "b.ctm").read_text() != "as it was"
 
 
+def test_a_file_that_a_list_names_again_and_again(golden: Path, tmp_path: Path) -> None:
+    """Under one name it counts once; under several ones it has a transcript of each, and nothing is lost."""
+    one, other = (golden / "wav" / f"{name}.wav" for name in (DIGITS, "ps-cards-004"))
+    (tmp_path / "list.txt").write_text(f"{one}\n{one}\n{other}\n")
+    (tmp_path / "list.scp").write_text(f"u1 {one}\nu2 {one}\nu3 {other}\nu1 {one}\n")
+    ran = CliRunner().invoke(main, ["transcribe", "-j1", str(tmp_path / "list.txt")])
+    assert (ran.exit_code, ran.stdout) == (0, f"{one}: two nine three four zero\n{other}: five five\n")
+    ran = CliRunner().invoke(main, ["transcribe", "-j1", str(tmp_path / "list.scp")])
+    assert ran.exit_code == 0
+    assert ran.stdout == 2 * f"{one}: two nine three four zero\n" + f"{other}: five five\n"
+    output = tmp_path / "out"
+    ran = CliRunner().invoke(main, ["transcribe", "-j1", str(tmp_path / "list.scp"), "-o", str(output)])
+    assert (ran.exit_code, ran.stderr.startswith("3 files: 3 recognised; ")) == (0, True)
+    said = {path.name: path.read_text() for path in output.iterdir()}
+    assert said == {
+        "u1.txt": "two nine three four zero\n",
+        "u2.txt": "two nine three four zero\n",
+        "u3.txt": "five five\n",
+    }
+
+
+def test_no_transcript_takes_the_place_of_another(golden: Path, tmp_path: Path) -> None:
+    """Not in the same run, and not in the next one either."""
+    one, other = (golden / "wav" / f"{name}.wav" for name in (DIGITS, "ps-cards-004"))
+    (tmp_path / "list.scp").write_text(f"u1 {one}\nu1 {other}\nu2 {other}\n")
+    output = tmp_path / "out"
+    for counts in ("2 recognised, 1 failed; ", "0 recognised, 1 failed, 2 complete already"):
+        ran = CliRunner().invoke(main, ["transcribe", "-j1", str(tmp_path / "list.scp"), "-o", str(output)])
+        assert ran.exit_code == 1
+        error, summary = ran.stderr.splitlines()
+        assert error == f"Error: {other}: expected transcripts of its own, found those of {one}: u1"
+        assert summary.startswith(f"3 files: {counts}")
+        said = {path.name: path.read_text() for path in output.iterdir()}
+        assert said == {"u1.txt": "two nine three four zero\n", "u2.txt": "five five\n"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -87,6 +123,7 @@ def test_transcripts_are_written_and_not_made_again(golden: Path, tmp_path: Path
         (["x.wav", "y.wav", "-m", "nowhere"], "nowhere"),
         (["."], ".: expected a directory with audio files, found none in it"),
         (["x.wav", "-"], "-: expected standard input alone"),
+        (["x.wav", ""], "expected files, URLs and directories, found an empty name"),
         (["x.wav", "y.wav", "-f", "srt"], "--format srt: expected --output"),
         (["x.wav", "-f", "srt", "-f", "txt"], "expected one format"),
         (["x.wav", "--json", "-o", "there"], "--json prints events"),
