@@ -1,10 +1,12 @@
 """The group of all commands; what takes long to import, the commands import when they run."""
 
+import errno
 import io
 import os
 import signal
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import click
 
@@ -33,6 +35,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; exits with 130 after Ctrl-C, and with 141 and no word where nobody reads on."""
+        _replace_closed_streams()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -42,17 +45,37 @@ class Program(click.Group):
         except BrokenPipeError:
             _forget_output()
             sys.exit(BROKEN_PIPE)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None:
+                raise
+            _forget(sys.stdout)
+            raise click.ClickException(f"output: {error.strerror}") from error
         return result
+
+
+def _replace_closed_streams() -> None:
+    """Gives a process that was started without some of its streams ones that are empty, or take everything.
+
+    No file that is opened later gets the number of one of them, and what is written to that.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, as long as the process runs
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _forget_output() -> None:
     """Keeps Python from complaining, at its end, that it cannot write what is left."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        try:
-            os.dup2(nowhere, stream.fileno())
-        except (OSError, ValueError):  # a stream of a test, which has no file
-            continue
+        _forget(stream)
+
+
+def _forget(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # a stream of a test has no file
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

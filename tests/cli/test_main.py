@@ -137,6 +137,45 @@ def test_a_broken_pipe_is_no_error() -> None:
     assert ran.returncode == 128 + signal.SIGPIPE
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+@pytest.mark.parametrize("arguments", [["model", "options"], ["version"]])
+def test_a_full_disk_is_an_error_of_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "pykaldi_server", *arguments]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (1, b"Error: output: No space left on device\n")
+
+
+def ran_without(stream: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command one of whose streams is closed."""
+    shell = ["sh", "-c", f'exec "$0" "$@" {stream}&-', sys.executable, "-m", "pykaldi_server"]
+    return subprocess.run(
+        [*shell, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+
+
+def test_streams_that_are_closed(golden: Path, models: Path) -> None:
+    """Input that is closed is empty, and output that is closed is no error."""
+    one = str(golden / "wav" / "ps-tidigits-2934z.wav")
+    command = ["transcribe", "-m", str(models / "english:graph-digits")]
+    ran = ran_without("2>", *command, one)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "two nine three four zero\n", "")
+    ran = ran_without("2>", *command, one, one + "-2")
+    assert (ran.returncode, ran.stdout) == (1, f"{one}: two nine three four zero\n")
+    ran = ran_without(">", *command, one)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert "Traceback" not in ran.stderr
+    for words in ([*command, "-"], ["listen", *command[1:], "-"]):
+        ran = ran_without("<", *words)
+        assert (ran.returncode, ran.stdout) == (0, "")
+        assert "o words were recognised" in ran.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(shell: str) -> None:
     script = subprocess.check_output(
