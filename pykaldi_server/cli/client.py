@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from contextlib import aclosing
 from pathlib import Path
@@ -78,6 +79,8 @@ def client(
     import asyncio
 
     logging.getLogger("tornado").setLevel(logging.CRITICAL)  # what fails is said once, by the error
+    if rate is not None and not math.isfinite(rate):
+        raise click.UsageError(f"--rate: expected a finite number, found {rate}")
     with plain_errors():
         check_websocket_url(url, CLIENT_PATH)
         trust = Trust(cafile, insecure)

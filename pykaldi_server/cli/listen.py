@@ -48,6 +48,8 @@ def listen(
 
         arecord -f S16_LE -r 16000 | pykaldi-server listen -
     """
+    if source and device:
+        raise click.UsageError("--device: expected a microphone, found standard input as the source of audio")
     from pykaldi_server.client.live_audio import microphone, microphone_names, pipe
 
     with plain_errors():

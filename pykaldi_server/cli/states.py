@@ -1,6 +1,7 @@
 """`pykaldi-server states ...`: look at the adaptation states that a master keeps, and delete them."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,6 +79,8 @@ def delete(name: str, model: str | None, user: str | None, days: float | None) -
 
     if model is None and user is None and days is None:
         raise click.UsageError("name a model, a user or a number of days")
+    if days is not None and not 0 <= days < math.inf:
+        raise click.UsageError(f"--days: expected a finite number of at least 0, found {days}")
     before_s = None if days is None else time.time() - 86_400 * days
     click.echo(f"{transaction(name, lambda each: delete_states(each, model, user, before_s))} deleted")
 
