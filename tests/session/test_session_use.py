@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,13 @@ def test_words_have_times_of_the_stream(digits: Model, recording: Recording) -> 
         for word, inside in zip(final.words, best.words, strict=True):
             assert word.start_s == final.start_s + inside.start_s
             assert final.start_s <= word.start_s < word.end_s <= final.end_s + 0.031
+
+
+def test_too_little_speech_for_any_basis_matrix(models: Path) -> None:
+    model = Model.load(models / "english-gmm", **{"basis.fmllr-min-count": 0})
+    session = model.session()
+    events = session.accept(np.zeros(1600, np.float32)) + session.finish()
+    assert [type(event) for event in events] == [AdaptationState]
 
 
 def test_leaving_closes(digits: Model) -> None:

@@ -93,6 +93,8 @@ class BasisFmllrEstimate:
         start = np.eye(dim, dim + 1) if transform is None else transform.astype(np.float64)
         # Single precision, as in Kaldi, where 0.2 is slightly larger: 150 frames give 30.
         size = int(min(self.basis_size(), float(np.float32(options.size_scale)) * spk_stats.beta))
+        if size == 0:
+            return transform
         basis = self._basis[:size].reshape(size, -1).astype(np.float64)
         try:
             with np.errstate(all="ignore"):
