@@ -4,7 +4,8 @@ import json
 import logging
 import math
 import sys
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -86,11 +87,25 @@ def client(
         trust = Trust(cafile, insecure)
         shown = find_token(token, token_file)
         states = read_states(send_adaptation_state) if send_adaptation_state else []
-        if save_adaptation_state:
-            save_adaptation_state.touch()  # better to fail now than after the recording
         if file.name.endswith(".raw") and not fields["content_type"]:
             fields["content_type"] = RAW_CAPS.format(rate_hz=round(rate / 2) if rate else 16000)
-        asyncio.run(_recognize(file, url, rate, states, save_adaptation_state, trust, shown, as_json, fields))
+        with _written_later(save_adaptation_state) as place:
+            asyncio.run(_recognize(file, url, rate, states, place, trust, shown, as_json, fields))
+
+
+@contextmanager
+def _written_later(path: Path | None) -> Iterator[Path | None]:
+    """A file that can be written, which is better known now than after a recording; none stays empty."""
+    if path is None:
+        yield None
+        return
+    is_new = not path.exists()
+    path.touch()
+    try:
+        yield path
+    finally:
+        if is_new and not path.stat().st_size:
+            path.unlink()
 
 
 def read_states(file: TextIO) -> list[dict[str, Any]]:

@@ -86,11 +86,11 @@ def delete(name: str, model: str | None, user: str | None, days: float | None) -
 
 
 def transaction(name: str, work: "Callable[[Connection], T]", option: str = "states") -> T:
-    """Runs a transaction in a database of this name, which an option has."""
+    """Runs a transaction in the database of this name, which an option has and a master has made."""
     from pykaldi_server.database.database import Database
 
     with plain_errors():
-        database: Any = Database(name, option)
+        database: Any = Database(name, option, must_exist=True)
         try:
             result: T = database.run(work)
         finally:

@@ -47,15 +47,24 @@ class Database:
         name: see `database_url`.
         option: which option names it, for errors.
         metadata: the tables that it has.
+        must_exist: no SQLite file is created, unless it is the default one: a transaction fails without it.
 
     Raises:
         ConfigError: the name is invalid, or the driver of the database is not installed.
     """
 
-    def __init__(self, name: str, option: str = "states", metadata: MetaData = METADATA) -> None:
+    def __init__(
+        self,
+        name: str,
+        option: str = "states",
+        metadata: MetaData = METADATA,
+        *,
+        must_exist: bool = False,
+    ) -> None:
         self._metadata = metadata
         self._engine = _make_engine(database_url(name, option), option)
         self._own_folder = name == DEFAULT
+        self._must_exist = must_exist and not self._own_folder
         self._is_prepared = False
 
     def __str__(self) -> str:
@@ -132,7 +141,7 @@ class Database:
         try:
             if self._own_folder:
                 Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+            os.close(os.open(path, os.O_RDONLY | (0 if self._must_exist else os.O_CREAT), 0o600))
         except OSError as error:
             raise DatabaseError(f"{self}: {error.strerror}") from error
 

@@ -130,6 +130,16 @@ def test_mistakes_are_explained_without_a_traceback(arguments: list[str], text: 
     assert ran.output.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.parametrize("before", [None, "{}"])
+def test_a_client_that_fails_leaves_no_empty_state(tmp_path: Path, before: str | None) -> None:
+    state = tmp_path / "state.json"
+    if before is not None:
+        state.write_text(before)
+    arguments = ["client", "-u", "ws://127.0.0.1:1/client/ws/speech", "--save-adaptation-state", str(state)]
+    assert CliRunner().invoke(main, [*arguments, __file__]).exit_code == 1
+    assert (state.read_text() if state.exists() else None) == before
+
+
 def test_a_broken_pipe_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)

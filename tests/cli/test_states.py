@@ -60,10 +60,11 @@ def test_delete(name: str) -> None:
 
 
 def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
-    path = tmp_path / "missing" / "states.db"
-    assert states("list", "--states", str(path), code=1) == (
-        f"Error: sqlite:///{path}: No such file or directory\n"
-    )
+    for path in (tmp_path / "missing" / "states.db", tmp_path / "mistyped.db"):
+        assert states("list", "--states", str(path), code=1) == (
+            f"Error: sqlite:///{path}: No such file or directory\n"
+        )
+        assert not path.exists()
     assert "expected a file, or a URL that begins with" in states("list", "--states", "oracle://x", code=1)
 
 
