@@ -5,7 +5,8 @@ import io
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import click
@@ -33,24 +34,36 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 class Program(click.Group):
     """The whole command line; ends as programs do when they are interrupted or nobody reads on."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; exits with 130 after Ctrl-C, and with 141 and no word where nobody reads on."""
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Reads the options before a command, of which ``--help`` and ``--version`` print something."""
         _replace_closed_streams()
-        try:
+        with _usual_ends():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command."""
+        with _usual_ends():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            click.echo(err=True)  # the terminal has written ^C to this line
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            _forget_output()
-            sys.exit(BROKEN_PIPE)
-        except OSError as error:
-            if error.errno != errno.ENOSPC or error.filename is not None:
-                raise
-            _forget(sys.stdout)
-            raise click.ClickException(f"output: {error.strerror}") from error
         return result
+
+
+@contextmanager
+def _usual_ends() -> Iterator[None]:
+    """Exits with 130 after Ctrl-C, with 141 and no word where nobody reads on, and with 1 on a full disk."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)  # the terminal has written ^C to this line
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        _forget_output()
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _forget(sys.stdout)
+        raise click.ClickException(f"output: {error.strerror}") from error
 
 
 def _replace_closed_streams() -> None:

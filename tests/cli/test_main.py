@@ -153,7 +153,7 @@ def test_a_broken_pipe_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
-@pytest.mark.parametrize("arguments", [["model", "options"], ["version"]])
+@pytest.mark.parametrize("arguments", [["model", "options"], ["version"], ["--help"], ["serve", "--help"]])
 def test_a_full_disk_is_an_error_of_one_line(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pykaldi_server", *arguments]
     with open("/dev/full", "wb") as full:
