@@ -107,11 +107,15 @@ class SocketProtocol(QuickProtocol):
         return None if self.server_terminated else self._hold_back()
 
     def _handle_message(self, opcode: int, data: bytes) -> Any:
-        if opcode == TEXT and not _is_utf8(data):
+        if opcode != TEXT or self.client_terminated:
+            return super()._handle_message(opcode, data)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
             if not self.server_terminated:
                 self._close_because(INVALID_DATA, NO_TEXT)
             return None
-        return super()._handle_message(opcode, data)
+        return self._run_callback(self.handler.on_message, text)
 
     async def _read_bytes(self, n: int) -> bytes:
         """Reads a field of a frame's header, or the frame's content."""
@@ -160,11 +164,3 @@ class SocketProtocol(QuickProtocol):
         """Reads on, or the peer would not get to see the close frame; Tornado ends it after 5 seconds."""
         for start in range(0, num_bytes, PIECE_BYTES):
             await super()._read_bytes(min(PIECE_BYTES, num_bytes - start))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
