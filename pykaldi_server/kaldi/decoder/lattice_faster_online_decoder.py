@@ -20,7 +20,6 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pykaldi_server.errors import ConfigError
 from pykaldi_server.kaldi import _core
 from pykaldi_server.kaldi._core import (
     BestPath,
@@ -94,19 +93,10 @@ class LatticeFasterDecoderOptions(Options):
         self.core_config().check()
 
     def core_config(self) -> LatticeFasterDecoderConfig:
-        """Returns the options in the core's form.
-
-        Raises:
-            ConfigError: the lattice beam is infinite, or becomes so in the core, which has single precision.
-                Tokens that lead nowhere cost infinitely more than the best path; they would never go.
-        """
+        """Returns the options in the core's form."""
         config = LatticeFasterDecoderConfig()
         for name in _CORE_FIELDS:
             setattr(config, name, getattr(self, name))
-        if config.lattice_beam == math.inf:
-            raise ConfigError(
-                f"decoder option lattice_beam: expected a finite number above 0, found {self.lattice_beam}"
-            )
         return config
 
 

@@ -34,7 +34,10 @@ struct LatticeFasterDecoderConfig {
     if (min_active < 0 || min_active > max_active) {
       Fail("min_active", "between 0 and max_active", std::to_string(min_active));
     }
-    if (!(lattice_beam > 0)) Fail("lattice_beam", "a number above 0", std::to_string(lattice_beam));
+    // Tokens that lead nowhere cost infinitely more than the best path: no infinite beam may keep them.
+    if (!(lattice_beam > 0 && lattice_beam < std::numeric_limits<float>::infinity())) {
+      Fail("lattice_beam", "a finite number above 0", std::to_string(lattice_beam));
+    }
     if (prune_interval <= 0) Fail("prune_interval", "1 or more", std::to_string(prune_interval));
     if (!(beam_delta > 0)) Fail("beam_delta", "a number above 0", std::to_string(beam_delta));
     if (!(hash_ratio >= 1 && hash_ratio <= 1000)) Fail("hash_ratio", "1 to 1000", std::to_string(hash_ratio));
