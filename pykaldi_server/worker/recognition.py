@@ -50,6 +50,7 @@ class Recognition:
 
     Attributes:
         position_s: seconds of audio that have been processed.
+        has_audio: audio has come.
         has_more: the message that is being handled has more steps than those that are done.
 
     Raises:
@@ -59,13 +60,13 @@ class Recognition:
 
     def __init__(self, model: Model, info: WorkerRequestInfo, out_dir: Path | None = None) -> None:
         self.position_s = 0.0
+        self.has_audio = False
         self.has_more = False
         self._model = model
         self._id = info.request.id
         self._content_type = info.request.content_type
         self._channels, options = parse_channels(info.options)
         self._decoder = AudioDecoder(self._content_type, None, self._channels)
-        self._has_audio = False
         self._adaptation_states: dict[int, str] = {}  # by channel
         self._options = RequestOptions.parse(options)
         self._session: AudioSession | None = None
@@ -86,7 +87,7 @@ class Recognition:
             self._recording = Recording(self._out_dir, self._id, self._model.sample_rate_hz)
         match message:
             case Audio(data):
-                self._has_audio = self._has_audio or bool(data)
+                self.has_audio = self.has_audio or bool(data)
                 yield from self._accept(self._decoder.decode(data))
             case Finalize():
                 yield self.finalize()
@@ -164,7 +165,7 @@ class Recognition:
         self._adaptation_states[channel if isinstance(channel, int) else 0] = state
 
     def _set_options(self, options: Mapping[str, Any]) -> None:
-        if self._has_audio or self._session is not None:
+        if self.has_audio or self._session is not None:
             logger.warning("%s: options ignored: they must come before the audio", self._id)
             return
         channels, others = parse_channels(options)

@@ -95,7 +95,6 @@ class WorkerRequest:
         self._inbox = Inbox(connection, self._cancel)
         self._consumed_bytes = 0
         self._reported_bytes = 0
-        self._has_audio = False
         self._not_understood: ProtocolError | None = None  # the first message that was ignored
 
     async def run(self) -> None:
@@ -146,8 +145,7 @@ class WorkerRequest:
             if parsed is not None:
                 events = await self._work(recognition, parsed, received_s)
                 at_end = isinstance(parsed, EndOfStream)
-                self._has_audio = self._has_audio or (isinstance(parsed, Audio) and num_bytes > 0)
-            if at_end and not self._has_audio and self._not_understood is not None:
+            if at_end and not recognition.has_audio and self._not_understood is not None:
                 text = f"expected audio in binary messages, found none; {self._not_understood}"
                 raise RequestEndedError(Status.NOT_ALLOWED, text)
             if isinstance(parsed, Reset):
