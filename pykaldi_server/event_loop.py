@@ -1,7 +1,7 @@
 """The event loop of masters and workers: libuv's, where uvloop is installed.
 
-A packet of a live stream takes the loop of a master and that of a worker some seven turns. Those of asyncio
-are Python, a fourth of all that the two call for the packet.
+A packet of a live stream takes several turns of the loop of its master, and of that of its worker. The turns
+of asyncio's own loop are Python.
 """
 
 import asyncio
